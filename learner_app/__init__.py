@@ -1,0 +1,1 @@
+"""The data foundation of adaptive-learning applications on PostgreSQL."""

@@ -1,0 +1,124 @@
+"""Users and how they sign in. Secret columns hold hashes or tokens and never leave this package."""
+
+from enum import Enum
+
+from piccolo.columns import UUID, Boolean, Date, Integer, Text, Timestamptz, Varchar
+from piccolo.columns.base import OnDelete
+from piccolo.columns.defaults.uuid import UUID4
+from piccolo.table import Table
+
+from learner_app.schema.columns import Inet, Now, Reference
+from learner_app.schema.objects import Check, Index, OneOf, Unique, UpdatedAtTrigger
+from learner_app.schema.tables import Declared
+
+
+class KnowledgeLevel(str, Enum):
+    beginner = "Beginner"
+    intermediate = "Intermediate"
+    advanced = "Advanced"
+
+
+class ReferralSource(str, Enum):
+    search = "Search"
+    friend = "Friend"
+    social = "Social"
+    other = "Other"
+
+
+class DarkMode(str, Enum):
+    light = "light"
+    dark = "dark"
+    auto = "auto"
+
+
+class UserTable(Declared, Table, tablename="users", help_text="People with an account."):
+    id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
+    email = Varchar(255, default=None, help_text="In lower case.")
+    hashed_password = Varchar(
+        255, default=None, secret=True, help_text="argon2id; unusable for provider-only users."
+    )
+    name = Varchar(255, default="", help_text="As the person wants to be called.")
+    email_verified = Boolean(default=False, help_text="Whether the address was confirmed.")
+    image = Text(default=None, null=True, help_text="URL of a picture.")
+    exam_date = Date(default=None, null=True, help_text="Onboarding: date of the exam.")
+    target_score = Integer(default=None, null=True, help_text="Onboarding: 0 to 100.")
+    daily_study_time = Integer(default=None, null=True, help_text="Onboarding: minutes a day.")
+    knowledge_level = Varchar(
+        50, default=None, null=True, choices=KnowledgeLevel, help_text="Onboarding: own estimate."
+    )
+    motivation = Text(default=None, null=True, help_text="Onboarding: why they learn.")
+    referral_source = Varchar(
+        50, default=None, null=True, choices=ReferralSource, help_text="Onboarding: how they came."
+    )
+    is_admin = Boolean(default=False, help_text="Whether they administrate the product.")
+    dark_mode = Varchar(10, default="auto", choices=DarkMode, help_text="Colours of the product.")
+    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
+    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+
+    check_email_lower = Check("email = lower(email)")
+    check_target_score_range = Check("target_score BETWEEN 0 AND 100")
+    check_daily_study_time = Check("daily_study_time > 0")
+    check_knowledge_level = OneOf(knowledge_level, KnowledgeLevel)
+    check_referral_source = OneOf(referral_source, ReferralSource)
+    check_dark_mode = OneOf(dark_mode, DarkMode)
+    idx_users_email = Index(email, unique=True)
+    idx_users_created_at = Index(created_at)
+    users_touch_updated_at = UpdatedAtTrigger(updated_at)
+
+
+class AccountTable(
+    Declared, Table, tablename="accounts", help_text="Sign-in identities of a user."
+):
+    id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
+    user_id = Reference(UserTable, "fk_accounts_user", OnDelete.cascade, help_text="Whose it is.")
+    provider_id = Varchar(50, default=None, help_text="credential, google and others.")
+    account_id = Varchar(255, default=None, help_text="The identity's id at the provider.")
+    access_token = Text(default=None, null=True, secret=True, help_text="Of the provider.")
+    refresh_token = Text(default=None, null=True, secret=True, help_text="Of the provider.")
+    id_token = Text(default=None, null=True, secret=True, help_text="Of the provider.")
+    access_token_expires_at = Timestamptz(default=None, null=True, help_text="End of the token.")
+    refresh_token_expires_at = Timestamptz(default=None, null=True, help_text="End of the token.")
+    scope = Text(default=None, null=True, help_text="What the tokens allow.")
+    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
+    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+
+    accounts_provider_id_account_id_key = Unique([provider_id, account_id])
+    idx_accounts_user_id = Index(user_id)
+    accounts_touch_updated_at = UpdatedAtTrigger(updated_at)
+
+
+class AuthSessionTable(
+    Declared,
+    Table,
+    tablename="auth_sessions",
+    help_text="Signed-in devices; not to be confused with listening sessions.",
+):
+    id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
+    user_id = Reference(
+        UserTable, "fk_auth_sessions_user", OnDelete.cascade, help_text="Who is signed in."
+    )
+    token_hash = Varchar(64, default=None, secret=True, help_text="Hash of the token.")
+    expires_at = Timestamptz(default=None, help_text="From then on it signs nobody in.")
+    ip_address = Inet(null=True, help_text="Where it was opened from.")
+    user_agent = Text(default=None, null=True, help_text="What it was opened with.")
+    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
+    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+
+    auth_sessions_token_hash_key = Unique([token_hash])
+    idx_auth_sessions_user_id = Index(user_id)
+    idx_auth_sessions_expires_at = Index(expires_at)
+    auth_sessions_touch_updated_at = UpdatedAtTrigger(updated_at)
+
+
+class VerificationTable(Declared, Table, tablename="verifications", help_text="Single-use codes."):
+    id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
+    identifier = Varchar(255, default=None, help_text="Purpose and address.")
+    value_hash = Varchar(64, default=None, secret=True, help_text="Hash of the code.")
+    attempts = Integer(default=0, help_text="Failed tries.")
+    expires_at = Timestamptz(default=None, help_text="From then on it is worth nothing.")
+    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
+    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+
+    idx_verifications_identifier = Index(identifier)
+    idx_verifications_expires_at = Index(expires_at)
+    verifications_touch_updated_at = UpdatedAtTrigger(updated_at)

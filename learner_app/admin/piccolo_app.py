@@ -1,0 +1,17 @@
+"""Tables and migrations of this domain, for Piccolo."""
+
+from pathlib import Path
+
+from piccolo.conf.apps import AppConfig
+
+from learner_app.admin.tables import (
+    StaffSessionTable,
+    StaffUserTable,
+)
+
+APP_CONFIG = AppConfig(
+    app_name="staff",
+    migrations_folder_path=str(Path(__file__).parent / "piccolo_migrations"),
+    table_classes=[StaffSessionTable, StaffUserTable],
+    migration_dependencies=[],
+)

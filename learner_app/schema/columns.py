@@ -1,0 +1,80 @@
+"""Columns and defaults that Piccolo has not, or writes otherwise than the schema wants them."""
+
+import ipaddress
+from typing import Any
+
+from piccolo.columns import Column, ForeignKey
+from piccolo.columns.base import OnDelete
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.table import Table
+
+from learner_app.schema.objects import ForeignKeyConstraint, quoted
+
+
+class Now(TimestamptzNow):
+    """``DEFAULT now()``; Piccolo's own writes CURRENT_TIMESTAMP, another text in the catalog."""
+
+    @property
+    def postgres(self) -> str:
+        return "now()"
+
+
+class Inet(Column):
+    """An IPv4 or IPv6 address with an optional network."""
+
+    value_type = ipaddress.IPv4Interface
+
+    def __init__(self, default: str | None = None, **kwargs: Any) -> None:
+        self.default = default
+        super().__init__(default=default, **kwargs)
+
+
+class Reference(ForeignKey[Any]):
+    """A foreign key column whose constraint is a schema object with a name of its own.
+
+    Differs from Piccolo's ``ForeignKey``: the constraint is named, the column is NOT NULL and
+    nothing happens on delete or update unless said, and a changed action reaches the database.
+
+    Args:
+        references: the table; the column has the type of its primary key.
+        constraint: name of the constraint; None in migration files only, where the constraint
+            stands on a line of its own.
+        on_delete: what happens to the row when the referenced one is deleted.
+    """
+
+    def __init__(
+        self,
+        references: type[Table],
+        constraint: str | None = None,
+        on_delete: OnDelete = OnDelete.no_action,
+        null: bool = False,
+        default: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(references=references, default=default, null=null, **kwargs)
+        for action in ("on_delete", "on_update"):
+            self._meta.params.pop(action)
+        self._constraint_name = constraint
+        self._on_delete = on_delete
+
+    def _setup(self, table_class: type[Table]) -> Any:
+        """Piccolo's set-up, then the constraint; it runs once the table has its columns."""
+        response = super()._setup(table_class)
+        if self._constraint_name:
+            target = self._foreign_key_meta.resolved_references
+            constraint = ForeignKeyConstraint(
+                columns=[self],
+                references=target._meta.tablename,
+                target_columns=[target._meta.primary_key._meta.db_column_name],
+                on_delete=self._on_delete,
+                name=self._constraint_name.format(table=table_class._meta.tablename),
+            )
+            constraint._meta.name = constraint.database_name
+            table_class._meta.constraints.append(constraint)
+        return response
+
+    @property
+    def ddl(self) -> str:
+        key = " PRIMARY KEY" if self._meta.primary_key else ""
+        nullable = "" if self._meta.null else " NOT NULL"
+        return f"{quoted(self._meta.db_column_name)} {self.column_type}{key}{nullable}"

@@ -1,0 +1,204 @@
+"""Applying migrations: each one exactly once, together with its row in Piccolo's journal.
+
+Piccolo takes no lock and writes the journal after the migration's transaction, so that two
+processes collide and a crash in between makes a migration run twice. Here each migration takes
+its turn under an advisory lock, looks into the journal again, and commits with its journal row.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from asyncpg.exceptions import LockNotAvailableError
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
+from piccolo.apps.migrations.commands import backwards, base, forwards, new
+from piccolo.apps.migrations.commands.base import BaseMigrationManager, MigrationResult
+from piccolo.apps.migrations.tables import Migration
+from piccolo.conf.apps import AppConfig, MigrationModule
+from piccolo.engine import PostgresEngine, engine_finder
+
+from learner_app.errors import MigrationError
+
+ADVISORY_LOCK = 0x6C6561726E6572
+"""Key of the lock, the letters of "learner"; locks are per database."""
+
+LOCK_TIMEOUT_SECONDS = 5
+"""How long DDL queues for a table; behind it every reader of the table waits as well."""
+
+LOCK_ATTEMPTS = 6
+
+
+def install() -> None:
+    """Make Piccolo's ``migrations`` commands use this module and our template."""
+    forwards.ForwardsMigrationManager = _Forwards  # type: ignore[misc]  # the commands look it up there
+    backwards.BackwardsMigrationManager = _Backwards  # type: ignore[misc]  # the same
+    base.BaseMigrationManager.create_migration_table = _create_journal  # type: ignore[method-assign, assignment]  # every command inherits it
+    templates = Path(__file__).with_name("templates")
+    new.JINJA_ENV.loader = jinja2.FileSystemLoader([str(templates), new.TEMPLATE_DIRECTORY])
+
+
+async def _create_journal(_manager: BaseMigrationManager) -> bool:
+    if await Migration.table_exists():
+        return False
+    async with _turn(lock_timeout=False):
+        await Migration.create_table(if_not_exists=True)
+    return True
+
+
+class _Forwards(forwards.ForwardsMigrationManager):
+    async def run_migrations(self, app_config: AppConfig) -> MigrationResult:
+        modules = self.get_migration_modules(app_config.resolved_migrations_folder_path)
+        ids = self.get_migration_ids(modules)
+        ran = await Migration.get_migrations_which_ran(app_name=app_config.app_name)
+        waiting = [migration_id for migration_id in ids if migration_id not in ran]
+        if self.migration_id in ran or not waiting:
+            print("🏁 No migrations need to be run")
+            return MigrationResult(success=True)
+        if self.migration_id not in ("all", "1", *waiting):
+            return _failure(f"{self.migration_id} is unrecognised")
+        last = {"all": waiting[-1], "1": waiting[0]}.get(self.migration_id, self.migration_id)
+        chosen = waiting[: waiting.index(last) + 1]
+        print(f"🚀 Running {len(chosen)} of {len(ids)} migrations:")
+        for migration_id in chosen:
+            await self._forward(app_config.app_name, migration_id, modules[migration_id])
+        return MigrationResult(success=True, message="Migration succeeded")
+
+    async def _forward(self, app: str, migration_id: str, module: MigrationModule) -> None:
+        manager = await module.forwards()
+        if self.preview:
+            await _run_preview(manager, backwards=False)
+            return
+
+        async def step() -> None:
+            if await _journal_has(app, migration_id):
+                print(f"  - {migration_id}: another process was faster")
+                return
+            if self.fake or getattr(manager, "fake", False):
+                print(f"  - {migration_id}: faked! ⏭️")
+            elif isinstance(manager, PiccoloManager):
+                await manager.run()
+                print("ok! ✔️")
+            await Migration.insert(Migration(name=migration_id, app_name=app))
+
+        await _in_turn(step, manager)
+
+
+class _Backwards(backwards.BackwardsMigrationManager):
+    async def run_migrations_backwards(self, app_config: AppConfig) -> MigrationResult:
+        modules = self.get_migration_modules(app_config.resolved_migrations_folder_path)
+        ran = sorted(await Migration.get_migrations_which_ran(app_name=self.app_name))
+        if not ran:
+            print("🏁 No migrations to reverse!")
+            return MigrationResult(success=True)
+        first = {"all": ran[0], "1": ran[-1]}.get(self.migration_id, self.migration_id)
+        if first not in ran:
+            return _failure(f"Unrecognized migration name - must be one of {ran}")
+        chosen = ran[ran.index(first) :][::-1]
+        if unknown := [migration_id for migration_id in chosen if migration_id not in modules]:
+            return _failure(f"there is no file for the migrations {unknown}")
+        if not self.auto_agree and not _agrees(f"Reverse {len(chosen)} migrations? [y/N] "):
+            return _failure("Not proceeding.")
+        for migration_id in chosen:
+            await self._backward(migration_id, modules[migration_id])
+        return MigrationResult(success=True)
+
+    async def _backward(self, migration_id: str, module: MigrationModule) -> None:
+        manager = await module.forwards()
+        if self.preview:
+            await _run_preview(manager, backwards=True)
+            return
+
+        async def step() -> None:
+            if not await _journal_has(self.app_name, migration_id):
+                print(f"  - {migration_id}: another process was faster")
+                return
+            if isinstance(manager, PiccoloManager):
+                await manager.run(backwards=True)
+            await Migration.delete().where(_journal_row(self.app_name, migration_id))
+            print("ok! ✔️")
+
+        await _in_turn(step, manager)
+        if self.clean:
+            _remove_file(module)
+
+
+def _agrees(question: str) -> bool:
+    return input(question).lower() == "y"
+
+
+def _remove_file(module: MigrationModule) -> None:
+    if module.__file__:
+        Path(module.__file__).unlink()
+
+
+def _failure(message: str) -> MigrationResult:
+    print(message)
+    return MigrationResult(success=False, message=message)
+
+
+async def _run_preview(manager: Any, *, backwards: bool) -> None:
+    if isinstance(manager, PiccoloManager):
+        manager.preview = True
+        await manager.run(backwards=backwards)
+        print()
+
+
+def _journal_row(app: str, migration_id: str) -> Any:
+    return (Migration.name == migration_id) & (Migration.app_name == app)
+
+
+async def _journal_has(app: str, migration_id: str) -> bool:
+    return bool(await Migration.exists().where(_journal_row(app, migration_id)))
+
+
+async def _in_turn(step: Any, manager: Any) -> None:
+    """Run the step in one transaction under the lock, again when a table stays locked."""
+    if isinstance(manager, PiccoloManager) and not manager.wrap_in_transaction:
+        async with _turn_outside_transaction():
+            await step()
+        return
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            async with _turn():
+                await step()
+        except LockNotAvailableError as error:
+            if attempt == LOCK_ATTEMPTS:
+                raise MigrationError(
+                    "a table stayed locked by another session, nothing was changed: "
+                    "end long transactions and run the migrations again"
+                ) from error
+            print("waiting for a locked table")
+            await asyncio.sleep(attempt)
+        else:
+            return
+
+
+def _engine() -> PostgresEngine:
+    engine = engine_finder()
+    if not isinstance(engine, PostgresEngine):
+        raise MigrationError("piccolo_conf names no PostgreSQL engine")
+    return engine
+
+
+@asynccontextmanager
+async def _turn(lock_timeout: bool = True) -> AsyncIterator[None]:
+    async with _engine().transaction() as transaction:
+        execute = transaction.connection.execute
+        await execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        if lock_timeout:
+            await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+        yield
+
+
+@asynccontextmanager
+async def _turn_outside_transaction() -> AsyncIterator[None]:
+    """For a migration that sets ``wrap_in_transaction=False``; it must bear being run again."""
+    connection = await _engine().get_new_connection()
+    try:
+        await connection.execute(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
+        yield
+    finally:
+        await connection.close()

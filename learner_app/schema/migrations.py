@@ -1,0 +1,266 @@
+"""The migration manager that every migration file of this package imports.
+
+It runs Piccolo's auto migrations with three differences: schema objects become SQL, what a change
+replaces is dropped before its successor is made, and backwards is the exact mirror of forwards.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
+from piccolo.columns import Column, ForeignKey
+from piccolo.constraints import Constraint
+from piccolo.engine import engine_finder
+from piccolo.query.base import DDL
+from piccolo.query.methods.alter import Alter
+from piccolo.query.methods.create import Create
+from piccolo.schema import SchemaDDLBase
+from piccolo.table import Table, create_table_class, sort_table_classes
+
+from learner_app.errors import SchemaError
+from learner_app.schema.columns import Reference
+from learner_app.schema.objects import (
+    PrimaryKey,
+    SchemaObject,
+    literal,
+    quoted,
+    split_logical_name,
+)
+
+
+class Statements(DDL):
+    """SQL statements on one table, run in order and printed by ``--preview``."""
+
+    __slots__ = ("statements",)
+
+    def __init__(self, table: type[Table], statements: Sequence[str]) -> None:
+        super().__init__(table)
+        self.statements = list(statements)
+
+    @property
+    def ddl(self) -> Sequence[str]:
+        return self.statements
+
+
+class MigrationManager(PiccoloManager):
+    """Piccolo's manager plus schema objects; ``add_raw`` functions run first, as in Piccolo."""
+
+    async def run(self, backwards: bool = False) -> None:
+        direction = "backwards" if backwards else "forwards"
+        print(f"  - {self.migration_id} [{'preview ' * self.preview}{direction}]... ", end="")
+        if not self.wrap_in_transaction:
+            await self._run_steps(backwards)
+            return
+        engine = engine_finder()
+        if engine is None:
+            raise SchemaError("piccolo_conf names no engine")
+        async with engine.transaction():
+            await self._run_steps(backwards)
+
+    async def _run_steps(self, backwards: bool) -> None:
+        if not self.preview:
+            for raw in self.raw_backwards if backwards else self.raw:
+                result = raw()
+                if result is not None:
+                    await result
+        steps = [
+            self._run_change_table_schema,
+            self._run_rename_tables,
+            self._run_drop_constraints,
+            self._run_add_tables,
+            self._run_add_columns,
+            self._run_drop_columns,
+            self._run_drop_tables,
+            self._run_rename_columns,
+            self._run_alter_columns,
+            self._run_add_constraints,
+        ]
+        for step in reversed(steps) if backwards else steps:
+            await step(backwards=backwards)
+
+    async def _run_query(self, query: Any) -> None:
+        if isinstance(query, Create):
+            query = Statements(query.table, _create_table(query.table))
+        elif isinstance(query, Alter):
+            query = Statements(query.table, _alter_table(query))
+        if self.preview and isinstance(query, SchemaDDLBase):
+            print(f"\n {query.ddl};")
+            return
+        await super()._run_query(query)
+
+    async def _run_rename_tables(self, backwards: bool = False) -> None:
+        """A renamed table takes its key's name along, so that it equals one made anew."""
+        await super()._run_rename_tables(backwards=backwards)
+        for rename in self.rename_tables:
+            old, new = rename.old_tablename, rename.new_tablename
+            if backwards:
+                old, new = new, old
+            table = _bare_table(rename.new_class_name, new, rename.schema)
+            await self._run_query(Statements(table, [_rename_primary_key(table, old, new)]))
+
+    async def _run_add_tables(self, backwards: bool = False) -> None:
+        if not backwards:
+            await super()._run_add_tables()
+            return
+        await self._drop([self._table_to_add(added.class_name) for added in self.add_tables])
+
+    async def _run_drop_tables(self, backwards: bool = False) -> None:
+        tables = [await self._table_before(dropped.class_name) for dropped in self.drop_tables]
+        if not backwards:
+            await self._drop(tables)
+            return
+        for table in sort_table_classes(tables):
+            await self._run_query(table.create_table())
+
+    async def _drop(self, tables: list[type[Table]]) -> None:
+        """Drop together, so that foreign keys among them do not matter; without CASCADE."""
+        if not tables:
+            return
+        statements: list[str] = []
+        for table in tables:
+            for constraint in table._meta.constraints:
+                if isinstance(constraint, SchemaObject) and constraint.outlives_table:
+                    statements += constraint.drop_sql(_name(table), constraint.database_name)
+        names = ", ".join(_name(table) for table in tables)
+        await self._run_query(Statements(tables[0], [*statements, f"DROP TABLE {names}"]))
+
+    def _table_to_add(self, class_name: str) -> type[Table]:
+        added = next(table for table in self.add_tables if table.class_name == class_name)
+        table = _bare_table(class_name, added.tablename, added.schema)
+        table._meta.constraints.extend(
+            self.add_constraints.constraints_for_table_class_name(class_name)
+        )
+        return table
+
+    async def _run_add_constraints(self, backwards: bool = False) -> None:
+        added_tables = {table.class_name for table in self.add_tables}
+        for added in self.add_constraints.add_constraints:
+            if added.table_class_name in added_tables:
+                continue
+            table = _bare_table(added.table_class_name, added.tablename, added.schema)
+            if backwards:
+                await self._drop_constraint(table, added.constraint._meta.name)
+            else:
+                await self._add_constraint(table, added.constraint)
+
+    async def _run_drop_constraints(self, backwards: bool = False) -> None:
+        for dropped in self.drop_constraints.drop_constraints:
+            table = _bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
+            if not backwards:
+                await self._drop_constraint(table, dropped.constraint_name)
+                continue
+            before = await self._table_before(dropped.table_class_name)
+            constraint = before._meta.get_constraint_by_name(dropped.constraint_name)
+            await self._add_constraint(table, constraint)
+
+    async def _run_drop_columns(self, backwards: bool = False) -> None:
+        if not backwards:
+            await super()._run_drop_columns()
+            return
+        for dropped in self.drop_columns.drop_columns:
+            table = _bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
+            before = await self._table_before(dropped.table_class_name)
+            column = before._meta.get_column_by_name(dropped.column_name)
+            await self._run_query(table.alter().add_column(dropped.column_name, column))
+
+    async def _table_before(self, class_name: str) -> type[Table]:
+        """The table as the migrations before this one leave it, whatever it was called then."""
+        for rename in self.rename_tables:
+            if rename.new_class_name == class_name:
+                class_name = rename.old_class_name
+        return await self.get_table_from_snapshot(class_name, self.app_name, offset=-1)
+
+    async def _add_constraint(self, table: type[Table], constraint: Constraint) -> None:
+        await self._run_query(Statements(table, _create_constraint(table, constraint)))
+
+    async def _drop_constraint(self, table: type[Table], logical_name: str) -> None:
+        ours = split_logical_name(logical_name)
+        if ours is None:
+            statements = [f"ALTER TABLE {_name(table)} DROP CONSTRAINT {quoted(logical_name)}"]
+        else:
+            database_name, kind = ours
+            statements = kind.drop_sql(_name(table), database_name)
+        await self._run_query(Statements(table, statements))
+
+
+def _bare_table(class_name: str, tablename: str, schema: str | None) -> type[Table]:
+    return create_table_class(class_name, class_kwargs={"tablename": tablename, "schema": schema})
+
+
+def _name(table: type[Table]) -> str:
+    return table._meta.get_formatted_tablename()
+
+
+def _create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
+    if isinstance(constraint, SchemaObject):
+        return constraint.create_sql(_name(table))
+    name = quoted(constraint._meta.name)
+    return [f"ALTER TABLE {_name(table)} ADD CONSTRAINT {name} {constraint.ddl}"]
+
+
+def _create_table(table: type[Table]) -> list[str]:
+    meta = table._meta
+    composite = any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints)
+    columns = meta.non_default_columns if composite else meta.columns
+    for column in columns:
+        _refuse_unnamed_foreign_key(column)
+    definitions = ",\n  ".join(_column_definition(column) for column in columns)
+    statements = [f"CREATE TABLE {_name(table)} (\n  {definitions}\n)"]
+    for column in columns:
+        if column._meta.index:
+            statements += table.create_index([column], method=column._meta.index_method).ddl
+    for constraint in meta.constraints:
+        statements += _create_constraint(table, constraint)
+    return statements
+
+
+def _refuse_unnamed_foreign_key(column: Column) -> None:
+    if isinstance(column, ForeignKey) and not isinstance(column, Reference):
+        table = column._meta.table.__name__
+        raise SchemaError(
+            f"{table}.{column._meta.name} is a piccolo ForeignKey: use learner_app.schema.columns."
+            "Reference, whose later changes reach the database"
+        )
+
+
+def _column_definition(column: Column) -> str:
+    _escape_literals(column)
+    return column.ddl.removesuffix(_NO_DEFAULT)
+
+
+def _alter_table(alter: Alter) -> list[str]:
+    for addition in alter._add:
+        _refuse_unnamed_foreign_key(addition.column)
+        _escape_literals(addition.column)
+    for default in alter._set_default:
+        _escape_literals(default.column)
+    return [statement.removesuffix(_NO_DEFAULT) for statement in alter.ddl]
+
+
+_NO_DEFAULT = " DEFAULT null"
+"""Left out, since on varchar(n) it would stay in the catalog as ``NULL::character varying``."""
+
+
+def _escape_literals(column: Column) -> None:
+    """Make this column object write its string defaults escaped, which Piccolo's do not."""
+    plain = type(column).get_sql_value
+
+    def get_sql_value(value: Any, delimiter: str = "'") -> str:
+        if isinstance(value, str) and delimiter == '"':  # an element of an array
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        text = plain(column, value, delimiter)
+        if isinstance(value, str | list) and delimiter == "'":
+            return literal(text[1:-1])
+        return text
+
+    column.get_sql_value = get_sql_value  # type: ignore[method-assign]  # of this object only
+
+
+def _rename_primary_key(table: type[Table], old: str, new: str) -> str:
+    name, old_key, new_key = _name(table), f"{old}_pkey", f"{new}_pkey"
+    return f"""DO $$ BEGIN
+  IF EXISTS (SELECT FROM pg_constraint
+             WHERE conrelid = {literal(name)}::regclass AND conname = {literal(old_key)}) THEN
+    ALTER TABLE {name} RENAME CONSTRAINT {quoted(old_key)} TO {quoted(new_key)};
+  END IF;
+END $$"""

@@ -1,0 +1,384 @@
+"""What a table owns beside its columns, declared on the table and carried by auto migrations.
+
+Piccolo's migrations know one kind of thing beside columns: constraints, told apart by name.
+Every object here is such a constraint with a *logical* name,
+``<database name>@<kind>.<fingerprint of the definition>``. A changed definition is therefore
+another name, that is a drop and an add, and a drop knows from the name what it drops. The SQL is
+run by :class:`learner_app.schema.migrations.MigrationManager`; Piccolo's own fails on the ``@``.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from copy import copy
+from enum import Enum
+from typing import Any, ClassVar, Self
+
+from piccolo.columns import Column
+from piccolo.columns.base import OnDelete, OnUpdate
+from piccolo.constraints import Constraint
+
+from learner_app.errors import SchemaError
+
+MAX_IDENTIFIER_BYTES = 63
+"""PostgreSQL cuts longer names silently (NAMEDATALEN)."""
+
+type_of_kind: dict[str, type["SchemaObject"]] = {}
+
+
+def quoted(identifier: str) -> str:
+    """The identifier in double quotes, as SQL wants it."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """The text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def split_logical_name(name: str) -> tuple[str, type["SchemaObject"]] | None:
+    """Database name and class of an object of ours; None for a constraint of Piccolo's."""
+    database_name, separator, rest = name.rpartition("@")
+    if not separator:
+        return None
+    kind = rest.partition(".")[0]
+    if kind not in type_of_kind:
+        raise SchemaError(f"{name!r} is of no known kind of schema object")
+    return database_name, type_of_kind[kind]
+
+
+class SchemaObject(Constraint):
+    """Base of the objects.
+
+    Args:
+        name: the name in the database; the attribute's name when left out. In a mixin
+            ``{table}`` stands for the name of the table that takes it.
+        params: the definition as the migration file repeats it: keyword arguments of the class,
+            only strings, booleans, None and lists of them once columns are resolved.
+    """
+
+    kind: ClassVar[str]
+    outlives_table = False
+    """Whether something of the object stays behind when its table is dropped."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in cls.__dict__:
+            type_of_kind[cls.kind] = cls
+
+    def __init__(self, *, name: str | None, **params: Any) -> None:
+        super().__init__(name=name, **params)
+        self.given_name = name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        params: dict[str, Any] = self._meta.params
+        return params
+
+    @property
+    def database_name(self) -> str:
+        """The name in the catalog, without kind and fingerprint."""
+        return (self.given_name or self._meta.name).rpartition("@")[0] or (
+            self.given_name or self._meta.name
+        )
+
+    def for_table(self, tablename: str) -> Self:
+        """A copy for one table: a mixin's object would otherwise be shared by all its tables."""
+        twin = copy(self)
+        twin._meta = copy(self._meta)
+        twin._meta.params = dict(self.params)
+        if self.given_name:
+            twin.given_name = self.given_name.format(table=tablename)
+        return twin
+
+    def serialise_self(self) -> None:
+        """Resolve column references and set the logical name; Piccolo calls it per table."""
+        for key, value in self.params.items():
+            self.params[key] = _resolved(value)
+        name = self.database_name
+        if len(name.encode()) > MAX_IDENTIFIER_BYTES:
+            raise SchemaError(f"the name {name!r} is longer than {MAX_IDENTIFIER_BYTES} bytes")
+        definition = repr((self.kind, sorted(self.params.items())))
+        fingerprint = hashlib.sha256(definition.encode()).hexdigest()[:8]
+        self._meta.name = f"{name}@{self.kind}.{fingerprint}"
+
+    def create_sql(self, table: str) -> list[str]:
+        """The statements that make the object; ``table`` is quoted already."""
+        raise NotImplementedError
+
+    @classmethod
+    def drop_sql(cls, table: str, name: str) -> list[str]:
+        """The statements that remove the object of that database name."""
+        raise NotImplementedError
+
+    @property
+    def ddl(self) -> str:
+        raise SchemaError(
+            f"{self.database_name} is made by learner_app.schema.migrations.MigrationManager only"
+        )
+
+    def _table_str(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.params.items())
+        return f"{self.database_name} = {type(self).__name__}({arguments})"
+
+
+def _resolved(value: Any) -> Any:
+    if isinstance(value, Column):
+        return value._meta.db_column_name
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [_resolved(item) for item in value]
+    return value
+
+
+class _TableConstraint(SchemaObject):
+    """What the catalog calls a constraint: ALTER TABLE ADD and DROP CONSTRAINT."""
+
+    @property
+    def clause(self) -> str:
+        raise NotImplementedError
+
+    def create_sql(self, table: str) -> list[str]:
+        name = quoted(self.database_name)
+        return [f"ALTER TABLE {table} ADD CONSTRAINT {name} {self.clause}"]
+
+    @classmethod
+    def drop_sql(cls, table: str, name: str) -> list[str]:
+        return [f"ALTER TABLE {table} DROP CONSTRAINT {quoted(name)}"]
+
+    def _columns(self, key: str = "columns") -> str:
+        return ", ".join(quoted(column) for column in self.params[key])
+
+
+class PrimaryKey(_TableConstraint):
+    """A key of several columns; a single one is ``primary_key=True`` on the column.
+
+    The table takes :class:`learner_app.schema.tables.Declared`, which makes Piccolo's own queries
+    compare all its columns.
+    """
+
+    kind = "pk"
+
+    def __init__(self, columns: Sequence[Column | str], name: str | None = None) -> None:
+        super().__init__(name=name, columns=list(columns))
+
+    @property
+    def clause(self) -> str:
+        return f"PRIMARY KEY ({self._columns()})"
+
+
+class Unique(_TableConstraint):
+    """No two rows with the same values; ``nulls_distinct=False`` counts NULLs as equal."""
+
+    kind = "unique"
+
+    def __init__(
+        self,
+        columns: Sequence[Column | str],
+        nulls_distinct: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, columns=list(columns), nulls_distinct=nulls_distinct)
+
+    @property
+    def clause(self) -> str:
+        nulls = "" if self.params["nulls_distinct"] else " NULLS NOT DISTINCT"
+        return f"UNIQUE{nulls} ({self._columns()})"
+
+
+class Check(_TableConstraint):
+    """A condition in SQL that every row fulfils."""
+
+    kind = "check"
+
+    def __init__(self, condition: str, name: str | None = None) -> None:
+        super().__init__(name=name, condition=condition)
+
+    @property
+    def clause(self) -> str:
+        return f"CHECK ({self.params['condition']})"
+
+
+class OneOf(_TableConstraint):
+    """The column's value is one of a list; a NULL passes, as in every check."""
+
+    kind = "oneof"
+
+    def __init__(
+        self, column: Column | str, values: type[Enum] | Sequence[str], name: str | None = None
+    ) -> None:
+        super().__init__(name=name, column=column, values=list(values))
+
+    @property
+    def clause(self) -> str:
+        values = ", ".join(literal(value) for value in self.params["values"])
+        return f"CHECK ({quoted(self.params['column'])} IN ({values}))"
+
+
+class ForeignKeyConstraint(_TableConstraint):
+    """The constraint of a :class:`learner_app.schema.columns.Reference`, which makes it."""
+
+    kind = "fk"
+
+    def __init__(
+        self,
+        columns: Sequence[Column | str],
+        references: str,
+        target_columns: Sequence[str],
+        on_delete: OnDelete | str = OnDelete.no_action,
+        on_update: OnUpdate | str = OnUpdate.no_action,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            name=name,
+            columns=list(columns),
+            references=references,
+            target_columns=list(target_columns),
+            on_delete=on_delete,
+            on_update=on_update,
+        )
+
+    @property
+    def clause(self) -> str:
+        target = f"{quoted(self.params['references'])} ({self._columns('target_columns')})"
+        actions = f"ON DELETE {self.params['on_delete']} ON UPDATE {self.params['on_update']}"
+        return f"FOREIGN KEY ({self._columns()}) REFERENCES {target} {actions}"
+
+
+class Index(SchemaObject):
+    """An index on columns or SQL expressions.
+
+    Args:
+        on: columns, or SQL text such as ``lower(email)`` or ``"started_at" DESC``.
+        method: the access method, ``btree``, ``gin`` and so on.
+        unique: whether it holds the values unique.
+        where: the predicate of a partial index, in SQL.
+    """
+
+    kind = "index"
+
+    def __init__(
+        self,
+        on: Column | str | Sequence[Column | str],
+        method: str = "btree",
+        unique: bool = False,
+        where: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        parts = [on] if isinstance(on, Column | str) else list(on)
+        super().__init__(name=name, on=parts, method=method, unique=unique, where=where)
+
+    def serialise_self(self) -> None:
+        self.params["on"] = [
+            quoted(part._meta.db_column_name) if isinstance(part, Column) else part
+            for part in self.params["on"]
+        ]
+        super().serialise_self()
+
+    def create_sql(self, table: str) -> list[str]:
+        unique = "UNIQUE " if self.params["unique"] else ""
+        where = f" WHERE {self.params['where']}" if self.params["where"] else ""
+        parts = ", ".join(self.params["on"])
+        name, method = quoted(self.database_name), self.params["method"]
+        return [f"CREATE {unique}INDEX {name} ON {table} USING {method} ({parts}){where}"]
+
+    @classmethod
+    def drop_sql(cls, table: str, name: str) -> list[str]:
+        return [f"DROP INDEX {quoted(name)}"]
+
+
+class RowLevelSecurity(SchemaObject):
+    """Row level security, enabled; ``force`` binds the owner of the table too."""
+
+    kind = "rls"
+
+    def __init__(self, force: bool = True, name: str | None = None) -> None:
+        super().__init__(name=name, force=force)
+
+    def create_sql(self, table: str) -> list[str]:
+        statements = [f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"]
+        if self.params["force"]:
+            statements.append(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        return statements
+
+    @classmethod
+    def drop_sql(cls, table: str, name: str) -> list[str]:
+        return [
+            f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
+            f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
+        ]
+
+
+class Policy(SchemaObject):
+    """A row security policy.
+
+    Args:
+        using: the rows that are seen, in SQL.
+        with_check: the rows that may be written; as ``using`` when left out.
+        command: ALL, SELECT, INSERT, UPDATE or DELETE.
+        role: to whom it applies.
+    """
+
+    kind = "policy"
+
+    def __init__(
+        self,
+        using: str | None = None,
+        with_check: str | None = None,
+        command: str = "ALL",
+        role: str = "PUBLIC",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name, using=using, with_check=with_check, command=command, role=role)
+
+    def create_sql(self, table: str) -> list[str]:
+        params = self.params
+        using = f" USING ({params['using']})" if params["using"] else ""
+        check = f" WITH CHECK ({params['with_check']})" if params["with_check"] else ""
+        scope = f"FOR {params['command']} TO {params['role']}"
+        return [f"CREATE POLICY {quoted(self.database_name)} ON {table} {scope}{using}{check}"]
+
+    @classmethod
+    def drop_sql(cls, table: str, name: str) -> list[str]:
+        return [f"DROP POLICY {quoted(name)} ON {table}"]
+
+
+class UpdatedAtTrigger(SchemaObject):
+    """Sets a column to the time of every UPDATE, by whatever path it comes.
+
+    The time is the clock's, not the transaction's: a row that is inserted and updated in one
+    transaction moves too. One function per column name serves all tables; it goes with the last
+    trigger that uses it.
+    """
+
+    kind = "touch"
+    outlives_table = True
+
+    def __init__(self, column: Column | str, name: str | None = None) -> None:
+        super().__init__(name=name, column=column)
+
+    def create_sql(self, table: str) -> list[str]:
+        column = self.params["column"]
+        function, trigger = quoted(f"touch_{column}"), quoted(self.database_name)
+        body = f"BEGIN NEW.{quoted(column)} := clock_timestamp(); RETURN NEW; END"
+        head = f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"
+        when = f"BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
+        return [f"{head} AS {literal(body)}", f"CREATE TRIGGER {trigger} {when}"]
+
+    @classmethod
+    def drop_sql(cls, table: str, name: str) -> list[str]:
+        return [f"DROP TRIGGER {quoted(name)} ON {table}", _DROP_UNUSED_TOUCH_FUNCTIONS]
+
+
+_DROP_UNUSED_TOUCH_FUNCTIONS = r"""DO $$
+DECLARE unused regprocedure;
+BEGIN
+  FOR unused IN
+    SELECT p.oid FROM pg_proc p
+    WHERE p.pronamespace = current_schema()::regnamespace
+      AND p.proname LIKE 'touch\_%' AND p.prorettype = 'trigger'::regtype
+      AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid)
+  LOOP
+    EXECUTE format('DROP FUNCTION %s', unused);
+  END LOOP;
+END $$"""

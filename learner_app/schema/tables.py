@@ -1,0 +1,102 @@
+"""The mixin of every declared table: ``class X(Declared, Table, tablename="x")``."""
+
+from functools import reduce
+from operator import and_
+from typing import Any, NamedTuple, cast
+
+from piccolo.columns import Column
+from piccolo.columns.combination import And, Where
+from piccolo.table import Table
+
+from learner_app.errors import SchemaError
+from learner_app.schema.objects import PrimaryKey, SchemaObject
+
+ROW_KEY = "row_key"
+
+
+class Declared:
+    """Gives a table its own copies of a mixin's schema objects, and a composite key if it has one.
+
+    Plain, not a ``Table``: a table class as a common base would leak its ``id`` into its children.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not issubclass(cls, Table):
+            super().__init_subclass__(**kwargs)
+            _name_columns(cls)
+            return
+        tablename = kwargs.get("tablename")
+        if not tablename:
+            raise SchemaError(f"{cls.__name__} needs a tablename")
+        for name, inherited in _inherited_objects(cls).items():
+            setattr(cls, name, inherited.for_table(tablename))
+        super().__init_subclass__(**kwargs)
+        for constraint in cls._meta.constraints:
+            if isinstance(constraint, PrimaryKey):
+                _install_composite_key(cls, constraint)
+
+
+def _name_columns(mixin: type) -> None:
+    """A column that a table replaces by its own is still the one that the mixin's objects mean."""
+    for name, value in vars(mixin).items():
+        if isinstance(value, Column):
+            value._meta.name = name
+
+
+def _inherited_objects(table: type) -> dict[str, SchemaObject]:
+    return {
+        name: value
+        for base in reversed(table.__mro__[1:])
+        for name, value in vars(base).items()
+        if isinstance(value, SchemaObject)
+    }
+
+
+def _install_composite_key(table: type[Table], declared: PrimaryKey) -> None:
+    """Take away the ``id`` that Piccolo adds to a table without a key column."""
+    meta = table._meta
+    if meta.default_columns:
+        serial = meta.default_columns.pop()
+        meta.columns.remove(serial)
+        delattr(table, serial._meta.name)
+    columns = [meta.get_column_by_name(name) for name in declared.params["columns"]]
+    meta.primary_key = CompositeKey(table, columns)
+    setattr(table, ROW_KEY, property(meta.primary_key.of_row, _ignore))
+
+
+def _ignore(_row: Table, _value: object) -> None:
+    """Piccolo assigns the key after an insert and a remove; ours follows from the columns."""
+
+
+class CompositeKey(Column):
+    """Stands in ``_meta.primary_key`` for several columns: a row is found by all of them.
+
+    With it ``save``, ``remove``, ``refresh`` and ``get`` hit exactly one row. It is no column of
+    the table: nothing selects it by itself or writes it.
+    """
+
+    def __init__(self, table: type[Table], columns: list[Column]) -> None:
+        super().__init__(primary_key=True)
+        self._meta.name = ROW_KEY
+        self._meta._table = table
+        # Piccolo puts quotes around it: RETURNING "content_id", "session_id"
+        self._meta.db_column_name = '", "'.join(c._meta.db_column_name for c in columns)
+        self.columns = columns
+        self.key_type = cast(
+            "type[tuple[Any, ...]]",
+            NamedTuple(f"{table.__name__}Key", [(c._meta.name, Any) for c in columns]),
+        )
+
+    def of_row(self, row: Table) -> tuple[Any, ...] | None:
+        """The key of a row as a named tuple; None while a part of it is missing."""
+        values = [getattr(row, column._meta.name) for column in self.columns]
+        return None if None in values else self.key_type(*values)
+
+    def __eq__(self, value: object) -> And | Where:  # type: ignore[override]  # as in Piccolo's columns
+        if not isinstance(value, tuple) or len(value) != len(self.columns):
+            raise ValueError(f"the key is a tuple of {[c._meta.name for c in self.columns]}")
+        pairs = zip(self.columns, value, strict=True)
+        condition: And | Where = reduce(and_, (column == part for column, part in pairs))
+        return condition
+
+    __hash__ = Column.__hash__

@@ -1,0 +1,92 @@
+"""Tenants, their members, and the fields every tenant-scoped table takes."""
+
+from enum import Enum
+
+from piccolo.columns import JSONB, UUID, Timestamptz, Varchar
+from piccolo.columns.base import OnDelete
+from piccolo.columns.defaults.uuid import UUID4
+from piccolo.table import Table
+
+from learner_app.accounts.tables import UserTable
+from learner_app.schema.columns import Now, Reference
+from learner_app.schema.objects import (
+    Check,
+    Index,
+    OneOf,
+    Policy,
+    PrimaryKey,
+    RowLevelSecurity,
+    Unique,
+    UpdatedAtTrigger,
+)
+from learner_app.schema.tables import Declared
+
+# NULLIF: after the first SET LOCAL on a connection the unset setting is '', not null.
+CURRENT_TENANT = "NULLIF(current_setting('app.current_tenant_id', true), '')::uuid"
+
+
+class TenantStatus(str, Enum):
+    trial = "trial"
+    active = "active"
+    suspended = "suspended"
+
+
+class MemberRole(str, Enum):
+    owner = "owner"
+    admin = "admin"
+    member = "member"
+
+
+class TenantTable(
+    Declared, Table, tablename="tenants", help_text="Organisations; each sees its own row only."
+):
+    id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
+    name = Varchar(255, default=None, help_text="As people know it.")
+    slug = Varchar(63, default=None, help_text="Lower-case DNS label.")
+    status = Varchar(20, default="active", choices=TenantStatus, help_text="Standing.")
+    settings = JSONB(default={}, help_text="By key.")
+    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
+    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+
+    tenants_slug_key = Unique([slug])
+    tenants_slug_check = Check("slug ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'")
+    tenants_status_check = OneOf(status, TenantStatus)
+    tenants_row_level_security = RowLevelSecurity()
+    tenants_isolation = Policy(using=f"id = {CURRENT_TENANT}", with_check=f"id = {CURRENT_TENANT}")
+    tenants_touch_updated_at = UpdatedAtTrigger(updated_at)
+
+
+class TenantFields(Declared):
+    """Mixin of every tenant-scoped table: rows are seen and written in their tenant's context only.
+
+    ``tenant_id`` has no default: a row that nobody placed in a tenant is refused.
+    """
+
+    tenant_id = UUID(default=None, help_text="The tenant it belongs to.")
+    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
+    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+
+    tenant_index = Index(tenant_id, name="idx_{table}_tenant_id")
+    tenant_row_level_security = RowLevelSecurity(name="{table}_row_level_security")
+    tenant_isolation = Policy(
+        using=f"tenant_id = {CURRENT_TENANT}",
+        with_check=f"tenant_id = {CURRENT_TENANT}",
+        name="{table}_isolation",
+    )
+    tenant_touch = UpdatedAtTrigger(updated_at, name="{table}_touch_updated_at")
+
+
+class TenantMemberTable(
+    TenantFields, Table, tablename="tenant_members", help_text="Who belongs to a tenant."
+):
+    tenant_id = Reference(
+        TenantTable, "fk_tenant_members_tenant", OnDelete.cascade, help_text="The tenant."
+    )
+    user_id = Reference(
+        UserTable, "fk_tenant_members_user", OnDelete.cascade, help_text="The user."
+    )
+    role = Varchar(20, default=None, choices=MemberRole, help_text="What they may do.")
+
+    tenant_members_pkey = PrimaryKey([tenant_id, user_id])
+    tenant_members_role_check = OneOf(role, MemberRole)
+    idx_tenant_members_user_id = Index(user_id)

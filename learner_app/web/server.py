@@ -1,0 +1,66 @@
+"""Serving the application in the foreground until a signal ends it."""
+
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from learner_app.errors import ServerError
+
+
+class Stopped(BaseException):
+    """A signal asked us to end; not an Exception, so that nothing on the way swallows it."""
+
+
+def stop_on_signals() -> None:
+    """Make SIGTERM and SIGINT end the program by an exception, so that clean-up runs.
+
+    uvicorn handles both while it serves and raises them again afterwards.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind the address before anything else is started.
+
+    Raises:
+        ServerError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "no such port"
+        raise ServerError(
+            f"cannot serve on {host}:{port}: {reason}; see --host and --port"
+        ) from None
+    return listener
+
+
+def serve(listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve ``learner_app.web.app`` on the socket; returns when a signal ended it."""
+    from learner_app.web.app import app
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    _Server(config, on_ready).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
