@@ -1,0 +1,136 @@
+"""Databases for the tests.
+
+``db``: the test runs in a transaction that is rolled back. ``clone``: it has a database of its own,
+a copy of the migrated template, for code that commits. ``empty_database``: one without any table.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from learner_app.conf import DB
+from learner_app.database.engine import DatabaseEngine
+from learner_app.operations.migrate import apply_migrations
+from learner_app.settings import checked_url, load_settings
+from tests.servers import DEBIAN_15, Servers, TestServer
+
+IN_CI = bool(os.environ.get("CI"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings = load_settings()
+    url = None
+    if settings.test_database_url:
+        url = checked_url("TEST_DATABASE_URL", settings.test_database_url.get_secret_value())
+        if "test" not in urlsplit(url).path:
+            pytest.exit("TEST_DATABASE_URL: the name of its database must say test", 3)
+        own = settings.database_url
+        if own and _place(checked_url("DATABASE_URL", own.get_secret_value())) == _place(url):
+            pytest.exit("TEST_DATABASE_URL is the database of DATABASE_URL, refused", 3)
+    os.environ.pop("DATABASE_URL", None)
+    config.stash[_servers] = Servers(url)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _servers in config.stash:
+        config.stash[_servers].stop()
+
+
+_servers = pytest.StashKey[Servers]()
+
+
+def _place(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2], parts.path
+
+
+def skip_outside_ci(reason: str) -> None:
+    """Skip where something is not installed; in CI it has to be."""
+    if IN_CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
+    return request.config.stash[_servers]
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers) -> AsyncIterator[str]:
+    """A database with all migrations, for copying only."""
+    name = await servers.main.create(prefix="learner_test_template")
+    DB.url = servers.main.url(name)
+    await apply_migrations(DB)
+    yield name
+    await servers.main.drop(name)
+
+
+@pytest.fixture(scope="session")
+async def _shared(servers: Servers, template: str) -> AsyncIterator[str]:
+    name = await servers.main.create(template)
+    yield servers.main.url(name)
+    await servers.main.drop(name)
+
+
+@pytest.fixture
+async def db(_shared: str) -> AsyncIterator[DatabaseEngine]:
+    """The engine, inside a transaction that is rolled back after the test."""
+    DB.url = _shared
+    transaction = DB.transaction()
+    await transaction.__aenter__()
+    try:
+        yield DB
+    finally:
+        await transaction.rollback()
+        await transaction.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def clone(servers: Servers, template: str) -> AsyncIterator[DatabaseEngine]:
+    """The engine with its pool, on a database of the test's own."""
+    name = await servers.main.create(template)
+    DB.url = servers.main.url(name)
+    await DB.start_connection_pool()
+    try:
+        yield DB
+    finally:
+        await DB.close_connection_pool()
+        await servers.main.drop(name)
+
+
+@pytest.fixture(params=["embedded", "debian_15"])
+def any_server(request: pytest.FixtureRequest, servers: Servers) -> TestServer:
+    """Both kinds of server that the schema is checked on."""
+    if request.param == "embedded":
+        return servers.main
+    if not (DEBIAN_15 / "bin" / "postgres").exists():
+        skip_outside_ci("Debian's postgresql-15 is not installed")
+    return servers.debian_15
+
+
+@pytest.fixture
+async def empty_database(any_server: TestServer) -> AsyncIterator[DatabaseEngine]:
+    """The engine on an empty database, without a pool."""
+    name = await any_server.create()
+    DB.url = any_server.url(name)
+    yield DB
+    await any_server.drop(name)
+
+
+@pytest.fixture
+def checkout() -> Path:
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees or leaves settings of the developer's."""
+    for name in ("DATABASE_URL", "APP_ENV", "LEARNER_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    DB._settings = None
+    yield
+    DB._settings = None
