@@ -1,0 +1,316 @@
+"""Every kind of change to a declared table is noticed by auto migrations and goes both ways."""
+
+import sys
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from piccolo.apps.migrations.commands.backwards import run_backwards
+from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.apps.migrations.commands.new import NoChanges, _create_new_migration
+from piccolo.columns import UUID, Array, Boolean, ForeignKey, Integer, Numeric, Text, Varchar
+from piccolo.columns.base import OnDelete
+from piccolo.conf.apps import AppConfig, AppRegistry
+from piccolo.constraints import Unique as PiccoloUnique
+from piccolo.table import Table
+
+from learner_app.conf import DB
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import SchemaError
+from learner_app.schema.columns import Reference
+from learner_app.schema.objects import (
+    Check,
+    Index,
+    OneOf,
+    Policy,
+    PrimaryKey,
+    RowLevelSecurity,
+    Unique,
+    UpdatedAtTrigger,
+)
+from learner_app.schema.tables import Declared
+from tests.catalog import read_schema
+
+Tables = list[type[Table]]
+_numbers = count(1)
+
+
+class App:
+    """A Piccolo app whose tables change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"changing_{next(_numbers)}"
+        self.config = AppConfig(self.name, str(folder), table_classes=[])
+
+    async def migrate(self, tables: Tables, answer: str = "n") -> dict:
+        """Write the migration to these tables and apply it; the schema afterwards."""
+        self.config.table_classes = tables
+        await _create_new_migration(self.config, auto=True, auto_input=answer)
+        assert (await run_forwards(self.name)).success
+        with pytest.raises(NoChanges):
+            await _create_new_migration(self.config, auto=True, auto_input="n")
+        return await self.schema()
+
+    async def back(self, steps: str = "1") -> dict:
+        assert (await run_backwards(self.name, steps, auto_agree=True)).success
+        return await self.schema()
+
+    async def schema(self) -> dict:
+        connection = await DB.get_new_connection()
+        try:
+            schema = await read_schema(connection)
+        finally:
+            await connection.close()
+        schema.pop("migration")
+        return schema
+
+
+@pytest.fixture
+def make_app(
+    empty_database: DatabaseEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], App]]:
+    conf = ModuleType("changing_conf")
+    conf.DB = empty_database
+    monkeypatch.setitem(sys.modules, "changing_conf", conf)
+    monkeypatch.setenv("PICCOLO_CONF", "changing_conf")
+    apps: list[str] = []
+
+    def make() -> App:
+        folder = tmp_path / f"migrations_{len(apps)}"
+        folder.mkdir()
+        app = App(folder)
+        module = ModuleType(app.name)
+        module.APP_CONFIG = app.config
+        monkeypatch.setitem(sys.modules, app.name, module)
+        apps.append(app.name)
+        conf.APP_REGISTRY = AppRegistry(apps=list(apps))
+        return app
+
+    path = list(sys.path)
+    yield make
+    sys.path[:] = path
+
+
+def article(**members: object) -> Tables:
+    """A table with two columns and whatever is given."""
+
+    class Author(Declared, Table, tablename="author"):
+        id = Varchar(40, primary_key=True, default=None)
+
+    namespace = {
+        "id": Varchar(40, primary_key=True, default=None),
+        "status": Varchar(20, default=None),
+        "score": Integer(default=None, null=True),
+        "tenant_id": UUID(default=None),
+        "__module__": __name__,
+    } | {key: value(Author) if callable(value) else value for key, value in members.items()}
+    bases = (Declared, Table)
+    Article = type(Table)("Article", bases, namespace, tablename="article")
+    return [Author, Article]
+
+
+def reference(action: OnDelete, **options: object) -> Callable[[type[Table]], Reference]:
+    return lambda author: Reference(author, "fk_article_author", action, **options)
+
+
+CHANGES: dict[str, tuple[dict, dict]] = {
+    "index added": ({}, {"idx_a": Index("status")}),
+    "index columns": ({"idx_a": Index("status")}, {"idx_a": Index(["status", "score"])}),
+    "index order": ({"idx_a": Index("score")}, {"idx_a": Index("score DESC NULLS LAST")}),
+    "index expression": ({"idx_a": Index("status")}, {"idx_a": Index("lower(status)")}),
+    "index predicate": (
+        {"idx_a": Index("status", where="score > 1")},
+        {"idx_a": Index("status", where="score > 2 AND status <> 'it''s'")},
+    ),
+    "index predicate dropped": (
+        {"idx_a": Index("status", where="score > 1")},
+        {"idx_a": Index("status")},
+    ),
+    "index method": ({"idx_a": Index("status")}, {"idx_a": Index("status", method="hash")}),
+    "index unique": ({"idx_a": Index("status")}, {"idx_a": Index("status", unique=True)}),
+    "check added": ({}, {"check_a": Check("score > 0")}),
+    "check changed": ({"check_a": Check("score > 0")}, {"check_a": Check("score > 1")}),
+    "check with quotes": (
+        {"check_a": Check("status <> 'a'")},
+        {"check_a": Check("status <> 'it''s \"{}\" 100%'")},
+    ),
+    "values changed": (
+        {"check_a": OneOf("status", ["a", "b"])},
+        {"check_a": OneOf("status", ["a", "b", "l'altro"])},
+    ),
+    "unique added": ({}, {"key_a": Unique(["status", "score"])}),
+    "unique changed": (
+        {"key_a": Unique(["status", "score"])},
+        {"key_a": Unique(["status", "score"], nulls_distinct=False)},
+    ),
+    "piccolo's unique": ({}, {"key_b": PiccoloUnique(["status", "score"])}),
+    "row security added": ({}, {"rls": RowLevelSecurity()}),
+    "row security forced": ({"rls": RowLevelSecurity(force=False)}, {"rls": RowLevelSecurity()}),
+    "policy changed": (
+        {"rls": RowLevelSecurity(), "own": Policy(using="status = 'a'")},
+        {"rls": RowLevelSecurity(), "own": Policy(using="status = 'b'", command="SELECT")},
+    ),
+    "policy check changed": (
+        {"own": Policy(using="true", with_check="true")},
+        {"own": Policy(using="true", with_check="score > 0")},
+    ),
+    "trigger added": ({}, {"touch": UpdatedAtTrigger("score")}),
+    "trigger column": (
+        {"touch": UpdatedAtTrigger("score")},
+        {"touch": UpdatedAtTrigger("status")},
+    ),
+    "default added": ({}, {"status": Varchar(20, default="it's new")}),
+    "default changed": (
+        {"status": Varchar(20, default="old")},
+        {"status": Varchar(20, default="it's \\ new")},
+    ),
+    "default of a list": (
+        {"tags": Array(Text(), default=["a"])},
+        {"tags": Array(Text(), default=["it's", 'say "b"'])},
+    ),
+    "default of a number": (
+        {"price": Numeric((5, 2), default=Decimal("1.5"))},
+        {"price": Numeric((5, 2), default=Decimal("2"))},
+    ),
+    "null and length": ({}, {"status": Varchar(30, default=None, null=True)}),
+    "reference added": ({}, {"author_id": reference(OnDelete.cascade)}),
+    "reference action": (
+        {"author_id": reference(OnDelete.cascade)},
+        {"author_id": reference(OnDelete.restrict)},
+    ),
+    "reference optional": (
+        {"author_id": reference(OnDelete.cascade)},
+        {"author_id": reference(OnDelete.set_null, null=True)},
+    ),
+    "column with all": (
+        {},
+        {
+            "active": Boolean(default=True),
+            "check_active": Check("active OR score IS NULL"),
+            "idx_active": Index("active", where="active"),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_change_goes_both_ways(change: str, make_app: Callable[[], App]):
+    before, after = CHANGES[change]
+    app = make_app()
+    old = await app.migrate(article(**before))
+    new = await app.migrate(article(**after))
+    assert new != old
+    assert await app.back() == old
+    assert (await run_forwards(app.name)).success
+    assert await app.schema() == new
+    assert await app.back("all") == {"functions": {}}
+
+    assert await make_app().migrate(article(**after)) == new, "made anew it is the same"
+
+
+@pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
+@pytest.mark.parametrize("change", CHANGES)
+async def test_change_undone_by_another_migration(change: str, make_app: Callable[[], App]):
+    before, after = CHANGES[change]
+    app = make_app()
+    old = await app.migrate(article(**before))
+    new = await app.migrate(article(**after))
+    assert without_order(await app.migrate(article(**before))) == without_order(old)
+    assert without_order(await app.back()) == without_order(new)
+
+
+def without_order(schema: dict) -> dict:
+    """A column that comes back stands last."""
+    return {
+        name: {**table, "columns": sorted(table["columns"], key=lambda c: c["name"])}
+        for name, table in schema.items()
+        if name != "functions"
+    } | {"functions": schema["functions"]}
+
+
+async def test_renamed_column_takes_its_index_along(make_app: Callable[[], App]):
+    app = make_app()
+    old = await app.migrate(article(level=Integer(default=None), idx_a=Index("level")))
+    new = await app.migrate(article(grade=Integer(default=None), idx_a=Index("grade")), "y")
+    assert [c["name"] for c in new["article"]["columns"]][-1] == "grade"
+    assert "(grade)" in new["article"]["indexes"]["idx_a"]
+    assert await app.back() == old
+
+
+async def test_renamed_table_equals_one_made_anew(make_app: Callable[[], App]):
+    def tables(name: str) -> Tables:
+        return [
+            type(Table)(
+                "Article",
+                (Declared, Table),
+                {
+                    "id": Varchar(40, primary_key=True, default=None),
+                    "status": Varchar(20, default=None),
+                    "idx_status": Index("status", where=f"status <> '{name}'"),
+                    "__module__": __name__,
+                },
+                tablename=name,
+            )
+        ]
+
+    app = make_app()
+    old = await app.migrate(tables("paper"))
+    new = await app.migrate(tables("essay"))
+    assert "essay_pkey" in new["essay"]["constraints"]
+    assert await app.back() == old
+    await app.back("all")
+    assert await make_app().migrate(tables("essay")) == new
+
+
+async def test_composite_key_changes(make_app: Callable[[], App]):
+    def tables(*key: str) -> Tables:
+        class Vote(Declared, Table, tablename="vote"):
+            person = Varchar(40, default=None)
+            subject = Varchar(40, default=None)
+            round = Integer(default=None)
+            vote_pkey = PrimaryKey(key)
+
+        return [Vote]
+
+    app = make_app()
+    old = await app.migrate(tables("person", "subject"))
+    assert old["vote"]["constraints"] == {"vote_pkey": "PRIMARY KEY (person, subject)"}
+    assert [c["name"] for c in old["vote"]["columns"]] == ["person", "subject", "round"]
+    new = await app.migrate(tables("person", "subject", "round"))
+    assert new["vote"]["constraints"] == {"vote_pkey": "PRIMARY KEY (person, subject, round)"}
+    assert await app.back() == old
+
+
+async def test_dropped_tables_come_back_whole(make_app: Callable[[], App]):
+    members = {
+        "author_id": reference(OnDelete.cascade),
+        "touch": UpdatedAtTrigger("score"),
+        "idx_a": Index("status"),
+        "rls": RowLevelSecurity(),
+        "own": Policy(using="true"),
+    }
+    app = make_app()
+    old = await app.migrate(article(**members))
+    assert await app.migrate([]) == {"functions": {}}
+    assert await app.back() == old
+
+
+async def test_piccolos_foreign_key_is_refused(make_app: Callable[[], App]):
+    app = make_app()
+    app.config.table_classes = article(author_id=lambda author: ForeignKey(author))
+    await _create_new_migration(app.config, auto=True, auto_input="n")
+    with pytest.raises(SchemaError, match=r"author_id .* use learner_app.schema.columns.Reference"):
+        await run_forwards(app.name)
+
+
+async def test_too_long_name_is_refused():
+    with pytest.raises(SchemaError, match="longer than 63 bytes"):
+        article(**{"idx_" + "x" * 60: Index("status")})
+
+
+async def test_stock_create_table_is_refused():
+    with pytest.raises(SchemaError, match="MigrationManager only"):
+        await article(idx_a=Index("status"))[1].create_table()
