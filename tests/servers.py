@@ -64,9 +64,7 @@ class OwnServer(TestServer):
         self.folder.chmod(0o755)
         self.server = EmbeddedServer(self.folder / "data", programs, FAST)
         self.server.start()
-        super().__init__(
-            self.server.url(SUPERUSER, SUPERUSER), self.server.url(SUPERUSER, ROLE)
-        )
+        super().__init__(self.server.url(SUPERUSER, SUPERUSER), self.server.url(SUPERUSER, ROLE))
         asyncio.run(self._execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS"))
 
     def stop(self) -> None:

@@ -7,12 +7,15 @@ security are left out until they have views of their own.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 
-from fastapi import FastAPI
 from piccolo.columns import Column
 from piccolo.table import Table
-from piccolo_admin.endpoints import TableConfig, create_admin
-from piccolo_api.crud.endpoints import OrderBy
+from piccolo_admin.endpoints import AdminRouter, TableConfig, create_admin
+from piccolo_api.crud.endpoints import OrderBy, PiccoloCRUD
+from piccolo_api.crud.validators import Validators
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from learner_app.admin.tables import StaffSessionTable, StaffUserTable
 from learner_app.content.tables import ContentTable
@@ -22,24 +25,33 @@ from learner_app.listening.tables import BehavioralEventTable, ListeningSessionT
 from learner_app.settings import Settings
 
 SITE_NAME = "Learner desk"
+STYLE_SHEET = Path(__file__).with_name("desk.css")
+STYLE_LINK = '<link rel="stylesheet" href="../desk.css"><link rel="icon" href="data:,">'
 
 
-def create_desk(settings: Settings) -> FastAPI:
+def create_desk(settings: Settings) -> AdminRouter:
     """The admin as an ASGI application, to be mounted under ``/admin/``."""
-    desk: FastAPI = create_admin(
+    desk: AdminRouter = create_admin(
         tables=_tables(),
         auth_table=StaffUserTable,
         session_table=StaffSessionTable,
         session_expiry=timedelta(hours=8),
         max_session_expiry=timedelta(days=1),
         page_size=25,
-        read_only=True,
         production=settings.app_env == "production",
         site_name=SITE_NAME,
         default_language_code="en",
         auto_include_related=False,
     )
+    desk.template = desk.template.replace("</head>", f"{STYLE_LINK}</head>")
     return desk
+
+
+async def _refuse_changes(piccolo_crud: PiccoloCRUD, request: Request) -> None:
+    """For every table, whatever the verb; staff may still change their own password."""
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        table = piccolo_crud.table._meta.tablename
+        raise HTTPException(405, f"The desk shows {table}, it does not change it.")
 
 
 def _tables() -> list[TableConfig]:
@@ -50,7 +62,6 @@ def _tables() -> list[TableConfig]:
             content,
             "Content",
             columns=[
-                content.id,
                 content.title,
                 content.format,
                 content.difficulty,
@@ -73,6 +84,7 @@ def _tables() -> list[TableConfig]:
                 content.generated_at,
             ],
             newest_first=content.generated_at,
+            link=content.title,
         ),
         _table(
             session,
@@ -170,11 +182,14 @@ def _table(
     columns: Sequence[Column],
     filters: Sequence[Column],
     newest_first: Column,
+    link: Column | None = None,
 ) -> TableConfig:
     return TableConfig(
         table,
         visible_columns=list(columns),
         visible_filters=list(filters),
         menu_group=group,
+        validators=Validators(every=[_refuse_changes]),
+        link_column=link,
         order_by=[OrderBy(column=newest_first, ascending=False)],
     )

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from learner_app.admin.desk import create_desk
+from learner_app.admin.desk import STYLE_SHEET, create_desk
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.web import health
@@ -39,6 +39,7 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
             Route("/", start_page),
             Route("/health", health.alive),
             Route("/health/db", health.database),
+            Route("/desk.css", desk_style),
             Route("/admin", to_admin),
             Mount("/admin/", create_desk(engine.settings)),
         ],
@@ -51,6 +52,10 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
 
 async def start_page(_request: Request) -> Response:
     return FileResponse(START_PAGE)
+
+
+async def desk_style(_request: Request) -> Response:
+    return FileResponse(STYLE_SHEET)
 
 
 async def to_admin(_request: Request) -> Response:

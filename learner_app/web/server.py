@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import warnings
 from collections.abc import Callable
 from types import FrameType
 
@@ -51,6 +52,8 @@ def serve(listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve ``learner_app.web.app`` on the socket; returns when a signal ended it."""
     from learner_app.web.app import app
 
+    # The session login reminds of HTTPS at every sign-in; APP_ENV=production turns it on.
+    warnings.filterwarnings("ignore", message="If running sessions in production")
     config = uvicorn.Config(app, log_level="warning", access_log=False)
     _Server(config, on_ready).run(sockets=[listener])
 

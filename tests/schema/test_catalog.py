@@ -74,9 +74,18 @@ async def test_there_are_exactly_the_agreed_tables(db: DatabaseEngine):
     ("table", "statement"),
     [
         ("users", "INSERT INTO users (email, hashed_password) VALUES ('Ada@example.com', 'x')"),
-        ("users", "INSERT INTO users (email, hashed_password, target_score) VALUES ('a@b', 'x', 101)"),
-        ("users", "INSERT INTO users (email, hashed_password, dark_mode) VALUES ('a@b', 'x', 'no')"),
-        ("users", "INSERT INTO users (email, hashed_password, daily_study_time) VALUES ('a@b', 'x', 0)"),
+        (
+            "users",
+            "INSERT INTO users (email, hashed_password, target_score) VALUES ('a@b', 'x', 101)",
+        ),
+        (
+            "users",
+            "INSERT INTO users (email, hashed_password, dark_mode) VALUES ('a@b', 'x', 'no')",
+        ),
+        (
+            "users",
+            "INSERT INTO users (email, hashed_password, daily_study_time) VALUES ('a@b', 'x', 0)",
+        ),
         ("users", "INSERT INTO users (email) VALUES ('a@b')"),
         ("verifications", "INSERT INTO verifications (identifier, value_hash) VALUES ('a', 'b')"),
         ("sessions", "INSERT INTO sessions DEFAULT VALUES"),

@@ -87,9 +87,7 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
 
 
 async def test_many_processes_at_once_apply_each_migration_once(empty_database: DatabaseEngine):
-    processes = [
-        await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)
-    ]
+    processes = [await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     for process, (output, _) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output.decode()
