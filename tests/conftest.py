@@ -15,6 +15,7 @@ from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import checked_url, load_settings
+from tests.product import Product
 from tests.servers import DEBIAN_15, Servers, TestServer
 
 IN_CI = bool(os.environ.get("CI"))
@@ -60,20 +61,26 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 
 
 @pytest.fixture(scope="session")
-async def template(servers: Servers) -> AsyncIterator[str]:
-    """A database with all migrations, for copying only."""
-    name = await servers.main.create(prefix="learner_test_template")
-    DB.url = servers.main.url(name)
-    await apply_migrations(DB)
-    yield name
-    await servers.main.drop(name)
+def main_server(servers: Servers) -> TestServer:
+    """The server that most tests use."""
+    return servers.main
 
 
 @pytest.fixture(scope="session")
-async def _shared(servers: Servers, template: str) -> AsyncIterator[str]:
-    name = await servers.main.create(template)
-    yield servers.main.url(name)
-    await servers.main.drop(name)
+async def template(main_server: TestServer) -> AsyncIterator[str]:
+    """A database with all migrations, for copying only."""
+    name = await main_server.create(prefix="learner_test_template")
+    DB.url = main_server.url(name)
+    await apply_migrations(DB)
+    yield name
+    await main_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+async def _shared(main_server: TestServer, template: str) -> AsyncIterator[str]:
+    name = await main_server.create(template)
+    yield main_server.url(name)
+    await main_server.drop(name)
 
 
 @pytest.fixture
@@ -90,16 +97,16 @@ async def db(_shared: str) -> AsyncIterator[DatabaseEngine]:
 
 
 @pytest.fixture
-async def clone(servers: Servers, template: str) -> AsyncIterator[DatabaseEngine]:
+async def clone(main_server: TestServer, template: str) -> AsyncIterator[DatabaseEngine]:
     """The engine with its pool, on a database of the test's own."""
-    name = await servers.main.create(template)
-    DB.url = servers.main.url(name)
+    name = await main_server.create(template)
+    DB.url = main_server.url(name)
     await DB.start_connection_pool()
     try:
         yield DB
     finally:
         await DB.close_connection_pool()
-        await servers.main.drop(name)
+        await main_server.drop(name)
 
 
 @pytest.fixture(params=["embedded", "debian_15"])
@@ -128,6 +135,15 @@ async def empty_database(any_server: TestServer) -> AsyncIterator[DatabaseEngine
 @pytest.fixture
 def checkout() -> Path:
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Iterator[Product]:
+    """``learner up``, not started yet, on a data folder with a space in its path."""
+    product = Product(tmp_path / "a folder" / "learner data")
+    yield product
+    if product.process and product.process.poll() is None:
+        product.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
 """Transactions that always give their connection back, and savepoints when nested."""
 
 import logging
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import asyncpg
 from piccolo.engine.postgres import PostgresTransaction
 
 from learner_app.errors import TransactionRolledBack
@@ -75,7 +77,8 @@ class Transaction(PostgresTransaction):
         except Exception as error:  # noqa: BLE001  # logged; the first error goes on
             # The connection goes with it, so nothing of the block can be committed any more.
             log.warning("rollback failed with %s, connection dropped", type(error).__name__)
-            self._root().connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # asyncpg gave it up already
+                self.connection.terminate()
 
     async def begin(self) -> None:
         await self.connection.execute("BEGIN")

@@ -1,0 +1,107 @@
+"""The desk shows the product's tables to staff and changes nothing."""
+
+import re
+
+import httpx
+import pytest
+
+from learner_app.admin.desk import _tables
+from learner_app.admin.staff import add_staff, renew_password
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import StaffError
+from learner_app.operations.seed.plant import plant_seed
+from tests.web.conftest import client, sign_in, staff
+
+__all__ = ["client", "staff"]
+
+SHOWN = {
+    "content",
+    "sessions",
+    "behavioral_events",
+    "learner_model_state",
+    "user_preferences",
+    "generation_status",
+}
+LEFT_OUT = (
+    "users accounts auth_sessions verifications tenants tenant_members like_engagement"
+    " staff_users staff_sessions migration"
+).split()
+
+
+async def test_nothing_without_a_login(client: httpx.AsyncClient):
+    for path in ("tables/", "tables/content/", "tables/content/schema/", "user/"):
+        assert (await client.get(f"/admin/api/{path}")).status_code == 401
+
+
+async def test_tables_are_grouped_by_domain(staff: httpx.AsyncClient):
+    grouped = (await staff.get("/admin/api/tables/grouped/")).json()
+    assert grouped["ungrouped"] == []
+    assert grouped["grouped"].keys() == {"Content", "Listening", "Learner", "Generation"}
+    assert {name for names in grouped["grouped"].values() for name in names} == SHOWN
+
+
+async def test_other_tables_are_left_out(staff: httpx.AsyncClient):
+    for table in LEFT_OUT:
+        assert (await staff.get(f"/admin/api/tables/{table}/")).status_code == 404, table
+
+
+async def test_rows_are_shown(staff: httpx.AsyncClient, clone: DatabaseEngine):
+    await plant_seed(clone)
+    for table in SHOWN:
+        response = await staff.get(f"/admin/api/tables/{table}/")
+        assert response.status_code == 200
+        assert response.json()["rows"], table
+
+
+async def test_every_column_has_a_help_text():
+    for config in _tables():
+        assert config.table_class._meta.help_text
+        for column in config.table_class._meta.columns:
+            assert column._meta.help_text, f"{config.table_class.__name__}.{column._meta.name}"
+
+
+async def test_nothing_can_be_changed(staff: httpx.AsyncClient, clone: DatabaseEngine):
+    await plant_seed(clone)
+    one = "/admin/api/tables/content/content-il-faro-1/"
+    before = (await staff.get(one)).json()
+    for path in ("/admin/api/tables/content/", one):
+        for verb in ("POST", "PUT", "PATCH", "DELETE"):
+            response = await staff.request(verb, path, json={"title": "changed"})
+            assert response.status_code == 405, (verb, path)
+    assert (await staff.get(one)).json() == before
+    assert (await staff.get("/admin/api/tables/content/count/")).json()["count"] == 26
+
+
+async def test_password_is_random_hashed_and_shown_once(clone: DatabaseEngine):
+    first, second = await add_staff("ada"), await add_staff("bea")
+    assert first != second
+    assert len(first) >= 16
+    text = str(await clone._run_in_pool("SELECT * FROM staff_users"))
+    assert first not in text
+    assert len(re.findall(r"pbkdf2_sha256\$", text)) == 2
+
+
+async def test_names_are_checked(clone: DatabaseEngine):
+    await add_staff("ada")
+    for name in ("ada", "", "x" * 101):
+        with pytest.raises(StaffError):
+            await add_staff(name)
+    with pytest.raises(StaffError, match="learner staff add"):
+        await renew_password("nobody")
+
+
+async def test_new_password_ends_old_logins(staff: httpx.AsyncClient):
+    password = await renew_password("clara")
+    assert (await staff.get("/admin/api/user/")).status_code == 401
+    assert (await sign_in(staff, "clara", password)).status_code == 200
+
+
+async def test_wrong_password_is_refused(client: httpx.AsyncClient):
+    await add_staff("clara")
+    assert (await sign_in(client, "clara", "wrong-password")).status_code == 401
+
+
+async def test_product_users_do_not_get_in(client: httpx.AsyncClient, clone: DatabaseEngine):
+    await plant_seed(clone)
+    response = await sign_in(client, "admin@example.com", "learner-admin-1")
+    assert response.status_code == 401

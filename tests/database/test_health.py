@@ -1,0 +1,65 @@
+"""The health check under faults."""
+
+import asyncio
+
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.database.health import check_database
+
+CANARY = "canary-hunter2"
+
+
+async def test_healthy(clone: DatabaseEngine):
+    health = await check_database(clone)
+    assert (health.status, health.database, health.pending_migrations) == ("ok", "up", 0)
+    assert health.pool is not None
+    assert health.pool.max == clone.settings.db_pool_max
+    assert health.pool.in_use == 0
+    assert health.time.tzinfo is not None
+
+
+async def test_answers_while_the_pool_is_exhausted(clone: DatabaseEngine):
+    await clone.close_connection_pool()
+    clone.settings.db_pool_max = 1
+    await clone.start_connection_pool()
+    async with clone.transaction():
+        health = await check_database(clone)
+    assert health.database == "up"
+    assert health.pool is not None
+    assert health.pool.in_use == 1
+
+
+async def test_counts_pending_migrations(empty_database: DatabaseEngine):
+    health = await check_database(empty_database)
+    assert health.database == "up"
+    assert health.pending_migrations == 7
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_fault_is_reported_within_a_second(silent: bool):
+    """A server that accepts and says nothing; and one that nobody listens for."""
+    hold = asyncio.Event()
+
+    async def say_nothing(_reader: object, writer: asyncio.StreamWriter) -> None:
+        await hold.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    if not silent:
+        server.close()
+        await server.wait_closed()
+    engine = DatabaseEngine(f"postgresql://someone:{CANARY}@127.0.0.1:{port}/nothing")
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    health = await check_database(engine)
+    assert loop.time() - started < 1
+    assert (health.status, health.database, health.pending_migrations) == (
+        "unavailable",
+        "down",
+        None,
+    )
+    assert CANARY not in repr(health)
+    hold.set()
+    server.close()

@@ -1,0 +1,108 @@
+"""Transactions keep their promises and never lose a connection."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import PoolExhausted, TransactionRolledBack
+from learner_app.listening.tables import ListeningSessionTable
+
+
+async def add(key: str) -> None:
+    await ListeningSessionTable.insert(ListeningSessionTable(id=key))
+
+
+async def keys() -> list[str]:
+    rows = await ListeningSessionTable.select(ListeningSessionTable.id).order_by(
+        ListeningSessionTable.id
+    )
+    return [row["id"] for row in rows]
+
+
+@pytest.fixture
+async def small_pool(clone: DatabaseEngine):
+    await clone.close_connection_pool()
+    clone.settings.db_pool_max = 2
+    clone.settings.db_acquire_timeout = 0.3
+    await clone.start_connection_pool()
+    return clone
+
+
+async def test_commit_and_rollback(clone: DatabaseEngine):
+    async with clone.transaction():
+        await add("kept")
+    with pytest.raises(RuntimeError, match="first"):
+        async with clone.transaction():
+            await add("lost")
+            raise RuntimeError("first")
+    assert await keys() == ["kept"]
+
+
+async def test_nested_is_a_savepoint(clone: DatabaseEngine):
+    async with clone.transaction():
+        await add("outer")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with clone.transaction():
+                await add("inner")
+                await add("outer")
+        async with clone.transaction():
+            await add("second")
+            with pytest.raises(ZeroDivisionError):
+                async with clone.transaction():
+                    await add("deep")
+                    raise ZeroDivisionError
+    assert await keys() == ["outer", "second"]
+
+
+async def test_commit_answered_with_rollback_is_an_error(clone: DatabaseEngine):
+    with pytest.raises(TransactionRolledBack):
+        async with clone.transaction():
+            await add("lost")
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await add("lost")
+    assert await keys() == []
+
+
+async def test_failing_commits_lose_no_connection(small_pool: DatabaseEngine):
+    await small_pool.run_ddl(
+        "CREATE TABLE part (whole text REFERENCES sessions (id) DEFERRABLE INITIALLY DEFERRED)"
+    )
+    for _ in range(5):
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            async with small_pool.transaction():
+                await small_pool.run_ddl("INSERT INTO part VALUES ('missing')")
+        assert not small_pool.transaction_exists()
+    async with small_pool.transaction():
+        await add("still working")
+    assert await keys() == ["still working"]
+
+
+async def test_terminated_session_loses_no_connection(small_pool: DatabaseEngine):
+    for _ in range(3):
+        with pytest.raises(asyncpg.PostgresError):
+            async with small_pool.transaction():
+                await add("lost")
+                await small_pool.run_ddl("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert await keys() == []
+
+
+async def test_cancelled_transaction_gives_its_connection_back(small_pool: DatabaseEngine):
+    for _ in range(4):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), small_pool.transaction():
+                await add("lost")
+                await small_pool.run_ddl("SELECT pg_sleep(10)")
+    assert await keys() == []
+
+
+async def test_empty_pool_is_a_clear_error_within_the_timeout(small_pool: DatabaseEngine):
+    async with small_pool.transaction():
+        other = await small_pool.take_connection()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        with pytest.raises(PoolExhausted, match=r"within 0\.3 s"):
+            await small_pool.take_connection()
+        assert loop.time() - started < 2
+        await small_pool.give_back(other)

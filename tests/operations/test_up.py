@@ -1,0 +1,118 @@
+"""``learner up`` as a person runs it: from an empty folder to the page, stopped and started again."""
+
+import re
+import signal
+import time
+
+import httpx
+
+from tests.product import Product
+
+
+def test_from_nothing_to_the_page_and_again(product: Product):
+    output = product.start()
+    password = re.search(r"Staff login: admin / (\S+)", output)[1]
+    assert f"{product.address}/admin/" in output
+    assert f"{product.address}/health/db" in output
+    assert "learner data/postgres-18" in output
+    assert len(output.splitlines()) < 10
+
+    health = httpx.get(f"{product.address}/health/db").json()
+    assert (health["database"], health["pending_migrations"]) == ("up", 0)
+    assert sign_in(product, password) == 200
+
+    script = "import asyncio; from learner_app.content.tables import ContentTable as c;"
+    script += "print(asyncio.run(c.count().run()), c.raw('SELECT rolsuper FROM pg_roles"
+    script += " WHERE rolname = current_user').run_sync())"
+    found = product.run("python", "-c", script)
+    assert found.stdout == "26 [{'rolsuper': False}]\n", found.stderr
+    assert "True" in product.run("piccolo", "migrations", "check").stdout
+
+    assert product.stop() == "Stopped.\n"
+    assert product.process.returncode == 0
+    assert product.server_pids() == []
+
+    started = time.monotonic()
+    output = product.start()
+    assert time.monotonic() - started < 3
+    assert password not in output
+    assert "as before" in output
+    assert sign_in(product, password) == 200
+    new = product.run("learner", "staff", "password", "admin").stdout.split()[-1]
+    assert (sign_in(product, password), sign_in(product, new)) == (401, 200)
+    assert product.stop(signal.SIGINT) == "Stopped.\n"
+
+
+def sign_in(product: Product, password: str) -> int:
+    with httpx.Client(base_url=product.address) as client:
+        client.get("/admin/public/login/")
+        token = client.cookies["csrftoken"]
+        form = {"username": "admin", "password": password, "csrftoken": token}
+        headers = {"X-CSRFToken": token}
+        return client.post("/admin/public/login/", data=form, headers=headers).status_code
+
+
+def test_a_killed_application_takes_its_server_along(product: Product):
+    product.start()
+    assert product.server_pids()
+    product.process.kill()
+    product.process.communicate()
+    deadline = time.monotonic() + 15
+    while product.server_pids() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert product.server_pids() == []
+
+    refused = product.run("piccolo", "migrations", "forwards", "all")
+    assert refused.returncode != 0
+    assert refused.stderr.count("\n") == 1
+    assert "`learner up`" in refused.stderr
+
+    assert "as before" in product.start()
+    assert httpx.get(f"{product.address}/health/db").status_code == 200
+
+
+def test_one_line_each_when_it_cannot_start(product: Product):
+    product.start()
+    same_port = product.run("learner", "up", "--port", str(product.port))
+    assert same_port.returncode == 1
+    assert same_port.stderr == (
+        f"learner: cannot serve on 127.0.0.1:{product.port}: "
+        "Address already in use; see --host and --port\n"
+    )
+    same_data = product.run("learner", "up", "--port", str(product.port + 1))
+    assert same_data.returncode == 1
+    assert re.fullmatch(r"learner: another `learner up` runs on .*\n", same_data.stderr)
+
+
+def test_without_anything_commands_say_in_one_line_what_to_do(product: Product):
+    for command in (
+        ("piccolo", "migrations", "forwards", "all"),
+        (
+            "python",
+            "-c",
+            "from learner_app.content.tables import *; ContentTable.count().run_sync()",
+        ),
+        ("learner", "staff", "password", "admin"),
+    ):
+        result = product.run(*command)
+        assert result.returncode == 1
+        assert re.fullmatch(r".*start one with `learner up`, or set DATABASE_URL\n", result.stderr)
+
+
+async def test_a_given_database_is_neither_seeded_nor_given_staff(
+    product: Product, main_server, empty_database
+):
+    product.environment["DATABASE_URL"] = empty_database.url
+    output = product.start()
+    assert "the database of DATABASE_URL" in output
+    assert "Staff login" not in output
+    assert not product.data.exists()
+
+    async def counts() -> list[int]:
+        query = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM staff_users)"
+        return list((await empty_database._run_in_pool(query))[0])
+
+    assert await counts() == [0, 0]
+    product.stop()
+    assert "Staff login: admin" in product.start("--seed", "--staff")
+    assert await counts() == [4, 1]
