@@ -1,4 +1,4 @@
-"""``learner up`` as a person runs it: from an empty folder to the page, stopped and started again."""
+"""``learner up`` as a person runs it: from an empty folder to the page, stopped and again."""
 
 import re
 import signal
