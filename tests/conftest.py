@@ -5,6 +5,8 @@ a copy of the migrated template, for code that commits. ``empty_database``: one 
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -138,9 +140,18 @@ def checkout() -> Path:
 
 
 @pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that a server started by root can enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="learner-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def product(open_folder: Path) -> Iterator[Product]:
     """``learner up``, not started yet, on a data folder with a space in its path."""
-    product = Product(tmp_path / "a folder" / "learner data")
+    product = Product(open_folder / "a folder" / "learner data")
     yield product
     if product.process and product.process.poll() is None:
         product.stop()

@@ -62,32 +62,44 @@ class ServerAccount:
         return subprocess.run(command, **self.process_options(), check=False).returncode == 0
 
     def reachable_copy(self, programs: Path) -> Path:
-        """The programs' folder, or a copy (made once, about 40 MB) that the account can use."""
+        """The programs' folder, or a copy (made once, about 45 MB) that the account can use."""
         if self.can_enter(programs):
             return programs
         server = (programs / "bin" / "postgres").read_bytes()
         copy = SHARED_FOLDER / f"postgresql-{hashlib.sha256(server).hexdigest()[:12]}"
+        package = programs.parent
         if not copy.exists():
-            partial = SHARED_FOLDER / f"partial-{secrets.token_hex(8)}"
-            _shared_folder()
-            shutil.copytree(programs, partial, symlinks=True)
-            partial.chmod(0o755)
+            partial = _shared_folder() / f"partial-{secrets.token_hex(8)}"
+            # The wheel's programs look for the wheel's libraries beside their package.
+            for folder in (package, package.with_name(f"{package.name}.libs")):
+                shutil.copytree(folder, partial / folder.name, symlinks=True)
+            _open_for_reading(partial)
             try:
                 partial.rename(copy)
             except OSError:  # another process was faster
                 shutil.rmtree(partial)
-        return copy
+        return copy / package.name / programs.name
 
     def reachable_place(self, visible: Path) -> Path:
         """Where a data folder can lie: there, or behind a link when the account has no way in."""
         if visible.is_symlink() or visible.exists() or self.can_enter(visible.parent):
             return visible.resolve()
-        place = _shared_folder() / "data" / secrets.token_hex(8) / visible.name
-        place.parent.mkdir(mode=0o755, parents=True)
+        place = _shared_folder() / f"data-{secrets.token_hex(8)}" / visible.name
+        place.parent.mkdir()
+        place.parent.chmod(0o755)
         visible.symlink_to(place)
         return place
 
 
 def _shared_folder() -> Path:
-    SHARED_FOLDER.mkdir(mode=0o755, exist_ok=True)
+    SHARED_FOLDER.mkdir(exist_ok=True)
+    SHARED_FOLDER.chmod(0o755)  # whatever the umask
     return SHARED_FOLDER
+
+
+def _open_for_reading(folder: Path) -> None:
+    """Like ``chmod -R a+rX``: a strict umask must not keep the account from the programs."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if path.is_dir() or mode & 0o100 else 0o444))
