@@ -94,7 +94,7 @@ class EmbeddedServer:
         self._socket_folder = self._make_socket_folder()
         with self.log_file.open("ab") as log:
             self._process = self._launch(place, log)
-            self._watcher = _watch(self._process.pid)
+            self._watcher = _watch(self._process.pid, self._socket_folder)
         self._wait_until_ready(place, self._process)
 
     def stop(self) -> None:
@@ -200,10 +200,13 @@ def _clean_environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _watch(pid: int) -> "subprocess.Popen[bytes]":
+_WATCH = 'read -r _; kill -INT "$1"; while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"'
+
+
+def _watch(pid: int, socket_folder: Path) -> "subprocess.Popen[bytes]":
     """A shell that waits on a pipe we hold; when we are gone, however, it stops the server."""
     return subprocess.Popen(
-        ["/bin/sh", "-c", 'read -r _; kill -INT "$1"', "sh", str(pid)],
+        ["/bin/sh", "-c", _WATCH, "sh", str(pid), str(socket_folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
