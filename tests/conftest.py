@@ -124,14 +124,12 @@ def any_server(request: pytest.FixtureRequest, servers: Servers) -> TestServer:
 @pytest.fixture
 async def empty_database(any_server: TestServer) -> AsyncIterator[DatabaseEngine]:
     """The engine with its pool, on an empty database."""
-    name = await any_server.create()
-    DB.url = any_server.url(name)
+    DB.url = any_server.url(await any_server.emptied())
     await DB.start_connection_pool()
     try:
         yield DB
     finally:
         await DB.close_connection_pool()
-        await any_server.drop(name)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ class TestServer:
             admin_url: as a role that may create databases.
             url: as the ordinary role; both name some database that exists.
         """
+        self._emptied: str | None = None
         self._admin_url = admin_url
         self._url = url
         self._owner = urlsplit(url).username or ROLE
@@ -43,6 +44,21 @@ class TestServer:
         source = f' TEMPLATE "{template}"' if template else ""
         await self._execute(f'CREATE DATABASE "{name}" OWNER "{self._owner}"{source}')
         return name
+
+    async def emptied(self) -> str:
+        """One and the same database at every call, without any table."""
+        if self._emptied is None:
+            self._emptied = await self.create()
+        connection = await asyncpg.connect(self.url(self._emptied))
+        try:
+            await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        finally:
+            await connection.close()
+        return self._emptied
+
+    async def drop_emptied(self) -> None:
+        if self._emptied:
+            await self.drop(self._emptied)
 
     async def drop(self, name: str) -> None:
         await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -76,15 +92,15 @@ class Servers:
     """The servers of a run."""
 
     def __init__(self, test_database_url: str | None) -> None:
-        self._test_database_url = test_database_url
+        self._given = (
+            TestServer(test_database_url, test_database_url) if test_database_url else None
+        )
         self._started: list[OwnServer] = []
 
     @cached_property
     def main(self) -> TestServer:
         """The one that most tests use: embedded, or that of TEST_DATABASE_URL."""
-        if self._test_database_url:
-            return TestServer(self._test_database_url, self._test_database_url)
-        return self._start(None)
+        return self._given or self._start(None)
 
     @cached_property
     def debian_15(self) -> TestServer:
@@ -96,5 +112,7 @@ class Servers:
         return server
 
     def stop(self) -> None:
+        if self._given:
+            asyncio.run(self._given.drop_emptied())
         for server in self._started:
             server.stop()
