@@ -17,6 +17,10 @@ class DatabaseUnavailable(LearnerError):
     """The server could not be reached or ended the connection; worth retrying."""
 
 
+class DatabaseRefused(LearnerError):
+    """The server is there and says no, or is not trusted; trying again does not help."""
+
+
 class PoolExhausted(DatabaseUnavailable):
     """No pooled connection became free within the acquire timeout; worth retrying."""
 

@@ -1,20 +1,16 @@
 """All settings, from the environment and a ``.env`` in the project folder; read here only."""
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from learner_app.errors import DatabaseNotConfigured, SettingsError
+from learner_app.errors import SettingsError
 
-SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
-MAX_PORT = 65_535
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -24,20 +20,44 @@ class Settings(BaseSettings):
         extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    database_url: SecretStr | None = None
-    test_database_url: SecretStr | None = None
     app_env: Literal["development", "test", "production"] = "development"
+    database_url: SecretStr | None = None
+    db_host: str | None = None
+    db_port: int = Field(default=5432, ge=1, le=65_535)
+    db_name: str | None = None
+    db_user: str | None = None
+    db_password: SecretStr | None = None
+    db_ssl: bool | None = None
+    db_ssl_verify: bool = True
+    db_ssl_root_cert: Path | None = None
     db_pool_min: int = Field(default=1, ge=1)
-    db_pool_max: int = Field(default=20, ge=1)
+    db_pool_max: int = Field(default=20, ge=1, le=1000)
+    db_pool_idle: Seconds = 30.0
     db_connect_timeout: Seconds = 10.0
     db_acquire_timeout: Seconds = 10.0
+    db_command_timeout: Seconds = 60.0
+    db_retry_attempts: int = Field(default=5, ge=1, le=100)
+    db_retry_initial: Seconds = 0.5
+    db_retry_multiplier: float = Field(default=2.0, ge=1, le=10)
+    db_retry_max: Seconds = 30.0
+    db_echo: bool = False
+    test_database_url: SecretStr | None = None
     learner_data: Path | None = None
 
     @model_validator(mode="after")
-    def _pool_bounds(self) -> "Settings":
+    def _settings_fit(self) -> "Settings":
         if self.db_pool_min > self.db_pool_max:
             raise ValueError("DB_POOL_MIN must not be above DB_POOL_MAX")
+        if self.db_retry_initial > self.db_retry_max:
+            raise ValueError("DB_RETRY_INITIAL must not be above DB_RETRY_MAX")
+        if self.db_echo and self.app_env != "development":
+            raise ValueError("DB_ECHO is for APP_ENV=development only")
         return self
+
+    @property
+    def names_database(self) -> bool:
+        """Whether a database is given; else it is that of ``learner up``."""
+        return self.database_url is not None or self.db_host is not None
 
     @property
     def data_folder(self) -> Path:
@@ -81,39 +101,3 @@ def project_folder() -> Path:
         if (folder / "piccolo_conf.py").is_file():
             return folder
     return here
-
-
-def find_database_url(settings: Settings) -> str:
-    """The URL to connect to: DATABASE_URL, or the database of a running ``learner up``.
-
-    Raises:
-        DatabaseNotConfigured: there is neither.
-        SettingsError: DATABASE_URL is no PostgreSQL URL.
-    """
-    if settings.database_url:
-        return checked_url("DATABASE_URL", settings.database_url.get_secret_value())
-    try:
-        running = json.loads(settings.running_file.read_text())
-    except FileNotFoundError:
-        raise DatabaseNotConfigured(
-            "no database: start one with `learner up`, or set DATABASE_URL"
-        ) from None
-    return str(running["url"])
-
-
-def checked_url(setting: str, url: str) -> str:
-    """The URL as asyncpg wants it, after the checks that keep its errors free of the password."""
-    scheme, separator, rest = url.strip().partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise SettingsError(
-            f"{setting} must begin with postgresql://, postgres:// or postgresql+asyncpg://"
-        )
-    url = f"postgresql://{rest}"
-    parts = urlsplit(url)
-    if parts.fragment or "#" in url or parts.netloc.count("@") > 1:
-        raise SettingsError(f"{setting}: write # as %23 and @ as %40 in user and password")
-    for host in parts.netloc.rpartition("@")[2].split(","):
-        port = host.rpartition("]")[2].partition(":")[2]
-        if port and not (port.isdecimal() and 0 < int(port) <= MAX_PORT):
-            raise SettingsError(f"{setting}: a port is a number from 1 to 65535")
-    return url

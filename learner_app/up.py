@@ -33,7 +33,7 @@ def run_product(settings: Settings, host: str, port: int, *, seed: bool, staff: 
     with ExitStack() as stack:
         listener = stack.enter_context(open_socket(host, port))
         folder: Path | None = None
-        if settings.database_url is None:
+        if not settings.names_database:
             folder = stack.enter_context(development_database(settings))
             seed = staff = True
         prepared = asyncio.run(prepare(seed=seed, staff=staff))
@@ -60,7 +60,7 @@ def _announce(prepared: Prepared, folder: Path | None, address: str) -> None:
         lines.insert(1, ("Staff login", login))
     elif folder:
         lines.insert(1, ("Staff login", "as before; `learner staff password NAME` sets a new one"))
-    lines.append(("Data", str(folder) if folder else "the database of DATABASE_URL"))
+    lines.append(("Data", str(folder) if folder else str(DB.target)))
     if prepared.migrations or prepared.seeded_rows:
         done = (
             f"{prepared.migrations} migrations applied, {prepared.seeded_rows} example rows added"

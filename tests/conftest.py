@@ -9,31 +9,33 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.target import Target, find_target, parse_url
 from learner_app.operations.migrate import apply_migrations
-from learner_app.settings import checked_url, load_settings
+from learner_app.settings import Settings, load_settings
 from tests.product import Product
 from tests.servers import DEBIAN_15, Servers, TestServer
 
 IN_CI = bool(os.environ.get("CI"))
+ENVIRONMENT = [name.upper() for name in Settings.model_fields]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     settings = load_settings()
     url = None
     if settings.test_database_url:
-        url = checked_url("TEST_DATABASE_URL", settings.test_database_url.get_secret_value())
-        if "test" not in urlsplit(url).path:
+        url = settings.test_database_url.get_secret_value()
+        target = parse_url("TEST_DATABASE_URL", url)
+        if "test" not in target.database:
             pytest.exit("TEST_DATABASE_URL: the name of its database must say test", 3)
-        own = settings.database_url
-        if own and _place(checked_url("DATABASE_URL", own.get_secret_value())) == _place(url):
+        if settings.names_database and _place(find_target(settings)) == _place(target):
             pytest.exit("TEST_DATABASE_URL is the database of DATABASE_URL, refused", 3)
-    os.environ.pop("DATABASE_URL", None)
+    for name in (*ENVIRONMENT, *(name for name in os.environ if name.startswith("PG"))):
+        os.environ.pop(name, None)
     config.stash[_servers] = Servers(url)
 
 
@@ -45,9 +47,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 _servers = pytest.StashKey[Servers]()
 
 
-def _place(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2], parts.path
+def _place(target: Target) -> tuple[object, ...]:
+    return target.hosts, target.ports, target.database
 
 
 def skip_outside_ci(reason: str) -> None:
@@ -158,7 +159,7 @@ def product(open_folder: Path) -> Iterator[Product]:
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees or leaves settings of the developer's."""
-    for name in ("DATABASE_URL", "APP_ENV", "LEARNER_DATA"):
+    for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     DB._settings = None
     yield

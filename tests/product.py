@@ -26,6 +26,8 @@ class Product:
             # What other programs of the developer's may have set must not matter.
             "PGHOST": "nowhere.invalid",
             "PGUSER": "nobody",
+            "PGPORT": "1",
+            "PGSSLMODE": "verify-full",
             "LANG": "xx_XX.UTF-8",
         }
         self.process: subprocess.Popen[str] | None = None

@@ -74,11 +74,15 @@ class TestServer:
 class OwnServer(TestServer):
     """A server that this run starts from binaries; the embedded ones when none are given."""
 
-    def __init__(self, programs: Path | None = None) -> None:
+    def __init__(self, programs: Path | None = None, *, autostart: bool = True) -> None:
         # Not pytest's folder: as root the server runs under another account that must get there.
         self.folder = Path(tempfile.mkdtemp(prefix="learner-test-"))
         self.folder.chmod(0o755)
         self.server = EmbeddedServer(self.folder / "data", programs, FAST)
+        if autostart:
+            self.start()
+
+    def start(self) -> None:
         self.server.start()
         super().__init__(self.server.url(SUPERUSER, SUPERUSER), self.server.url(SUPERUSER, ROLE))
         asyncio.run(self._execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS"))

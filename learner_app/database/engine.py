@@ -10,18 +10,16 @@ from typing import Any
 import asyncpg
 from piccolo.engine import PostgresEngine
 
+from learner_app.database.failures import CONNECT_FAILURES, explain
+from learner_app.database.target import Target, find_target, parse_url, verifies
 from learner_app.database.transaction import Transaction
-from learner_app.errors import (
-    DatabaseNotConfigured,
-    DatabaseUnavailable,
-    PoolExhausted,
-    SettingsError,
-)
-from learner_app.settings import Settings, find_database_url, load_settings
+from learner_app.errors import LearnerError, PoolExhausted, SettingsError
+from learner_app.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
 APPLICATION_NAME = "learner_app"
+CLOSE_SECONDS = 5
 
 
 class DatabaseEngine(PostgresEngine):
@@ -31,16 +29,12 @@ class DatabaseEngine(PostgresEngine):
     importing ``piccolo_conf`` never fails or blocks.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        exits_without_database: bool = False,
-    ) -> None:
+    def __init__(self, url: str | None = None, exits_without_database: bool = False) -> None:
         """
         Args:
             url: where to connect; found through the settings when left out.
-            exits_without_database: end the program with one line instead of a SettingsError,
-                for commands whose runner would bury the line.
+            exits_without_database: end the program with one line instead of an error when there
+                is no database to talk to, for commands whose runner would bury the line.
         """
         self.url = url
         self._exits = exits_without_database
@@ -59,43 +53,59 @@ class DatabaseEngine(PostgresEngine):
             try:
                 self._settings = load_settings()
             except SettingsError as error:
-                raise self._settled(error) from None
+                raise self._final(error) from None
         return self._settings
+
+    @property
+    def target(self) -> Target:
+        """The database that it talks to.
+
+        Raises:
+            SettingsError: none is configured, or the setting cannot be understood.
+        """
+        try:
+            return parse_url("url", self.url) if self.url else find_target(self.settings)
+        except SettingsError as error:
+            raise self._final(error) from None
 
     @property
     def config(self) -> dict[str, Any]:
         """Arguments of ``asyncpg.connect``."""
-        return {
-            "dsn": self._find_url(),
-            "timeout": self.settings.db_connect_timeout,
-            "server_settings": {"application_name": APPLICATION_NAME},
-        }
+        try:
+            arguments = self.target.connect_arguments(self.settings)
+        except SettingsError as error:
+            raise self._final(error) from None
+        arguments["server_settings"].setdefault("application_name", APPLICATION_NAME)
+        return arguments | {"timeout": self.settings.db_connect_timeout}
 
     @config.setter
     def config(self, value: dict[str, Any]) -> None:
         """Piccolo's constructor sets it; ours is always derived."""
 
-    def _find_url(self) -> str:
-        try:
-            return self.url or find_database_url(self.settings)
-        except SettingsError as error:
-            raise self._settled(error) from None
-
-    def _settled(self, error: SettingsError) -> BaseException:
-        return SystemExit(str(error)) if self._exits else error
-
     async def start_connection_pool(self, **kwargs: Any) -> None:
         """Open the pool; when the database is away it opens empty and connects on demand."""
         if self.pool is not None:
             return
-        options = {**self.config, "max_size": self.settings.db_pool_max, **kwargs}
+        settings = self.settings
+        options = {
+            **self.config,
+            "max_size": settings.db_pool_max,
+            "max_inactive_connection_lifetime": settings.db_pool_idle,
+            "command_timeout": settings.db_command_timeout,
+            "init": self._prepare_connection,
+            **kwargs,
+        }
+        self._warn_of_unverified_server()
         try:
-            self.pool = await asyncpg.create_pool(**options, min_size=self.settings.db_pool_min)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning(
-                "database not reachable yet (%s), starting without it", type(error).__name__
-            )
+            self.pool = await asyncpg.create_pool(**options, min_size=settings.db_pool_min)
+        except CONNECT_FAILURES as error:
+            log.warning("starting without the database: %s", explain(error, self.target))
             self.pool = await asyncpg.create_pool(**options, min_size=0)
+
+    def _warn_of_unverified_server(self) -> None:
+        target = self.target
+        if not target.is_local and not verifies(self.settings, target):
+            log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_connection_pool(self) -> None:
         """Close the pool; connections still in use after 5 seconds are cut."""
@@ -103,39 +113,45 @@ class DatabaseEngine(PostgresEngine):
         if pool is None:
             return
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await pool.close()
         except TimeoutError:
             pool.terminate()
 
     async def get_new_connection(self) -> asyncpg.Connection[Any]:
-        """A connection outside the pool.
+        """A connection outside the pool; without a command time-out, for long work.
 
         Raises:
             SettingsError: no database is configured, or the URL cannot be read.
             DatabaseUnavailable: the server does not answer.
+            DatabaseRefused: it does not let us in, or is not to be trusted.
         """
-        connection: asyncpg.Connection[Any]
-        connection = await self._connecting(asyncpg.connect(**self.config))
+        try:
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(**self.config)
+        except CONNECT_FAILURES as error:
+            raise self._final(explain(error, self.target)) from error
+        await self._prepare_connection(connection)
         return connection
 
-    async def take_connection(self) -> asyncpg.Connection[Any]:
-        """A connection for exclusive use, from the pool where there is one.
+    async def take_connection(self) -> Any:
+        """An asyncpg connection for exclusive use, from the pool where there is one.
 
         Raises:
             PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
+            DatabaseUnavailable, DatabaseRefused: the pool had to connect and could not.
         """
         if self.pool is None:
             return await self.get_new_connection()
         seconds = self.settings.db_acquire_timeout
         try:
             async with asyncio.timeout(seconds) as limit:
-                connection: asyncpg.Connection[Any] = await self._connecting(self.pool.acquire())
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise PoolExhausted(f"no connection became free within {seconds:g} s") from None
-        return connection
+                return await self.pool.acquire()
+        except TimeoutError as error:
+            if limit.expired():
+                raise PoolExhausted(f"no connection became free within {seconds:g} s") from None
+            raise explain(error, self.target) from error
+        except CONNECT_FAILURES as error:
+            raise explain(error, self.target) from error
 
     async def give_back(self, connection: Any) -> None:
         """Return what :meth:`take_connection` gave, also when the connection is broken."""
@@ -143,29 +159,6 @@ class DatabaseEngine(PostgresEngine):
             await self.pool.release(connection)
         else:
             await connection.close()
-
-    async def _connecting(self, attempt: Any) -> Any:
-        try:
-            return await attempt
-        except ValueError as error:
-            # asyncpg's text may hold a part of the password
-            message = f"DATABASE_URL cannot be read ({type(error).__name__})"
-            raise self._settled(SettingsError(message)) from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if isinstance(error, TimeoutError) and self.pool is not None:
-                raise
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: Exception) -> BaseException:
-        reason = getattr(error, "sqlstate", None) or type(error).__name__
-        if self.url or self.settings.database_url:
-            return DatabaseUnavailable(f"the database cannot be used ({reason})")
-        return self._settled(
-            DatabaseNotConfigured(
-                f"the database of `learner up` does not answer ({reason}): "
-                "start it again, or set DATABASE_URL"
-            )
-        )
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
         connection = await self.take_connection()
@@ -176,3 +169,15 @@ class DatabaseEngine(PostgresEngine):
 
     def transaction(self, allow_nested: bool = True) -> Transaction:
         return Transaction(engine=self, allow_nested=allow_nested)
+
+    async def _prepare_connection(self, connection: Any) -> None:
+        if self.settings.db_echo:
+            connection.add_query_logger(_echo)
+
+    def _final(self, error: LearnerError) -> BaseException:
+        return SystemExit(str(error)) if self._exits else error
+
+
+def _echo(record: Any) -> None:
+    """Print a statement as it was sent, without the values bound to it."""
+    print(f"-- {record.elapsed * 1000:.1f} ms\n{record.query}", flush=True)

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import asyncpg
-
+from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import ServerError
 from learner_app.operations.embedded import (
     SUPERUSER,
@@ -51,7 +50,7 @@ def development_database(settings: Settings) -> Iterator[Path]:
 
 async def ensure_database(server: EmbeddedServer, database: str, owner: str) -> None:
     """Make the role and its database unless they exist."""
-    connection = await asyncpg.connect(server.url(SUPERUSER, SUPERUSER))
+    connection = await DatabaseEngine(server.url(SUPERUSER, SUPERUSER)).get_new_connection()
     try:
         role_exists = "SELECT true FROM pg_roles WHERE rolname = $1"
         if not await connection.fetchval(role_exists, owner):

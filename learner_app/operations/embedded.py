@@ -21,6 +21,8 @@ from learner_app.errors import ServerError
 from learner_app.operations.server_account import ServerAccount
 
 SUPERUSER = "postgres"
+PORT = 5432
+"""Part of the socket's name; the server listens on no port."""
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 BUILTIN_LOCALES_SINCE = 17
@@ -71,9 +73,8 @@ class EmbeddedServer:
 
     def url(self, database: str, user: str) -> str:
         """Where to connect; without a password, the socket's folder lets in nobody else."""
-        return (
-            f"postgresql://{quote(user)}@/{quote(database)}?host={quote(str(self._socket_folder))}"
-        )
+        place = f"host={quote(str(self._socket_folder))}&port={self._options.get('port', PORT)}"
+        return f"postgresql://{quote(user)}@/{quote(database)}?{place}"
 
     @property
     def is_running(self) -> bool:

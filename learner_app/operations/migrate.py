@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 from piccolo.apps.migrations.commands.forwards import run_forwards
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.waiting import wait_for_database
 from learner_app.errors import MigrationError
 from learner_app.schema.pending import pending_migrations
 
@@ -19,6 +20,7 @@ async def apply_migrations(engine: DatabaseEngine) -> int:
     Raises:
         MigrationError: one of them failed; those before it stay applied.
     """
+    await wait_for_database(engine)
     connection = await engine.get_new_connection()
     try:
         pending = await pending_migrations(connection)

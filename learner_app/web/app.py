@@ -15,6 +15,7 @@ from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.web import health
 from learner_app.web.security import SecurityHeaders
+from learner_app.web.start_up import StartUpCheck
 
 START_PAGE = Path(__file__).with_name("start.html")
 
@@ -43,7 +44,7 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
             Route("/admin", to_admin),
             Mount("/admin/", create_desk(engine.settings)),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[Middleware(StartUpCheck, engine=engine), Middleware(SecurityHeaders)],
         lifespan=lifespan,
     )
     app.state.engine = engine

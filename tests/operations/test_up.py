@@ -104,7 +104,7 @@ async def test_a_given_database_is_neither_seeded_nor_given_staff(
 ):
     product.environment["DATABASE_URL"] = empty_database.url
     output = product.start()
-    assert "the database of DATABASE_URL" in output
+    assert f"Data:        {empty_database.target}" in output
     assert "Staff login" not in output
     assert not product.data.exists()
 

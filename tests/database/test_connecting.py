@@ -1,0 +1,199 @@
+"""Connecting to real servers: with TLS, without, with the wrong certificate and password."""
+
+import asyncio
+import logging
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.database.waiting import wait_for_database
+from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
+from learner_app.settings import Settings
+from tests.conftest import skip_outside_ci
+from tests.servers import DEBIAN_15, OwnServer
+
+CANARY = "hunter2canary"
+
+
+@dataclass
+class TcpServer:
+    """PostgreSQL 15 on a TCP port; a role with a password, and an authority for its certificate."""
+
+    port: int
+    authority: Path
+    other_authority: Path
+
+    def engine(self, options: str = "", **settings: object) -> DatabaseEngine:
+        password = settings.pop("password", CANARY)
+        database = settings.pop("database", "postgres")
+        url = f"postgresql://keeper:{password}@localhost:{self.port}/{database}{options}"
+        engine = DatabaseEngine(url)
+        engine._settings = Settings(**settings)
+        return engine
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(name: str, *, encrypted: bool) -> tuple[OwnServer, TcpServer]:
+    if not (DEBIAN_15 / "bin" / "postgres").exists():
+        skip_outside_ci("Debian's postgresql-15 is not installed")
+    server = OwnServer(DEBIAN_15, autostart=False)
+    authority = trustme.CA()
+    for number, one in enumerate((authority, trustme.CA())):
+        one.cert_pem.write_to_path(server.folder / f"authority-{number}.pem")
+    certificate = authority.issue_cert(name)
+    key, chain = server.folder / "server.key", server.folder / "server.pem"
+    certificate.private_key_pem.write_to_path(key)
+    chain.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+    account = server.server._account
+    for path in (key, chain):
+        path.chmod(0o600)
+        shutil.chown(path, account.uid, account.gid)
+    rules = server.folder / "hba.conf"
+    rules.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    port = free_port()
+    server.server._options |= {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "hba_file": str(rules),
+    }
+    if encrypted:
+        server.server._options |= {
+            "ssl": "on",
+            "ssl_cert_file": str(chain),
+            "ssl_key_file": str(key),
+        }
+    server.start()
+    asyncio.run(server._execute(f"CREATE ROLE keeper LOGIN PASSWORD '{CANARY}'"))
+    files = [server.folder / f"authority-{number}.pem" for number in (0, 1)]
+    return server, TcpServer(port, *files)
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[TcpServer]:
+    server, tcp = start("localhost", encrypted=True)
+    yield tcp
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def misnamed() -> Iterator[TcpServer]:
+    server, tcp = start("elsewhere.example", encrypted=True)
+    yield tcp
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def unencrypted() -> Iterator[TcpServer]:
+    server, tcp = start("localhost", encrypted=False)
+    yield tcp
+    server.stop()
+
+
+async def is_encrypted(engine: DatabaseEngine) -> bool:
+    connection = await engine.get_new_connection()
+    try:
+        return await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    finally:
+        await connection.close()
+
+
+async def refusal(engine: DatabaseEngine) -> str:
+    with pytest.raises(DatabaseRefused) as caught:
+        await engine.get_new_connection()
+    text = str(caught.value)
+    assert CANARY not in text
+    assert "\n" not in text
+    assert f"keeper@localhost:{engine.target.ports[0]}/" in text
+    return text
+
+
+async def test_production_is_encrypted_and_verified(encrypted: TcpServer):
+    authority = encrypted.authority
+    assert await is_encrypted(encrypted.engine(app_env="production", db_ssl_root_cert=authority))
+    assert await is_encrypted(encrypted.engine(f"?sslmode=require&sslrootcert={authority}"))
+    assert await is_encrypted(encrypted.engine()), "in development where the server offers it"
+
+
+async def test_unknown_authority_is_refused(encrypted: TcpServer):
+    assert "DB_SSL_ROOT_CERT" in await refusal(encrypted.engine(app_env="production"))
+    other = encrypted.engine("?sslmode=require", db_ssl_root_cert=encrypted.other_authority)
+    assert "DB_SSL_ROOT_CERT" in await refusal(other)
+
+
+async def test_wrong_name_is_refused_unless_only_the_authority_counts(misnamed: TcpServer):
+    authority = misnamed.authority
+    refused = await refusal(misnamed.engine(app_env="production", db_ssl_root_cert=authority))
+    assert "not trusted" in refused
+    assert await is_encrypted(misnamed.engine("?sslmode=verify-ca", db_ssl_root_cert=authority))
+
+
+async def test_unverified_takes_a_word_and_warns(misnamed: TcpServer, caplog):
+    engine = misnamed.engine("?sslmode=require", app_env="production", db_ssl_verify=False)
+    assert await is_encrypted(engine)
+    for _ in range(2):
+        caplog.clear()
+        await engine.start_connection_pool()
+        await engine.close_connection_pool()
+        assert "DB_SSL_VERIFY is false" in caplog.text
+
+
+async def test_server_without_tls(unencrypted: TcpServer):
+    assert not await is_encrypted(unencrypted.engine())
+    assert "offers no TLS" in await refusal(unencrypted.engine(app_env="production"))
+    assert "offers no TLS" in await refusal(unencrypted.engine(db_ssl=True))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "hint"),
+    [({"password": "wrong"}, "password"), ({"database": "missing"}, "no such database")],
+)
+async def test_refusals_are_final(unencrypted: TcpServer, caplog, mistake: dict, hint: str):
+    engine = unencrypted.engine(**mistake)
+    assert hint in await refusal(engine)
+    with pytest.raises(DatabaseRefused):
+        await wait_for_database(engine)
+    assert "attempt" not in caplog.text
+
+
+async def test_attempts_pause_and_end(caplog):
+    engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@127.0.0.1:{free_port()}/d")
+    engine._settings = Settings(db_retry_attempts=4, db_retry_initial=0.01)
+    with caplog.at_level(logging.DEBUG), pytest.raises(DatabaseUnavailable, match="is PostgreSQL"):
+        await wait_for_database(engine)
+    assert [record.args[1:3] for record in caplog.records if "attempt" in record.msg] == [
+        (1, 4),
+        (2, 4),
+        (3, 4),
+    ]
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "/no/such/folder"])
+async def test_unknown_places_are_one_line(name: str):
+    engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@/d?host={name}")
+    with pytest.raises(LearnerError) as caught:
+        await engine.get_new_connection()
+    assert name in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+async def test_echo_prints_statements_without_values(unencrypted: TcpServer, capsys):
+    engine = unencrypted.engine(db_echo=True)
+    await engine.start_connection_pool()
+    for _ in range(2):
+        await engine._run_in_pool("SELECT $1::text AS echoed", [CANARY])
+    await engine.close_connection_pool()
+    printed = capsys.readouterr().out
+    assert printed.count("SELECT $1::text AS echoed") == 2
+    assert CANARY not in printed

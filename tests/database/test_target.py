@@ -1,0 +1,150 @@
+"""From settings to connection arguments."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from learner_app.database.target import find_target, parse_url, tls
+from learner_app.errors import DatabaseNotConfigured, SettingsError
+from learner_app.settings import Settings
+
+CANARY = "hunter2canary"
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
+def test_schemes_and_escaped_parts(scheme: str):
+    target = parse_url("X", f"{scheme}://us%40er:p%23%2F%3F%20w@h:5433/d%C3%A9b")
+    assert (target.user, target.password, target.database) == ("us@er", "p#/? w", "déb")
+    assert (target.hosts, target.ports) == (("h",), (5433,))
+
+
+def test_several_hosts():
+    target = parse_url("X", "postgresql://u@a:1,b,[::1]:3/d?target_session_attrs=primary")
+    assert target.hosts == ("a", "b", "::1")
+    assert target.ports == (1, 5432, 3)
+    assert target.session_attributes == "primary"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u@/d?host=/run/my%20sockets&port=6000", "postgresql://u@%2Frun%2Fmy sockets/d"],
+)
+def test_unix_sockets(url: str):
+    target = parse_url("X", url)
+    assert target.hosts == ("/run/my sockets",)
+    assert target.is_local
+
+
+def test_other_options_are_server_settings():
+    target = parse_url("X", "postgresql://u@h/d?application_name=mine&search_path=a")
+    assert target.server_settings == {"application_name": "mine", "search_path": "a"}
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        (f"mysql://u:{CANARY}@h/d", "postgresql+asyncpg://"),
+        (f"u:{CANARY}@h/d", "postgresql://"),
+        (CANARY, "postgresql://"),
+        (f"postgresql://u:{CANARY}#@h/d", "%23"),
+        (f"postgresql://u:{CANARY}@@h/d", "%40"),
+        (f"postgresql://u:{CANARY}@h:54x/d", "a port is a number"),
+        (f"postgresql://u:{CANARY}@h:99999/d", "a port is a number"),
+        (f"postgresql://u:{CANARY}@h:1,g:0/d", "a port is a number"),
+        (f"postgresql://u:{CANARY}@h/d?port={CANARY}", "a port is a number"),
+        (f"postgresql://u:{CANARY}@h/d?sslmode={CANARY}", "verify-full"),
+        (f"postgresql://u:{CANARY}@h/d?{CANARY}", "no valid URL"),
+        (f"postgresql://u:{CANARY}@[h/d", "no valid URL"),
+    ],
+)
+def test_mistakes_name_setting_and_hint_only(url: str, hint: str):
+    with pytest.raises(SettingsError) as caught:
+        parse_url("DATABASE_URL", url)
+    assert "DATABASE_URL" in str(caught.value)
+    assert hint in str(caught.value)
+    assert CANARY not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_no_text_of_a_target_has_the_password():
+    target = parse_url("X", f"postgresql://u:{CANARY}@h/d")
+    assert CANARY not in f"{target} {target!r}"
+    assert str(target) == "u@h:5432/d"
+
+
+def test_url_wins_over_parts_and_parts_over_the_running_product(tmp_path: Path):
+    (tmp_path / "running.json").write_text('{"url": "postgresql://learner@/learner?host=/tmp/x"}')
+    settings = Settings(learner_data=tmp_path)
+    assert find_target(settings).is_development
+    assert str(find_target(settings)) == "learner@/tmp/x/learner"
+    settings.db_host, settings.db_name, settings.db_user = "h", "n", "u"
+    assert str(find_target(settings)) == "u@h:5432/n"
+    settings = settings.model_validate(
+        settings.model_dump() | {"database_url": "postgresql://a@b/c"}
+    )
+    assert str(find_target(settings)) == "a@b:5432/c"
+
+
+def test_without_a_database_it_says_what_to_do(tmp_path: Path):
+    with pytest.raises(DatabaseNotConfigured, match="learner up"):
+        find_target(Settings(learner_data=tmp_path))
+
+
+def test_parts_that_miss_one():
+    with pytest.raises(SettingsError, match="DB_NAME"):
+        find_target(Settings(db_host="h", db_user="u"))
+
+
+def security(url_options: str = "", **settings: object) -> str:
+    """What the connection would be, in words."""
+    context = tls(Settings(**settings), parse_url("X", f"postgresql://u@h/d{url_options}"))
+    if not isinstance(context, ssl.SSLContext):
+        return str(context)
+    if context.verify_mode is ssl.CERT_NONE:
+        return "encrypted"
+    return "verified" if context.check_hostname else "authority verified"
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "expected"),
+    [
+        ("", {}, "prefer"),
+        ("", {"db_ssl": True}, "verified"),
+        ("", {"db_ssl": False}, "False"),
+        ("", {"db_ssl": True, "db_ssl_verify": False}, "encrypted"),
+        ("?sslmode=disable", {"db_ssl": True}, "False"),
+        ("?sslmode=require", {}, "verified"),
+        ("?sslmode=require", {"db_ssl_verify": False}, "encrypted"),
+        ("?sslmode=verify-ca", {"db_ssl_verify": False}, "authority verified"),
+        ("", {"app_env": "production"}, "verified"),
+        ("?sslmode=require", {"app_env": "production"}, "verified"),
+        ("?sslmode=require", {"app_env": "production", "db_ssl_verify": False}, "encrypted"),
+        ("", {"app_env": "production", "db_ssl_verify": False}, "encrypted"),
+        ("?sslmode=verify-full", {"app_env": "production", "db_ssl_verify": False}, "verified"),
+    ],
+)
+def test_encryption(options: str, settings: dict, expected: str):
+    assert security(options, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "name"),
+    [
+        ("?sslmode=disable", {}, "sslmode"),
+        ("?sslmode=allow", {}, "sslmode"),
+        ("?sslmode=prefer", {}, "sslmode"),
+        ("", {"db_ssl": False}, "DB_SSL"),
+    ],
+)
+def test_unencrypted_is_refused_in_production(options: str, settings: dict, name: str):
+    with pytest.raises(SettingsError, match=name):
+        security(options, app_env="production", **settings)
+
+
+def test_unreadable_authority_names_the_setting(tmp_path: Path):
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("no certificate")
+    for path in (tmp_path / "missing.pem", wrong):
+        with pytest.raises(SettingsError, match="DB_SSL_ROOT_CERT"):
+            security(db_ssl=True, db_ssl_root_cert=path)
