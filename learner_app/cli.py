@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 import typer
 
 from learner_app.errors import LearnerError
@@ -22,6 +23,7 @@ staff = typer.Typer(help="Who may sign in to the admin.", no_args_is_help=True)
 cli.add_typer(staff, name="staff")
 
 Name = Annotated[str, typer.Argument(help="Name the person signs in with.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def main() -> None:
@@ -33,6 +35,8 @@ def main() -> None:
         cli()
     except LearnerError as error:
         _fail(str(error))
+    except asyncpg.PostgresError as error:
+        _fail(f"the database refused ({error.sqlstate} {type(error).__name__})")
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}")
 
@@ -40,6 +44,10 @@ def main() -> None:
 def _fail(message: str) -> None:
     print(f"learner: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def _agreed(question: str, *, yes: bool) -> bool:
+    return yes or typer.confirm(question)
 
 
 @cli.command()
@@ -66,6 +74,84 @@ def up(
         run_product(load_settings(), host, port, seed=seed, staff=staff)
     except Stopped:
         print("Stopped.")
+
+
+@cli.command()
+def seed(
+    events: Annotated[
+        int, typer.Option(help="Also made-up listening, up to that many events.", min=0)
+    ] = 0,
+) -> None:
+    """Insert the example data that is missing; what is there is left as it is."""
+    from learner_app.conf import DB
+    from learner_app.operations.seed.bulk import plant_events
+    from learner_app.operations.seed.plant import plant_seed
+    from learner_app.progress import progress
+
+    for table, planted in asyncio.run(plant_seed(DB)).items():
+        print(f"{table:20} {planted.created:5} created {planted.found:5} found")
+    if events:
+        with progress("Events", events) as report:
+            created = asyncio.run(plant_events(DB, events, report))
+        print(f"{'behavioral_events':20} {created:5} created")
+
+
+@cli.command()
+def migrate(
+    plan: Annotated[bool, typer.Option("--plan", help="Only show the SQL.")] = False,
+) -> None:
+    """Show the SQL of the pending migrations, then run it."""
+    from learner_app.conf import DB
+    from learner_app.operations.migrate import apply_migrations, plan_migrations
+
+    text = asyncio.run(plan_migrations(DB))
+    print(text.strip() or "Nothing is pending.")
+    if text and not plan:
+        print(f"{asyncio.run(apply_migrations(DB))} migrations applied.")
+
+
+@cli.command()
+def status() -> None:
+    """List all migrations and which of them the database has."""
+    from learner_app.conf import DB
+    from learner_app.operations.migrate import migration_states
+
+    for state in asyncio.run(migration_states(DB)):
+        word = "applied" if state.is_applied else "pending"
+        print(f"{word}  {state.app:12} {state.id}  {state.description}")
+
+
+@cli.command()
+def rollback(
+    app: Annotated[str, typer.Argument(help="Whose last migration is undone.")],
+    to: Annotated[str, typer.Option(help="Undo down to and including this one.")] = "1",
+    yes: Yes = False,
+) -> None:
+    """Show the SQL that undoes an app's last migration, then run it."""
+    from learner_app.operations.migrate import plan_roll_back, roll_back
+
+    text = asyncio.run(plan_roll_back(app, to))
+    print(text.strip() or "Nothing is applied.")
+    if text and _agreed("Run it?", yes=yes):
+        asyncio.run(roll_back(app, to))
+        print("Rolled back.")
+
+
+@cli.command()
+def reset(yes: Yes = False) -> None:
+    """Drop every table of ours, migrate and seed again; refused in production."""
+    from learner_app.conf import DB
+    from learner_app.operations.reset import drop_tables, tables_to_drop
+    from learner_app.up import prepare
+
+    names = asyncio.run(tables_to_drop(DB))
+    if not _agreed(f"Delete everything in {DB.target} ({len(names)} tables)?", yes=yes):
+        return
+    asyncio.run(drop_tables(DB, names))
+    prepared = asyncio.run(prepare(seed=True, staff=DB.target.is_development))
+    print(f"{prepared.migrations} migrations applied, {prepared.seeded_rows} example rows added.")
+    if prepared.staff_password:
+        print(f"Staff login: admin / {prepared.staff_password}   (shown this once)")
 
 
 @staff.command("password")

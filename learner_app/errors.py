@@ -33,6 +33,10 @@ class SchemaError(LearnerError):
     """A table declaration cannot be turned into the wanted schema."""
 
 
+class ResetRefused(LearnerError):
+    """The database holds what ``learner reset`` does not know; nothing was deleted."""
+
+
 class MigrationError(LearnerError):
     """A migration could not be applied; the database is as it was before it."""
 

@@ -45,7 +45,7 @@ async def prepare(*, seed: bool, staff: bool) -> Prepared:
     migrations = await apply_migrations(DB)
     seeded = await plant_seed(DB) if seed and await is_empty() else {}
     password = await add_staff(FIRST_STAFF_NAME) if staff and not await has_staff() else None
-    return Prepared(migrations, sum(seeded.values()), password)
+    return Prepared(migrations, sum(planted.created for planted in seeded.values()), password)
 
 
 def _address(host: str, port: int) -> str:

@@ -8,6 +8,10 @@ settings.
 import asyncio
 import fcntl
 import json
+import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,15 +41,62 @@ def development_database(settings: Settings) -> Iterator[Path]:
     folder = settings.data_folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
-        server = EmbeddedServer(folder / f"postgres-{major_version(programs)}", programs)
-        server.start()
+        data = folder / f"postgres-{major_version(programs)}"
+        _refuse_other_version(data)
+        server = EmbeddedServer(data, programs)
         try:
+            server.start()
             asyncio.run(ensure_database(server, NAME, NAME))
             _write(settings.running_file, {"url": server.url(NAME, NAME)})
-            yield server.data
+            with _kept_alive(server):
+                yield server.data
         finally:
             settings.running_file.unlink(missing_ok=True)
             server.stop()
+
+
+def _refuse_other_version(data: Path) -> None:
+    """An older data folder must not be passed over in silence; it is never touched."""
+    version = data / "PG_VERSION"
+    if version.exists() and version.read_text().strip() != data.name.partition("-")[2]:
+        raise ServerError(
+            f"{data} was made by PostgreSQL {version.read_text().strip()}: move it away"
+        )
+    older = [path for path in data.parent.glob("postgres-*") if path.name.split("-")[1].isdigit()]
+    if older and data not in older:
+        raise ServerError(
+            f"{older[0]} belongs to another major version than {data.name}; nothing was touched: "
+            "dump it with that version and load it here, or move it away to begin anew"
+        )
+
+
+@contextmanager
+def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
+    """Start the server again when it ends by itself; end the program when that fails."""
+    stopping = threading.Event()
+
+    def keep() -> None:
+        while True:
+            server.wait()
+            if stopping.is_set():
+                return
+            print("PostgreSQL ended by itself; starting it again.", file=sys.stderr, flush=True)
+            try:
+                server.restart()
+            except ServerError as error:
+                print(f"learner: {error}", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            print("PostgreSQL is back.", file=sys.stderr, flush=True)
+
+    keeper = threading.Thread(target=keep, name="postgres keeper", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        server.stop()
+        keeper.join()
 
 
 async def ensure_database(server: EmbeddedServer, database: str, owner: str) -> None:

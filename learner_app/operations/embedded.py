@@ -18,6 +18,7 @@ from typing import IO
 from urllib.parse import quote
 
 from learner_app.errors import ServerError
+from learner_app.operations import postmaster
 from learner_app.operations.server_account import ServerAccount
 
 SUPERUSER = "postgres"
@@ -25,6 +26,7 @@ PORT = 5432
 """Part of the socket's name; the server listens on no port."""
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+RESTART_ATTEMPTS = 5
 BUILTIN_LOCALES_SINCE = 17
 SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432")
 
@@ -91,11 +93,40 @@ class EmbeddedServer:
         place = self._account.reachable_place(self.data)
         if not (place / "PG_VERSION").exists():
             self._initialise(place)
-        _stop_left_over(place)
+        postmaster.stop_left_over(place)
         self._socket_folder = self._make_socket_folder()
+        self._run(place, self._socket_folder)
+
+    def wait(self) -> None:
+        """Return when the server has ended, for whatever reason."""
+        if self._process is not None:
+            self._process.wait()
+
+    def restart(self) -> None:
+        """Start again, at the same address, a server that ended by itself.
+
+        Raises:
+            ServerError: it does not start any more.
+        """
+        self._dismiss_watcher()
+        place, socket_folder = self.data.resolve(), self._socket_folder
+        if socket_folder is None:
+            raise ServerError("PostgreSQL was never started")
+        for attempt in range(RESTART_ATTEMPTS):
+            # Sessions of the dead server hold its shared memory until they notice.
+            time.sleep(0.2 * 2**attempt)
+            try:
+                self._run(place, socket_folder)
+            except ServerError:
+                if attempt == RESTART_ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _run(self, place: Path, socket_folder: Path) -> None:
         with self.log_file.open("ab") as log:
             self._process = self._launch(place, log)
-            self._watcher = _watch(self._process.pid, self._socket_folder)
+        self._watcher = _watch(self._process.pid, socket_folder)
         self._wait_until_ready(place, self._process)
 
     def stop(self) -> None:
@@ -104,12 +135,16 @@ class EmbeddedServer:
             for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 if self._ended_after(self._process, how):
                     break
+        self._dismiss_watcher()
+        if self._socket_folder is not None:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._process = self._socket_folder = None
+
+    def _dismiss_watcher(self) -> None:
         if self._watcher is not None:
             self._watcher.kill()
             self._watcher.communicate()
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-        self._process = self._watcher = self._socket_folder = None
+            self._watcher = None
 
     @staticmethod
     def _ended_after(process: "subprocess.Popen[bytes]", how: signal.Signals) -> bool:
@@ -158,7 +193,7 @@ class EmbeddedServer:
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         return subprocess.Popen(
             [self._program("postgres"), "-D", str(place), *arguments],
-            env=_clean_environment() | _pid_to_ignore(place),
+            env=_clean_environment() | postmaster.pid_to_ignore(place),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -169,9 +204,9 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                self.stop()
+                self._dismiss_watcher()
                 raise ServerError(f"PostgreSQL did not start: {self._last_fatal_line()}")
-            if _postmaster_status(place, process.pid) == "ready":
+            if postmaster.status(place, process.pid) == "ready":
                 return
             time.sleep(0.02)
         self.stop()
@@ -214,61 +249,3 @@ def _watch(pid: int, socket_folder: Path) -> "subprocess.Popen[bytes]":
         cwd="/",
         start_new_session=True,
     )
-
-
-def _postmaster_lines(place: Path) -> list[str]:
-    try:
-        return (place / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _postmaster_status(place: Path, pid: int) -> str:
-    """What the server with that pid says of itself: starting, ready, stopping; else empty."""
-    lines = _postmaster_lines(place)
-    return lines[-1].strip() if lines and lines[0] == str(pid) else ""
-
-
-def _left_over_pid(place: Path) -> int | None:
-    """The process that postmaster.pid names, if it lives; it may be anything by now."""
-    lines = _postmaster_lines(place)
-    if not lines or not lines[0].isdigit():
-        return None
-    pid = int(lines[0])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return pid
-
-
-def _is_server_of(pid: int, place: Path) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        if Path("/proc/self").exists():
-            return False
-        ask = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
-        command = subprocess.run(ask, capture_output=True, text=True, check=False).stdout
-    return "postgres" in command and str(place) in command
-
-
-def _stop_left_over(place: Path) -> None:
-    """Stop a server whose application was killed together with its watcher."""
-    pid = _left_over_pid(place)
-    if pid is None or not _is_server_of(pid, place):
-        return
-    os.kill(pid, signal.SIGINT)
-    deadline = time.monotonic() + STOP_SECONDS
-    while _left_over_pid(place) == pid:
-        if time.monotonic() > deadline:
-            raise ServerError(f"an older server on {place} does not stop (process {pid})")
-        time.sleep(0.05)
-
-
-def _pid_to_ignore(place: Path) -> dict[str, str]:
-    """A pid file whose number another program has now must not keep the server from starting."""
-    pid = _left_over_pid(place)
-    return {} if pid is None else {"PG_GRANDPARENT_PID": str(pid)}

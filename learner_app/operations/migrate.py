@@ -1,14 +1,30 @@
-"""Running the migrations from code, quietly."""
+"""Piccolo's migration commands, from code: quietly, or as a plan of the SQL to come."""
 
 import io
+from collections.abc import Awaitable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 
+from piccolo.apps.migrations.commands.backwards import run_backwards
+from piccolo.apps.migrations.commands.base import MigrationResult
+from piccolo.apps.migrations.commands.check import CheckMigrationManager
 from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.conf.apps import Finder
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import MigrationError
 from learner_app.schema.pending import pending_migrations
+
+
+@dataclass(frozen=True)
+class MigrationState:
+    """A migration and whether the database has it."""
+
+    app: str
+    id: str
+    description: str
+    is_applied: bool
 
 
 async def apply_migrations(engine: DatabaseEngine) -> int:
@@ -20,16 +36,71 @@ async def apply_migrations(engine: DatabaseEngine) -> int:
     Raises:
         MigrationError: one of them failed; those before it stay applied.
     """
+    pending = await _count_pending(engine)
+    if pending:
+        await _transcript(run_forwards(app_name="all"))
+    return pending
+
+
+async def plan_migrations(engine: DatabaseEngine) -> str:
+    """The SQL that :func:`apply_migrations` would run; empty when nothing is pending."""
+    if not await _count_pending(engine):
+        return ""
+    return await _transcript(run_forwards(app_name="all", preview=True))
+
+
+async def roll_back(app: str, migration_id: str) -> None:
+    """Undo the migrations of an app down to and including that one; ``1`` is the last one.
+
+    Raises:
+        MigrationError: there is no such app or migration.
+    """
+    _check_app(app)
+    await _transcript(run_backwards(app, migration_id, auto_agree=True))
+
+
+async def plan_roll_back(app: str, migration_id: str) -> str:
+    """The SQL that :func:`roll_back` would run; empty when nothing is applied.
+
+    Raises:
+        MigrationError: there is no such app or migration.
+    """
+    _check_app(app)
+    plan = await _transcript(run_backwards(app, migration_id, auto_agree=True, preview=True))
+    return plan if "backwards]" in plan else ""
+
+
+async def migration_states(engine: DatabaseEngine) -> list[MigrationState]:
+    """All migrations in the order in which they are applied."""
+    await wait_for_database(engine)
+    found = await CheckMigrationManager(app_name="all").get_migration_statuses()
+    order = Finder().get_sorted_app_names()
+    return [
+        MigrationState(item.app_name, item.migration_id, item.description, item.has_ran)
+        for item in sorted(found, key=lambda item: (order.index(item.app_name), item.migration_id))
+    ]
+
+
+async def _count_pending(engine: DatabaseEngine) -> int:
     await wait_for_database(engine)
     connection = await engine.get_new_connection()
     try:
-        pending = await pending_migrations(connection)
+        return len(await pending_migrations(connection))
     finally:
         await connection.close()
-    if pending:
-        transcript = io.StringIO()
-        with redirect_stdout(transcript):
-            result = await run_forwards(app_name="all")
-        if not result.success:
-            raise MigrationError(result.message or "the migrations failed")
-    return len(pending)
+
+
+async def _transcript(command: Awaitable[MigrationResult]) -> str:
+    """Run one of Piccolo's commands and return what it printed."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        result = await command
+    if not result.success:
+        raise MigrationError(result.message or "the migrations failed")
+    return printed.getvalue()
+
+
+def _check_app(app: str) -> None:
+    apps = Finder().get_app_names()
+    if app not in apps:
+        raise MigrationError(f"there is no app {app!r}; the apps are {', '.join(sorted(apps))}")

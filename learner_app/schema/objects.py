@@ -367,10 +367,10 @@ class UpdatedAtTrigger(SchemaObject):
 
     @classmethod
     def drop_sql(cls, table: str, name: str) -> list[str]:
-        return [f"DROP TRIGGER {quoted(name)} ON {table}", _DROP_UNUSED_TOUCH_FUNCTIONS]
+        return [f"DROP TRIGGER {quoted(name)} ON {table}", DROP_UNUSED_TOUCH_FUNCTIONS]
 
 
-_DROP_UNUSED_TOUCH_FUNCTIONS = r"""DO $$
+DROP_UNUSED_TOUCH_FUNCTIONS = r"""DO $$
 DECLARE unused regprocedure;
 BEGIN
   FOR unused IN

@@ -1,5 +1,6 @@
 """``learner up`` as a person runs it: from an empty folder to the page, stopped and again."""
 
+import os
 import re
 import signal
 import time
@@ -116,3 +117,46 @@ async def test_a_given_database_is_neither_seeded_nor_given_staff(
     product.stop()
     assert "Staff login: admin" in product.start("--seed", "--staff")
     assert await counts() == [4, 1]
+
+
+def test_killed_postgres_comes_back_with_its_rows(product: Product):
+    product.start()
+    postmaster = (next(product.data.glob("postgres-18")) / "postmaster.pid").resolve()
+    old = postmaster.read_text().splitlines()[0]
+    os.kill(int(old), signal.SIGKILL)
+    statuses = set()
+    deadline = time.monotonic() + 20
+    while statuses != {200, 503} and time.monotonic() < deadline:
+        statuses.add(httpx.get(f"{product.address}/health/db").status_code)
+    assert statuses == {200, 503}
+    while httpx.get(f"{product.address}/health/db").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert postmaster.read_text().splitlines()[0] != old
+    assert len(httpx.get(f"{product.address}/health/db").json()) == 6
+    output = product.stop()
+    assert "PostgreSQL ended by itself; starting it again." in output
+    assert "PostgreSQL is back." in output
+    assert product.server_pids() == []
+
+
+def test_older_data_is_not_passed_over(product: Product):
+    older = product.data / "postgres-17"
+    older.mkdir(parents=True)
+    (older / "PG_VERSION").write_text("17\n")
+    refused = product.run("learner", "up", "--port", str(product.port))
+    assert refused.returncode == 1
+    assert re.fullmatch(
+        r"learner: .*postgres-17 belongs to another major version.*\n", refused.stderr
+    )
+    assert [path.name for path in older.iterdir()] == ["PG_VERSION"]
+    assert not (product.data / "postgres-18").exists()
+
+
+def test_data_folder_of_another_version_under_this_name(product: Product):
+    data = product.data / "postgres-18"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("16\n")
+    refused = product.run("learner", "up", "--port", str(product.port))
+    assert refused.returncode == 1
+    assert re.fullmatch(r"learner: .* was made by PostgreSQL 16: move it away\n", refused.stderr)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any, NamedTuple
 
 from learner_app.listening.tables import (
     BehavioralEventTable,
@@ -22,22 +23,40 @@ DEVICES = (
 NETWORKS = ("wifi", "wifi", "4g", "5g")
 
 
+class Event(NamedTuple):
+    """A row of behavioral_events, in the order of its columns, but for ``context``."""
+
+    id: str
+    content_id: str
+    event_type: str
+    timestamp: datetime
+    playback_position: Decimal
+    playback_position_percent: Decimal
+    duration: Decimal
+    session_id: str
+    content_characteristics: dict[str, str]
+    device_info: dict[str, str]
+    network_type: str
+    created_at: datetime
+
+    def row(self) -> BehavioralEventTable:
+        return BehavioralEventTable(**self._asdict())
+
+
 @dataclass
 class SeedSession:
     """One listening session while it is being told."""
 
+    id: str
     number: int
     random: Random
+    start: datetime
     now: datetime
     heard: list[Piece] = field(default_factory=list)
     completed: list[Piece] = field(default_factory=list)
-    events: list[BehavioralEventTable] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     likes: list[LikeEngagementTable] = field(default_factory=list)
     seconds_listened: float = 0.0
-
-    @property
-    def id(self) -> str:
-        return session_id(self.number)
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -49,17 +68,20 @@ class SeedSession:
         self.now += timedelta(seconds=round(self.between(low, high), 3))
 
     def row(self) -> ListeningSessionTable:
-        start = session_start(self.number)
-        return ListeningSessionTable(
-            id=self.id,
-            started_at=start,
-            last_activity_at=self.now,
-            content_ids=[piece.id for piece in self.heard],
-            current_content_id=self.heard[-1].id,
-            total_listening_time=int(self.seconds_listened),
-            created_at=start,
-            updated_at=self.now,
-        )
+        return ListeningSessionTable(**self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """The values of its row in sessions, in the order of the columns."""
+        return {
+            "id": self.id,
+            "started_at": self.start,
+            "last_activity_at": self.now,
+            "content_ids": [piece.id for piece in self.heard],
+            "current_content_id": self.heard[-1].id,
+            "total_listening_time": int(self.seconds_listened),
+            "created_at": self.start,
+            "updated_at": self.now,
+        }
 
 
 @dataclass
@@ -81,7 +103,7 @@ class Playback:
     def report(self, event_type: str) -> None:
         session, piece = self.session, self.piece
         session.events.append(
-            BehavioralEventTable(
+            Event(
                 id=f"{session.id}-event-{len(session.events) + 1:03}",
                 content_id=piece.id,
                 event_type=event_type,
@@ -109,8 +131,9 @@ def tell_sessions(pieces: list[Piece]) -> list[SeedSession]:
 
 
 def _tell(number: int, pieces: list[Piece]) -> SeedSession:
+    start = session_start(number)
     random = Random(f"learner_app seed session {number}")  # noqa: S311  # a story, no secret
-    session = SeedSession(number, random, session_start(number))
+    session = SeedSession(session_id(number), number, random, start, start)
     own = [piece for piece in pieces if piece.owner == number]
     older = [piece for piece in pieces if piece.owner < number]
     random.shuffle(older)
@@ -118,11 +141,12 @@ def _tell(number: int, pieces: list[Piece]) -> SeedSession:
     for piece in (own + older)[: max(len(own), wanted)]:
         session.now = max(session.now, piece.generated_at)
         session.wait(3, 40)
-        _hear(session, piece)
+        hear(session, piece)
     return session
 
 
-def _hear(session: SeedSession, piece: Piece) -> None:
+def hear(session: SeedSession, piece: Piece) -> None:
+    """The session listens to the piece until it is complete or abandoned."""
     playback = Playback(session, piece)
     session.heard.append(piece)
     playback.report("play")

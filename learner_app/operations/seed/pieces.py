@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,29 @@ class Piece:
     place: int
     """How many pieces were made for that session before it."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         return f"content-{self.text['slug']}"
 
-    @property
+    @cached_property
     def generated_at(self) -> datetime:
         return session_start(self.owner) + timedelta(minutes=1 + 4 * self.place)
 
-    @property
+    @cached_property
     def words(self) -> int:
         return len(self.text["text"].split())
 
-    @property
+    @cached_property
     def duration(self) -> int:
         """Seconds, at the pace of its level."""
         return round(self.words * 60 / SPOKEN_WORDS_A_MINUTE[self.text["level"]])
 
-    @property
+    @cached_property
     def characteristics(self) -> dict[str, str]:
         keys = ("format", "genre", "difficulty")
         return {key: self.text[key] for key in keys} | {"template_id": self.template_id}
 
-    @property
+    @cached_property
     def template_id(self) -> str:
         return f"{self.text['format']}-{self.text['difficulty']}"
 

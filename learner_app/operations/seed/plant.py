@@ -1,7 +1,7 @@
 """Writing the seed: everything in one transaction, nothing that is there already is touched."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from piccolo.table import Table
 
@@ -19,17 +19,23 @@ ADVISORY_LOCK = 0x73656564
 """The letters of "seed": two seeds at once take turns."""
 
 
-async def plant_seed(engine: DatabaseEngine) -> dict[str, int]:
-    """Insert what is missing of the seed.
+class Planted(NamedTuple):
+    """Rows of the seed in one table."""
+
+    created: int
+    found: int
+
+
+async def plant_seed(engine: DatabaseEngine) -> dict[str, Planted]:
+    """Insert what is missing of the seed; what is there is left as it is.
 
     Returns:
-        The number of rows created, by table.
+        What was created and what was there already, by table.
 
     Raises:
         SettingsError: in production.
     """
-    if engine.settings.app_env == "production":
-        raise SettingsError("APP_ENV is production: the seed has documented passwords, refused")
+    refuse_in_production(engine)
     pieces = load_pieces()
     sessions = tell_sessions(pieces)
     users = user_rows()
@@ -42,7 +48,7 @@ async def plant_seed(engine: DatabaseEngine) -> dict[str, int]:
         for rows in (
             [session.row() for session in sessions],
             [piece.row() for piece in pieces],
-            [event for session in sessions for event in session.events],
+            [event.row() for session in sessions for event in session.events],
             [like for session in sessions for like in session.likes],
             learner_states(sessions),
             preferences(sessions),
@@ -52,15 +58,21 @@ async def plant_seed(engine: DatabaseEngine) -> dict[str, int]:
     return created
 
 
+def refuse_in_production(engine: DatabaseEngine) -> None:
+    """Raise SettingsError there: the seed has documented passwords and made-up listening."""
+    if engine.settings.app_env == "production":
+        raise SettingsError("APP_ENV is production: example data is refused there")
+
+
 async def is_empty() -> bool:
     """Whether the database has neither users nor content, as after its first migrations."""
     return not (await UserTable.exists() or await ContentTable.exists())
 
 
-async def _insert_missing(rows: Sequence[Table]) -> int:
+async def _insert_missing(rows: Sequence[Table]) -> Planted:
     table: type[Table] = type(rows[0])
     created = 0
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         insert: Any = table.insert(*rows[start : start + ROWS_A_STATEMENT])
         created += len(await insert.on_conflict(action="DO NOTHING"))
-    return created
+    return Planted(created, len(rows) - created)
