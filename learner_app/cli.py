@@ -1,9 +1,7 @@
 """The ``learner`` command."""
 
 import asyncio
-import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,7 @@ import asyncpg
 import typer
 
 from learner_app.errors import LearnerError
-from learner_app.settings import load_settings
+from learner_app.settings import load_settings, point_piccolo_here
 
 cli = typer.Typer(
     help="The data foundation of adaptive-learning applications.",
@@ -29,8 +27,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def main() -> None:
     """Run the command; what goes wrong is one line on stderr and exit code 1."""
     sys.path.insert(0, str(Path.cwd()))
-    if find_spec("piccolo_conf") is None:
-        os.environ.setdefault("PICCOLO_CONF", "learner_app.conf")
+    point_piccolo_here()
     try:
         cli()
     except LearnerError as error:
@@ -148,7 +145,7 @@ def reset(yes: Yes = False) -> None:
     if not _agreed(f"Delete everything in {DB.target} ({len(names)} tables)?", yes=yes):
         return
     asyncio.run(drop_tables(DB, names))
-    prepared = asyncio.run(prepare(seed=True, staff=DB.target.is_development))
+    prepared = asyncio.run(prepare(seed=True, seed_if_empty=False, staff=DB.target.is_development))
     print(f"{prepared.migrations} migrations applied, {prepared.seeded_rows} example rows added.")
     if prepared.staff_password:
         print(f"Staff login: admin / {prepared.staff_password}   (shown this once)")

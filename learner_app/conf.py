@@ -11,6 +11,7 @@ from piccolo.conf.apps import AppRegistry
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import SettingsError
 from learner_app.schema import journal
+from learner_app.settings import point_piccolo_here
 
 COMMANDS_WITH_DATABASE = {"migrations", "user", "fixtures", "sql_shell"}
 
@@ -49,6 +50,7 @@ APP_REGISTRY = AppRegistry(
     ]
 )
 
+point_piccolo_here()
 journal.install()
 if sys.excepthook is sys.__excepthook__:
     sys.excepthook = _explain_in_one_line

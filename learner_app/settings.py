@@ -1,6 +1,8 @@
 """All settings, from the environment and a ``.env`` in the project folder; read here only."""
 
+import os
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -62,7 +64,7 @@ class Settings(BaseSettings):
     @property
     def data_folder(self) -> Path:
         """Where ``learner up`` keeps its PostgreSQL: LEARNER_DATA or a folder of the project."""
-        return self.learner_data or project_folder() / "learner-data"
+        return project_folder() / (self.learner_data or "learner-data")
 
     @property
     def running_file(self) -> Path:
@@ -101,3 +103,9 @@ def project_folder() -> Path:
         if (folder / "piccolo_conf.py").is_file():
             return folder
     return here
+
+
+def point_piccolo_here() -> None:
+    """Where the project has no ``piccolo_conf.py``, let Piccolo use the one of the package."""
+    if find_spec("piccolo_conf") is None:
+        os.environ.setdefault("PICCOLO_CONF", "learner_app.conf")

@@ -35,15 +35,15 @@ def run_product(settings: Settings, host: str, port: int, *, seed: bool, staff: 
         folder: Path | None = None
         if not settings.names_database:
             folder = stack.enter_context(development_database(settings))
-            seed = staff = True
-        prepared = asyncio.run(prepare(seed=seed, staff=staff))
+        is_own = folder is not None
+        prepared = asyncio.run(prepare(seed=seed, seed_if_empty=is_own, staff=staff or is_own))
         serve(listener, on_ready=lambda: _announce(prepared, folder, _address(host, port)))
 
 
-async def prepare(*, seed: bool, staff: bool) -> Prepared:
-    """Migrate; then, where asked for and nothing is there yet, seed and make the staff login."""
+async def prepare(*, seed: bool, seed_if_empty: bool, staff: bool) -> Prepared:
+    """Migrate; then seed, and make a first staff login where there is none, as asked for."""
     migrations = await apply_migrations(DB)
-    seeded = await plant_seed(DB) if seed and await is_empty() else {}
+    seeded = await plant_seed(DB) if seed or (seed_if_empty and await is_empty()) else {}
     password = await add_staff(FIRST_STAFF_NAME) if staff and not await has_staff() else None
     return Prepared(migrations, sum(planted.created for planted in seeded.values()), password)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import learner_app.settings
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.target import Target, find_target, parse_url
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import Settings, load_settings
-from tests.product import Product
+from tests.product import PROJECT, Product
 from tests.servers import DEBIAN_15, Servers, TestServer
 
 IN_CI = bool(os.environ.get("CI"))
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
             pytest.exit("TEST_DATABASE_URL is the database of DATABASE_URL, refused", 3)
     for name in (*ENVIRONMENT, *(name for name in os.environ if name.startswith("PG"))):
         os.environ.pop(name, None)
+    learner_app.settings.project_folder = lambda: PROJECT
     config.stash[_servers] = Servers(url)
 
 

@@ -1,14 +1,28 @@
 """The running product, started by its own command."""
 
+import atexit
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PROGRAMS = Path(sys.executable).parent
-CHECKOUT = Path(__file__).parent.parent
+
+
+def isolated_project() -> Path:
+    """A project folder without a .env, so that no command sees the developer's settings."""
+    folder = Path(tempfile.mkdtemp(prefix="learner-test-project-"))
+    folder.chmod(0o755)
+    shutil.copy(Path(__file__).parent.parent / "piccolo_conf.py", folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+PROJECT = isolated_project()
 
 
 class Product:
@@ -37,7 +51,7 @@ class Product:
         self.process = subprocess.Popen(
             [PROGRAMS / "learner", "up", "--port", str(self.port), *arguments],
             env=self.environment,
-            cwd=CHECKOUT,
+            cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,7 +72,7 @@ class Product:
         return subprocess.run(
             [PROGRAMS / command[0], *command[1:]],
             env=self.environment,
-            cwd=CHECKOUT,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,

@@ -30,9 +30,9 @@ async def add_staff(name: str) -> str:
         raise StaffError(f"there is a staff member {name!r} already")
     password = _new_password()
     await StaffUserTable.create_user(
-        # The column is unique and must not be empty; nothing is ever sent to it.
         username=name,
         password=password,
+        # The column is unique and must not be empty; nothing is ever sent to it.
         email=f"{secrets.token_hex(8)}@staff.invalid",
         active=True,
         admin=True,

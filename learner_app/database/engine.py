@@ -167,6 +167,10 @@ class DatabaseEngine(PostgresEngine):
         finally:
             await self.give_back(connection)
 
+    async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> Any:
+        """Piccolo's forgets to close the connection of a cancelled query."""
+        return await self._run_in_pool(query, args)
+
     def transaction(self, allow_nested: bool = True) -> Transaction:
         return Transaction(engine=self, allow_nested=allow_nested)
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import asyncpg
 
@@ -40,8 +41,21 @@ class DatabaseHealth:
     time: datetime
 
 
+_under_way: WeakKeyDictionary[DatabaseEngine, asyncio.Task[DatabaseHealth]] = WeakKeyDictionary()
+
+
 async def check_database(engine: DatabaseEngine) -> DatabaseHealth:
-    """One attempt over a connection of its own, ended after 0.8 s; never raises."""
+    """One attempt over a connection of its own, ended after 0.8 s.
+
+    Callers at the same time share one attempt: a flood of probes costs one connection.
+    """
+    task = _under_way.get(engine)
+    if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+        task = _under_way[engine] = asyncio.create_task(_check(engine))
+    return await asyncio.shield(task)
+
+
+async def _check(engine: DatabaseEngine) -> DatabaseHealth:
     started = time.perf_counter()
     pending: int | None
     try:

@@ -3,7 +3,7 @@
 import logging
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import asyncpg
 from piccolo.engine.postgres import PostgresTransaction
@@ -64,9 +64,7 @@ class Transaction(PostgresTransaction):
         return self._parent._root() if isinstance(self._parent, Transaction) else self
 
     async def _finish(self) -> None:
-        if self._parent is not None:
-            await self.connection.execute(f"RELEASE SAVEPOINT {self.savepoint_name}")
-        elif not self._committed and not self._rolled_back:
+        if not self._committed and not self._rolled_back:
             await self.commit()
 
     async def _undo(self) -> None:
@@ -80,23 +78,33 @@ class Transaction(PostgresTransaction):
             with suppress(asyncpg.InterfaceError):  # asyncpg gave it up already
                 self.connection.terminate()
 
-    async def begin(self) -> None:
-        await self.connection.execute("BEGIN")
-
     async def commit(self) -> None:
+        """Commit; a nested block keeps its work in the outer one."""
         self._committed = True
-        if await self.connection.execute("COMMIT") == "ROLLBACK":
+        if self._parent is not None:
+            await self._release()
+        elif await self.connection.execute("COMMIT") == "ROLLBACK":
             raise TransactionRolledBack(
                 "nothing was committed: an error inside the transaction had been caught"
             )
 
     async def rollback(self) -> None:
-        if self._parent is not None:
-            name = self.savepoint_name
-            await self.connection.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
-        else:
-            await self.connection.execute("ROLLBACK")
+        """Undo all of the block; the outer one of a nested block stays usable."""
         self._rolled_back = True
+        if self._parent is None:
+            await self.connection.execute("ROLLBACK")
+        else:
+            await self._return_to_savepoint()
 
-    async def get_connection(self) -> Any:
-        return await self.engine.take_connection()
+    async def _release(self) -> None:
+        try:
+            await self.connection.execute(f"RELEASE SAVEPOINT {self.savepoint_name}")
+        except asyncpg.InFailedSQLTransactionError:
+            await self._return_to_savepoint()
+            raise TransactionRolledBack(
+                "the nested block was rolled back: an error inside it had been caught"
+            ) from None
+
+    async def _return_to_savepoint(self) -> None:
+        name = self.savepoint_name
+        await self.connection.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 
+import asyncpg
 from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.check import CheckMigrationManager
@@ -93,11 +94,24 @@ async def _count_pending(engine: DatabaseEngine) -> int:
 async def _transcript(command: Awaitable[MigrationResult]) -> str:
     """Run one of Piccolo's commands and return what it printed."""
     printed = io.StringIO()
-    with redirect_stdout(printed):
-        result = await command
+    try:
+        with redirect_stdout(printed):
+            result = await command
+    except asyncpg.PostgresError as error:
+        table = f" on {error.table_name}" if getattr(error, "table_name", None) else ""
+        raise MigrationError(
+            f"a migration failed with {type(error).__name__} ({error.sqlstate}){table}; "
+            f"it changed nothing. {_last_step(printed.getvalue())}"
+        ) from error
     if not result.success:
         raise MigrationError(result.message or "the migrations failed")
     return printed.getvalue()
+
+
+def _last_step(transcript: str) -> str:
+    """The line of the transcript that names the migration under way."""
+    steps = [line.strip(" -.") for line in transcript.splitlines() if line.startswith("  - ")]
+    return f"It was {steps[-1]}." if steps else ""
 
 
 def _check_app(app: str) -> None:

@@ -72,7 +72,8 @@ class ServerAccount:
             partial = _shared_folder() / f"partial-{secrets.token_hex(8)}"
             # The wheel's programs look for the wheel's libraries beside their package.
             for folder in (package, package.with_name(f"{package.name}.libs")):
-                shutil.copytree(folder, partial / folder.name, symlinks=True)
+                if folder.exists():
+                    shutil.copytree(folder, partial / folder.name, symlinks=True)
             _open_for_reading(partial)
             try:
                 partial.rename(copy)
@@ -92,7 +93,7 @@ class ServerAccount:
 
 
 def _shared_folder() -> Path:
-    SHARED_FOLDER.mkdir(exist_ok=True)
+    SHARED_FOLDER.mkdir(parents=True, exist_ok=True)
     SHARED_FOLDER.chmod(0o755)  # whatever the umask
     return SHARED_FOLDER
 

@@ -22,7 +22,12 @@ class Now(TimestamptzNow):
 class Inet(Column):
     """An IPv4 or IPv6 address with an optional network."""
 
-    value_type = ipaddress.IPv4Interface
+    value_type: Any = (
+        ipaddress.IPv4Address
+        | ipaddress.IPv6Address
+        | ipaddress.IPv4Interface
+        | ipaddress.IPv6Interface
+    )
 
     def __init__(self, default: str | None = None, **kwargs: Any) -> None:
         self.default = default

@@ -29,6 +29,7 @@ LOCK_TIMEOUT_SECONDS = 5
 """How long DDL queues for a table; behind it every reader of the table waits as well."""
 
 LOCK_ATTEMPTS = 6
+POLL_SECONDS = 0.1
 
 
 def install() -> None:
@@ -61,6 +62,9 @@ class _Forwards(forwards.ForwardsMigrationManager):
             return _failure(f"{self.migration_id} is unrecognised")
         last = {"all": waiting[-1], "1": waiting[0]}.get(self.migration_id, self.migration_id)
         chosen = waiting[: waiting.index(last) + 1]
+        question = f"Mark {len(chosen)} migrations as run without running them? [y/N] "
+        if self.fake and len(chosen) > 1 and not _agrees(question):
+            return _failure("Not proceeding.")
         print(f"🚀 Running {len(chosen)} of {len(ids)} migrations:")
         for migration_id in chosen:
             await self._forward(app_config.app_name, migration_id, modules[migration_id])
@@ -98,7 +102,7 @@ class _Backwards(backwards.BackwardsMigrationManager):
             return _failure(f"Unrecognized migration name - must be one of {ran}")
         chosen = ran[ran.index(first) :][::-1]
         if unknown := [migration_id for migration_id in chosen if migration_id not in modules]:
-            return _failure(f"there is no file for the migrations {unknown}")
+            raise MigrationError(f"there is no file for the applied migrations {unknown}")
         if not self.auto_agree and not _agrees(f"Reverse {len(chosen)} migrations? [y/N] "):
             return _failure("Not proceeding.")
         for migration_id in chosen:
@@ -185,12 +189,20 @@ def _engine() -> PostgresEngine:
 
 @asynccontextmanager
 async def _turn(lock_timeout: bool = True) -> AsyncIterator[None]:
-    async with _engine().transaction() as transaction:
-        execute = transaction.connection.execute
-        await execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
-        if lock_timeout:
-            await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-        yield
+    """A transaction that holds the lock.
+
+    Asked for again and again, not waited for: a statement that waits holds a snapshot, and CREATE
+    INDEX CONCURRENTLY in the process before us would wait for that one for ever.
+    """
+    while True:
+        async with _engine().transaction() as transaction:
+            execute, fetchval = transaction.connection.execute, transaction.connection.fetchval
+            if await fetchval(f"SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK})"):
+                if lock_timeout:
+                    await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+                yield
+                return
+        await asyncio.sleep(POLL_SECONDS)
 
 
 @asynccontextmanager
@@ -198,7 +210,8 @@ async def _turn_outside_transaction() -> AsyncIterator[None]:
     """For a migration that sets ``wrap_in_transaction=False``; it must bear being run again."""
     connection = await _engine().get_new_connection()
     try:
-        await connection.execute(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
+        while not await connection.fetchval(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})"):
+            await asyncio.sleep(POLL_SECONDS)
         yield
     finally:
         await connection.close()

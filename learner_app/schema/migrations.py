@@ -45,6 +45,8 @@ class Statements(DDL):
 class MigrationManager(PiccoloManager):
     """Piccolo's manager plus schema objects; ``add_raw`` functions run first, as in Piccolo."""
 
+    _is_backwards = False
+
     async def run(self, backwards: bool = False) -> None:
         direction = "backwards" if backwards else "forwards"
         print(f"  - {self.migration_id} [{'preview ' * self.preview}{direction}]... ", end="")
@@ -63,10 +65,11 @@ class MigrationManager(PiccoloManager):
                 result = raw()
                 if result is not None:
                     await result
+        self._is_backwards = backwards
         steps = [
+            self._run_drop_constraints,
             self._run_change_table_schema,
             self._run_rename_tables,
-            self._run_drop_constraints,
             self._run_add_tables,
             self._run_add_columns,
             self._run_drop_columns,
@@ -82,11 +85,36 @@ class MigrationManager(PiccoloManager):
         if isinstance(query, Create):
             query = Statements(query.table, _create_table(query.table))
         elif isinstance(query, Alter):
+            await self._complete_types(query)
             query = Statements(query.table, _alter_table(query))
         if self.preview and isinstance(query, SchemaDDLBase):
             print(f"\n {query.ddl};")
             return
         await super()._run_query(query)
+
+    async def _complete_types(self, alter: Alter) -> None:
+        """Piccolo changes a type by what differs alone: back from text, a length is missing."""
+        for change in alter._set_column_type:
+            table = await self._table_after(alter.table.__name__)
+            name = change.old_column._meta.db_column_name
+            change.new_column = table._meta.get_column_by_name(name, match_db_column_name=True)
+
+    async def _run_alter_columns(self, backwards: bool = False) -> None:
+        """Without what only the other type has: it would be set on a column that has it not."""
+        for altered in self.alter_columns.alter_columns:
+            if altered.column_class is not altered.old_column_class:
+                table = await self._table_after(altered.table_class_name)
+                column = table._meta.get_column_by_name(altered.column_name)
+                params = altered.old_params if backwards else altered.params
+                for foreign in params.keys() - column._meta.params.keys():
+                    del params[foreign]
+        await super()._run_alter_columns(backwards=backwards)
+
+    async def _table_after(self, class_name: str) -> type[Table]:
+        """The table as it is once this run, in its direction, is done."""
+        if self._is_backwards:
+            return await self._table_before(class_name)
+        return await self.get_table_from_snapshot(class_name, self.app_name)
 
     async def _run_rename_tables(self, backwards: bool = False) -> None:
         """A renamed table takes its key's name along, so that it equals one made anew."""
@@ -144,14 +172,20 @@ class MigrationManager(PiccoloManager):
                 await self._add_constraint(table, added.constraint)
 
     async def _run_drop_constraints(self, backwards: bool = False) -> None:
+        """Runs while every table has the name it had before; so do references to them."""
         for dropped in self.drop_constraints.drop_constraints:
-            table = _bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
+            tablename = self._old_tablename(dropped.tablename)
+            table = _bare_table(dropped.table_class_name, tablename, dropped.schema)
             if not backwards:
                 await self._drop_constraint(table, dropped.constraint_name)
                 continue
             before = await self._table_before(dropped.table_class_name)
             constraint = before._meta.get_constraint_by_name(dropped.constraint_name)
             await self._add_constraint(table, constraint)
+
+    def _old_tablename(self, name: str) -> str:
+        renames = {rename.new_tablename: rename.old_tablename for rename in self.rename_tables}
+        return renames.get(name, name)
 
     async def _run_drop_columns(self, backwards: bool = False) -> None:
         if not backwards:
@@ -200,6 +234,8 @@ def _create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
 
 def _create_table(table: type[Table]) -> list[str]:
     meta = table._meta
+    if meta.schema:
+        raise SchemaError(f"{table.__name__}: tables stand in the connection's own schema")
     composite = any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints)
     columns = meta.non_default_columns if composite else meta.columns
     for column in columns:

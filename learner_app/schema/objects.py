@@ -377,6 +377,7 @@ BEGIN
     SELECT p.oid FROM pg_proc p
     WHERE p.pronamespace = current_schema()::regnamespace
       AND p.proname LIKE 'touch\_%' AND p.prorettype = 'trigger'::regtype
+      AND p.prosrc LIKE 'BEGIN NEW.% := clock\_timestamp(); RETURN NEW; END'
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid)
   LOOP
     EXECUTE format('DROP FUNCTION %s', unused);

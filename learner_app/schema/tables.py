@@ -28,6 +28,8 @@ class Declared:
         tablename = kwargs.get("tablename")
         if not tablename:
             raise SchemaError(f"{cls.__name__} needs a tablename")
+        if kwargs.get("schema"):
+            raise SchemaError(f"{cls.__name__}: tables stand in the connection's own schema")
         for name, inherited in _inherited_objects(cls).items():
             setattr(cls, name, inherited.for_table(tablename))
         super().__init_subclass__(**kwargs)
@@ -59,7 +61,8 @@ def _install_composite_key(table: type[Table], declared: PrimaryKey) -> None:
         serial = meta.default_columns.pop()
         meta.columns.remove(serial)
         delattr(table, serial._meta.name)
-    columns = [meta.get_column_by_name(name) for name in declared.params["columns"]]
+    names = declared.params["columns"]
+    columns = [meta.get_column_by_name(name, match_db_column_name=True) for name in names]
     meta.primary_key = CompositeKey(table, columns)
     setattr(table, ROW_KEY, property(meta.primary_key.of_row, _ignore))
 

@@ -10,9 +10,12 @@ import uvicorn
 
 from learner_app.errors import ServerError
 
+SHUTDOWN_SECONDS = 5
+"""How long requests under way may take to end after a signal."""
 
-class Stopped(BaseException):
-    """A signal asked us to end; not an Exception, so that nothing on the way swallows it."""
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked us to end; of that kind, since asyncio swallows other BaseExceptions."""
 
 
 def stop_on_signals() -> None:
@@ -54,7 +57,12 @@ def serve(listener: socket.socket, on_ready: Callable[[], None]) -> None:
 
     # The session login reminds of HTTPS at every sign-in; APP_ENV=production turns it on.
     warnings.filterwarnings("ignore", message="If running sessions in production")
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
     _Server(config, on_ready).run(sockets=[listener])
 
 

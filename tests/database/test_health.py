@@ -63,3 +63,20 @@ async def test_fault_is_reported_within_a_second(silent: bool):
     assert CANARY not in repr(health)
     hold.set()
     server.close()
+
+
+async def test_a_flood_of_probes_costs_one_connection(
+    clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
+):
+    connections = 0
+    connect = clone.get_new_connection
+
+    async def counted() -> object:
+        nonlocal connections
+        connections += 1
+        return await connect()
+
+    monkeypatch.setattr(clone, "get_new_connection", counted)
+    found = await asyncio.gather(*(check_database(clone) for _ in range(200)))
+    assert {health.database for health in found} == {"up"}
+    assert connections == 1

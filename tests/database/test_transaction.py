@@ -106,3 +106,46 @@ async def test_empty_pool_is_a_clear_error_within_the_timeout(small_pool: Databa
             await small_pool.take_connection()
         assert loop.time() - started < 2
         await small_pool.give_back(other)
+
+
+async def test_nested_commit_and_rollback_by_hand(clone: DatabaseEngine):
+    with pytest.raises(RuntimeError):
+        async with clone.transaction():
+            await add("outer")
+            async with clone.transaction() as nested:
+                await add("inner")
+                await nested.commit()
+            raise RuntimeError
+    assert await keys() == []
+    async with clone.transaction():
+        await add("outer")
+        async with clone.transaction() as nested:
+            await add("inner")
+            await nested.rollback()
+        await add("after")
+    assert await keys() == ["after", "outer"]
+
+
+async def test_error_caught_inside_a_nested_block_spares_the_outer(clone: DatabaseEngine):
+    async with clone.transaction():
+        await add("outer")
+        with pytest.raises(TransactionRolledBack, match="nested"):
+            async with clone.transaction():
+                with pytest.raises(asyncpg.UniqueViolationError):
+                    await add("outer")
+        await add("after")
+    assert await keys() == ["after", "outer"]
+
+
+async def test_cancelled_query_without_a_pool_closes_its_connection(clone: DatabaseEngine):
+    engine = DatabaseEngine(clone.url)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await engine.run_ddl("SELECT pg_sleep(10)", in_pool=False)
+    async with asyncio.timeout(10):
+        while await clone._run_in_pool(
+            "SELECT FROM pg_stat_activity WHERE query LIKE '%sleep(10)' AND pid <> pg_backend_pid()"
+            " AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.05)

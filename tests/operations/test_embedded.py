@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from learner_app.operations.embedded import EmbeddedServer, embedded_binaries
 
 def test_programs_and_data_where_nobody_else_can_enter(tmp_path: Path, monkeypatch):
     """As root the server runs under another account; nothing may be opened to it or others."""
-    shared = tmp_path.parent.parent.parent / f"learner-shared-{os.getpid()}"
+    shared = Path(tempfile.gettempdir()) / f"learner-shared-{os.getpid()}"
     monkeypatch.setattr("learner_app.operations.server_account.SHARED_FOLDER", shared)
     closed = tmp_path / "closed"
     site = closed / "site packages"

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
@@ -70,29 +71,43 @@ async def test_there_are_exactly_the_agreed_tables(db: DatabaseEngine):
     assert schema.keys() - {"functions"} == TABLES
 
 
+USER = "INSERT INTO users (email, hashed_password{}) VALUES ('a@b', 'x'{})"
+TENANT = "INSERT INTO tenants (id, name, slug{}) VALUES ('{{}}', 'A', '{}'{})"
+
+
 @pytest.mark.parametrize(
-    ("table", "statement"),
+    ("constraint", "statement"),
     [
-        ("users", "INSERT INTO users (email, hashed_password) VALUES ('Ada@example.com', 'x')"),
-        (
-            "users",
-            "INSERT INTO users (email, hashed_password, target_score) VALUES ('a@b', 'x', 101)",
-        ),
-        (
-            "users",
-            "INSERT INTO users (email, hashed_password, dark_mode) VALUES ('a@b', 'x', 'no')",
-        ),
-        (
-            "users",
-            "INSERT INTO users (email, hashed_password, daily_study_time) VALUES ('a@b', 'x', 0)",
-        ),
-        ("users", "INSERT INTO users (email) VALUES ('a@b')"),
-        ("verifications", "INSERT INTO verifications (identifier, value_hash) VALUES ('a', 'b')"),
-        ("sessions", "INSERT INTO sessions DEFAULT VALUES"),
-        ("tenants", "INSERT INTO tenants (name, slug) VALUES ('Ada', 'Not a label')"),
+        ("check_email_lower", USER.format("", "").replace("a@b", "A@b")),
+        ("check_target_score_range", USER.format(", target_score", ", 101")),
+        ("check_daily_study_time", USER.format(", daily_study_time", ", 0")),
+        ("check_knowledge_level", USER.format(", knowledge_level", ", 'beginner'")),
+        ("check_referral_source", USER.format(", referral_source", ", 'Elsewhere'")),
+        ("check_dark_mode", USER.format(", dark_mode", ", 'no'")),
+        ("tenants_slug_check", TENANT.format("", "No one", "")),
+        ("tenants_slug_check", TENANT.format("", "-a", "")),
+        ("tenants_status_check", TENANT.format(", status", "a", ", 'new'")),
     ],
 )
-async def test_bad_rows_are_refused(db: DatabaseEngine, table: str, statement: str):
-    connection = db.transaction()._parent.connection
-    with pytest.raises(Exception, match=f'"{table}'):
-        await connection.execute(statement)
+async def test_checks_refuse(db: DatabaseEngine, constraint: str, statement: str):
+    tenant = "00000000-0000-4000-8000-000000000001"
+    await db.run_ddl(f"SET LOCAL app.current_tenant_id = '{tenant}'")
+    with pytest.raises(asyncpg.CheckViolationError) as caught:
+        await db.run_ddl(statement.format(tenant))
+    assert caught.value.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("column", "statement"),
+    [
+        ("hashed_password", "INSERT INTO users (email) VALUES ('a@b')"),
+        ("expires_at", "INSERT INTO verifications (identifier, value_hash) VALUES ('a', 'b')"),
+        ("id", "INSERT INTO sessions DEFAULT VALUES"),
+    ],
+)
+async def test_columns_without_a_default_are_asked_for(
+    db: DatabaseEngine, column: str, statement: str
+):
+    with pytest.raises(asyncpg.NotNullViolationError) as caught:
+        await db.run_ddl(statement)
+    assert caught.value.column_name == column

@@ -6,7 +6,6 @@ import signal
 import sys
 from pathlib import Path
 
-import asyncpg
 import pytest
 from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.forwards import run_forwards
@@ -14,9 +13,12 @@ from piccolo.apps.migrations.commands.new import NoChanges, _create_new_migratio
 
 from learner_app.conf import APP_REGISTRY
 from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import MigrationError
 from learner_app.operations.migrate import apply_migrations
+from learner_app.schema import journal
 from learner_app.schema.pending import declared_migrations
 from tests.catalog import read_schema
+from tests.product import PROJECT
 
 JOURNAL = "SELECT app_name, name FROM migration ORDER BY name"
 
@@ -43,7 +45,7 @@ async def piccolo(engine: DatabaseEngine, *arguments: str) -> asyncio.subprocess
         str(Path(sys.executable).with_name("piccolo")),
         *arguments,
         env={"DATABASE_URL": engine.url, "PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=PROJECT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -145,18 +147,31 @@ FIRST_TABLES = {
 
 
 async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
-    for attempt in range(8):
+    for applied_before in range(6):
         assert (await run_backwards("all", auto_agree=True)).success
         process = await piccolo(clone, "migrations", "forwards", "all")
-        await asyncio.sleep(0.55 + 0.06 * attempt)
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while await clone.pool.fetchval("SELECT count(*) FROM migration") < applied_before:
+                pass
+        assert process.returncode is None, "it was still at work"
+        process.send_signal(signal.SIGKILL)
         await process.communicate()
         while await sessions_of_others(clone):
             await asyncio.sleep(0.02)
         applied = {app for app, _ in await journal_of(clone)}
         tables = await schema_of(clone)
         assert applied == {app for app, table in FIRST_TABLES.items() if table in tables}
+
+
+async def test_waiting_processes_do_not_block_a_concurrent_index(clone: DatabaseEngine):
+    async with asyncio.timeout(30), journal._turn_outside_transaction():
+        waiting = asyncio.create_task(run_backwards("staff", auto_agree=True))
+        await asyncio.sleep(0.5)
+        connection = await clone.get_new_connection()
+        await connection.execute("CREATE INDEX CONCURRENTLY idx_extra ON content (topic)")
+        await connection.close()
+        assert not waiting.done()
+    assert (await waiting).success
 
 
 async def test_a_locked_table_is_waited_for(clone: DatabaseEngine, monkeypatch, capsys):
@@ -180,10 +195,16 @@ async def test_a_locked_table_is_waited_for(clone: DatabaseEngine, monkeypatch, 
 
 async def test_a_failing_migration_changes_nothing(clone: DatabaseEngine):
     assert (await run_backwards("tenancy", auto_agree=True)).success
-    connection = await clone.get_new_connection()
-    await connection.execute("CREATE TABLE tenants (id int)")
+    await clone.run_ddl("CREATE TABLE tenants (id int)")
     before = await schema_of(clone)
-    with pytest.raises(asyncpg.DuplicateTableError):
-        await run_forwards("tenancy")
+    with pytest.raises(MigrationError, match=r"DuplicateTableError \(42P07\).* It was 20"):
+        await apply_migrations(clone)
     assert await schema_of(clone) == before
-    await connection.close()
+
+
+async def test_an_applied_migration_without_a_file_is_an_error(clone: DatabaseEngine):
+    await clone.run_ddl("INSERT INTO migration (name, app_name) VALUES ('3000', 'content')")
+    before = await schema_of(clone)
+    with pytest.raises(MigrationError, match="3000"):
+        await run_backwards("content", auto_agree=True)
+    assert await schema_of(clone) == before
