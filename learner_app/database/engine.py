@@ -182,6 +182,17 @@ class DatabaseEngine(PostgresEngine):
         return SystemExit(str(error)) if self._exits else error
 
 
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Asyncpg tells of each failed attempt to refill the pool with a traceback."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg = f"{record.msg} ({type(record.exc_info[1]).__name__})"
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("asyncpg.pool").addFilter(_in_one_line)
+
+
 def _echo(record: Any) -> None:
     """Print a statement as it was sent, without the values bound to it."""
     print(f"-- {record.elapsed * 1000:.1f} ms\n{record.query}", flush=True)

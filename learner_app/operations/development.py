@@ -74,6 +74,7 @@ def _refuse_other_version(data: Path) -> None:
 def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
     """Start the server again when it ends by itself; end the program when that fails."""
     stopping = threading.Event()
+    failures: list[ServerError] = []
 
     def keep() -> None:
         while True:
@@ -84,7 +85,7 @@ def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
             try:
                 server.restart()
             except ServerError as error:
-                print(f"learner: {error}", file=sys.stderr, flush=True)
+                failures.append(error)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             print("PostgreSQL is back.", file=sys.stderr, flush=True)
@@ -97,6 +98,8 @@ def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
         stopping.set()
         server.stop()
         keeper.join()
+        if failures:
+            raise failures[0]
 
 
 async def ensure_database(server: EmbeddedServer, database: str, owner: str) -> None:

@@ -178,8 +178,7 @@ class EmbeddedServer:
         )
         if done.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ServerError(f"initdb failed in {self.data.parent}: {reason}")
+            raise ServerError(f"initdb failed in {self.data.parent}: {_reason(done.stderr)}")
         if place.exists():
             place.rmdir()
         partial.rename(place)
@@ -213,10 +212,8 @@ class EmbeddedServer:
         raise ServerError(f"PostgreSQL is not ready after {START_SECONDS:g} s, see {self.log_file}")
 
     def _last_fatal_line(self) -> str:
-        lines = self.log_file.read_text(errors="replace").splitlines()[-50:]
-        fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
-        reason = fatal[-1].partition(":  ")[2] if fatal else "no reason given"
-        return f"{reason} (log: {self.log_file})"
+        text = self.log_file.read_text(errors="replace")[-8000:]
+        return f"{_reason(text)} (log: {self.log_file})"
 
     def _program(self, name: str) -> str:
         return str(self._programs / "bin" / name)
@@ -229,6 +226,16 @@ class EmbeddedServer:
                 self._account.own(folder)
                 return folder
         raise ServerError("no temporary folder with a path short enough for a unix socket")
+
+
+def _reason(text: str) -> str:
+    """The last line of PostgreSQL's words that tells what was wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for mark in ("PANIC:", "FATAL:", "error:"):
+        for line in reversed(lines):
+            if mark in line:
+                return line.partition(mark)[2].strip()
+    return lines[-1] if lines else "no reason given"
 
 
 def _clean_environment() -> dict[str, str]:
