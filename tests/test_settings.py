@@ -1,5 +1,6 @@
 """Settings: the example file, and what a mistake says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ def test_env_example_lists_every_setting(checkout: Path):
         default = Settings.model_fields[name.lower()].default
         shown = "" if default is None else str(default).lower().removesuffix(".0")
         assert value == shown, name
+
+
+def test_documentation_lists_every_setting_and_default(checkout: Path):
+    table = (checkout / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \| *`?([^`|]*?)`? *\|", table, re.MULTILINE)
+    defaults = {
+        name.upper(): "" if field.default is None else str(field.default).lower().removesuffix(".0")
+        for name, field in Settings.model_fields.items()
+    }
+    assert {name: value.strip() for name, value in rows} == defaults
 
 
 @pytest.mark.parametrize(

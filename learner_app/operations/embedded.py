@@ -70,6 +70,7 @@ class EmbeddedServer:
         self._programs = programs or embedded_binaries()
         self._account = ServerAccount.choose()
         self._socket_folder: Path | None = None
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -125,6 +126,7 @@ class EmbeddedServer:
 
     def _run(self, place: Path, socket_folder: Path) -> None:
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             self._process = self._launch(place, log)
         self._watcher = _watch(self._process.pid, socket_folder)
         self._wait_until_ready(place, self._process)
@@ -204,16 +206,17 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 self._dismiss_watcher()
-                raise ServerError(f"PostgreSQL did not start: {self._last_fatal_line()}")
+                raise ServerError(f"PostgreSQL did not start: {self._why_it_ended()}")
             if postmaster.status(place, process.pid) == "ready":
                 return
             time.sleep(0.02)
         self.stop()
         raise ServerError(f"PostgreSQL is not ready after {START_SECONDS:g} s, see {self.log_file}")
 
-    def _last_fatal_line(self) -> str:
-        text = self.log_file.read_text(errors="replace")[-8000:]
-        return f"{_reason(text)} (log: {self.log_file})"
+    def _why_it_ended(self) -> str:
+        with self.log_file.open(errors="replace") as log:
+            log.seek(self._log_start)
+            return f"{_reason(log.read())} (log: {self.log_file})"
 
     def _program(self, name: str) -> str:
         return str(self._programs / "bin" / name)
@@ -229,10 +232,10 @@ class EmbeddedServer:
 
 
 def _reason(text: str) -> str:
-    """The last line of PostgreSQL's words that tells what was wrong."""
+    """The line of PostgreSQL's words that tells what was wrong: the first, others follow from it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for mark in ("PANIC:", "FATAL:", "error:"):
-        for line in reversed(lines):
+    for mark in ("FATAL:", "PANIC:", "error:"):
+        for line in lines:
             if mark in line:
                 return line.partition(mark)[2].strip()
     return lines[-1] if lines else "no reason given"

@@ -3,9 +3,13 @@
 import os
 import re
 import signal
+import subprocess
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.product import Product
 
@@ -160,3 +164,59 @@ def test_data_folder_of_another_version_under_this_name(product: Product):
     refused = product.run("learner", "up", "--port", str(product.port))
     assert refused.returncode == 1
     assert re.fullmatch(r"learner: .* was made by PostgreSQL 16: move it away\n", refused.stderr)
+
+
+@pytest.fixture
+def disk(open_folder: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a file system with mount options of its own; only root can."""
+    mounted = []
+
+    def mount(options: str) -> Path:
+        if os.geteuid() != 0:
+            pytest.skip("mounting a small file system takes root")
+        kind = ["-t", "tmpfs", "-o", f"mode=755,{options}", "tmpfs"]
+        subprocess.run(["mount", *kind, open_folder], check=True)
+        mounted.append(open_folder)
+        return open_folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk_is_one_line(product: Product, disk: Callable[[str], Path]):
+    product.environment["LEARNER_DATA"] = str(disk("size=20M") / "data")
+    refused = product.run("learner", "up", "--port", str(product.port))
+    assert refused.returncode == 1
+    assert re.fullmatch(r"learner: initdb failed in .*: No space left on device\n", refused.stderr)
+
+
+def test_read_only_folder_is_one_line(product: Product, disk: Callable[[str], Path]):
+    product.environment["LEARNER_DATA"] = str(disk("ro") / "data")
+    refused = product.run("learner", "up", "--port", str(product.port))
+    assert refused.returncode == 1
+    assert re.fullmatch(r"learner: .*/data: Read-only file system\n", refused.stderr)
+
+
+def test_canary_password_is_nowhere(product: Product):
+    canary = "hunter2canary"
+    product.environment |= {
+        "DATABASE_URL": f"postgresql://keeper:{canary}@127.0.0.1:1/nothing",
+        "DB_RETRY_ATTEMPTS": "2",
+        "DB_RETRY_INITIAL": "0.01",
+        "PYTHONASYNCIODEBUG": "1",
+    }
+    script = "import logging; logging.basicConfig(level=0); import learner_app.conf as c;"
+    script += "print(c.DB, vars(c.DB), c.DB.settings, c.DB.target); c.DB.get_version_sync()"
+    for command in (
+        ("learner", "up", "--port", str(product.port)),
+        ("learner", "migrate"),
+        ("learner", "--help"),
+        ("piccolo", "migrations", "forwards", "all"),
+        ("python", "-c", script),
+    ):
+        done = product.run(*command)
+        assert canary not in done.stdout + done.stderr, command
+        if command[0] == "learner" and command[1] != "--help":
+            assert done.returncode == 1
+            assert "connection refused" in done.stderr
