@@ -11,7 +11,7 @@ from learner_app.operations.development import development_database
 from learner_app.operations.migrate import apply_migrations
 from learner_app.operations.seed.plant import is_empty, plant_seed
 from learner_app.settings import Settings
-from learner_app.web.server import open_socket, serve
+from learner_app.web.server import go_on, open_socket, serve
 
 FIRST_STAFF_NAME = "admin"
 
@@ -37,6 +37,11 @@ def run_product(settings: Settings, host: str, port: int, *, seed: bool, staff: 
             folder = stack.enter_context(development_database(settings))
         is_own = folder is not None
         prepared = asyncio.run(prepare(seed=seed, seed_if_empty=is_own, staff=staff or is_own))
+        if prepared.staff_password:
+            # Before anything else can go wrong: it cannot be shown a second time.
+            login = f"{FIRST_STAFF_NAME} / {prepared.staff_password}   (shown this once)"
+            print(f"{'Staff login:':13}{login}", flush=True)
+        go_on()
         serve(listener, on_ready=lambda: _announce(prepared, folder, _address(host, port)))
 
 
@@ -55,10 +60,7 @@ def _address(host: str, port: int) -> str:
 
 def _announce(prepared: Prepared, folder: Path | None, address: str) -> None:
     lines = [("Admin", f"{address}/admin/"), ("Health", f"{address}/health/db")]
-    if prepared.staff_password:
-        login = f"{FIRST_STAFF_NAME} / {prepared.staff_password}   (shown this once)"
-        lines.insert(1, ("Staff login", login))
-    elif folder:
+    if folder and not prepared.staff_password:
         lines.insert(1, ("Staff login", "as before; `learner staff password NAME` sets a new one"))
     lines.append(("Data", str(folder) if folder else str(DB.target)))
     if prepared.migrations or prepared.seeded_rows:

@@ -86,7 +86,7 @@ def find_target(settings: Settings) -> Target:
     try:
         running = json.loads(settings.running_file.read_text())
         target = parse_url("running.json", running["url"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         raise DatabaseNotConfigured(
             "no database: start one with `learner up`, or set DATABASE_URL"
         ) from None

@@ -232,7 +232,7 @@ class EmbeddedServer:
 
 
 def _reason(text: str) -> str:
-    """The line of PostgreSQL's words that tells what was wrong: the first, others follow from it."""
+    """Of PostgreSQL's words the line that tells what was wrong: others follow from it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for mark in ("FATAL:", "PANIC:", "error:"):
         for line in lines:

@@ -45,6 +45,7 @@ class Reference(ForeignKey[Any]):
         constraint: name of the constraint; None in migration files only, where the constraint
             stands on a line of its own.
         on_delete: what happens to the row when the referenced one is deleted.
+        column_type: in migration files only, the SQL type of the referenced key.
     """
 
     def __init__(
@@ -54,17 +55,22 @@ class Reference(ForeignKey[Any]):
         on_delete: OnDelete = OnDelete.no_action,
         null: bool = False,
         default: Any = None,
+        column_type: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(references=references, default=default, null=null, **kwargs)
         for action in ("on_delete", "on_update"):
             self._meta.params.pop(action)
+        self._meta.params["column_type"] = self._given_type = column_type
         self._constraint_name = constraint
         self._on_delete = on_delete
 
     def _setup(self, table_class: type[Table]) -> Any:
         """Piccolo's set-up, then the constraint; it runs once the table has its columns."""
         response = super()._setup(table_class)
+        # Written into migrations, so that a changed type of the key reaches the columns that
+        # refer to it.
+        self._meta.params["column_type"] = self.column_type
         if self._constraint_name:
             target = self._foreign_key_meta.resolved_references
             constraint = ForeignKeyConstraint(
@@ -77,6 +83,11 @@ class Reference(ForeignKey[Any]):
             constraint._meta.name = constraint.database_name
             table_class._meta.constraints.append(constraint)
         return response
+
+    @property
+    def column_type(self) -> str:
+        """The type of the referenced key; in migrations the one that it had then."""
+        return self._given_type or str(super().column_type)
 
     @property
     def ddl(self) -> str:

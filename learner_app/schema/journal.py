@@ -55,11 +55,11 @@ class _Forwards(forwards.ForwardsMigrationManager):
         ids = self.get_migration_ids(modules)
         ran = await Migration.get_migrations_which_ran(app_name=app_config.app_name)
         waiting = [migration_id for migration_id in ids if migration_id not in ran]
+        if self.migration_id not in ("all", "1", *waiting, *ran):
+            return _failure(f"{self.migration_id} is unrecognised")
         if self.migration_id in ran or not waiting:
             print("🏁 No migrations need to be run")
             return MigrationResult(success=True)
-        if self.migration_id not in ("all", "1", *waiting):
-            return _failure(f"{self.migration_id} is unrecognised")
         last = {"all": waiting[-1], "1": waiting[0]}.get(self.migration_id, self.migration_id)
         chosen = waiting[: waiting.index(last) + 1]
         question = f"Mark {len(chosen)} migrations as run without running them? [y/N] "

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
+from piccolo.apps.migrations.auto.operations import AlterColumn
 from piccolo.columns import Column, ForeignKey
 from piccolo.constraints import Constraint
 from piccolo.engine import engine_finder
@@ -19,6 +20,7 @@ from piccolo.table import Table, create_table_class, sort_table_classes
 
 from learner_app.errors import SchemaError
 from learner_app.schema.columns import Reference
+from learner_app.schema.keys import KeyChange, key_change
 from learner_app.schema.objects import (
     PrimaryKey,
     SchemaObject,
@@ -68,14 +70,16 @@ class MigrationManager(PiccoloManager):
         self._is_backwards = backwards
         steps = [
             self._run_drop_constraints,
+            self._run_drop_keys,
             self._run_change_table_schema,
             self._run_rename_tables,
+            self._run_drop_tables,
             self._run_add_tables,
             self._run_add_columns,
             self._run_drop_columns,
-            self._run_drop_tables,
             self._run_rename_columns,
             self._run_alter_columns,
+            self._run_add_keys,
             self._run_add_constraints,
         ]
         for step in reversed(steps) if backwards else steps:
@@ -87,6 +91,8 @@ class MigrationManager(PiccoloManager):
         elif isinstance(query, Alter):
             await self._complete_types(query)
             query = Statements(query.table, _alter_table(query))
+        if isinstance(query, Statements) and not query.statements:
+            return
         if self.preview and isinstance(query, SchemaDDLBase):
             print(f"\n {query.ddl};")
             return
@@ -98,17 +104,40 @@ class MigrationManager(PiccoloManager):
             table = await self._table_after(alter.table.__name__)
             name = change.old_column._meta.db_column_name
             change.new_column = table._meta.get_column_by_name(name, match_db_column_name=True)
+            if change.using_expression:
+                change.using_expression = f"{quoted(name)}::{change.new_column.column_type}"
 
     async def _run_alter_columns(self, backwards: bool = False) -> None:
-        """Without what only the other type has: it would be set on a column that has it not."""
         for altered in self.alter_columns.alter_columns:
-            if altered.column_class is not altered.old_column_class:
-                table = await self._table_after(altered.table_class_name)
-                column = table._meta.get_column_by_name(altered.column_name)
-                params = altered.old_params if backwards else altered.params
-                for foreign in params.keys() - column._meta.params.keys():
-                    del params[foreign]
+            await self._fit_to_classes(altered, backwards)
         await super()._run_alter_columns(backwards=backwards)
+        for altered in self.alter_columns.alter_columns:
+            params = altered.old_params if backwards else altered.params
+            if altered.column_class is altered.old_column_class and params.get("column_type"):
+                table = _bare_table(altered.table_class_name, altered.tablename, altered.schema)
+                name, wanted = quoted(altered.db_column_name), params["column_type"]
+                change = f"ALTER COLUMN {name} TYPE {wanted} USING {name}::{wanted}"
+                statement = f"ALTER TABLE {_name(table)} {change}"
+                await self._run_query(Statements(table, [statement]))
+
+    async def _fit_to_classes(self, altered: AlterColumn, backwards: bool) -> None:
+        """Give each of the two column classes of a change the parameters that it knows."""
+        if altered.column_class is altered.old_column_class:
+            return
+        after, before = altered.params, altered.old_params
+        if backwards:
+            after, before = before, after
+        name = altered.column_name
+        column = (await self._table_after(altered.table_class_name))._meta.get_column_by_name(name)
+        for foreign in after.keys() - column._meta.params.keys():
+            del after[foreign]
+        sides = (
+            (altered.column_class, altered.params),
+            (altered.old_column_class, altered.old_params),
+        )
+        for class_, params in sides:
+            if class_ is Reference:  # Piccolo makes one of what differs alone
+                params.setdefault("references", Table)
 
     async def _table_after(self, class_name: str) -> type[Table]:
         """The table as it is once this run, in its direction, is done."""
@@ -118,13 +147,46 @@ class MigrationManager(PiccoloManager):
 
     async def _run_rename_tables(self, backwards: bool = False) -> None:
         """A renamed table takes its key's name along, so that it equals one made anew."""
-        await super()._run_rename_tables(backwards=backwards)
         for rename in self.rename_tables:
             old, new = rename.old_tablename, rename.new_tablename
             if backwards:
                 old, new = new, old
             table = _bare_table(rename.new_class_name, new, rename.schema)
-            await self._run_query(Statements(table, [_rename_primary_key(table, old, new)]))
+            statement = f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}"
+            key = _rename_primary_key(table, old, new)
+            await self._run_query(Statements(table, [statement, key]))
+
+    async def _run_drop_keys(self, backwards: bool = False) -> None:
+        """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_changes`."""
+        for change in await self._key_changes():
+            table = _bare_table(change.class_name, change.old_tablename, None)
+            statement = change.old.add_sql(table) if backwards else change.old.drop_sql(table)
+            await self._run_query(Statements(table, statement))
+
+    async def _run_add_keys(self, backwards: bool = False) -> None:
+        for change in await self._key_changes():
+            table = _bare_table(change.class_name, change.new_tablename, None)
+            statement = change.new.drop_sql(table) if backwards else change.new.add_sql(table)
+            await self._run_query(Statements(table, statement))
+
+    async def _key_changes(self) -> list[KeyChange]:
+        touched = {
+            *self.alter_columns.table_class_names,
+            *self.add_columns.table_class_names,
+            *self.drop_columns.table_class_names,
+            *self.add_constraints.table_class_names,
+            *self.drop_constraints.table_class_names,
+        } - {table.class_name for table in self.add_tables}
+        changes = []
+        for class_name in sorted(touched):
+            before = await self._table_before(class_name)
+            after = await self.get_table_from_snapshot(class_name, self.app_name)
+            renamed = {
+                rename.old_db_column_name: rename.new_db_column_name
+                for rename in self.rename_columns.for_table_class_name(class_name)
+            }
+            changes.append(key_change(class_name, before, after, renamed))
+        return [change for change in changes if change is not None]
 
     async def _run_add_tables(self, backwards: bool = False) -> None:
         if not backwards:
@@ -270,7 +332,10 @@ def _alter_table(alter: Alter) -> list[str]:
         _escape_literals(addition.column)
     for default in alter._set_default:
         _escape_literals(default.column)
-    return [statement.removesuffix(_NO_DEFAULT) for statement in alter.ddl]
+    statements = [statement.removesuffix(_NO_DEFAULT) for statement in alter.ddl]
+    if alter._add:  # the key of an existing table changes by a statement of its own
+        return [statement.replace(" PRIMARY KEY NOT NULL", " NOT NULL") for statement in statements]
+    return statements
 
 
 _NO_DEFAULT = " DEFAULT null"

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 import warnings
 from collections.abc import Callable
 from types import FrameType
@@ -10,12 +11,16 @@ import uvicorn
 
 from learner_app.errors import ServerError
 
+BACKLOG = 128
 SHUTDOWN_SECONDS = 5
 """How long requests under way may take to end after a signal."""
 
 
 class Stopped(KeyboardInterrupt):
     """A signal asked us to end; of that kind, since asyncio swallows other BaseExceptions."""
+
+
+_stop_requested = threading.Event()
 
 
 def stop_on_signals() -> None:
@@ -25,10 +30,17 @@ def stop_on_signals() -> None:
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        _stop_requested.set()
         raise Stopped
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
+
+
+def go_on() -> None:
+    """Raise Stopped if a signal came whose exception was lost, as in a destructor."""
+    if _stop_requested.is_set():
+        raise Stopped
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -42,6 +54,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # At once: two sockets that only bind can share an address.
+        listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else "no such port"

@@ -74,6 +74,7 @@ async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     assert await count(clone, "migration") == 7
 
 
+@pytest.mark.stress
 async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
     await clone.run_ddl("CREATE TABLE customers (id int)")
     unknown = run("reset", "--yes", url=clone.url)
@@ -95,6 +96,7 @@ async def test_seed_says_what_it_created_and_found(clone: DatabaseEngine):
     assert re.search(r"^accounts +4 created +0 found$", second, re.MULTILINE)
 
 
+@pytest.mark.stress
 async def test_seeds_at_once_end_with_one_set(clone: DatabaseEngine):
     command = [PROGRAM, "seed", "--events", "50000"]
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": clone.url}
@@ -104,6 +106,7 @@ async def test_seeds_at_once_end_with_one_set(clone: DatabaseEngine):
     assert await count(clone, "behavioral_events WHERE id LIKE 'bulk-%'") == 50_000
 
 
+@pytest.mark.stress
 async def test_events_are_resumed_and_make_sense(clone: DatabaseEngine):
     first = run("seed", "--events", "30000", url=clone.url)
     assert first.stdout.endswith("30000 created\n"), first.stderr
@@ -131,6 +134,7 @@ async def test_events_are_resumed_and_make_sense(clone: DatabaseEngine):
     assert (await clone._run_in_pool(query))[0][0] == seeded
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize(
     "command",
     [("migrate",), ("rollback", "content"), ("reset",), ("seed",), ("up",)],

@@ -89,6 +89,7 @@ def test_one_line_each_when_it_cannot_start(product: Product):
     assert re.fullmatch(r"learner: another `learner up` runs on .*\n", same_data.stderr)
 
 
+@pytest.mark.stress
 def test_without_anything_commands_say_in_one_line_what_to_do(product: Product):
     for command in (
         ("piccolo", "migrations", "forwards", "all"),
@@ -104,6 +105,7 @@ def test_without_anything_commands_say_in_one_line_what_to_do(product: Product):
         assert re.fullmatch(r".*start one with `learner up`, or set DATABASE_URL\n", result.stderr)
 
 
+@pytest.mark.parametrize("any_server", ["debian_15"], indirect=True)
 async def test_a_given_database_is_neither_seeded_nor_given_staff(
     product: Product, main_server, empty_database
 ):
@@ -123,6 +125,7 @@ async def test_a_given_database_is_neither_seeded_nor_given_staff(
     assert await counts() == [4, 1]
 
 
+@pytest.mark.stress
 def test_killed_postgres_comes_back_with_its_rows(product: Product):
     product.start()
     postmaster = (next(product.data.glob("postgres-18")) / "postmaster.pid").resolve()
@@ -144,6 +147,7 @@ def test_killed_postgres_comes_back_with_its_rows(product: Product):
     assert product.server_pids() == []
 
 
+@pytest.mark.stress
 def test_older_data_is_not_passed_over(product: Product):
     older = product.data / "postgres-17"
     older.mkdir(parents=True)
@@ -157,6 +161,7 @@ def test_older_data_is_not_passed_over(product: Product):
     assert not (product.data / "postgres-18").exists()
 
 
+@pytest.mark.stress
 def test_data_folder_of_another_version_under_this_name(product: Product):
     data = product.data / "postgres-18"
     data.mkdir(parents=True)
@@ -184,6 +189,7 @@ def disk(open_folder: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.stress
 def test_full_disk_is_one_line(product: Product, disk: Callable[[str], Path]):
     product.environment["LEARNER_DATA"] = str(disk("size=20M") / "data")
     refused = product.run("learner", "up", "--port", str(product.port))
@@ -191,6 +197,7 @@ def test_full_disk_is_one_line(product: Product, disk: Callable[[str], Path]):
     assert re.fullmatch(r"learner: initdb failed in .*: No space left on device\n", refused.stderr)
 
 
+@pytest.mark.stress
 def test_read_only_folder_is_one_line(product: Product, disk: Callable[[str], Path]):
     product.environment["LEARNER_DATA"] = str(disk("ro") / "data")
     refused = product.run("learner", "up", "--port", str(product.port))
@@ -198,6 +205,7 @@ def test_read_only_folder_is_one_line(product: Product, disk: Callable[[str], Pa
     assert re.fullmatch(r"learner: .*/data: Read-only file system\n", refused.stderr)
 
 
+@pytest.mark.stress
 def test_canary_password_is_nowhere(product: Product):
     canary = "hunter2canary"
     product.environment |= {

@@ -11,7 +11,17 @@ import pytest
 from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.forwards import run_forwards
 from piccolo.apps.migrations.commands.new import NoChanges, _create_new_migration
-from piccolo.columns import UUID, Array, Boolean, ForeignKey, Integer, Numeric, Text, Varchar
+from piccolo.columns import (
+    UUID,
+    Array,
+    BigInt,
+    Boolean,
+    ForeignKey,
+    Integer,
+    Numeric,
+    Text,
+    Varchar,
+)
 from piccolo.columns.base import OnDelete
 from piccolo.conf.apps import AppConfig, AppRegistry
 from piccolo.constraints import Unique as PiccoloUnique
@@ -301,6 +311,102 @@ async def test_composite_key_of_renamed_columns(make_app: Callable[[], App]):
 
     new = await make_app().migrate([Vote])
     assert new["vote"]["constraints"] == {"vote_pkey": "PRIMARY KEY (person_id, subject)"}
+
+
+def keyed(**members: object) -> Tables:
+    namespace = {"x": Varchar(40, default=None), "y": Varchar(40, default=None)} | members
+    namespace["__module__"] = __name__
+    return [type(Table)("Keyed", (Declared, Table), namespace, tablename="keyed")]
+
+
+KEYS: dict[str, tuple[dict, dict]] = {
+    "several to one": (
+        {"keyed_pkey": PrimaryKey(["x", "y"])},
+        {"x": Varchar(40, primary_key=True, default=None)},
+    ),
+    "one to several": (
+        {"x": Varchar(40, primary_key=True, default=None)},
+        {"keyed_pkey": PrimaryKey(["x", "y"])},
+    ),
+    "one to another": (
+        {"x": Varchar(40, primary_key=True, default=None)},
+        {"y": Varchar(40, primary_key=True, default=None)},
+    ),
+    "one to a new column": (
+        {"x": Varchar(40, primary_key=True, default=None)},
+        {"z": UUID(primary_key=True, default=None)},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", KEYS)
+async def test_key_changes(change: str, make_app: Callable[[], App]):
+    before, after = KEYS[change]
+    app = make_app()
+    old = await app.migrate(keyed(**before))
+    new = await app.migrate(keyed(**after))
+    assert new["keyed"]["constraints"] != old["keyed"]["constraints"]
+    assert without_order(await app.back()) == without_order(old)
+    await app.back("all")
+    assert without_order(await make_app().migrate(keyed(**after))) == without_order(new)
+
+
+@pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
+async def test_piccolos_own_id_is_no_key_to_change(make_app: Callable[[], App]):
+    for before, after in (
+        ({}, {"keyed_pkey": PrimaryKey(["x", "y"])}),
+        ({"keyed_pkey": PrimaryKey(["x", "y"])}, {}),
+        ({"x": Varchar(40, primary_key=True, default=None)}, {}),
+    ):
+        app = make_app()
+        await app.migrate(keyed(**before))
+        with pytest.raises(SchemaError, match="Keyed: the serial id"):
+            await app.migrate(keyed(**after))
+        await app.back("all")
+
+
+async def test_type_of_a_key_reaches_those_who_refer_to_it(make_app: Callable[[], App]):
+    def tables(key: type[Integer]) -> Tables:
+        class Author(Declared, Table, tablename="author"):
+            id = key(primary_key=True, default=None)
+
+        class Book(Declared, Table, tablename="book"):
+            id = Varchar(40, primary_key=True, default=None)
+            author_id = Reference(Author, "fk_book_author")
+
+        return [Author, Book]
+
+    app = make_app()
+    old = await app.migrate(tables(Integer))
+    new = await app.migrate(tables(BigInt))
+    assert {c["name"]: c["type"] for c in new["book"]["columns"]}["author_id"] == "bigint"
+    assert await app.back() == old
+
+
+async def test_reference_becomes_text_and_back(make_app: Callable[[], App]):
+    app = make_app()
+    old = await app.migrate(article(author_id=reference(OnDelete.cascade)))
+    new = await app.migrate(article(author_id=Varchar(30, default=None)))
+    assert {c["name"]: c["type"] for c in new["article"]["columns"]}["author_id"] == (
+        "character varying(30)"
+    )
+    assert await app.back() == old
+
+
+async def test_index_name_moves_to_a_new_table(make_app: Callable[[], App]):
+    def tables(name: str) -> Tables:
+        members = {
+            "id": Varchar(40, primary_key=True, default=None),
+            "idx_shared": Index("id"),
+            "__module__": __name__,
+        }
+        return [type(Table)(name.title(), (Declared, Table), members, tablename=name)]
+
+    app = make_app()
+    old = await app.migrate(tables("first"))
+    new = await app.migrate(tables("second"))
+    assert "idx_shared" in new["second"]["indexes"]
+    assert await app.back() == old
 
 
 async def test_functions_of_others_stay(make_app: Callable[[], App]):

@@ -35,7 +35,7 @@ class UserTable(Table, tablename="users", schema=None):
     )
 
 
-ID = "2026-11-21T04:11:06:254660"
+ID = "2026-11-21T06:00:17:992847"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 
@@ -50,13 +50,6 @@ async def forwards():
     )
 
     manager.add_table(
-        class_name="VerificationTable",
-        tablename="verifications",
-        schema=None,
-        columns=None,
-    )
-
-    manager.add_table(
         class_name="AuthSessionTable",
         tablename="auth_sessions",
         schema=None,
@@ -65,6 +58,13 @@ async def forwards():
 
     manager.add_table(
         class_name="UserTable", tablename="users", schema=None, columns=None
+    )
+
+    manager.add_table(
+        class_name="VerificationTable",
+        tablename="verifications",
+        schema=None,
+        columns=None,
     )
 
     manager.add_column(
@@ -106,6 +106,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "UUID",
         },
         schema=None,
     )
@@ -323,155 +324,6 @@ async def forwards():
     )
 
     manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="id",
-        db_column_name="id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": UUID4(),
-            "null": False,
-            "primary_key": True,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="identifier",
-        db_column_name="identifier",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 255,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="value_hash",
-        db_column_name="value_hash",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 64,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": True,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="attempts",
-        db_column_name="attempts",
-        column_class_name="Integer",
-        column_class=Integer,
-        params={
-            "default": 0,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="expires_at",
-        db_column_name="expires_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="created_at",
-        db_column_name="created_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": Now(),
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        column_name="updated_at",
-        db_column_name="updated_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": Now(),
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
         table_class_name="AuthSessionTable",
         tablename="auth_sessions",
         column_name="id",
@@ -510,6 +362,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "UUID",
         },
         schema=None,
     )
@@ -1000,6 +853,155 @@ async def forwards():
         schema=None,
     )
 
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="id",
+        db_column_name="id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": UUID4(),
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="identifier",
+        db_column_name="identifier",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 255,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="value_hash",
+        db_column_name="value_hash",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 64,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": True,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="attempts",
+        db_column_name="attempts",
+        column_class_name="Integer",
+        column_class=Integer,
+        params={
+            "default": 0,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="expires_at",
+        db_column_name="expires_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="created_at",
+        db_column_name="created_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": Now(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        column_name="updated_at",
+        db_column_name="updated_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": Now(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
     manager.add_constraint(
         table_class_name="AccountTable",
         tablename="accounts",
@@ -1044,43 +1046,6 @@ async def forwards():
             "on_delete": "CASCADE",
             "on_update": "NO ACTION",
         },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        constraint_name="idx_verifications_identifier@index.df3689f5",
-        constraint_class=Index,
-        params={
-            "on": ['"identifier"'],
-            "method": "btree",
-            "unique": False,
-            "where": None,
-        },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        constraint_name="idx_verifications_expires_at@index.de64a02d",
-        constraint_class=Index,
-        params={
-            "on": ['"expires_at"'],
-            "method": "btree",
-            "unique": False,
-            "where": None,
-        },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="VerificationTable",
-        tablename="verifications",
-        constraint_name="verifications_touch_updated_at@touch.e668aa65",
-        constraint_class=UpdatedAtTrigger,
-        params={"column": "updated_at"},
         schema=None,
     )
 
@@ -1237,6 +1202,43 @@ async def forwards():
         table_class_name="UserTable",
         tablename="users",
         constraint_name="users_touch_updated_at@touch.e668aa65",
+        constraint_class=UpdatedAtTrigger,
+        params={"column": "updated_at"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        constraint_name="idx_verifications_identifier@index.df3689f5",
+        constraint_class=Index,
+        params={
+            "on": ['"identifier"'],
+            "method": "btree",
+            "unique": False,
+            "where": None,
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        constraint_name="idx_verifications_expires_at@index.de64a02d",
+        constraint_class=Index,
+        params={
+            "on": ['"expires_at"'],
+            "method": "btree",
+            "unique": False,
+            "where": None,
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="VerificationTable",
+        tablename="verifications",
+        constraint_name="verifications_touch_updated_at@touch.e668aa65",
         constraint_class=UpdatedAtTrigger,
         params={"column": "updated_at"},
         schema=None,

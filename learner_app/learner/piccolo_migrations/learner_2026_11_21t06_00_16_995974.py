@@ -34,7 +34,7 @@ class ListeningSessionTable(Table, tablename="sessions", schema=None):
     )
 
 
-ID = "2026-11-21T04:13:39:007956"
+ID = "2026-11-21T06:00:16:995974"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 
@@ -76,6 +76,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "VARCHAR(255)",
         },
         schema=None,
     )

@@ -8,7 +8,7 @@ from piccolo.columns.column_types import Varchar
 from piccolo.columns.defaults.timestamp import TimestampOffset
 from piccolo.columns.indexes import IndexMethod
 
-ID = "2026-11-21T04:13:41:784674"
+ID = "2026-11-21T06:00:19:123917"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 

@@ -48,7 +48,7 @@ class UserTable(Table, tablename="users", schema=None):
     )
 
 
-ID = "2026-11-21T04:13:40:877560"
+ID = "2026-11-21T06:00:18:629831"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 
@@ -87,6 +87,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "UUID",
         },
         schema=None,
     )
@@ -151,6 +152,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "UUID",
         },
         schema=None,
     )

@@ -14,7 +14,7 @@ from piccolo.columns.column_types import Timestamptz
 from piccolo.columns.column_types import Varchar
 from piccolo.columns.indexes import IndexMethod
 
-ID = "2026-11-21T04:11:05:279170"
+ID = "2026-11-21T06:00:15:816555"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 

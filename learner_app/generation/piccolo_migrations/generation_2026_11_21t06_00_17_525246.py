@@ -45,7 +45,7 @@ class ListeningSessionTable(Table, tablename="sessions", schema=None):
     )
 
 
-ID = "2026-11-21T04:13:40:003667"
+ID = "2026-11-21T06:00:17:525246"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 
@@ -102,6 +102,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "VARCHAR(255)",
         },
         schema=None,
     )
@@ -154,6 +155,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "VARCHAR(255)",
         },
         schema=None,
     )

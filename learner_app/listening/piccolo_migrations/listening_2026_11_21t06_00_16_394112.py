@@ -49,7 +49,7 @@ class ListeningSessionTable(Table, tablename="sessions", schema=None):
     )
 
 
-ID = "2026-11-21T04:11:07:375766"
+ID = "2026-11-21T06:00:16:394112"
 VERSION = "1.38.0"
 DESCRIPTION = "First tables"
 
@@ -67,15 +67,15 @@ async def forwards():
     )
 
     manager.add_table(
-        class_name="LikeEngagementTable",
-        tablename="like_engagement",
+        class_name="ListeningSessionTable",
+        tablename="sessions",
         schema=None,
         columns=None,
     )
 
     manager.add_table(
-        class_name="ListeningSessionTable",
-        tablename="sessions",
+        class_name="LikeEngagementTable",
+        tablename="like_engagement",
         schema=None,
         columns=None,
     )
@@ -120,6 +120,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "VARCHAR(255)",
         },
         schema=None,
     )
@@ -251,6 +252,7 @@ async def forwards():
             "choices": None,
             "db_column_name": None,
             "secret": False,
+            "column_type": "VARCHAR(255)",
         },
         schema=None,
     )
@@ -345,201 +347,6 @@ async def forwards():
         tablename="behavioral_events",
         column_name="created_at",
         db_column_name="created_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": Now(),
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="content_id",
-        db_column_name="content_id",
-        column_class_name="Reference",
-        column_class=Reference,
-        params={
-            "references": ContentTable,
-            "target_column": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="session_id",
-        db_column_name="session_id",
-        column_class_name="Reference",
-        column_class=Reference,
-        params={
-            "references": ListeningSessionTable,
-            "target_column": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="liked",
-        db_column_name="liked",
-        column_class_name="Boolean",
-        column_class=Boolean,
-        params={
-            "default": False,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="liked_at",
-        db_column_name="liked_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": True,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="unliked_at",
-        db_column_name="unliked_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": True,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="reaction_type",
-        db_column_name="reaction_type",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 50,
-            "default": None,
-            "null": True,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": Enum(
-                "ReactionType",
-                {"like": "like", "love": "love", "favorite": "favorite"},
-            ),
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="content_characteristics",
-        db_column_name="content_characteristics",
-        column_class_name="JSONB",
-        column_class=JSONB,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="created_at",
-        db_column_name="created_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": Now(),
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="LikeEngagementTable",
-        tablename="like_engagement",
-        column_name="updated_at",
-        db_column_name="updated_at",
         column_class_name="Timestamptz",
         column_class=Timestamptz,
         params={
@@ -737,6 +544,203 @@ async def forwards():
         schema=None,
     )
 
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="content_id",
+        db_column_name="content_id",
+        column_class_name="Reference",
+        column_class=Reference,
+        params={
+            "references": ContentTable,
+            "target_column": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+            "column_type": "VARCHAR(255)",
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="session_id",
+        db_column_name="session_id",
+        column_class_name="Reference",
+        column_class=Reference,
+        params={
+            "references": ListeningSessionTable,
+            "target_column": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+            "column_type": "VARCHAR(255)",
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="liked",
+        db_column_name="liked",
+        column_class_name="Boolean",
+        column_class=Boolean,
+        params={
+            "default": False,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="liked_at",
+        db_column_name="liked_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="unliked_at",
+        db_column_name="unliked_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="reaction_type",
+        db_column_name="reaction_type",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 50,
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": Enum(
+                "ReactionType",
+                {"like": "like", "love": "love", "favorite": "favorite"},
+            ),
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="content_characteristics",
+        db_column_name="content_characteristics",
+        column_class_name="JSONB",
+        column_class=JSONB,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="created_at",
+        db_column_name="created_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": Now(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="LikeEngagementTable",
+        tablename="like_engagement",
+        column_name="updated_at",
+        db_column_name="updated_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": Now(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
     manager.add_constraint(
         table_class_name="BehavioralEventTable",
         tablename="behavioral_events",
@@ -834,6 +838,43 @@ async def forwards():
             "on_delete": "CASCADE",
             "on_update": "NO ACTION",
         },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="ListeningSessionTable",
+        tablename="sessions",
+        constraint_name="idx_sessions_last_activity@index.d9750b03",
+        constraint_class=Index,
+        params={
+            "on": ['"last_activity_at"'],
+            "method": "btree",
+            "unique": False,
+            "where": None,
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="ListeningSessionTable",
+        tablename="sessions",
+        constraint_name="idx_sessions_started_at@index.a0bf323d",
+        constraint_class=Index,
+        params={
+            "on": ['"started_at"'],
+            "method": "btree",
+            "unique": False,
+            "where": None,
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="ListeningSessionTable",
+        tablename="sessions",
+        constraint_name="sessions_touch_updated_at@touch.e668aa65",
+        constraint_class=UpdatedAtTrigger,
+        params={"column": "updated_at"},
         schema=None,
     )
 
@@ -936,43 +977,6 @@ async def forwards():
             "on_delete": "CASCADE",
             "on_update": "NO ACTION",
         },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="ListeningSessionTable",
-        tablename="sessions",
-        constraint_name="idx_sessions_last_activity@index.d9750b03",
-        constraint_class=Index,
-        params={
-            "on": ['"last_activity_at"'],
-            "method": "btree",
-            "unique": False,
-            "where": None,
-        },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="ListeningSessionTable",
-        tablename="sessions",
-        constraint_name="idx_sessions_started_at@index.a0bf323d",
-        constraint_class=Index,
-        params={
-            "on": ['"started_at"'],
-            "method": "btree",
-            "unique": False,
-            "where": None,
-        },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="ListeningSessionTable",
-        tablename="sessions",
-        constraint_name="sessions_touch_updated_at@touch.e668aa65",
-        constraint_class=UpdatedAtTrigger,
-        params={"column": "updated_at"},
         schema=None,
     )
 
