@@ -4,12 +4,15 @@
 a copy of the migrated template, for code that commits. ``empty_database``: one without any table.
 """
 
+import asyncio
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 import learner_app.settings
@@ -31,9 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if settings.test_database_url:
         url = settings.test_database_url.get_secret_value()
         target = parse_url("TEST_DATABASE_URL", url)
-        if "test" not in target.database:
+        if not re.search(r"(^|[^a-z])tests?([^a-z]|$)", target.database.lower()):
             pytest.exit("TEST_DATABASE_URL: the name of its database must say test", 3)
-        if settings.names_database and _place(find_target(settings)) == _place(target):
+        if settings.names_database and asyncio.run(_is_same(find_target(settings), target)):
             pytest.exit("TEST_DATABASE_URL is the database of DATABASE_URL, refused", 3)
     for name in (*ENVIRONMENT, *(name for name in os.environ if name.startswith("PG"))):
         os.environ.pop(name, None)
@@ -49,8 +52,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 _servers = pytest.StashKey[Servers]()
 
 
-def _place(target: Target) -> tuple[object, ...]:
-    return target.hosts, target.ports, target.database
+async def _is_same(one: Target, other: Target) -> bool:
+    """Whether both are one database, however their servers are called."""
+    if (one.hosts, one.ports, one.database) == (other.hosts, other.ports, other.database):
+        return True
+    identities = []
+    for target in (one, other):
+        try:
+            connection = await asyncpg.connect(**target.connect_arguments(Settings()), timeout=3)
+        except (OSError, asyncpg.PostgresError):
+            return False  # the one that is not there cannot be harmed
+        identities.append(
+            await connection.fetchrow(
+                "SELECT system_identifier, current_database() FROM pg_control_system()"
+            )
+        )
+        await connection.close()
+    return identities[0] == identities[1]
 
 
 def skip_outside_ci(reason: str) -> None:

@@ -154,7 +154,8 @@ def _places(
     hosts, ports = [], []
     for place in text.split(","):
         if place.startswith("/"):
-            host, port = place, ""
+            folder, _, number = place.rpartition(":")
+            host, port = (folder, number) if folder and number.isdecimal() else (place, "")
         elif place.startswith("["):
             host, _, port = place[1:].partition("]")
             port = port.removeprefix(":")

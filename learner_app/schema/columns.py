@@ -8,7 +8,8 @@ from piccolo.columns.base import OnDelete
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from learner_app.schema.objects import ForeignKeyConstraint, quoted
+from learner_app.schema.objects import ForeignKeyConstraint
+from learner_app.schema.schema_object import quoted
 
 
 class Now(TimestamptzNow):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from piccolo.table import Table
 
 from learner_app.errors import SchemaError
-from learner_app.schema.objects import PrimaryKey, quoted
+from learner_app.schema.objects import PrimaryKey
+from learner_app.schema.schema_object import quoted
 
 
 @dataclass(frozen=True)

@@ -9,25 +9,26 @@ from typing import Any
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.apps.migrations.auto.operations import AlterColumn
-from piccolo.columns import Column, ForeignKey
 from piccolo.constraints import Constraint
 from piccolo.engine import engine_finder
 from piccolo.query.base import DDL
 from piccolo.query.methods.alter import Alter
 from piccolo.query.methods.create import Create
 from piccolo.schema import SchemaDDLBase
-from piccolo.table import Table, create_table_class, sort_table_classes
+from piccolo.table import Table, sort_table_classes
 
 from learner_app.errors import SchemaError
 from learner_app.schema.columns import Reference
-from learner_app.schema.keys import KeyChange, key_change
-from learner_app.schema.objects import (
-    PrimaryKey,
-    SchemaObject,
-    literal,
-    quoted,
-    split_logical_name,
+from learner_app.schema.ddl import (
+    alter_table,
+    bare_table,
+    create_constraint,
+    create_table,
+    formatted,
+    rename_primary_key,
 )
+from learner_app.schema.keys import KeyChange, key_change
+from learner_app.schema.schema_object import SchemaObject, quoted, split_logical_name
 
 
 class Statements(DDL):
@@ -87,10 +88,10 @@ class MigrationManager(PiccoloManager):
 
     async def _run_query(self, query: Any) -> None:
         if isinstance(query, Create):
-            query = Statements(query.table, _create_table(query.table))
+            query = Statements(query.table, create_table(query.table))
         elif isinstance(query, Alter):
             await self._complete_types(query)
-            query = Statements(query.table, _alter_table(query))
+            query = Statements(query.table, alter_table(query))
         if isinstance(query, Statements) and not query.statements:
             return
         if self.preview and isinstance(query, SchemaDDLBase):
@@ -114,10 +115,10 @@ class MigrationManager(PiccoloManager):
         for altered in self.alter_columns.alter_columns:
             params = altered.old_params if backwards else altered.params
             if altered.column_class is altered.old_column_class and params.get("column_type"):
-                table = _bare_table(altered.table_class_name, altered.tablename, altered.schema)
+                table = bare_table(altered.table_class_name, altered.tablename, altered.schema)
                 name, wanted = quoted(altered.db_column_name), params["column_type"]
                 change = f"ALTER COLUMN {name} TYPE {wanted} USING {name}::{wanted}"
-                statement = f"ALTER TABLE {_name(table)} {change}"
+                statement = f"ALTER TABLE {formatted(table)} {change}"
                 await self._run_query(Statements(table, [statement]))
 
     async def _fit_to_classes(self, altered: AlterColumn, backwards: bool) -> None:
@@ -151,21 +152,21 @@ class MigrationManager(PiccoloManager):
             old, new = rename.old_tablename, rename.new_tablename
             if backwards:
                 old, new = new, old
-            table = _bare_table(rename.new_class_name, new, rename.schema)
+            table = bare_table(rename.new_class_name, new, rename.schema)
             statement = f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}"
-            key = _rename_primary_key(table, old, new)
+            key = rename_primary_key(table, old, new)
             await self._run_query(Statements(table, [statement, key]))
 
     async def _run_drop_keys(self, backwards: bool = False) -> None:
         """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_changes`."""
         for change in await self._key_changes():
-            table = _bare_table(change.class_name, change.old_tablename, None)
+            table = bare_table(change.class_name, change.old_tablename, None)
             statement = change.old.add_sql(table) if backwards else change.old.drop_sql(table)
             await self._run_query(Statements(table, statement))
 
     async def _run_add_keys(self, backwards: bool = False) -> None:
         for change in await self._key_changes():
-            table = _bare_table(change.class_name, change.new_tablename, None)
+            table = bare_table(change.class_name, change.new_tablename, None)
             statement = change.new.drop_sql(table) if backwards else change.new.add_sql(table)
             await self._run_query(Statements(table, statement))
 
@@ -210,13 +211,13 @@ class MigrationManager(PiccoloManager):
         for table in tables:
             for constraint in table._meta.constraints:
                 if isinstance(constraint, SchemaObject) and constraint.outlives_table:
-                    statements += constraint.drop_sql(_name(table), constraint.database_name)
-        names = ", ".join(_name(table) for table in tables)
+                    statements += constraint.drop_sql(formatted(table), constraint.database_name)
+        names = ", ".join(formatted(table) for table in tables)
         await self._run_query(Statements(tables[0], [*statements, f"DROP TABLE {names}"]))
 
     def _table_to_add(self, class_name: str) -> type[Table]:
         added = next(table for table in self.add_tables if table.class_name == class_name)
-        table = _bare_table(class_name, added.tablename, added.schema)
+        table = bare_table(class_name, added.tablename, added.schema)
         table._meta.constraints.extend(
             self.add_constraints.constraints_for_table_class_name(class_name)
         )
@@ -227,7 +228,7 @@ class MigrationManager(PiccoloManager):
         for added in self.add_constraints.add_constraints:
             if added.table_class_name in added_tables:
                 continue
-            table = _bare_table(added.table_class_name, added.tablename, added.schema)
+            table = bare_table(added.table_class_name, added.tablename, added.schema)
             if backwards:
                 await self._drop_constraint(table, added.constraint._meta.name)
             else:
@@ -237,7 +238,7 @@ class MigrationManager(PiccoloManager):
         """Runs while every table has the name it had before; so do references to them."""
         for dropped in self.drop_constraints.drop_constraints:
             tablename = self._old_tablename(dropped.tablename)
-            table = _bare_table(dropped.table_class_name, tablename, dropped.schema)
+            table = bare_table(dropped.table_class_name, tablename, dropped.schema)
             if not backwards:
                 await self._drop_constraint(table, dropped.constraint_name)
                 continue
@@ -254,7 +255,7 @@ class MigrationManager(PiccoloManager):
             await super()._run_drop_columns()
             return
         for dropped in self.drop_columns.drop_columns:
-            table = _bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
+            table = bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
             before = await self._table_before(dropped.table_class_name)
             column = before._meta.get_column_by_name(dropped.column_name)
             await self._run_query(table.alter().add_column(dropped.column_name, column))
@@ -267,101 +268,13 @@ class MigrationManager(PiccoloManager):
         return await self.get_table_from_snapshot(class_name, self.app_name, offset=-1)
 
     async def _add_constraint(self, table: type[Table], constraint: Constraint) -> None:
-        await self._run_query(Statements(table, _create_constraint(table, constraint)))
+        await self._run_query(Statements(table, create_constraint(table, constraint)))
 
     async def _drop_constraint(self, table: type[Table], logical_name: str) -> None:
         ours = split_logical_name(logical_name)
         if ours is None:
-            statements = [f"ALTER TABLE {_name(table)} DROP CONSTRAINT {quoted(logical_name)}"]
+            statements = [f"ALTER TABLE {formatted(table)} DROP CONSTRAINT {quoted(logical_name)}"]
         else:
             database_name, kind = ours
-            statements = kind.drop_sql(_name(table), database_name)
+            statements = kind.drop_sql(formatted(table), database_name)
         await self._run_query(Statements(table, statements))
-
-
-def _bare_table(class_name: str, tablename: str, schema: str | None) -> type[Table]:
-    return create_table_class(class_name, class_kwargs={"tablename": tablename, "schema": schema})
-
-
-def _name(table: type[Table]) -> str:
-    return table._meta.get_formatted_tablename()
-
-
-def _create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
-    if isinstance(constraint, SchemaObject):
-        return constraint.create_sql(_name(table))
-    name = quoted(constraint._meta.name)
-    return [f"ALTER TABLE {_name(table)} ADD CONSTRAINT {name} {constraint.ddl}"]
-
-
-def _create_table(table: type[Table]) -> list[str]:
-    meta = table._meta
-    if meta.schema:
-        raise SchemaError(f"{table.__name__}: tables stand in the connection's own schema")
-    composite = any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints)
-    columns = meta.non_default_columns if composite else meta.columns
-    for column in columns:
-        _refuse_unnamed_foreign_key(column)
-    definitions = ",\n  ".join(_column_definition(column) for column in columns)
-    statements = [f"CREATE TABLE {_name(table)} (\n  {definitions}\n)"]
-    for column in columns:
-        if column._meta.index:
-            statements += table.create_index([column], method=column._meta.index_method).ddl
-    for constraint in meta.constraints:
-        statements += _create_constraint(table, constraint)
-    return statements
-
-
-def _refuse_unnamed_foreign_key(column: Column) -> None:
-    if isinstance(column, ForeignKey) and not isinstance(column, Reference):
-        table = column._meta.table.__name__
-        raise SchemaError(
-            f"{table}.{column._meta.name} is a piccolo ForeignKey: use learner_app.schema.columns."
-            "Reference, whose later changes reach the database"
-        )
-
-
-def _column_definition(column: Column) -> str:
-    _escape_literals(column)
-    return column.ddl.removesuffix(_NO_DEFAULT)
-
-
-def _alter_table(alter: Alter) -> list[str]:
-    for addition in alter._add:
-        _refuse_unnamed_foreign_key(addition.column)
-        _escape_literals(addition.column)
-    for default in alter._set_default:
-        _escape_literals(default.column)
-    statements = [statement.removesuffix(_NO_DEFAULT) for statement in alter.ddl]
-    if alter._add:  # the key of an existing table changes by a statement of its own
-        return [statement.replace(" PRIMARY KEY NOT NULL", " NOT NULL") for statement in statements]
-    return statements
-
-
-_NO_DEFAULT = " DEFAULT null"
-"""Left out, since on varchar(n) it would stay in the catalog as ``NULL::character varying``."""
-
-
-def _escape_literals(column: Column) -> None:
-    """Make this column object write its string defaults escaped, which Piccolo's do not."""
-    plain = type(column).get_sql_value
-
-    def get_sql_value(value: Any, delimiter: str = "'") -> str:
-        if isinstance(value, str) and delimiter == '"':  # an element of an array
-            value = value.replace("\\", "\\\\").replace('"', '\\"')
-        text = plain(column, value, delimiter)
-        if isinstance(value, str | list) and delimiter == "'":
-            return literal(text[1:-1])
-        return text
-
-    column.get_sql_value = get_sql_value  # type: ignore[method-assign]  # of this object only
-
-
-def _rename_primary_key(table: type[Table], old: str, new: str) -> str:
-    name, old_key, new_key = _name(table), f"{old}_pkey", f"{new}_pkey"
-    return f"""DO $$ BEGIN
-  IF EXISTS (SELECT FROM pg_constraint
-             WHERE conrelid = {literal(name)}::regclass AND conname = {literal(old_key)}) THEN
-    ALTER TABLE {name} RENAME CONSTRAINT {quoted(old_key)} TO {quoted(new_key)};
-  END IF;
-END $$"""

@@ -9,7 +9,8 @@ from piccolo.columns.combination import And, Where
 from piccolo.table import Table
 
 from learner_app.errors import SchemaError
-from learner_app.schema.objects import PrimaryKey, SchemaObject
+from learner_app.schema.objects import PrimaryKey
+from learner_app.schema.schema_object import SchemaObject
 
 ROW_KEY = "row_key"
 

@@ -36,6 +36,11 @@ def test_unix_sockets(url: str):
     assert target.is_local
 
 
+def test_port_of_a_socket_in_the_place_of_the_host():
+    target = parse_url("X", "postgresql://u@%2Frun%2Fpostgresql:6000/d")
+    assert (target.hosts, target.ports) == (("/run/postgresql",), (6000,))
+
+
 def test_other_options_are_server_settings():
     target = parse_url("X", "postgresql://u@h/d?application_name=mine&search_path=a")
     assert target.server_settings == {"application_name": "mine", "search_path": "a"}
