@@ -11,6 +11,7 @@ from learner_app.errors import ServerError
 from learner_app.operations.embedded import EmbeddedServer, embedded_binaries
 
 
+@pytest.mark.stress
 def test_programs_and_data_where_nobody_else_can_enter(tmp_path: Path, monkeypatch):
     """As root the server runs under another account; nothing may be opened to it or others."""
     shared = Path(tempfile.gettempdir()) / f"learner-shared-{os.getpid()}"

@@ -76,6 +76,7 @@ def test_a_killed_application_takes_its_server_along(product: Product):
     assert httpx.get(f"{product.address}/health/db").status_code == 200
 
 
+@pytest.mark.stress
 def test_one_line_each_when_it_cannot_start(product: Product):
     product.start()
     same_port = product.run("learner", "up", "--port", str(product.port))
