@@ -33,7 +33,7 @@ async def plant_events(
     """Fill up to that many events of made-up sessions; the small seed is planted first.
 
     Args:
-        engine: where to; it needs about 600 MB of disk for a million events.
+        engine: where to; it needs about 1.6 GB of disk for a million events.
         wanted: number of events in all, those of earlier runs included.
         on_progress: told after each batch how many there are.
 
