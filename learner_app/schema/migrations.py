@@ -94,8 +94,9 @@ class MigrationManager(PiccoloManager):
             query = Statements(query.table, alter_table(query))
         if isinstance(query, Statements) and not query.statements:
             return
-        if self.preview and isinstance(query, SchemaDDLBase):
-            print(f"\n {query.ddl};")
+        if self.preview and isinstance(query, Statements | SchemaDDLBase):
+            statements = query.ddl if isinstance(query, Statements) else [query.ddl]
+            print("", *(f"{statement};" for statement in statements), sep="\n")
             return
         await super()._run_query(query)
 
