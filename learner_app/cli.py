@@ -109,13 +109,13 @@ def migrate(
 
 @cli.command()
 def status() -> None:
-    """List all migrations and which of them the database has."""
+    """List all migrations and since when the database has them."""
     from learner_app.conf import DB
     from learner_app.operations.migrate import migration_states
 
     for state in asyncio.run(migration_states(DB)):
-        word = "applied" if state.is_applied else "pending"
-        print(f"{word}  {state.app:12} {state.id}  {state.description}")
+        since = f"applied {state.applied_at:%Y-%m-%d %H:%M}" if state.applied_at else "pending"
+        print(f"{since:24}  {state.app:12} {state.id}  {state.description}")
 
 
 @cli.command()

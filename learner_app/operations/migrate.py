@@ -4,12 +4,14 @@ import io
 from collections.abc import Awaitable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.check import CheckMigrationManager
 from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.apps.migrations.tables import Migration
 from piccolo.conf.apps import Finder
 
 from learner_app.database.engine import DatabaseEngine
@@ -20,12 +22,12 @@ from learner_app.schema.pending import pending_migrations
 
 @dataclass(frozen=True)
 class MigrationState:
-    """A migration and whether the database has it."""
+    """A migration and since when the database has it, in the time zone of who applied it."""
 
     app: str
     id: str
     description: str
-    is_applied: bool
+    applied_at: datetime | None
 
 
 async def apply_migrations(engine: DatabaseEngine) -> int:
@@ -76,8 +78,14 @@ async def migration_states(engine: DatabaseEngine) -> list[MigrationState]:
     await wait_for_database(engine)
     found = await CheckMigrationManager(app_name="all").get_migration_statuses()
     order = Finder().get_sorted_app_names()
+    journal = {(row["app_name"], row["name"]): row["ran_on"] for row in await Migration.select()}
     return [
-        MigrationState(item.app_name, item.migration_id, item.description, item.has_ran)
+        MigrationState(
+            item.app_name,
+            item.migration_id,
+            item.description,
+            journal.get((item.app_name, item.migration_id)),
+        )
         for item in sorted(found, key=lambda item: (order.index(item.app_name), item.migration_id))
     ]
 
