@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from learner_app.errors import DatabaseNotConfigured, SettingsError
 from learner_app.settings import Settings
@@ -116,14 +116,16 @@ def parse_url(setting: str, url: str) -> Target:
     if not separator or scheme not in SCHEMES:
         allowed = ", ".join(f"{name}://" for name in SCHEMES)
         raise SettingsError(f"{setting} must begin with one of {allowed}")
+    # Not urlsplit: some versions of it refuse an IPv6 address among several hosts.
+    before_query, _, query = rest.partition("?")
+    netloc, _, path = before_query.partition("/")
+    if "#" in rest or "@" in path or netloc.count("@") > 1:
+        raise SettingsError(f"{setting}: {ESCAPES}")
     try:
-        parts = urlsplit(f"postgresql://{rest}")
-        options = _options(parts.query)
+        options = _options(query)
     except ValueError:
         raise SettingsError(f"{setting} is no valid URL; {ESCAPES}") from None
-    if "#" in rest or "@" in parts.path or parts.netloc.count("@") > 1:
-        raise SettingsError(f"{setting}: {ESCAPES}")
-    credentials, _, places = parts.netloc.rpartition("@")
+    credentials, _, places = netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     hosts, ports = _places(setting, options.pop("host", "") or unquote(places), options)
     user = options.pop("user", unquote(user)) or getpass.getuser()
@@ -133,7 +135,7 @@ def parse_url(setting: str, url: str) -> Target:
         ports=ports,
         user=user,
         password=options.pop("password", unquote(password)) or None,
-        database=options.pop("dbname", unquote(parts.path[1:])) or user,
+        database=options.pop("dbname", unquote(path)) or user,
         sslmode=_one_of(setting, "sslmode", options, SSL_MODES),
         root_certificate=options.pop("sslrootcert", None),
         session_attributes=attributes or "any",
@@ -157,6 +159,8 @@ def _places(
             folder, _, number = place.rpartition(":")
             host, port = (folder, number) if folder and number.isdecimal() else (place, "")
         elif place.startswith("["):
+            if "]" not in place:
+                raise SettingsError(f"{setting} is no valid URL; {ESCAPES}")
             host, _, port = place[1:].partition("]")
             port = port.removeprefix(":")
         else:
