@@ -159,7 +159,7 @@ class MigrationManager(PiccoloManager):
             await self._run_query(Statements(table, [statement, key]))
 
     async def _run_drop_keys(self, backwards: bool = False) -> None:
-        """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_changes`."""
+        """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_change`."""
         for change in await self._key_changes():
             table = bare_table(change.class_name, change.old_tablename, None)
             statement = change.old.add_sql(table) if backwards else change.old.drop_sql(table)

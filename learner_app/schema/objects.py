@@ -3,6 +3,7 @@
 How they are carried: :mod:`learner_app.schema.schema_object`.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from enum import Enum
 
@@ -16,8 +17,9 @@ class _TableConstraint(SchemaObject):
     """What the catalog calls a constraint: ALTER TABLE ADD and DROP CONSTRAINT."""
 
     @property
+    @abstractmethod
     def clause(self) -> str:
-        raise NotImplementedError
+        """What stands behind the constraint's name."""
 
     def create_sql(self, table: str) -> list[str]:
         name = quoted(self.database_name)

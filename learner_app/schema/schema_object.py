@@ -8,6 +8,7 @@ run by :class:`learner_app.schema.migrations.MigrationManager`; Piccolo's own fa
 """
 
 import hashlib
+from abc import abstractmethod
 from copy import copy
 from enum import Enum
 from typing import Any, ClassVar, Self
@@ -99,14 +100,14 @@ class SchemaObject(Constraint):
         fingerprint = hashlib.sha256(definition.encode()).hexdigest()[:8]
         self._meta.name = f"{name}@{self.kind}.{fingerprint}"
 
+    @abstractmethod
     def create_sql(self, table: str) -> list[str]:
         """The statements that make the object; ``table`` is quoted already."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def drop_sql(cls, table: str, name: str) -> list[str]:
         """The statements that remove the object of that database name."""
-        raise NotImplementedError
 
     @property
     def ddl(self) -> str:
