@@ -13,6 +13,9 @@ from learner_app.errors import SettingsError
 from learner_app.schema import journal
 from learner_app.settings import point_piccolo_here
 
+COMMANDS = {"piccolo", "learner"}
+"""Programs that send few statements, each over a connection of its own."""
+
 COMMANDS_WITH_DATABASE = {"migrations", "user", "fixtures", "sql_shell"}
 
 
@@ -21,9 +24,13 @@ def _engine() -> DatabaseEngine:
 
     The command's own handler would wrap the line in a page of help.
     """
-    is_piccolo = Path(sys.argv[0]).stem == "piccolo"
+    program = Path(sys.argv[0])
+    names = {program.stem, program.parent.name}
     needs_database = not COMMANDS_WITH_DATABASE.isdisjoint(sys.argv)
-    return DatabaseEngine(exits_without_database=is_piccolo and needs_database)
+    return DatabaseEngine(
+        needs_pool=names.isdisjoint(COMMANDS),
+        exits_without_database="piccolo" in names and needs_database,
+    )
 
 
 def _explain_in_one_line(

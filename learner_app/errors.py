@@ -1,4 +1,11 @@
-"""The errors of the package. They state a fact, know no HTTP and carry no secret."""
+"""The errors of the package. They state a fact, know no HTTP and carry no secret and no row value.
+
+Those of the database are made in one place, :mod:`learner_app.database.failures`, from the SQLSTATE
+and the name of the constraint; ``docs/errors.md`` has the table.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 
 class LearnerError(Exception):
@@ -13,20 +20,152 @@ class DatabaseNotConfigured(SettingsError):
     """No database is named by a setting and none was started by ``learner up``."""
 
 
-class DatabaseUnavailable(LearnerError):
-    """The server could not be reached or ended the connection; worth retrying."""
+class DatabaseError(LearnerError):
+    """The database could not do what it was asked; the driver's error is the ``__cause__``."""
+
+    retry: ClassVar[bool] = False
+    """Whether doing the whole unit of work again, as it is, makes sense and doubles nothing."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sqlstate: str | None = None,
+        table: str | None = None,
+        constraint: str | None = None,
+        fields: Sequence[str] = (),
+    ) -> None:
+        """
+        Args:
+            message: one line without any value of a row.
+            sqlstate: PostgreSQL's five characters, None when no server said anything.
+            table: the table that a constraint or a column belongs to.
+            constraint: its name in the database.
+            fields: the columns it is about.
+        """
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.table = table
+        self.constraint = constraint
+        self.fields = tuple(fields)
 
 
-class DatabaseRefused(LearnerError):
-    """The server is there and says no, or is not trusted; trying again does not help."""
+class DatabaseUnavailable(DatabaseError):
+    """The server could not be reached, or has no room for us; nothing was done."""
+
+    retry = True
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection broke under a statement whose work is surely undone, or was only reading."""
 
 
 class PoolExhausted(DatabaseUnavailable):
-    """No pooled connection became free within the acquire timeout; worth retrying."""
+    """No pooled connection became free within DB_ACQUIRE_TIMEOUT."""
 
 
-class TransactionRolledBack(LearnerError):
+class DatabaseReadOnly(DatabaseUnavailable):
+    """A write met a server that takes none, as after a failover; the pool leaves that server."""
+
+
+class DatabaseRefused(DatabaseError):
+    """The server is there and says no, or is not trusted; trying again does not help."""
+
+
+class PoolNotStarted(DatabaseError):
+    """A statement without a pool, which would open a connection of its own each time."""
+
+
+class Conflict(DatabaseError):
+    """Another row has the values already (unique or exclusion constraint)."""
+
+
+class MissingReference(DatabaseError):
+    """The row that ``fields`` point to does not exist (foreign key)."""
+
+
+class StillReferenced(DatabaseError):
+    """The row cannot be deleted while rows of ``table`` point to it (foreign key)."""
+
+
+class InvalidValue(DatabaseError):
+    """A value that the column does not take: check, not null, too long, out of range, malformed."""
+
+
+class SerializationFailure(DatabaseError):
+    """Concurrent transactions could not be ordered; all of this one was undone."""
+
+    retry = True
+
+
+class DeadlockDetected(DatabaseError):
+    """Two transactions waited for each other and this one was chosen to give way, all undone."""
+
+    retry = True
+
+
+class LockTimeout(DatabaseError):
+    """A lock was not free: within DB_LOCK_TIMEOUT, or at once where that was asked for."""
+
+    retry = True
+
+
+class StatementTimeout(DatabaseError):
+    """The statement took longer than DB_STATEMENT_TIMEOUT, or was cancelled by an operator."""
+
+
+class AccessDenied(DatabaseError):
+    """The role may not do that, or row security hides or refuses the row."""
+
+
+class StatementRefused(DatabaseError):
+    """The statement itself is wrong: its syntax, a name that does not exist, a wrong type."""
+
+
+class CommitUnknown(DatabaseError):
+    """COMMIT, or a write outside a transaction, was sent and its answer lost: done or not.
+
+    Never repeated by itself. ``transaction_id`` is None unless the transaction was traced;
+    else ask ``DatabaseEngine.was_committed``.
+    """
+
+    def __init__(self, message: str, transaction_id: "TransactionId | None" = None) -> None:
+        super().__init__(message)
+        self.transaction_id = transaction_id
+
+
+class TransactionId(str):
+    """Names a transaction for :meth:`DatabaseEngine.was_committed`; safe to log and to store."""
+
+    __slots__ = ()
+
+
+class TransactionError(DatabaseError):
+    """A transaction was used in a way that cannot work."""
+
+
+class TransactionRolledBack(TransactionError):
     """COMMIT was answered with ROLLBACK: an error inside the block had been caught."""
+
+
+class TransactionAborted(TransactionError):
+    """An earlier statement of the transaction failed: nothing more can be done in it."""
+
+
+class TransactionFinished(TransactionError):
+    """A task outlived the transaction block that it was started in."""
+
+
+class TransactionBusy(TransactionError):
+    """Another task kept the transaction's connection for longer than DB_ACQUIRE_TIMEOUT."""
+
+
+class TransactionRequired(TransactionError):
+    """The operation makes sense inside a transaction only."""
+
+
+class SessionStateRefused(TransactionError):
+    """Through PgBouncer a SET, LISTEN or session lock would leak to other clients."""
 
 
 class SchemaError(LearnerError):

@@ -14,6 +14,11 @@ from learner_app.errors import SettingsError
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+STATEMENT_SHARE = 0.9
+"""Of DB_COMMAND_TIMEOUT, for DB_STATEMENT_TIMEOUT where that is not set."""
+
+LOCK_SECONDS = 10.0
+
 
 class Settings(BaseSettings):
     """One field a variable, named as in the environment but in lower case."""
@@ -35,13 +40,24 @@ class Settings(BaseSettings):
     db_pool_min: int = Field(default=1, ge=1)
     db_pool_max: int = Field(default=20, ge=1, le=1000)
     db_pool_idle: Seconds = 30.0
+    db_pool_age: Seconds = 3600.0
     db_connect_timeout: Seconds = 10.0
+    db_host_timeout: Seconds = 2.0
     db_acquire_timeout: Seconds = 10.0
     db_command_timeout: Seconds = 60.0
+    db_statement_timeout: Seconds | None = None
+    db_lock_timeout: Seconds | None = None
+    db_idle_in_transaction_timeout: Seconds = 60.0
+    db_hold_warning: Seconds = 30.0
     db_retry_attempts: int = Field(default=5, ge=1, le=100)
     db_retry_initial: Seconds = 0.5
     db_retry_multiplier: float = Field(default=2.0, ge=1, le=10)
     db_retry_max: Seconds = 30.0
+    db_retry_deadline: Seconds = 120.0
+    db_required: bool = False
+    db_pgbouncer: bool = False
+    db_replicas: SecretStr | None = None
+    db_application_name: str = Field(default="learner_app", max_length=63, pattern="^[ -~]+$")
     db_echo: bool = False
     test_database_url: SecretStr | None = None
     learner_data: Path | None = None
@@ -52,9 +68,23 @@ class Settings(BaseSettings):
             raise ValueError("DB_POOL_MIN must not be above DB_POOL_MAX")
         if self.db_retry_initial > self.db_retry_max:
             raise ValueError("DB_RETRY_INITIAL must not be above DB_RETRY_MAX")
+        if self.statement_seconds >= self.db_command_timeout:
+            raise ValueError("DB_STATEMENT_TIMEOUT must be below DB_COMMAND_TIMEOUT")
+        if self.lock_seconds > self.statement_seconds:
+            raise ValueError("DB_LOCK_TIMEOUT must not be above DB_STATEMENT_TIMEOUT")
         if self.db_echo and self.app_env != "development":
             raise ValueError("DB_ECHO is for APP_ENV=development only")
         return self
+
+    @property
+    def statement_seconds(self) -> float:
+        """After how long the server ends a statement: below the time that we wait for it."""
+        return self.db_statement_timeout or STATEMENT_SHARE * self.db_command_timeout
+
+    @property
+    def lock_seconds(self) -> float:
+        """After how long the server ends the wait for a lock."""
+        return self.db_lock_timeout or min(LOCK_SECONDS, self.statement_seconds / 2)
 
     @property
     def names_database(self) -> bool:

@@ -94,7 +94,8 @@ async def template(main_server: TestServer) -> AsyncIterator[str]:
     """A database with all migrations, for copying only."""
     name = await main_server.create(prefix="learner_test_template")
     DB.url = main_server.url(name)
-    await apply_migrations(DB)
+    async with DB.running():
+        await apply_migrations(DB)
     yield name
     await main_server.drop(name)
 
@@ -110,13 +111,15 @@ async def _shared(main_server: TestServer, template: str) -> AsyncIterator[str]:
 async def db(_shared: str) -> AsyncIterator[DatabaseEngine]:
     """The engine, inside a transaction that is rolled back after the test."""
     DB.url = _shared
-    transaction = DB.transaction()
-    await transaction.__aenter__()
-    try:
-        yield DB
-    finally:
-        await transaction.rollback()
-        await transaction.__aexit__(None, None, None)
+    async with DB.running():
+        transaction = DB.transaction()
+        await transaction.__aenter__()
+        try:
+            yield DB
+        finally:
+            if transaction.is_open:
+                await transaction.rollback()
+            await transaction.__aexit__(None, None, None)
 
 
 @pytest.fixture

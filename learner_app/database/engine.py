@@ -1,198 +1,308 @@
-"""The engine that Piccolo's queries, the migrations and the admin all run on."""
+"""The engine that Piccolo's queries, the migrations, the repositories and the admin all run on."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Never, TypeVar, get_args
 
 import asyncpg
-from piccolo.engine import PostgresEngine
+from piccolo.columns import Column
+from piccolo.query import Select
+from piccolo.querystring import QueryString
 
-from learner_app.database.failures import CONNECT_FAILURES, explain
-from learner_app.database.target import Target, find_target, parse_url, verifies
-from learner_app.database.transaction import Transaction
-from learner_app.errors import LearnerError, PoolExhausted, SettingsError
-from learner_app.settings import Settings, load_settings
+from learner_app.database.connection import Connection
+from learner_app.database.failures import DRIVER_ERRORS, is_loss, translate
+from learner_app.database.pooled import PooledEngine
+from learner_app.database.retrying import DEADLINE_SECONDS, run_transaction
+from learner_app.database.statements import is_read
+from learner_app.database.streaming import BATCH, Row, stream
+from learner_app.database.tracing import was_committed
+from learner_app.database.transaction import Callback, Isolation, Transaction
+from learner_app.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseError,
+    DatabaseReadOnly,
+    StatementRefused,
+    TransactionError,
+    TransactionFinished,
+    TransactionId,
+    TransactionRequired,
+)
 
-log = logging.getLogger(__name__)
-
-APPLICATION_NAME = "learner_app"
-CLOSE_SECONDS = 5
+T = TypeVar("T")
+Work = Callable[[Connection], Awaitable[T]]
 
 
-class DatabaseEngine(PostgresEngine):
-    """Piccolo's PostgreSQL engine with a bounded pool and an acquire timeout.
+class DatabaseEngine(PooledEngine):
+    """Piccolo's PostgreSQL engine with a pool, transactions, retries and errors of our own.
 
-    Building it connects to nothing and reads no setting; both happen at the first use, so that
-    importing ``piccolo_conf`` never fails or blocks.
+    What runs inside a ``transaction()`` of the same task, or of the task that started it, takes
+    part in it. Every error is one of :mod:`learner_app.errors`.
     """
 
-    def __init__(self, url: str | None = None, exits_without_database: bool = False) -> None:
-        """
+    current_transaction: Any
+
+    def transaction(
+        self,
+        allow_nested: bool = True,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        traced: bool = False,
+    ) -> Transaction:
+        """``async with DB.transaction():`` all of the block or nothing of it.
+
+        A nested block is a savepoint: what it raises undoes its own part only. Whatever happens,
+        the block ends with the transaction over and the connection given back. Statements of
+        other tasks that were started inside take turns; those of tasks that outlive it fail.
+
         Args:
-            url: where to connect; found through the settings when left out.
-            exits_without_database: end the program with one line instead of an error when there
-                is no database to talk to, for commands whose runner would bury the line.
-        """
-        self.url = url
-        self._exits = exits_without_database
-        self._settings: Settings | None = None
-        super().__init__(config={})
-
-    async def check_version(self) -> None:
-        """Piccolo asks the server here, from the constructor; we ask nothing."""
-
-    async def prep_database(self) -> None:
-        """Piccolo creates extensions here, from the constructor; the schema needs none."""
-
-    @property
-    def settings(self) -> Settings:
-        if self._settings is None:
-            try:
-                self._settings = load_settings()
-            except SettingsError as error:
-                raise self._final(error) from None
-        return self._settings
-
-    @property
-    def target(self) -> Target:
-        """The database that it talks to.
+            allow_nested: whether it may stand inside another one.
+            isolation: that of the server (``read committed``) when left out.
+            read_only: refuse writes.
+            deferrable: with ``serializable`` and ``read_only``, wait for a snapshot that cannot
+                fail.
+            traced: note the id before COMMIT, for :meth:`was_committed`; costs a statement.
 
         Raises:
-            SettingsError: none is configured, or the setting cannot be understood.
+            CommitUnknown: COMMIT was sent and its answer lost.
+            TransactionRolledBack: an error of the database was caught inside the block.
+            SerializationFailure, DeadlockDetected, ConnectionLost: nothing was done.
         """
-        try:
-            return parse_url("url", self.url) if self.url else find_target(self.settings)
-        except SettingsError as error:
-            raise self._final(error) from None
+        if isolation is not None and isolation not in get_args(Isolation):
+            raise TransactionError(f"isolation is one of {', '.join(get_args(Isolation))}")
+        return Transaction(
+            self,
+            isolation=isolation,
+            read_only=read_only,
+            deferrable=deferrable,
+            traced=traced,
+            allow_nested=allow_nested,
+        )
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments of ``asyncpg.connect``."""
-        try:
-            arguments = self.target.connect_arguments(self.settings)
-        except SettingsError as error:
-            raise self._final(error) from None
-        arguments["server_settings"].setdefault("application_name", APPLICATION_NAME)
-        return arguments | {"timeout": self.settings.db_connect_timeout}
+    async def run_transaction(
+        self,
+        unit: Callable[[], Awaitable[T]],
+        *,
+        deadline: float = DEADLINE_SECONDS,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        traced: bool = False,
+    ) -> T:
+        """Run the unit in a transaction, and all of it again when only concurrency was against it.
 
-    @config.setter
-    def config(self, value: dict[str, Any]) -> None:
-        """Piccolo's constructor sets it; ours is always derived."""
+        Again after a serialization failure, a deadlock, a connection lost before COMMIT or a
+        server that became read only, with random growing pauses. A lost COMMIT is never repeated,
+        unless ``traced`` and the server says that it was not done. Inside another transaction it
+        runs once: only the outermost unit can be run again.
 
-    async def start_connection_pool(self, **kwargs: Any) -> None:
-        """Open the pool; when the database is away it opens empty and connects on demand."""
-        if self.pool is not None:
-            return
-        settings = self.settings
+        Args:
+            unit: does its work through this engine; whatever else it does may happen twice.
+            deadline: seconds, after which no try begins.
+            isolation: this and the others as of :meth:`transaction`.
+            read_only: refuse writes.
+            deferrable: wait for a snapshot that cannot fail.
+            traced: note the id, so that a lost COMMIT can be looked up.
+
+        Raises:
+            What the last try raised.
+        """
         options = {
-            **self.config,
-            "max_size": settings.db_pool_max,
-            "max_inactive_connection_lifetime": settings.db_pool_idle,
-            "command_timeout": settings.db_command_timeout,
-            "init": self._prepare_connection,
-            **kwargs,
+            "isolation": isolation,
+            "read_only": read_only,
+            "deferrable": deferrable,
+            "traced": traced,
         }
-        self._warn_of_unverified_server()
-        try:
-            self.pool = await asyncpg.create_pool(**options, min_size=settings.db_pool_min)
-        except CONNECT_FAILURES as error:
-            log.warning("starting without the database: %s", explain(error, self.target))
-            self.pool = await asyncpg.create_pool(**options, min_size=0)
+        return await run_transaction(self, unit, deadline=deadline, **options)
 
-    def _warn_of_unverified_server(self) -> None:
-        target = self.target
-        if not target.is_local and not verifies(self.settings, target):
-            log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
-
-    async def close_connection_pool(self) -> None:
-        """Close the pool; connections still in use after 5 seconds are cut."""
-        pool, self.pool = self.pool, None
-        if pool is None:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
-
-    async def get_new_connection(self) -> asyncpg.Connection[Any]:
-        """A connection outside the pool; without a command time-out, for long work.
+    def after_commit(self, callback: Callback) -> None:
+        """Call it once the outermost transaction is committed; dropped on rollback.
 
         Raises:
-            SettingsError: no database is configured, or the URL cannot be read.
-            DatabaseUnavailable: the server does not answer.
-            DatabaseRefused: it does not let us in, or is not to be trusted.
+            TransactionRequired: there is no transaction.
         """
-        try:
-            connection: asyncpg.Connection[Any] = await asyncpg.connect(**self.config)
-        except CONNECT_FAILURES as error:
-            raise self._final(explain(error, self.target)) from error
-        await self._prepare_connection(connection)
-        return connection
+        transaction = self.enclosing_transaction()
+        if transaction is None:
+            raise TransactionRequired("after_commit() is for the inside of a transaction")
+        transaction.after_commit(callback)
 
-    async def take_connection(self) -> Any:
-        """An asyncpg connection for exclusive use, from the pool where there is one.
+    async def was_committed(
+        self, transaction_id: TransactionId | str, *, seconds: float = DEADLINE_SECONDS
+    ) -> bool | None:
+        """What became of a traced transaction whose COMMIT got no answer.
+
+        Asked until it is decided, at most for the seconds. None when it is not to be known: it is
+        still in progress, too old, or of another server or of the time before a failover.
+        """
+        return await was_committed(self, TransactionId(transaction_id), seconds)
+
+    def enclosing_transaction(self) -> Transaction | None:
+        """The transaction that statements of this task take part in.
 
         Raises:
-            PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
-            DatabaseUnavailable, DatabaseRefused: the pool had to connect and could not.
+            TransactionFinished: the task outlived the block that it was started in.
         """
-        if self.pool is None:
-            return await self.get_new_connection()
-        seconds = self.settings.db_acquire_timeout
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await self.pool.acquire()
-        except TimeoutError as error:
-            if limit.expired():
-                raise PoolExhausted(f"no connection became free within {seconds:g} s") from None
-            raise explain(error, self.target) from error
-        except CONNECT_FAILURES as error:
-            raise explain(error, self.target) from error
+        current: Transaction | None = self.current_transaction.get()
+        while current is not None and not current.is_open:
+            if not current.is_left_behind:
+                raise TransactionFinished(
+                    "the transaction is over: await its tasks inside the block, or start them "
+                    "after it"
+                )
+            current = current._parent
+        return current
 
-    async def give_back(self, connection: Any) -> None:
-        """Return what :meth:`take_connection` gave, also when the connection is broken."""
-        if self.pool is not None and isinstance(connection, asyncpg.pool.PoolConnectionProxy):
-            await self.pool.release(connection)
+    def transaction_exists(self) -> bool:
+        return self.enclosing_transaction() is not None
+
+    async def fetch(self, sql: str, *args: Any, idempotent: bool = False) -> list[Any]:
+        """The rows of a statement, as records of asyncpg; ``$1`` and so on stand for ``args``.
+
+        Args:
+            sql: one statement.
+            args: its values.
+            idempotent: doing it twice is the same as once. Such a statement, like one that only
+                reads, is repeated once when its connection turns out to be dead.
+
+        Raises:
+            CommitUnknown: a write outside a transaction was sent and its answer lost.
+            DatabaseError: the statement failed; see :mod:`learner_app.errors`.
+        """
+        return await self.perform(lambda it: it.fetch(sql, *args), sql, idempotent=idempotent)
+
+    async def fetchrow(self, sql: str, *args: Any, idempotent: bool = False) -> Any | None:
+        """The first row or None; else as :meth:`fetch`."""
+        return await self.perform(lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent)
+
+    async def fetchval(self, sql: str, *args: Any, idempotent: bool = False) -> Any:
+        """The first column of the first row, None without rows; else as :meth:`fetch`."""
+        return await self.perform(lambda it: it.fetchval(sql, *args), sql, idempotent=idempotent)
+
+    async def execute(self, sql: str, *args: Any, idempotent: bool = False) -> str:
+        """The server's tag, such as ``UPDATE 3``; else as :meth:`fetch`."""
+        return await self.perform(lambda it: it.execute(sql, *args), sql, idempotent=idempotent)
+
+    async def perform(
+        self, work: Work[T], statement: str = "", *, idempotent: bool = False, in_pool: bool = True
+    ) -> T:
+        """Do something on a connection, that of the transaction where there is one.
+
+        Args:
+            work: what to do; asyncpg's methods all work on what it gets.
+            statement: the SQL it sends, to tell reads from writes.
+            idempotent: as of :meth:`fetch`.
+            in_pool: False opens a connection for it.
+        """
+        transaction = self.enclosing_transaction()
+        if transaction is not None:
+            return await transaction.perform(work, statement)
+        is_harmless = idempotent or is_read(statement)
+        try:
+            return await self._perform_alone(work, statement, is_harmless, in_pool)
+        except ConnectionLost as error:
+            if not is_harmless or error.sqlstate is not None:
+                raise  # what the server ended with a word, it had begun
+            return await self._perform_alone(work, statement, is_harmless, in_pool)
+
+    async def _perform_alone(
+        self, work: Work[T], statement: str, is_harmless: bool, in_pool: bool
+    ) -> T:
+        connection = await self.take_connection(in_pool=in_pool)
+        try:
+            connection.sent_at = asyncio.get_running_loop().time()
+            result = await work(connection)
+        except DRIVER_ERRORS as error:
+            failure = self.failure(error, statement, connection)
+            was_sent = not isinstance(error, asyncpg.InterfaceError)
+            if was_sent and is_loss(error) and not is_harmless:
+                failure = CommitUnknown(
+                    f"a write was sent and its answer lost ({type(error).__name__})"
+                )
+            raise failure from error
         else:
-            await connection.close()
+            if connection.is_unconfirmed:
+                connection.is_unconfirmed = False
+                raise CommitUnknown("done on one server, not confirmed by its standby")
+            return result
+        finally:
+            connection.sent_at = 0.0
+            await self.give_back(connection)
 
-    async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the driver's, for what the methods here do not offer, such as COPY.
+
+        Inside a transaction it is the transaction's, for this task alone meanwhile.
+        """
+        transaction = self.enclosing_transaction()
+        if transaction is not None:
+            async with transaction.turn() as connection:
+                yield connection
+            return
         connection = await self.take_connection()
         try:
-            return await connection.fetch(query, *(args or ()))
+            yield connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise self.failure(error, "", connection) from error
         finally:
             await self.give_back(connection)
 
+    def stream(
+        self, query: Select[Any], *, key: Sequence[Column] = (), batch: int = BATCH
+    ) -> AsyncGenerator[Row, None]:
+        """The rows of a query, one by one, in the order of the key and in constant memory.
+
+        Outside a transaction they come by keyset pages, so that nothing is held between them: rows
+        that change meanwhile are seen as they are when their page is read. Inside one they come
+        from a cursor on one snapshot.
+
+        Args:
+            query: ``Table.select(...)`` with any ``where``, without order, limit and offset.
+            key: columns that tell rows apart, among those selected; the primary key if left out.
+            batch: rows a page.
+
+        Raises:
+            StatementRefused: the query has an order of its own, or lacks a column of the key.
+        """
+        return stream(self, query, key, batch)
+
+    def failure(
+        self,
+        error: BaseException,
+        statement: str,
+        connection: Connection,
+        *,
+        read_only: bool = False,
+    ) -> DatabaseError:
+        """The error of the package for one of the driver's; the pool learns what it has to."""
+        failure = translate(error, statement, lost=connection.is_closed())
+        if isinstance(failure, ConnectionLost) and self.pool is not None:
+            self.pool.drop_idle()
+        if isinstance(failure, DatabaseReadOnly):
+            if read_only or self.name is not None:
+                return StatementRefused("only reads are possible here", sqlstate=failure.sqlstate)
+            if self.pool is not None:
+                self.pool.expire()
+        return failure
+
+    async def batch(self, *_args: Any, **_kwargs: Any) -> Never:
+        """Piccolo's swallows errors and leaves the pool: use :meth:`stream`."""
+        raise StatementRefused("batch() is not offered: use DB.stream(query)")
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> list[Any]:
+        sql, args = querystring.compile_string(engine_type=self.engine_type)
+        return await self.perform(lambda it: it.fetch(sql, *args), sql, in_pool=in_pool)
+
+    async def run_ddl(self, ddl: str, in_pool: bool = True) -> list[Any]:
+        return await self.perform(lambda it: it.fetch(ddl), ddl, in_pool=in_pool)
+
+    async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
+        return await self.fetch(query, *(args or ()))
+
     async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> Any:
-        """Piccolo's forgets to close the connection of a cancelled query."""
-        return await self._run_in_pool(query, args)
-
-    def transaction(self, allow_nested: bool = True) -> Transaction:
-        return Transaction(engine=self, allow_nested=allow_nested)
-
-    async def _prepare_connection(self, connection: Any) -> None:
-        if self.settings.db_echo:
-            connection.add_query_logger(_echo)
-
-    def _final(self, error: LearnerError) -> BaseException:
-        return SystemExit(str(error)) if self._exits else error
-
-
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """Asyncpg tells of each failed attempt to refill the pool with a traceback."""
-    if record.exc_info and record.exc_info[1] is not None:
-        record.msg = f"{record.msg} ({type(record.exc_info[1]).__name__})"
-        record.exc_info = None
-    return True
-
-
-logging.getLogger("asyncpg.pool").addFilter(_in_one_line)
-
-
-def _echo(record: Any) -> None:
-    """Print a statement as it was sent, without the values bound to it."""
-    print(f"-- {record.elapsed * 1000:.1f} ms\n{record.query}", flush=True)
+        return await self.perform(lambda it: it.fetch(query, *(args or ())), query, in_pool=False)

@@ -1,33 +1,188 @@
-"""What a failed connection means: one line that names the target and what to do, and no secret."""
+"""From the driver's errors to ours, decided by SQLSTATE, class and constraint, never by text."""
+
+from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from learner_app.database.target import Target
 from learner_app.errors import (
+    AccessDenied,
+    Conflict,
+    ConnectionLost,
+    DatabaseError,
     DatabaseNotConfigured,
+    DatabaseReadOnly,
     DatabaseRefused,
     DatabaseUnavailable,
+    DeadlockDetected,
+    InvalidValue,
     LearnerError,
+    LockTimeout,
+    MissingReference,
+    SerializationFailure,
+    StatementRefused,
+    StatementTimeout,
+    StillReferenced,
+    TransactionAborted,
 )
+from learner_app.schema.constraints import constraint_fields
 
-CONNECT_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+)
+"""What a statement can raise; the loss of a connection has several of these faces."""
+
+
+class Meaning(NamedTuple):
+    """The error that an SQLSTATE stands for, and what it says."""
+
+    error: type[DatabaseError]
+    says: str
+
+
+MEANINGS = {
+    "23505": Meaning(Conflict, "another row has the same {fields}"),
+    "23P01": Meaning(Conflict, "another row excludes this {fields}"),
+    "23503": Meaning(MissingReference, "the row that {fields} points to does not exist"),
+    "23001": Meaning(StillReferenced, "other rows still point to the row"),
+    "23502": Meaning(InvalidValue, "{fields} must have a value"),
+    "23514": Meaning(InvalidValue, "{fields} has a value that is not allowed"),
+    "22001": Meaning(InvalidValue, "a text is longer than its column takes"),
+    "22003": Meaning(InvalidValue, "a number is out of the range of its column"),
+    "22021": Meaning(InvalidValue, "a text holds a NUL or is not valid UTF-8"),
+    "22P05": Meaning(InvalidValue, "a text holds a character that cannot be stored"),
+    "40001": Meaning(SerializationFailure, "concurrent transactions could not be ordered"),
+    "40P01": Meaning(DeadlockDetected, "a deadlock with another transaction"),
+    "55P03": Meaning(LockTimeout, "a lock was not free in time"),
+    "57014": Meaning(StatementTimeout, "the statement was cancelled or took too long"),
+    "25006": Meaning(DatabaseReadOnly, "the server or the transaction is read only"),
+    "25P02": Meaning(TransactionAborted, "an earlier statement of the transaction failed"),
+    "25P03": Meaning(ConnectionLost, "the transaction stood idle for too long"),
+    "25P04": Meaning(ConnectionLost, "the transaction took too long"),
+    "57P01": Meaning(ConnectionLost, "the server ended the connection"),
+    "57P02": Meaning(ConnectionLost, "the server crashed"),
+    "57P03": Meaning(DatabaseUnavailable, "the server is starting or stopping"),
+    "57P05": Meaning(ConnectionLost, "the session stood idle for too long"),
+    "42501": Meaning(AccessDenied, "the role may not do that"),
+    "28P01": Meaning(DatabaseRefused, "the server refused the password"),
+    "28000": Meaning(DatabaseRefused, "the server refused the user"),
+    "3D000": Meaning(DatabaseRefused, "there is no such database"),
+    "08P01": Meaning(ConnectionLost, "the connection broke"),
+    "08": Meaning(ConnectionLost, "the connection broke"),
+    "22": Meaning(InvalidValue, "a value is malformed or out of range"),
+    "23": Meaning(InvalidValue, "a constraint refuses the row"),
+    "42": Meaning(StatementRefused, "the statement is wrong"),
+    "53": Meaning(DatabaseUnavailable, "the server has no room: connections, memory or disk"),
+}
+"""By SQLSTATE, else by its first two characters."""
+
+OTHERWISE = Meaning(DatabaseError, "the server could not do it")
+LOST = Meaning(ConnectionLost, "the connection broke")
+UNFIT = Meaning(StatementRefused, "the driver refused the statement")
+SILENT = Meaning(StatementTimeout, "no answer within DB_COMMAND_TIMEOUT")
+
+VALUES_IN_MESSAGE = ("22", "P0")
+"""Classes whose messages quote values: malformed data, and what a function raises."""
+
+
+def translate(error: BaseException, statement: str = "", *, lost: bool = False) -> DatabaseError:
+    """The error of the package for one of the driver's; raise it ``from`` that.
+
+    Row values are taken out of the driver's error, since tracebacks show causes as well.
+
+    Args:
+        error: what asyncpg or the event loop raised.
+        statement: the SQL that was sent, to tell a refused DELETE from a missing reference.
+        lost: whether the connection is closed now, for errors that do not say it themselves.
+    """
+    _forget_values(error)
+    server: Any = error
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        server = error.__cause__
+    if isinstance(server, asyncpg.PostgresError):
+        return _from_server(server, statement)
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return InvalidValue("an argument does not fit its column or is of a wrong type")
+    meaning = SILENT if isinstance(error, TimeoutError | asyncio.TimeoutError) else LOST
+    if isinstance(error, asyncpg.InterfaceError) and not lost:
+        meaning = UNFIT
+    return meaning.error(f"{meaning.says} ({type(error).__name__})")
+
+
+def _from_server(error: Any, statement: str) -> DatabaseError:
+    sqlstate = error.sqlstate or ""
+    meaning = MEANINGS.get(sqlstate) or MEANINGS.get(sqlstate[:2]) or OTHERWISE
+    table, constraint = error.table_name, error.constraint_name
+    fields = constraint_fields(table or "", constraint or "")
+    if error.column_name:
+        fields = (error.column_name,)
+    if sqlstate == "23503" and statement.lstrip()[:6].upper() == "DELETE":
+        meaning = MEANINGS["23001"]
+    says = meaning.says.format(fields=", ".join(fields) or "value")
+    place = f"{table}: " if table else ""
+    rule = f"{constraint}, " if constraint else ""
+    return meaning.error(
+        f"{place}{says} ({rule}{sqlstate} {type(error).__name__})",
+        sqlstate=sqlstate,
+        table=table,
+        constraint=constraint,
+        fields=fields,
+    )
+
+
+def _forget_values(error: BaseException | None) -> None:
+    if isinstance(error, asyncpg.PostgresError):
+        error.__dict__.update(detail=None, context=None, internal_query=None)
+        if (error.sqlstate or "").startswith(VALUES_IN_MESSAGE):
+            withheld = "message withheld, it may quote a value"
+            error.args = (withheld,)
+            error.__dict__.update(message=withheld, hint=None)
+        _forget_values(error.__cause__)
+    elif isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        error.args = ("invalid input for a query argument, withheld",)
+        error.__cause__ = None
+        error.__suppress_context__ = True
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether the server may have done what it was sent although it did not say so."""
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        return True
+    if isinstance(error, asyncpg.PostgresError):
+        severity = getattr(error, "severity_en", None)
+        return severity in ("FATAL", "PANIC") or (error.sqlstate or "").startswith(("08", "57P"))
+    return isinstance(error, OSError | asyncio.TimeoutError | asyncpg.InternalClientError)
+
+
+CONNECT_FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 """What ``asyncpg.connect`` raises; time-outs, name resolution and TLS are OSErrors."""
 
-REFUSALS = {
+ADVICE = {
     "28P01": "the server refused the password: check user and password",
     "28000": "the server refused the user: check the user, TLS and the server's pg_hba.conf",
     "3D000": "there is no such database: create it, or check its name",
     "42501": "the user may not connect to this database: GRANT CONNECT",
     "08P01": "the server did not understand us: check that it is PostgreSQL",
 }
+"""What to do where trying again does not help."""
 
 
 def explain(error: BaseException, target: Target) -> LearnerError:
-    """The error of the package for a failed attempt to connect.
+    """The error of the package for a failed attempt to connect: one line that names the target.
 
     :class:`DatabaseUnavailable` may pass, :class:`DatabaseRefused` will not.
     """
@@ -36,24 +191,31 @@ def explain(error: BaseException, target: Target) -> LearnerError:
             "the database of `learner up` does not run: start it again, or set DATABASE_URL"
         )
     sqlstate = getattr(error, "sqlstate", None)
-    if sqlstate in REFUSALS:
-        return DatabaseRefused(f"{target}: {REFUSALS[sqlstate]} ({sqlstate})")
+    if sqlstate in ADVICE:
+        return DatabaseRefused(f"{target}: {ADVICE[sqlstate]} ({sqlstate})", sqlstate=sqlstate)
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return DatabaseReadOnly(f"{target}: no host is {target.session_attributes}")
+    if refusal := _refusal(error):
+        return DatabaseRefused(f"{target}: {refusal}")
+    return DatabaseUnavailable(f"{target}: {_passing_cause(error, sqlstate)}", sqlstate=sqlstate)
+
+
+def _refusal(error: BaseException) -> str | None:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return DatabaseRefused(
-            f"{target}: the server's certificate is not trusted ({error.verify_message}): "
+        return (
+            f"the server's certificate is not trusted ({error.verify_message}): "
             "name its authority with DB_SSL_ROOT_CERT"
         )
     if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):
-        return DatabaseRefused(
-            f"{target}: the server offers no TLS: turn it on there, or outside production "
-            "use sslmode=disable"
+        return (
+            "the server offers no TLS: turn it on there, or outside production use sslmode=disable"
         )
-    if isinstance(error, ssl.SSLError | FileNotFoundError | PermissionError):
-        return DatabaseRefused(f"{target}: {_cause(error)}: check host and TLS settings")
-    return DatabaseUnavailable(f"{target}: {_cause(error, sqlstate)}")
+    if isinstance(error, ssl.SSLError | PermissionError | FileNotFoundError):
+        return f"{_passing_cause(error)}: check host and TLS settings"
+    return None
 
 
-def _cause(error: BaseException, sqlstate: str | None = None) -> str:
+def _passing_cause(error: BaseException, sqlstate: str | None = None) -> str:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "no answer within the connect time-out"
     if isinstance(error, socket.gaierror):

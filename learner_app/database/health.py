@@ -9,43 +9,66 @@ from datetime import UTC, datetime
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-import asyncpg
-
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import LearnerError
+from learner_app.database.failures import DRIVER_ERRORS
+from learner_app.database.pool import Pool
+from learner_app.errors import DatabaseReadOnly, LearnerError
 from learner_app.schema.pending import pending_migrations
 
 PROBE_SECONDS = 0.8
+STUCK_SECONDS = 0.5
+"""A full pool counts as exhausted when nothing comes back to it for so long."""
+
+POLL_SECONDS = 0.02
+
+Reason = Literal["unreachable", "pool_exhausted", "read_only", "timeout", "migrations_pending"]
 
 
 @dataclass(frozen=True)
 class PoolNumbers:
-    """Connections of this process: open, of them unused, in use, and the bounds."""
+    """Connections of this process: open, unused, in use, callers waiting, and the bounds."""
 
     size: int
     idle: int
     in_use: int
+    waiting: int
     min: int
     max: int
 
 
 @dataclass(frozen=True)
 class DatabaseHealth:
-    """What a probe learns; ``pending_migrations`` is None when the database did not answer."""
+    """What a probe learns."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "warn", "unavailable"]
+    """``warn`` is a database that can be used although something should be done about it."""
+    reason: Reason | None
+    """Why it is not ``ok``."""
     database: Literal["up", "down"]
+    """Whether the server answered, be the application able to use it or not."""
     latency_ms: float
     pool: PoolNumbers | None
     pending_migrations: int | None
+    """None when the database did not answer."""
     time: datetime
+
+
+@dataclass
+class _Findings:
+    answered: bool = False
+    reason: Reason | None = None
+    pending: int | None = None
 
 
 _under_way: WeakKeyDictionary[DatabaseEngine, asyncio.Task[DatabaseHealth]] = WeakKeyDictionary()
 
 
 async def check_database(engine: DatabaseEngine) -> DatabaseHealth:
-    """One attempt over a connection of its own, ended after 0.8 s.
+    """Look at the server over a connection of its own and at the pool; ends within 0.9 s.
+
+    ``unreachable``: no connection, or refused. ``timeout``: no answer. ``read_only``: no server
+    that takes writes. ``pool_exhausted``: all connections in use, none came back for half a
+    second. ``migrations_pending``: the code has migrations that the database has not.
 
     Callers at the same time share one attempt: a flood of probes costs one connection.
     """
@@ -57,36 +80,64 @@ async def check_database(engine: DatabaseEngine) -> DatabaseHealth:
 
 async def _check(engine: DatabaseEngine) -> DatabaseHealth:
     started = time.perf_counter()
-    pending: int | None
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            pending = await _ask(engine)
-    except (LearnerError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        pending = None
-    answered = pending is not None
+    pool = engine.pool
+    found, is_stuck = await asyncio.gather(_look(engine), _is_stuck(pool))
+    if is_stuck and found.reason in (None, "migrations_pending"):
+        found.reason = "pool_exhausted"
+    works = found.reason in (None, "migrations_pending")
     return DatabaseHealth(
-        status="ok" if answered else "unavailable",
-        database="up" if answered else "down",
+        status="ok" if found.reason is None else "warn" if works else "unavailable",
+        reason=found.reason,
+        database="up" if found.answered else "down",
         latency_ms=round((time.perf_counter() - started) * 1000, 1),
-        pool=_pool_numbers(engine),
-        pending_migrations=pending,
+        pool=_numbers(pool) if pool else None,
+        pending_migrations=found.pending,
         time=datetime.now(UTC),
     )
 
 
-async def _ask(engine: DatabaseEngine) -> int:
-    connection = await engine.get_new_connection()
+async def _look(engine: DatabaseEngine) -> _Findings:
+    found = _Findings()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
     try:
-        await connection.execute("SELECT 1")
-        return len(await pending_migrations(connection))
+        async with asyncio.timeout(PROBE_SECONDS):
+            await _ask(engine, found)
+    except DatabaseReadOnly:
+        found.answered, found.reason = True, "read_only"
+    except (LearnerError, *DRIVER_ERRORS) as error:
+        cause = error.__cause__ or error
+        is_late = isinstance(cause, TimeoutError) or loop.time() - started > PROBE_SECONDS
+        found.answered, found.reason = False, "timeout" if is_late else "unreachable"
+    return found
+
+
+async def _ask(engine: DatabaseEngine, found: _Findings) -> None:
+    connection = await engine.get_new_connection(PROBE_SECONDS)
+    try:
+        read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
+        found.pending = len(await pending_migrations(connection))
+        found.answered = True
+        if read_only == "on" and engine.name is None:
+            found.reason = "read_only"
+        elif found.pending:
+            found.reason = "migrations_pending"
     finally:
         # not close(): its farewell could wait for a server that no longer answers
         connection.terminate()
 
 
-def _pool_numbers(engine: DatabaseEngine) -> PoolNumbers | None:
-    pool = engine.pool
+async def _is_stuck(pool: Pool | None) -> bool:
+    """Whether the pool is full and stays so."""
     if pool is None:
-        return None
-    size, idle = pool.get_size(), pool.get_idle_size()
-    return PoolNumbers(size, idle, size - idle, pool.get_min_size(), pool.get_max_size())
+        return False
+    turnover, polls = pool.turnover, int(STUCK_SECONDS / POLL_SECONDS)
+    for _ in range(polls):
+        if len(pool.held) < pool.max or pool.turnover != turnover:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True
+
+
+def _numbers(pool: Pool) -> PoolNumbers:
+    return PoolNumbers(pool.size, pool.idle, len(pool.held), pool.waiting, pool.min, pool.max)

@@ -1,45 +1,128 @@
-"""Transactions that always give their connection back, and savepoints when nested."""
+"""Transactions that end as a whole whatever happens, and savepoints when nested."""
 
+from __future__ import annotations
+
+import asyncio
+import inspect
 import logging
-from contextlib import suppress
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import asyncpg
 from piccolo.engine.postgres import PostgresTransaction
 
-from learner_app.errors import TransactionRolledBack
+from learner_app.database.connection import Connection
+from learner_app.database.failures import DRIVER_ERRORS, is_loss
+from learner_app.database.finishing import finish
+from learner_app.database.tracing import read_transaction_id
+from learner_app.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseError,
+    TransactionBusy,
+    TransactionError,
+    TransactionFinished,
+    TransactionId,
+    TransactionRolledBack,
+)
 
 if TYPE_CHECKING:
     from learner_app.database.engine import DatabaseEngine
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+Callback = Callable[[], Awaitable[object] | object]
+
+UNDO_SECONDS = 2
+"""How long a rollback may take; then the connection is cut, which undoes everything as well."""
+
+
+class State(Enum):
+    NEW = "not entered yet"
+    OPEN = "open"
+    DECIDED = "committed or rolled back by hand"
+    OVER = "over"
+
 
 class Transaction(PostgresTransaction):
-    """``async with engine.transaction()``.
+    """``async with engine.transaction()``: see :meth:`DatabaseEngine.transaction`."""
 
-    Differs from Piccolo's: a nested block is a savepoint; the context is reset and the connection
-    released whatever happens; a failing rollback does not hide the first error; a COMMIT that the
-    server answers with ROLLBACK raises :class:`TransactionRolledBack`.
-    """
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_failure",
+        "_lock",
+        "_options",
+        "_owner",
+        "_root",
+        "_state",
+        "_traced",
+        "is_read_only",
+        "savepoint_name",
+        "transaction_id",
+    )
+    engine: DatabaseEngine
+    connection: Connection
+    _parent: Transaction | None
 
-    __slots__ = ("savepoint_name",)
-    engine: "DatabaseEngine"
+    def __init__(
+        self,
+        engine: DatabaseEngine,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        traced: bool = False,
+        allow_nested: bool = True,
+    ) -> None:
+        super().__init__(engine, allow_nested)
+        self._parent = None
+        self._root = self
+        self._state = State.NEW
+        self._lock = asyncio.Lock()
+        self._callbacks: list[Callback] = []
+        self._failure: DatabaseError | None = None
+        self._traced = traced
+        self._owner: weakref.ref[asyncio.Task[Any]] | None = None
+        self.is_read_only = read_only
+        self.transaction_id: TransactionId | None = None
+        self._options = (
+            (f" ISOLATION LEVEL {isolation.upper()}" if isolation else "")
+            + (" READ ONLY" if read_only else "")
+            + (" DEFERRABLE" if deferrable else "")
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether statements can be sent in it."""
+        return self._state is State.OPEN and self._root._state is State.OPEN
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether its block ended in another context, as a generator's does when it is dropped.
+
+        The variable that names it could not be reset then; for its own task it does not count.
+        """
+        owner = self._owner() if self._owner else None
+        return self._state is State.OVER and owner is asyncio.current_task()
 
     async def __aenter__(self) -> Self:
-        if isinstance(self._parent, Transaction):
-            self.connection = self._parent.connection
-            root = self._root()
-            self.savepoint_name = f"nested_{root.get_savepoint_id()}"
-            await self.connection.execute(f"SAVEPOINT {self.savepoint_name}")
+        if self._state is not State.NEW:
+            raise TransactionError("a transaction can be entered once")
+        parent = self.engine.enclosing_transaction()
+        if parent is None:
+            await self._begin()
         else:
-            self.connection = await self.engine.take_connection()
-            try:
-                await self.connection.execute("BEGIN")
-            except BaseException:
-                await self.engine.give_back(self.connection)
-                raise
+            await self._begin_nested(parent)
+        self._state = State.OPEN
+        task = asyncio.current_task()
+        self._owner = weakref.ref(task) if task else None
         self.context = self.engine.current_transaction.set(self)
         return self
 
@@ -49,62 +132,222 @@ class Transaction(PostgresTransaction):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self.engine.current_transaction.reset(self.context)
-        try:
-            if exception is None:
-                await self._finish()
-            else:
-                await self._undo()
-        finally:
-            if self._parent is None:
-                await self.engine.give_back(self.connection)
+        with suppress(ValueError):  # we are in another context: see is_left_behind
+            self.engine.current_transaction.reset(self.context)
+        await finish(self._end(keep=exception is None))
         return False
 
-    def _root(self) -> "Transaction":
-        return self._parent._root() if isinstance(self._parent, Transaction) else self
+    def after_commit(self, callback: Callback) -> None:
+        """Call it, and await what it returns, once the outermost transaction is committed.
 
-    async def _finish(self) -> None:
-        if not self._committed and not self._rolled_back:
-            await self.commit()
+        Dropped when this block, or one around it, is rolled back. What it raises is logged: the
+        commit stands.
+        """
+        self._callbacks.append(callback)
 
-    async def _undo(self) -> None:
-        if self._rolled_back or self._committed:
-            return
+    async def perform(self, work: Callable[[Connection], Awaitable[T]], statement: str = "") -> T:
+        """Do something on the connection in turn with other tasks inside the block."""
+        await self._take_turn(self.engine.settings.db_acquire_timeout)
+        connection = self.connection
         try:
-            await self.rollback()
-        except Exception as error:  # noqa: BLE001  # logged; the first error goes on
-            # The connection goes with it, so nothing of the block can be committed any more.
-            log.warning("rollback failed with %s, connection dropped", type(error).__name__)
-            with suppress(asyncpg.InterfaceError):  # asyncpg gave it up already
-                self.connection.terminate()
+            self._require_open()
+            connection.sent_at = asyncio.get_running_loop().time()
+            return await work(connection)
+        except DRIVER_ERRORS as error:
+            read_only = self._root.is_read_only
+            failure = self.engine.failure(error, statement, connection, read_only=read_only)
+            self._root._failure = self._failure = failure
+            raise failure from error
+        finally:
+            connection.sent_at = 0.0
+            self._lock.release()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Connection]:
+        """The connection for this task alone, for as long as the block lasts."""
+        await self._take_turn(self.engine.settings.db_acquire_timeout)
+        try:
+            self._require_open()
+            yield self.connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._failure = self.engine.failure(error, "", self.connection)
+            raise self._failure from error
+        finally:
+            self._lock.release()
 
     async def commit(self) -> None:
-        """Commit; a nested block keeps its work in the outer one."""
-        self._committed = True
-        if self._parent is not None:
-            await self._release()
-        elif await self.connection.execute("COMMIT") == "ROLLBACK":
-            raise TransactionRolledBack(
-                "nothing was committed: an error inside the transaction had been caught"
-            )
+        """Commit by hand; a nested block keeps its work in the outer one."""
+        self._require_open()
+        self._state = State.DECIDED
+        await finish(self._keep())
 
     async def rollback(self) -> None:
-        """Undo all of the block; the outer one of a nested block stays usable."""
-        self._rolled_back = True
+        """Undo all of the block by hand; the outer one of a nested block stays usable."""
+        self._require_open()
+        self._state = State.DECIDED
+        await finish(self._undo())
+
+    async def _begin(self) -> None:
+        for is_last in (False, True):
+            connection = await self.engine.take_connection()
+            try:
+                connection.sent_at = asyncio.get_running_loop().time()
+                await connection.execute(f"BEGIN{self._options}")
+            except BaseException as error:
+                await self.engine.give_back(connection)
+                if not isinstance(error, DRIVER_ERRORS):
+                    raise
+                failure = self.engine.failure(error, "BEGIN", connection)
+                if not isinstance(failure, ConnectionLost) or is_last:
+                    raise failure from error
+            else:
+                connection.sent_at = 0.0
+                self.connection = connection
+                return
+
+    async def _begin_nested(self, parent: Transaction) -> None:
+        if self._options:
+            raise TransactionError(
+                "isolation, read only and deferrable are for the outermost block"
+            )
+        await parent._take_turn(self.engine.settings.db_acquire_timeout)
+        try:
+            parent._require_open()
+            self.connection = parent.connection
+            self._root = parent._root
+            self.savepoint_name = f"nested_{self._root.get_savepoint_id()}"
+            await self.connection.execute(f"SAVEPOINT {self.savepoint_name}")
+        except BaseException as error:
+            parent._lock.release()
+            if isinstance(error, DRIVER_ERRORS):
+                raise self.engine.failure(error, "SAVEPOINT", self.connection) from error
+            raise
+        self._parent = parent
+
+    async def _end(self, *, keep: bool) -> None:
+        """Commit or roll back, then let go of the connection, and only then run the callbacks."""
+        has_turn = False
+        try:
+            has_turn = await self._take_last_turn(keep=keep)
+            if self._state is State.OPEN:
+                self._state = State.OVER
+                await (self._keep() if keep else self._undo())
+        finally:
+            self._state = State.OVER
+            if has_turn:  # who waits for it finds the transaction over
+                self._lock.release()
+            if self._parent is not None:
+                self._parent._lock.release()
+            else:
+                await self.engine.give_back(self.connection)
+        if self._committed and self._parent is not None:
+            self._parent._callbacks += self._callbacks
+        elif self._committed:
+            await self._call_back()
+
+    async def _take_turn(self, seconds: float) -> None:
+        if not self._lock.locked():
+            await self._lock.acquire()
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise TransactionBusy(
+                f"another task kept the transaction's connection for more than {seconds:g} s"
+            ) from None
+
+    async def _take_last_turn(self, *, keep: bool) -> bool:
+        """Wait for what other tasks are doing; whether they came to an end."""
+        patience = self.engine.settings.db_acquire_timeout if keep else UNDO_SECONDS
+        try:
+            await self._take_turn(patience)
+        except TransactionBusy:
+            self.connection.terminate()  # undoes everything, also what the other task is at
+            if keep:
+                raise
+            return False
+        return True
+
+    def _require_open(self) -> None:
+        if not self.is_open:
+            raise TransactionFinished(
+                "the transaction is over: await its tasks inside the block, or start them after it"
+            )
+
+    async def _keep(self) -> None:
         if self._parent is None:
-            await self.connection.execute("ROLLBACK")
+            await self._commit()
+        elif self._root._state is State.OPEN:
+            await self._release()
         else:
-            await self._return_to_savepoint()
+            raise TransactionFinished("the outer transaction was over before the nested block")
+        self._committed = True
+
+    async def _commit(self) -> None:
+        connection = self.connection
+        if connection.is_closed():
+            raise ConnectionLost("the connection broke before COMMIT: nothing was committed")
+        connection.sent_at = asyncio.get_running_loop().time()
+        try:
+            if self._traced:
+                self.transaction_id = await read_transaction_id(connection)
+        except DRIVER_ERRORS as error:
+            raise self.engine.failure(error, "", connection) from error
+        try:
+            tag = await connection.execute("COMMIT")
+        except DRIVER_ERRORS as error:
+            raise self._commit_failure(error) from error
+        if tag != "COMMIT":
+            raise TransactionRolledBack(
+                "nothing was committed: an error inside the transaction had been caught"
+            ) from self._failure
+        if connection.is_unconfirmed:
+            connection.is_unconfirmed = False
+            raise CommitUnknown("committed on one server, not confirmed by its standby")
+
+    def _commit_failure(self, error: BaseException) -> DatabaseError:
+        connection = self.connection
+        was_sent = not isinstance(error, asyncpg.InterfaceError)
+        if was_sent and is_loss(error) and not self.is_read_only:
+            connection.terminate()
+            return CommitUnknown(
+                f"COMMIT was sent and its answer lost ({type(error).__name__})",
+                self.transaction_id,
+            )
+        return self.engine.failure(error, "COMMIT", connection)
 
     async def _release(self) -> None:
         try:
             await self.connection.execute(f"RELEASE SAVEPOINT {self.savepoint_name}")
         except asyncpg.InFailedSQLTransactionError:
-            await self._return_to_savepoint()
+            await self._undo()
             raise TransactionRolledBack(
                 "the nested block was rolled back: an error inside it had been caught"
-            ) from None
+            ) from self._failure
+        except DRIVER_ERRORS as error:
+            raise self.engine.failure(error, "RELEASE", self.connection) from error
 
-    async def _return_to_savepoint(self) -> None:
-        name = self.savepoint_name
-        await self.connection.execute(f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+    async def _undo(self) -> None:
+        """Roll back; when that fails the connection goes, and all of the transaction with it."""
+        if self.connection.is_closed() or (self._parent and self._root._state is not State.OPEN):
+            return
+        statement = "ROLLBACK"
+        if self._parent is not None:
+            name = self.savepoint_name
+            statement = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
+        try:
+            async with asyncio.timeout(UNDO_SECONDS):
+                await self.connection.execute(statement)
+        except Exception as error:  # noqa: BLE001  # logged; the first error goes on
+            log.warning("rollback failed with %s, connection cut", type(error).__name__)
+            self.connection.terminate()
+
+    async def _call_back(self) -> None:
+        for callback in self._callbacks:
+            try:
+                result = callback()
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                log.exception("a callback after the commit failed; the commit stands")

@@ -6,7 +6,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
 from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.check import CheckMigrationManager
@@ -16,7 +15,7 @@ from piccolo.conf.apps import Finder
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.waiting import wait_for_database
-from learner_app.errors import MigrationError
+from learner_app.errors import DatabaseError, MigrationError
 from learner_app.schema.pending import pending_migrations
 
 
@@ -105,11 +104,9 @@ async def _transcript(command: Awaitable[MigrationResult]) -> str:
     try:
         with redirect_stdout(printed):
             result = await command
-    except asyncpg.PostgresError as error:
-        table = f" on {error.table_name}" if getattr(error, "table_name", None) else ""
+    except DatabaseError as error:
         raise MigrationError(
-            f"a migration failed with {type(error).__name__} ({error.sqlstate}){table}; "
-            f"it changed nothing. {_last_step(printed.getvalue())}"
+            f"a migration failed, it changed nothing: {error}. {_last_step(printed.getvalue())}"
         ) from error
     if not result.success:
         raise MigrationError(result.message or "the migrations failed")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from asyncpg.exceptions import LockNotAvailableError
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.apps.migrations.commands import backwards, base, forwards, new
 from piccolo.apps.migrations.commands.base import BaseMigrationManager, MigrationResult
@@ -20,7 +19,7 @@ from piccolo.apps.migrations.tables import Migration
 from piccolo.conf.apps import AppConfig, MigrationModule
 from piccolo.engine import PostgresEngine, engine_finder
 
-from learner_app.errors import MigrationError
+from learner_app.errors import LockTimeout, MigrationError
 
 ADVISORY_LOCK = 0x6C6561726E6572
 """Key of the lock, the letters of "learner"; locks are per database."""
@@ -168,7 +167,7 @@ async def _in_turn(step: Any, manager: Any) -> None:
         try:
             async with _turn():
                 await step()
-        except LockNotAvailableError as error:
+        except LockTimeout as error:
             if attempt == LOCK_ATTEMPTS:
                 raise MigrationError(
                     "a table stayed locked by another session, nothing was changed: "

@@ -1,13 +1,18 @@
 """Health routes: is the process alive, and can it use its database."""
 
 import dataclasses
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from learner_app.database.health import check_database
+from learner_app.database.health import DatabaseHealth, check_database
 
-NO_STORE = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store", "Vary": "Accept"}
+HEALTH_JSON = "application/health+json"
+"""The format of draft-inadarei-api-health-check; also that of the routes when asked for."""
+
+WORDS = {"ok": "pass", "warn": "warn", "unavailable": "fail"}
 
 
 async def alive(_request: Request) -> Response:
@@ -16,7 +21,40 @@ async def alive(_request: Request) -> Response:
 
 
 async def database(request: Request) -> Response:
-    """``GET /health/db``: 200 when the database answers within a second, else 503."""
+    """``GET /health/db``: 200 when the database can be used, also with a warning, else 503."""
     health = await check_database(request.app.state.engine)
-    body = dataclasses.asdict(health) | {"time": health.time.isoformat(timespec="milliseconds")}
-    return JSONResponse(body, 200 if health.database == "up" else 503, headers=NO_STORE)
+    status_code = 503 if health.status == "unavailable" else 200
+    if HEALTH_JSON in request.headers.get("accept", ""):
+        return JSONResponse(_as_health_json(health), status_code, NO_STORE, HEALTH_JSON)
+    body = dataclasses.asdict(health) | {"time": _text(health)}
+    return JSONResponse(body, status_code, NO_STORE)
+
+
+def _as_health_json(health: DatabaseHealth) -> dict[str, Any]:
+    status, when = WORDS[health.status], _text(health)
+    checks: dict[str, list[dict[str, Any]]] = {
+        "database:responseTime": [
+            {
+                "componentType": "datastore",
+                "observedValue": health.latency_ms,
+                "observedUnit": "ms",
+                "status": status,
+                "time": when,
+            }
+        ]
+    }
+    if health.pool is not None:
+        checks["pool:connections"] = [
+            {"componentType": "component", "observedValue": health.pool.in_use, "time": when}
+        ]
+    if health.pending_migrations is not None:
+        checks["migrations:pending"] = [
+            {"componentType": "component", "observedValue": health.pending_migrations, "time": when}
+        ]
+    return {"status": status, "checks": checks} | (
+        {"output": health.reason} if health.reason else {}
+    )
+
+
+def _text(health: DatabaseHealth) -> str:
+    return health.time.isoformat(timespec="milliseconds")

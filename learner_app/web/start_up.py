@@ -1,13 +1,17 @@
-"""The check before the application starts: a wrong setting is one line, not a traceback."""
+"""The check before the application starts: what keeps it from starting is one line."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import SettingsError
+from learner_app.database.waiting import wait_for_database
+from learner_app.errors import LearnerError
 
 
 class StartUpCheck:
-    """ASGI middleware that fails the start with a sentence when the settings are wrong."""
+    """ASGI middleware that fails the start with a sentence where it has to fail.
+
+    That is when a setting is wrong, or with DB_REQUIRED when there is no database.
+    """
 
     def __init__(self, app: ASGIApp, engine: DatabaseEngine) -> None:
         self.app = app
@@ -16,9 +20,15 @@ class StartUpCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             try:
-                _ = self.engine.config
-            except SettingsError as error:
+                await self._check()
+            except LearnerError as error:
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
         await self.app(scope, receive, send)
+
+    async def _check(self) -> None:
+        for engine in (self.engine, *self.engine.extra_nodes.values()):
+            _ = engine.connector
+        if self.engine.settings.db_required:
+            await wait_for_database(self.engine)

@@ -76,7 +76,7 @@ async def test_password_is_random_hashed_and_shown_once(clone: DatabaseEngine):
     first, second = await add_staff("ada"), await add_staff("bea")
     assert first != second
     assert len(first) >= 16
-    text = str(await clone._run_in_pool("SELECT * FROM staff_users"))
+    text = str(await clone.fetch("SELECT * FROM staff_users"))
     assert first not in text
     assert len(re.findall(r"pbkdf2_sha256\$", text)) == 2
 

@@ -175,6 +175,7 @@ async def test_attempts_pause_and_end(caplog):
         (1, 4),
         (2, 4),
         (3, 4),
+        (4, 4),
     ]
     assert CANARY not in caplog.text
 
@@ -192,7 +193,7 @@ async def test_echo_prints_statements_without_values(unencrypted: TcpServer, cap
     engine = unencrypted.engine(db_echo=True)
     await engine.start_connection_pool()
     for _ in range(2):
-        await engine._run_in_pool("SELECT $1::text AS echoed", [CANARY])
+        await engine.fetch("SELECT $1::text AS echoed", CANARY)
     await engine.close_connection_pool()
     printed = capsys.readouterr().out
     assert printed.count("SELECT $1::text AS echoed") == 2

@@ -25,7 +25,8 @@ async def test_answers_while_the_pool_is_exhausted(clone: DatabaseEngine):
     await clone.start_connection_pool()
     async with clone.transaction():
         health = await check_database(clone)
-    assert health.database == "up"
+    assert (health.database, health.status) == ("up", "unavailable")
+    assert health.reason == "pool_exhausted"
     assert health.pool is not None
     assert health.pool.in_use == 1
 
@@ -71,10 +72,10 @@ async def test_a_flood_of_probes_costs_one_connection(
     connections = 0
     connect = clone.get_new_connection
 
-    async def counted() -> object:
+    async def counted(seconds: float) -> object:
         nonlocal connections
         connections += 1
-        return await connect()
+        return await connect(seconds)
 
     monkeypatch.setattr(clone, "get_new_connection", counted)
     found = await asyncio.gather(*(check_database(clone) for _ in range(200)))

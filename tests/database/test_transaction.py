@@ -2,11 +2,16 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import PoolExhausted, TransactionRolledBack
+from learner_app.errors import (
+    Conflict,
+    ConnectionLost,
+    MissingReference,
+    PoolExhausted,
+    TransactionRolledBack,
+)
 from learner_app.listening.tables import ListeningSessionTable
 
 
@@ -43,7 +48,7 @@ async def test_commit_and_rollback(clone: DatabaseEngine):
 async def test_nested_is_a_savepoint(clone: DatabaseEngine):
     async with clone.transaction():
         await add("outer")
-        with pytest.raises(asyncpg.UniqueViolationError):
+        with pytest.raises(Conflict):
             async with clone.transaction():
                 await add("inner")
                 await add("outer")
@@ -60,7 +65,7 @@ async def test_commit_answered_with_rollback_is_an_error(clone: DatabaseEngine):
     with pytest.raises(TransactionRolledBack):
         async with clone.transaction():
             await add("lost")
-            with pytest.raises(asyncpg.UniqueViolationError):
+            with pytest.raises(Conflict):
                 await add("lost")
     assert await keys() == []
 
@@ -70,7 +75,7 @@ async def test_failing_commits_lose_no_connection(small_pool: DatabaseEngine):
         "CREATE TABLE part (whole text REFERENCES sessions (id) DEFERRABLE INITIALLY DEFERRED)"
     )
     for _ in range(5):
-        with pytest.raises(asyncpg.ForeignKeyViolationError):
+        with pytest.raises(MissingReference):
             async with small_pool.transaction():
                 await small_pool.run_ddl("INSERT INTO part VALUES ('missing')")
         assert not small_pool.transaction_exists()
@@ -81,7 +86,7 @@ async def test_failing_commits_lose_no_connection(small_pool: DatabaseEngine):
 
 async def test_terminated_session_loses_no_connection(small_pool: DatabaseEngine):
     for _ in range(3):
-        with pytest.raises(asyncpg.PostgresError):
+        with pytest.raises(ConnectionLost):
             async with small_pool.transaction():
                 await add("lost")
                 await small_pool.run_ddl("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -131,20 +136,20 @@ async def test_error_caught_inside_a_nested_block_spares_the_outer(clone: Databa
         await add("outer")
         with pytest.raises(TransactionRolledBack, match="nested"):
             async with clone.transaction():
-                with pytest.raises(asyncpg.UniqueViolationError):
+                with pytest.raises(Conflict):
                     await add("outer")
         await add("after")
     assert await keys() == ["after", "outer"]
 
 
 async def test_cancelled_query_without_a_pool_closes_its_connection(clone: DatabaseEngine):
-    engine = DatabaseEngine(clone.url)
+    engine = DatabaseEngine(clone.url, needs_pool=False)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await engine.run_ddl("SELECT pg_sleep(10)", in_pool=False)
     async with asyncio.timeout(10):
-        while await clone._run_in_pool(
+        while await clone.fetch(
             "SELECT FROM pg_stat_activity WHERE query LIKE '%sleep(10)' AND pid <> pg_backend_pid()"
             " AND datname = current_database()"
         ):

@@ -33,7 +33,7 @@ def run(
 
 
 async def count(engine: DatabaseEngine, table: str) -> int:
-    return (await engine._run_in_pool(f"SELECT count(*) FROM {table}"))[0][0]
+    return (await engine.fetch(f"SELECT count(*) FROM {table}"))[0][0]
 
 
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
@@ -61,7 +61,7 @@ async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
 
 
 async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
-    await clone._run_in_pool("INSERT INTO sessions (id) VALUES ('mine')")
+    await clone.fetch("INSERT INTO sessions (id) VALUES ('mine')")
     await clone.run_ddl("DELETE FROM migration WHERE app_name IN ('content', 'listening')")
     declined = run("reset", url=clone.url, answer="n\n")
     assert str(clone.target) in declined.stdout
@@ -131,7 +131,7 @@ async def test_events_are_resumed_and_make_sense(clone: DatabaseEngine):
         AND jsonb_typeof(e.device_info) = 'object'
     """
     seeded = await count(clone, "behavioral_events")
-    assert (await clone._run_in_pool(query))[0][0] == seeded
+    assert (await clone.fetch(query))[0][0] == seeded
 
 
 @pytest.mark.stress

@@ -26,8 +26,8 @@ def test_from_nothing_to_the_page_and_again(product: Product):
     assert (health["database"], health["pending_migrations"]) == ("up", 0)
     assert sign_in(product, password) == 200
 
-    script = "import asyncio; from learner_app.content.tables import ContentTable as c;"
-    script += "print(asyncio.run(c.count().run()), c.raw('SELECT rolsuper FROM pg_roles"
+    script = "from learner_app.content.tables import ContentTable as c;"
+    script += "print(c.count().run_sync(), c.raw('SELECT rolsuper FROM pg_roles"
     script += " WHERE rolname = current_user').run_sync())"
     found = product.run("python", "-c", script)
     assert found.stdout == "26 [{'rolsuper': False}]\n", found.stderr
@@ -118,7 +118,7 @@ async def test_a_given_database_is_neither_seeded_nor_given_staff(
 
     async def counts() -> list[int]:
         query = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM staff_users)"
-        return list((await empty_database._run_in_pool(query))[0])
+        return list((await empty_database.fetch(query))[0])
 
     assert await counts() == [0, 0]
     product.stop()

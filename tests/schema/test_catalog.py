@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import InvalidValue
 from learner_app.operations.migrate import apply_migrations
 from tests.catalog import read_schema, read_table
 
@@ -52,7 +52,7 @@ async def test_listening_tables_have_zero_differences(empty_database: DatabaseEn
 
 
 async def test_only_updated_at_triggers_come_on_top(db: DatabaseEngine):
-    schema = await read_schema(db.transaction()._parent.connection)
+    schema = await read_schema(db.enclosing_transaction().connection)
     for name in AGREED:
         has_column = any(c["name"] == "updated_at" for c in AGREED[name]["columns"])
         assert len(schema[name]["triggers"]) == has_column
@@ -67,7 +67,7 @@ TABLES = {
 
 
 async def test_there_are_exactly_the_agreed_tables(db: DatabaseEngine):
-    schema = await read_schema(db.transaction()._parent.connection)
+    schema = await read_schema(db.enclosing_transaction().connection)
     assert schema.keys() - {"functions"} == TABLES
 
 
@@ -92,9 +92,9 @@ TENANT = "INSERT INTO tenants (id, name, slug{}) VALUES ('{{}}', 'A', '{}'{})"
 async def test_checks_refuse(db: DatabaseEngine, constraint: str, statement: str):
     tenant = "00000000-0000-4000-8000-000000000001"
     await db.run_ddl(f"SET LOCAL app.current_tenant_id = '{tenant}'")
-    with pytest.raises(asyncpg.CheckViolationError) as caught:
+    with pytest.raises(InvalidValue) as caught:
         await db.run_ddl(statement.format(tenant))
-    assert caught.value.constraint_name == constraint
+    assert caught.value.constraint == constraint
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,6 @@ async def test_checks_refuse(db: DatabaseEngine, constraint: str, statement: str
 async def test_columns_without_a_default_are_asked_for(
     db: DatabaseEngine, column: str, statement: str
 ):
-    with pytest.raises(asyncpg.NotNullViolationError) as caught:
+    with pytest.raises(InvalidValue) as caught:
         await db.run_ddl(statement)
-    assert caught.value.column_name == column
+    assert caught.value.fields == (column,)

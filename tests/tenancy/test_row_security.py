@@ -1,9 +1,9 @@
 """Row level security binds the role that the application uses."""
 
-import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import AccessDenied
 from learner_app.tenancy.tables import TenantTable
 
 ONE = "00000000-0000-4000-8000-000000000001"
@@ -42,11 +42,11 @@ async def test_a_tenant_sees_its_own_row_only(db: DatabaseEngine):
 
 
 async def test_nothing_is_written_for_another_tenant(db: DatabaseEngine):
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(AccessDenied):
         async with db.transaction():
             await insert(db, ONE)
     await enter(db, ONE)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(AccessDenied):
         async with db.transaction():
             await insert(db, TWO)
 
@@ -61,10 +61,10 @@ async def test_members_cannot_be_placed_elsewhere(db: DatabaseEngine):
     )[0]["id"]
     member = "INSERT INTO tenant_members (tenant_id, user_id, role) VALUES ('{}', '{}', 'owner')"
     await db.run_ddl(member.format(ONE, user))
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(AccessDenied):
         async with db.transaction():
             await db.run_ddl(member.format(TWO, user))
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(AccessDenied):
         async with db.transaction():
             await db.run_ddl(
                 f"INSERT INTO tenant_members (user_id, role) VALUES ('{user}', 'owner')"

@@ -7,7 +7,7 @@ import httpx
 from learner_app.database.engine import DatabaseEngine
 from learner_app.web.app import create_app
 
-FIELDS = {"status", "database", "latency_ms", "pool", "pending_migrations", "time"}
+FIELDS = {"status", "reason", "database", "latency_ms", "pool", "pending_migrations", "time"}
 
 
 async def test_start_page_leads_on(client: httpx.AsyncClient):
@@ -35,7 +35,7 @@ async def test_healthy_database(client: httpx.AsyncClient):
     assert body.keys() == FIELDS
     assert (body["status"], body["database"], body["pending_migrations"]) == ("ok", "up", 0)
     assert body["latency_ms"] > 0
-    assert body["pool"].keys() == {"size", "idle", "in_use", "min", "max"}
+    assert body["pool"].keys() == {"size", "idle", "in_use", "waiting", "min", "max"}
     age = datetime.now(UTC) - datetime.fromisoformat(body["time"])
     assert abs(age.total_seconds()) < 60
     assert response.headers["cache-control"] == "no-store"
@@ -53,7 +53,8 @@ async def test_database_away_is_503_and_says_nothing_else():
     assert response.status_code == 503
     body = response.json()
     assert body.keys() == FIELDS
-    assert (body["status"], body["database"]) == ("unavailable", "down")
+    assert (body["status"], body["reason"]) == ("unavailable", "unreachable")
+    assert body["database"] == "down"
     for word in ("canary", "someone", "127.0.0.1", "secret_name"):
         assert word not in response.text
 

@@ -1,0 +1,110 @@
+"""A connection that knows whether something was left in its session, and whether it still lives."""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+import asyncpg
+
+from learner_app.database.statements import leaves_session_state
+from learner_app.errors import SessionStateRefused
+
+# asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
+_Base: Any = asyncpg.Connection
+
+UNREAD = select.POLLIN | getattr(select, "POLLRDHUP", 0)
+
+
+class Connection(_Base):  # type: ignore[misc]  # see above
+    """What the pool lends; everything of ``asyncpg.Connection`` works on it."""
+
+    __slots__ = (
+        "_incoming",
+        "generation",
+        "has_session_state",
+        "idle_since",
+        "is_spoiled",
+        "is_unconfirmed",
+        "keeps_no_state",
+        "retire_at",
+        "sent_at",
+        "server_started",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.has_session_state = False
+        """Something ran that may have left a setting, a lock, a temporary table or a listener."""
+        self.is_spoiled = False
+        """Never to be used again."""
+        self.is_unconfirmed = False
+        """A commit was cancelled while it waited for a synchronous standby: done here only."""
+        self.keeps_no_state = False
+        """Whether session state is refused since the session is shared, as by PgBouncer."""
+        self.sent_at = 0.0
+        """Loop time at which the statement under way was sent, 0 when there is none."""
+        self.idle_since = self._loop.time()
+        self.retire_at = float("inf")
+        self.generation = 0
+        self.server_started: Any = None
+        self._incoming = select.poll()
+        self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        """Host and port, or the path of a unix socket."""
+        address: tuple[str, int] | str = self._addr
+        return address
+
+    def has_unread(self) -> bool:
+        """Whether the server said something unasked: usually its farewell. Costs a microsecond."""
+        return bool(self._incoming.poll(0))
+
+    def is_busy(self) -> bool:
+        """Whether a transaction is open or a cancelled statement not yet acknowledged."""
+        protocol = self._protocol
+        return bool(protocol.is_in_transaction() or protocol._is_cancelling())
+
+    def is_read_only(self) -> bool:
+        """Whether the server takes no writes, as far as it reported (PostgreSQL 14 and newer)."""
+        settings = self.get_settings()
+        return (
+            getattr(settings, "in_hot_standby", "off") == "on"
+            or getattr(settings, "default_transaction_read_only", "off") == "on"
+        )
+
+    async def forget_session(self) -> None:
+        """Undo what was left in the session; asyncpg's own reset leaves roles and such."""
+        self._listeners.clear()
+        self._drop_local_statement_cache()
+        await self._protocol.query("DISCARD ALL", None)
+        self.has_session_state = False
+
+    async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
+        self._note(query)
+        status: str = await super().execute(query, *args, **kwargs)
+        return status
+
+    def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
+        # all statements but those of execute() without arguments are made here
+        self._note(query)
+        return super()._get_statement(query, timeout, **kwargs)
+
+    async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        self.is_spoiled = True  # the next holder would get other Python types
+        await super().set_type_codec(*args, **kwargs)
+
+    def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
+        if fields.get("R") == "SyncRepWaitForLSN":
+            self.is_unconfirmed = True
+        super()._process_log_message(fields, last_query)
+
+    def _note(self, query: str) -> None:
+        if not self.has_session_state and leaves_session_state(query):
+            if self.keeps_no_state:
+                raise SessionStateRefused(
+                    "through PgBouncer no session state: use SET LOCAL, set_config(..., true) or "
+                    "a transaction-level lock"
+                )
+            self.has_session_state = True

@@ -1,0 +1,156 @@
+"""Opening connections for the pool in the background, also through an outage.
+
+While the server is well each wanted connection is opened at once. After a failure one attempt
+follows another after short random pauses, and one that stays silent is overtaken by the next, so
+that a server that is back is found within half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from learner_app.database.connection import Connection
+from learner_app.errors import DatabaseUnavailable, LearnerError
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 0.5
+"""Seconds; below the second that a request may spend on connecting."""
+
+SILENT_SECONDS = 0.5
+"""After this time an attempt without an answer is overtaken by another one."""
+
+MOST_SILENT = 20
+
+
+class Opener:
+    """Attempts to connect, and what is known about the server from them."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[Connection]],
+        opened: Callable[[Connection], None],
+        failed: Callable[[LearnerError], None],
+    ) -> None:
+        """
+        Args:
+            name: of the target, for the log; without a password.
+            connect: opens one connection.
+            opened: is given each new connection.
+            failed: is told of each failure.
+        """
+        self.outage: LearnerError | None = None
+        """Why the last attempt failed; None when it did not."""
+        self._name = name
+        self._connect = connect
+        self._opened = opened
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._fresh: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], None] = {}
+        self._next: asyncio.TimerHandle | None = None
+        self._failures = 0
+        self._closed = False
+
+    @property
+    def pending(self) -> int:
+        """Connections that will probably be there in a moment."""
+        return len(self._fresh)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether an attempt has been without an answer for a while."""
+        return bool(self._silent)
+
+    def want(self, number: int) -> None:
+        """See to it that so many are on their way; in an outage only one at a time is tried."""
+        if self._closed or self._next is not None:
+            return
+        if self.outage is not None or self._silent:
+            number = min(number, 1)
+        for _ in range(number - len(self._fresh)):
+            self._start()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._next is not None:
+            self._next.cancel()
+        for task in (*self._fresh, *self._silent):
+            task.cancel()
+
+    def _start(self) -> None:
+        task = self._loop.create_task(self._attempt())
+        self._fresh.add(task)
+        overtake = self._loop.call_later(SILENT_SECONDS, self._overtake, task)
+        task.add_done_callback(lambda _task: overtake.cancel())
+
+    async def _attempt(self) -> None:
+        task = asyncio.current_task()
+        started = self._loop.time()
+        number = self._failures + 1
+        try:
+            connection = await self._connect()
+        except LearnerError as error:
+            self._forget(task)
+            self._after_failure(error, number)
+        except BaseException:
+            self._forget(task)
+            raise
+        else:
+            self._forget(task)
+            seconds = self._loop.time() - started
+            log.info("%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
+            self._after_success(connection)
+
+    def _after_success(self, connection: Connection) -> None:
+        self.outage = None
+        self._failures = 0
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        for task in self._silent:
+            task.cancel()
+        self._opened(connection)
+
+    def _after_failure(self, error: LearnerError, number: int) -> None:
+        if self._closed:
+            return
+        self._failures += 1
+        if not isinstance(error, DatabaseUnavailable):
+            log.error("%s (attempt %d, not tried again)", error, number)
+            self.outage = None
+            self._failed(error)
+            return
+        self.outage = error
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
+        pause = random.uniform(0, longest)  # noqa: S311  # no secret
+        log.warning("%s (attempt %d, next in %.2f s)", error, number, pause)
+        self._try_after(pause)
+        self._failed(error)
+
+    def _overtake(self, task: asyncio.Task[None]) -> None:
+        if task in self._fresh:
+            self._fresh.discard(task)
+            self._silent[task] = None
+            if len(self._silent) > MOST_SILENT:
+                next(iter(self._silent)).cancel()
+            self._try_after(0)
+
+    def _try_after(self, seconds: float) -> None:
+        if self._next is None and not self._closed:
+            self._next = self._loop.call_later(seconds, self._try)
+
+    def _try(self) -> None:
+        self._next = None
+        if not self._fresh:
+            self._start()
+
+    def _forget(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None:
+            self._fresh.discard(task)
+            self._silent.pop(task, None)

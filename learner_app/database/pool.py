@@ -1,0 +1,311 @@
+"""The connection pool: last in first out, bounded, and suspicious of what it lends.
+
+asyncpg's own pool resets every connection it gets back and waits for ever when it is empty. This
+one resets only where something was left in the session, hands a connection over at once, looks
+whether the server has hung up before it lends, and drops all connections once the server was
+restarted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from copy import copy
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from learner_app.database.connection import Connection
+from learner_app.database.opening import Opener
+from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
+from learner_app.settings import Settings
+
+CHECK_AFTER_SECONDS = 5
+"""A connection that was unused for longer answers a SELECT before it is lent."""
+
+CHECK_SECONDS = 0.5
+MEND_SECONDS = 2
+"""How long a connection may take to roll back and to forget its session before it is cut."""
+
+OUTAGE_SECONDS = 1
+"""How long a request waits for a server that is known to be away."""
+
+LIBRARY = ("learner_app.database.", "piccolo.", "contextlib", "asyncio.", "anyio.")
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Since when, in loop time, and from where in the code somebody has a connection."""
+
+    since: float
+    code: CodeType | None
+    line: int
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return "an unknown place"
+        return f"{self.code.co_filename}:{self.line} in {self.code.co_qualname}"
+
+
+class Pool:
+    """Lends connections of one engine; belongs to the event loop it was made in."""
+
+    def __init__(
+        self, name: str, connect: Callable[[], Awaitable[Connection]], settings: Settings
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.min = settings.db_pool_min
+        self.max = settings.db_pool_max
+        self.held: dict[Connection, Hold] = {}
+        self.turnover = 0
+        """How many connections became free so far."""
+        self._settings = settings
+        self._idle: list[Connection] = []
+        self._waiters: dict[asyncio.Future[Connection], Hold] = {}
+        self._mending: dict[Connection, asyncio.Task[None]] = {}
+        self._opener = Opener(name, connect, self._add, self._connecting_failed)
+        self._generation = 0
+        self._server_started: Any = None
+        self._closing = False
+
+    @property
+    def size(self) -> int:
+        """Connections that are open."""
+        return len(self._idle) + len(self.held) + len(self._mending)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a connection."""
+        return len(self._waiters)
+
+    @property
+    def outage(self) -> LearnerError | None:
+        """Why the server cannot be reached at present, as far as the pool had to know."""
+        return self._opener.outage
+
+    async def acquire(self) -> Connection:
+        """A connection for the caller alone, until :meth:`release`.
+
+        Raises:
+            PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
+            DatabaseUnavailable, DatabaseRefused: a new one was needed and could not be had.
+        """
+        if self._closing:
+            raise PoolNotStarted("the connection pool was closed")
+        hold = self._hold()
+        connection = self._take_idle()
+        if connection is None:
+            return await self._wait(hold)
+        self.held[connection] = hold
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back in whatever state it is; a second time does nothing."""
+        if self.held.pop(connection, None) is None:
+            return
+        connection.sent_at = 0.0
+        if (
+            connection.is_closed()
+            or connection.is_spoiled
+            or self._closing
+            or self._is_old(connection)
+        ):
+            self._discard(connection)
+        elif connection.has_session_state or connection.is_busy():
+            self._set_aside(connection, self._mend(connection))
+        else:
+            self._deliver(connection)
+
+    def expire(self) -> None:
+        """Replace all connections: the unused at once, the others when they come back."""
+        self._generation += 1
+        self.drop_idle()
+
+    def drop_idle(self) -> None:
+        """Close the unused connections, since there is reason to think that they are dead."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.terminate()
+        self.stir()
+
+    def tidy(self) -> None:
+        """Close what is dead, old or not needed, and open up to the minimum."""
+        now = self.loop.time()
+        spare = self.size - self.min
+        kept = []
+        for connection in self._idle:  # the longest unused first
+            unused = spare > 0 and now - connection.idle_since > self._settings.db_pool_idle
+            if unused or connection.is_closed() or self._is_old(connection):
+                spare -= 1
+                connection.terminate()
+            else:
+                kept.append(connection)
+        self._idle = kept
+        self.stir()
+
+    def stir(self) -> None:
+        """Have as many connections opened as are waited for, or missing to the minimum."""
+        if self._closing:
+            return
+        wanted = max(len(self._waiters) - len(self._mending), self.min - self.size)
+        self._opener.want(min(wanted, self.max - self.size))
+
+    async def close(self, seconds: float) -> None:
+        """Close all connections; those in use after the seconds are cut."""
+        self._closing = True
+        self._opener.close()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(PoolNotStarted("the connection pool was closed"))
+        deadline = self.loop.time() + seconds
+        while (self.held or self._mending) and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for task in self._mending.values():
+            task.cancel()
+        for connection in (*self._idle, *self.held, *self._mending):
+            connection.terminate()
+        self._idle.clear()
+        await asyncio.sleep(0)  # so that what listens to them hears of their last statements
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_closed() or self._is_old(connection):
+                connection.terminate()
+            elif connection.has_unread() or self._unused(connection) > CHECK_AFTER_SECONDS:
+                self._set_aside(connection, self._check(connection))
+                return None
+            else:
+                return connection
+        return None
+
+    async def _wait(self, hold: Hold) -> Connection:
+        waiter: asyncio.Future[Connection] = self.loop.create_future()
+        self._waiters[waiter] = hold
+        seconds = self._settings.db_acquire_timeout
+        if self.outage:
+            seconds = min(seconds, OUTAGE_SECONDS)
+        timer = self.loop.call_later(seconds, self._give_up, waiter)
+        self.stir()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.release(waiter.result())
+            raise
+        finally:
+            timer.cancel()
+            self._waiters.pop(waiter, None)
+
+    def _deliver(self, connection: Connection) -> None:
+        self.turnover += 1
+        while self._waiters:
+            waiter = next(iter(self._waiters))
+            hold = self._waiters.pop(waiter)
+            if not waiter.done():
+                self.held[connection] = Hold(self.loop.time(), hold.code, hold.line)
+                waiter.set_result(connection)
+                return
+        connection.idle_since = self.loop.time()
+        self._idle.append(connection)
+
+    def _discard(self, connection: Connection) -> None:
+        connection.terminate()
+        self.stir()
+
+    def _set_aside(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        self._mending[connection] = self.loop.create_task(self._after(connection, work))
+
+    async def _after(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001  # whatever it was, the connection is not lent again
+            connection.is_spoiled = True
+        finally:
+            self._mending.pop(connection, None)
+        if connection.is_spoiled or connection.is_closed() or self._closing:
+            self._discard(connection)
+        else:
+            self._deliver(connection)
+
+    async def _check(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await connection.fetchval("SELECT 1")
+        except Exception:
+            self.drop_idle()  # they were unused for even longer
+            raise
+
+    async def _mend(self, connection: Connection) -> None:
+        async with asyncio.timeout(MEND_SECONDS):
+            if connection.is_busy():
+                await connection.execute("ROLLBACK")
+            if connection.has_session_state:
+                await connection.forget_session()
+
+    def _add(self, connection: Connection) -> None:
+        if self._closing or self.size >= self.max:
+            connection.terminate()
+            return
+        if connection.server_started != self._server_started:
+            if self._server_started is not None:
+                self.expire()  # another server, or the same one restarted
+            self._server_started = connection.server_started
+        connection.generation = self._generation
+        lifetime = self._settings.db_pool_age * random.uniform(0.9, 1)  # noqa: S311  # no secret
+        connection.retire_at = self.loop.time() + lifetime
+        self._deliver(connection)
+        self.stir()
+
+    def _connecting_failed(self, error: LearnerError) -> None:
+        for waiter, hold in self._waiters.items():
+            if isinstance(error, DatabaseUnavailable):
+                self.loop.call_at(hold.since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
+            elif not waiter.done():
+                waiter.set_exception(_again(error))
+
+    def _give_up_in_outage(self, waiter: asyncio.Future[Connection]) -> None:
+        if self.outage:
+            self._give_up(waiter)
+
+    def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
+        if waiter.done():
+            return
+        if self.outage:
+            waiter.set_exception(_again(self.outage))
+        elif self._opener.is_silent and not self.held:
+            waiter.set_exception(DatabaseUnavailable("the server does not answer"))
+        else:
+            seconds = self._settings.db_acquire_timeout
+            waiter.set_exception(
+                PoolExhausted(
+                    f"no connection became free within {seconds:g} s, "
+                    f"{len(self.held)} of {self.max} are in use"
+                )
+            )
+
+    def _is_old(self, connection: Connection) -> bool:
+        return connection.generation != self._generation or self.loop.time() > connection.retire_at
+
+    def _unused(self, connection: Connection) -> float:
+        seconds: float = self.loop.time() - connection.idle_since
+        return seconds
+
+    def _hold(self) -> Hold:
+        frame = sys._getframe(2)  # the caller of acquire()
+        while frame.f_back and frame.f_globals.get("__name__", "").startswith(LIBRARY):
+            frame = frame.f_back
+        return Hold(self.loop.time(), frame.f_code, frame.f_lineno)
+
+
+def _again(error: LearnerError) -> LearnerError:
+    """A copy for one more caller: a raised exception collects the tracebacks of all."""
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

@@ -1,0 +1,211 @@
+"""Where connections come from: the settings, the pool, the read replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from piccolo.engine import PostgresEngine
+
+from learner_app.database.connecting import Connector
+from learner_app.database.connection import Connection
+from learner_app.database.nodes import Nodes, make_nodes
+from learner_app.database.pool import Pool
+from learner_app.database.target import Target, find_target, parse_url, verifies
+from learner_app.database.watch import Watch
+from learner_app.errors import LearnerError, PoolNotStarted, SettingsError
+from learner_app.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5
+START_SECONDS = 2
+"""How long the start waits for a first connection, which the pool goes on trying to open."""
+
+
+class PooledEngine(PostgresEngine):
+    """Piccolo's PostgreSQL engine with a bounded pool and read replicas.
+
+    Building it connects to nothing and reads no setting; both happen at the first use, so that
+    importing ``piccolo_conf`` never fails or blocks.
+    """
+
+    pool: Pool | None  # type: ignore[assignment]  # Piccolo's is asyncpg's
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        name: str | None = None,
+        needs_pool: bool = True,
+        exits_without_database: bool = False,
+    ) -> None:
+        """
+        Args:
+            url: where to connect; found through the settings when left out.
+            name: that of the read replica; None for the main server.
+            needs_pool: refuse statements without a pool, which would connect anew each time;
+                False is for commands, which send few.
+            exits_without_database: end the program with one line instead of an error when there
+                is no database to talk to, for commands whose runner would bury the line.
+        """
+        self.url = url
+        self.name = name
+        self.needs_pool = needs_pool
+        self._exits = exits_without_database
+        self._settings: Settings | None = None
+        self._nodes: tuple[Settings, Nodes[Any]] | None = None
+        self._connector: Connector | None = None
+        self._watch: Watch | None = None
+        super().__init__(config={})
+
+    async def check_version(self) -> None:
+        """Piccolo asks the server here, from the constructor; we ask nothing."""
+
+    async def prep_database(self) -> None:
+        """Piccolo creates extensions here, from the constructor; the schema needs none."""
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            try:
+                self._settings = load_settings()
+            except SettingsError as error:
+                raise self._final(error) from None
+        return self._settings
+
+    @property
+    def target(self) -> Target:
+        """The database that it talks to.
+
+        Raises:
+            SettingsError: none is configured, or the setting cannot be understood.
+        """
+        try:
+            return parse_url("url", self.url) if self.url else find_target(self.settings)
+        except SettingsError as error:
+            raise self._final(error) from None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of ``asyncpg.connect``, for Piccolo's ``sql_shell``."""
+        return self.target.connect_arguments(self.settings)
+
+    @config.setter
+    def config(self, value: dict[str, Any]) -> None:
+        """Piccolo's constructor sets it; ours is always derived."""
+
+    @property  # type: ignore[override]  # Piccolo's is an attribute
+    def extra_nodes(self) -> Nodes[Any]:
+        """The read replicas of DB_REPLICAS by name; ``query.run(node="name")`` reads from one."""
+        if self._nodes is None or self._nodes[0] is not self.settings:
+            self._nodes = (self.settings, make_nodes(self.settings, self._make_node))
+        return self._nodes[1]
+
+    @extra_nodes.setter
+    def extra_nodes(self, value: Any) -> None:
+        """Piccolo's constructor sets it; ours come from the settings."""
+
+    def _make_node(self, name: str, url: str) -> Self:
+        node = type(self)(url, name=name, needs_pool=self.needs_pool)
+        node._settings = self.settings.model_copy(update={"db_replicas": None})
+        return node
+
+    @property
+    def connector(self) -> Connector:
+        """What opens connections to the target; the same one while nothing changes."""
+        target, settings = self.target, self.settings
+        known = self._connector
+        if known is None or known.settings is not settings or known.target != target:
+            try:
+                self._connector = known = Connector(target, settings)
+            except SettingsError as error:
+                raise self._final(error) from None
+        return known
+
+    async def start_connection_pool(self, **_kwargs: Any) -> None:
+        """Open the pool; a database that is away is no error, the pool goes on trying."""
+        if self.pool is not None:
+            return
+        connector = self.connector
+        self._warn_of_unverified_server()
+        self.pool = Pool(str(connector.target), connector.connect_for_pool, self.settings)
+        self._watch = Watch(self.pool, connector)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self.pool.release(await self.pool.acquire())
+        except (LearnerError, TimeoutError) as error:
+            log.warning("starting without the database: %s", error or "no answer yet")
+        for node in self.extra_nodes.values():
+            await node.start_connection_pool()
+
+    def _warn_of_unverified_server(self) -> None:
+        target = self.target
+        if not target.is_local and not verifies(self.settings, target):
+            log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
+
+    async def close_connection_pool(self) -> None:
+        """Close the pool; connections still in use after 5 seconds are cut."""
+        pool, self.pool = self.pool, None
+        if pool is None:
+            return
+        if self._watch is not None:
+            self._watch.stop()
+        await pool.close(CLOSE_SECONDS)
+        for node in self.extra_nodes.values():
+            await node.close_connection_pool()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """``async with engine.running()``: with the pool open; for scripts and lifespans."""
+        await self.start_connection_pool()
+        try:
+            yield self
+        finally:
+            await self.close_connection_pool()
+
+    async def get_new_connection(self, seconds: float | None = None) -> Connection:
+        """A connection outside the pool; without any time-out, for long work.
+
+        Raises:
+            SettingsError: no database is configured, or the URL cannot be read.
+            DatabaseUnavailable: the server does not answer within DB_CONNECT_TIMEOUT, or within
+                ``seconds``.
+            DatabaseRefused: it does not let us in, or is not to be trusted.
+        """
+        try:
+            return await self.connector.connect(seconds or self.settings.db_connect_timeout)
+        except LearnerError as error:
+            raise self._final(error) from error.__cause__
+
+    async def take_connection(self, *, in_pool: bool = True) -> Connection:
+        """A connection for exclusive use, to be given back.
+
+        Raises:
+            PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
+            DatabaseUnavailable, DatabaseRefused: a new one was needed and could not be had.
+            PoolNotStarted: there is no pool.
+        """
+        if self.pool is not None and in_pool:
+            return await self.pool.acquire()
+        if in_pool and self.needs_pool:
+            raise PoolNotStarted(
+                "there is no connection pool: `async with DB.running():` around the program, or "
+                "await DB.start_connection_pool() at its start"
+            )
+        return await self.get_new_connection()
+
+    async def give_back(self, connection: Connection) -> None:
+        """Return what :meth:`take_connection` gave, in whatever state it is."""
+        if self.pool is not None and connection in self.pool.held:
+            self.pool.release(connection)
+        elif connection.is_busy():
+            connection.terminate()
+        else:
+            await connection.close(timeout=CLOSE_SECONDS)
+
+    def _final(self, error: LearnerError) -> BaseException:
+        return SystemExit(str(error)) if self._exits else error

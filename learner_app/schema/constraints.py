@@ -1,0 +1,62 @@
+"""Which columns a constraint is about, read off the declared tables."""
+
+import re
+from collections.abc import Iterator
+
+from piccolo.table import TABLE_REGISTRY, Table
+
+from learner_app.schema.objects import Check, Index, OneOf, PrimaryKey, Unique
+from learner_app.schema.objects import ForeignKeyConstraint as ForeignKey
+from learner_app.schema.schema_object import SchemaObject
+
+Fields = tuple[str, ...]
+
+_known: dict[tuple[str, str], Fields] = {}
+_tables_read = 0
+
+
+def constraint_fields(table: str, constraint: str) -> Fields:
+    """The columns of a constraint or unique index, by their names in the database.
+
+    Empty when no declared table has the constraint.
+    """
+    global _tables_read  # noqa: PLW0603  # tables may be declared later on
+    if _tables_read != len(TABLE_REGISTRY):
+        _tables_read = len(TABLE_REGISTRY)
+        for declared in TABLE_REGISTRY:
+            _known.update(
+                {(declared._meta.tablename, name): found for name, found in _of(declared)}
+            )
+    return _known.get((table, constraint), ())
+
+
+def _of(table: type[Table]) -> Iterator[tuple[str, Fields]]:
+    name = table._meta.tablename
+    columns = tuple(column._meta.db_column_name for column in table._meta.columns)
+    for column in columns:
+        yield f"{name}_{column}_key", (column,)
+        yield f"{name}_{column}_fkey", (column,)
+        yield f"{name}_{column}_check", (column,)
+    yield f"{name}_pkey", (table._meta.primary_key._meta.db_column_name,)
+    for constraint in table._meta.constraints:
+        if isinstance(constraint, SchemaObject):
+            yield constraint.database_name, _of_object(constraint, columns)
+
+
+def _of_object(constraint: SchemaObject, columns: Fields) -> Fields:
+    match constraint:
+        case PrimaryKey() | Unique() | ForeignKey():
+            return tuple(constraint.params["columns"])
+        case OneOf():
+            return (constraint.params["column"],)
+        case Check():
+            return _named_in(constraint.params["condition"], columns)
+        case Index():
+            return _named_in(" ".join(constraint.params["on"]), columns)
+        case _:
+            return ()
+
+
+def _named_in(sql: str, columns: Fields) -> Fields:
+    words = set(re.findall(r"\w+", re.sub(r"'[^']*'", "", sql)))
+    return tuple(column for column in columns if column in words)

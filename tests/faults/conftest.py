@@ -1,0 +1,61 @@
+"""Servers that a test may break, each started for that test alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import skip_outside_ci
+from tests.faults.cluster import Cluster
+from tests.faults.pgbouncer import PGBOUNCER, PgBouncer
+from tests.faults.proxy import TcpProxy
+from tests.servers import DEBIAN_15
+
+
+class Replicated(NamedTuple):
+    """A primary and the standby without which it commits nothing."""
+
+    primary: Cluster
+    replica: Cluster
+
+
+@pytest.fixture(scope="session")
+def debian_15() -> Path:
+    if not (DEBIAN_15 / "bin" / "postgres").exists():
+        skip_outside_ci("Debian's postgresql-15 is not installed")
+    return DEBIAN_15
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_program() -> Path:
+    if not PGBOUNCER.exists():
+        skip_outside_ci("Debian's pgbouncer is not installed")
+    return PGBOUNCER
+
+
+@pytest.fixture
+def cluster(debian_15: Path) -> Iterator[Cluster]:
+    with Cluster(debian_15) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[TcpProxy]:
+    with TcpProxy(cluster.address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bouncer(cluster: Cluster, pgbouncer_program: Path) -> Iterator[PgBouncer]:
+    with PgBouncer(cluster) as bouncer:
+        yield bouncer
+
+
+@pytest.fixture
+def replicated(cluster: Cluster) -> Iterator[Replicated]:
+    replica = cluster.replica()
+    try:
+        yield Replicated(cluster, replica)
+    finally:
+        replica.remove()
