@@ -180,7 +180,7 @@ ADVICE = {
     "28000": "the server refused the user: check the user, TLS and the server's pg_hba.conf",
     "3D000": "there is no such database: create it, or check its name",
     "42501": "the user may not connect to this database: GRANT CONNECT",
-    "08P01": "the server did not understand us: check that it is PostgreSQL",
+    "08P01": "no understanding: check that it is PostgreSQL, and user and password",
 }
 """What to do where trying again does not help."""
 
