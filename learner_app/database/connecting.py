@@ -130,10 +130,14 @@ class Connector:
 
         Only its words tell them apart, which are the same in every language.
         """
-        code = getattr(error, "sqlstate", None)
-        if self.settings.db_pgbouncer and code == "08P01":
-            if "authentication" not in str(error) and "unsupported" not in str(error):
-                return DatabaseUnavailable(f"{target}: PgBouncer has no server ({code})")
+        says = str(error)
+        is_refusal = "authentication" in says or "unsupported" in says
+        if (
+            self.settings.db_pgbouncer
+            and getattr(error, "sqlstate", "") == "08P01"
+            and not is_refusal
+        ):
+            return DatabaseUnavailable(f"{target}: PgBouncer has no server (08P01)")
         return explain(error, target)
 
     def _in_short(self, error: LearnerError) -> LearnerError:

@@ -132,7 +132,7 @@ class Transaction(PostgresTransaction):
         exception_type: type[BaseException] | None,
         exception: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> Literal[False]:
         with suppress(ValueError):  # we are in another context: see is_left_behind
             self.engine.current_transaction.reset(self.context)
         await finish(self._end(keep=exception is None))
