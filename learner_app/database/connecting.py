@@ -12,7 +12,12 @@ import asyncpg
 from learner_app.database.connection import Connection
 from learner_app.database.failures import CONNECT_FAILURES, explain
 from learner_app.database.target import Target
-from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
+from learner_app.errors import (
+    DatabaseRefused,
+    DatabaseUnavailable,
+    LearnerError,
+    SettingsError,
+)
 from learner_app.schema.schema_object import quoted
 from learner_app.settings import Settings
 
@@ -33,6 +38,9 @@ class Connector:
         self._arguments = target.connect_arguments(settings)
         self._arguments["connection_class"] = Connection
         if settings.db_pgbouncer:
+            if target.server_settings:
+                names = ", ".join(target.server_settings)
+                raise SettingsError(f"DB_PGBOUNCER: the URL cannot set {names} through PgBouncer")
             self._arguments |= {"statement_cache_size": 0, "server_settings": {}}
         self._silent_until: dict[tuple[str, int], float] = {}
 
@@ -84,7 +92,7 @@ class Connector:
             try:
                 return await self._connect_to(target, attributes, max(left, 0.001), options)
             except CONNECT_FAILURES as error:
-                errors.append((explain(error, target), error))
+                errors.append((self._explain(error, target), error))
         chosen, cause = next(
             (pair for pair in errors if isinstance(pair[0], DatabaseUnavailable)), errors[0]
         )
@@ -116,6 +124,21 @@ class Connector:
         if self.settings.db_echo:
             connection.add_query_logger(_echo)
         return connection
+
+    def _explain(self, error: BaseException, target: Target) -> LearnerError:
+        """PgBouncer says 08P01 both of a wrong password and of a server that is away.
+
+        Only its words tell them apart, which are the same in every language.
+        """
+        says = str(error)
+        is_refusal = "authentication" in says or "unsupported" in says
+        if (
+            self.settings.db_pgbouncer
+            and getattr(error, "sqlstate", "") == "08P01"
+            and not is_refusal
+        ):
+            return DatabaseUnavailable(f"{target}: PgBouncer has no server (08P01)")
+        return explain(error, target)
 
     def _in_short(self, error: LearnerError) -> LearnerError:
         """With several hosts the line names all of them."""

@@ -29,6 +29,7 @@ from learner_app.errors import (
     StatementTimeout,
     StillReferenced,
     TransactionAborted,
+    TransactionRequired,
 )
 from learner_app.schema.constraints import constraint_fields
 
@@ -78,8 +79,11 @@ MEANINGS = {
     "3D000": Meaning(DatabaseRefused, "there is no such database"),
     "08P01": Meaning(ConnectionLost, "the connection broke"),
     "08": Meaning(ConnectionLost, "the connection broke"),
+    "25P01": Meaning(TransactionRequired, "the statement needs a transaction"),
+    "0A": Meaning(StatementRefused, "the server does not support that"),
     "22": Meaning(InvalidValue, "a value is malformed or out of range"),
     "23": Meaning(InvalidValue, "a constraint refuses the row"),
+    "25": Meaning(StatementRefused, "the statement does not fit the transaction's state"),
     "42": Meaning(StatementRefused, "the statement is wrong"),
     "53": Meaning(DatabaseUnavailable, "the server has no room: connections, memory or disk"),
 }
@@ -176,7 +180,7 @@ ADVICE = {
     "28000": "the server refused the user: check the user, TLS and the server's pg_hba.conf",
     "3D000": "there is no such database: create it, or check its name",
     "42501": "the user may not connect to this database: GRANT CONNECT",
-    "08P01": "the server did not understand us: check that it is PostgreSQL",
+    "08P01": "no understanding: check that it is PostgreSQL, and user and password",
 }
 """What to do where trying again does not help."""
 

@@ -85,7 +85,9 @@ class PooledEngine(PostgresEngine):
             SettingsError: none is configured, or the setting cannot be understood.
         """
         try:
-            return parse_url("url", self.url) if self.url else find_target(self.settings)
+            if self.url is None:
+                return find_target(self.settings)
+            return parse_url(f"DB_REPLICAS, {self.name}" if self.name else "url", self.url)
         except SettingsError as error:
             raise self._final(error) from None
 
@@ -202,7 +204,7 @@ class PooledEngine(PostgresEngine):
         """Return what :meth:`take_connection` gave, in whatever state it is."""
         if self.pool is not None and connection in self.pool.held:
             self.pool.release(connection)
-        elif connection.is_busy():
+        elif connection.is_closed() or connection.is_busy():
             connection.terminate()
         else:
             await connection.close(timeout=CLOSE_SECONDS)

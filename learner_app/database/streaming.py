@@ -61,10 +61,13 @@ def _key_names(query: Select[Any], key: Sequence[Column]) -> list[str]:
         )
     columns = list(key) or _primary_key(query)
     names = [column._meta.db_column_name for column in columns]
-    selected = query.columns_delegate.selected_columns or query.table._meta.columns
-    found = {getattr(column, "_meta", column) for column in selected}
+    selected = {
+        column._meta.db_column_name
+        for column in query.columns_delegate.selected_columns or query.table._meta.columns
+        if isinstance(column, Column) and not column._meta.call_chain and not column._alias
+    }
     for column in columns:
-        if column._meta.null or column._meta not in found:
+        if column._meta.null or column._meta.db_column_name not in selected:
             raise StatementRefused(
                 f"{column._meta.name}: a column of the key must be selected and never NULL"
             )

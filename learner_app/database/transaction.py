@@ -23,6 +23,7 @@ from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
     DatabaseError,
+    TransactionAborted,
     TransactionBusy,
     TransactionError,
     TransactionFinished,
@@ -131,7 +132,7 @@ class Transaction(PostgresTransaction):
         exception_type: type[BaseException] | None,
         exception: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> Literal[False]:
         with suppress(ValueError):  # we are in another context: see is_left_behind
             self.engine.current_transaction.reset(self.context)
         await finish(self._end(keep=exception is None))
@@ -156,7 +157,7 @@ class Transaction(PostgresTransaction):
         except DRIVER_ERRORS as error:
             read_only = self._root.is_read_only
             failure = self.engine.failure(error, statement, connection, read_only=read_only)
-            self._root._failure = self._failure = failure
+            self._note_failure(failure)
             raise failure from error
         finally:
             connection.sent_at = 0.0
@@ -170,8 +171,9 @@ class Transaction(PostgresTransaction):
             self._require_open()
             yield self.connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            self._failure = self.engine.failure(error, "", self.connection)
-            raise self._failure from error
+            failure = self.engine.failure(error, "", self.connection)
+            self._note_failure(failure)
+            raise failure from error
         finally:
             self._lock.release()
 
@@ -268,6 +270,10 @@ class Transaction(PostgresTransaction):
                 raise
             return False
         return True
+
+    def _note_failure(self, failure: DatabaseError) -> None:
+        if not isinstance(failure, TransactionAborted):  # that is a consequence only
+            self._failure = self._root._failure = failure
 
     def _require_open(self) -> None:
         if not self.is_open:

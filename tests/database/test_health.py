@@ -6,6 +6,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
+from tests.database.conftest import reopen
 
 CANARY = "canary-hunter2"
 
@@ -33,6 +34,7 @@ async def test_answers_while_the_pool_is_exhausted(clone: DatabaseEngine):
 
 async def test_counts_pending_migrations(empty_database: DatabaseEngine):
     health = await check_database(empty_database)
+    assert (health.status, health.reason) == ("warn", "migrations_pending")
     assert health.database == "up"
     assert health.pending_migrations == 7
 
@@ -56,11 +58,11 @@ async def test_fault_is_reported_within_a_second(silent: bool):
     started = loop.time()
     health = await check_database(engine)
     assert loop.time() - started < 1
-    assert (health.status, health.database, health.pending_migrations) == (
+    assert (health.status, health.reason) == (
         "unavailable",
-        "down",
-        None,
+        "timeout" if silent else "unreachable",
     )
+    assert (health.database, health.pending_migrations) == ("down", None)
     assert CANARY not in repr(health)
     hold.set()
     server.close()
@@ -81,3 +83,27 @@ async def test_a_flood_of_probes_costs_one_connection(
     found = await asyncio.gather(*(check_database(clone) for _ in range(200)))
     assert {health.database for health in found} == {"up"}
     assert connections == 1
+
+
+async def test_a_busy_pool_is_not_an_exhausted_one(clone: DatabaseEngine):
+    """All connections are in use all the time, but they change hands."""
+    await reopen(clone, db_pool_max=2)
+    stop = asyncio.Event()
+
+    async def work() -> None:
+        while not stop.is_set():
+            await clone.execute("SELECT pg_sleep(0.05)")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(work())
+        await asyncio.sleep(0.2)
+        found = [await check_database(clone) for _ in range(5)]
+        stop.set()
+    assert {health.status for health in found} == {"ok"}
+    assert max(health.pool.waiting for health in found) > 0
+
+
+async def test_a_refused_login_is_unreachable(clone: DatabaseEngine):
+    engine = DatabaseEngine(f"{clone.url}_missing")
+    assert (await check_database(engine)).reason == "unreachable"

@@ -12,27 +12,7 @@ from learner_app.errors import (
     PoolExhausted,
     TransactionRolledBack,
 )
-from learner_app.listening.tables import ListeningSessionTable
-
-
-async def add(key: str) -> None:
-    await ListeningSessionTable.insert(ListeningSessionTable(id=key))
-
-
-async def keys() -> list[str]:
-    rows = await ListeningSessionTable.select(ListeningSessionTable.id).order_by(
-        ListeningSessionTable.id
-    )
-    return [row["id"] for row in rows]
-
-
-@pytest.fixture
-async def small_pool(clone: DatabaseEngine):
-    await clone.close_connection_pool()
-    clone.settings.db_pool_max = 2
-    clone.settings.db_acquire_timeout = 0.3
-    await clone.start_connection_pool()
-    return clone
+from tests.database.conftest import add, keys
 
 
 async def test_commit_and_rollback(clone: DatabaseEngine):

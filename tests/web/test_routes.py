@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import httpx
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.settings import Settings
 from learner_app.web.app import create_app
 
 FIELDS = {"status", "reason", "database", "latency_ms", "pool", "pending_migrations", "time"}
@@ -65,3 +66,48 @@ async def test_every_response_has_security_headers(client: httpx.AsyncClient):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+async def test_health_in_the_format_of_the_draft(client: httpx.AsyncClient):
+    response = await client.get("/health/db", headers={"Accept": "application/health+json"})
+    assert response.headers["content-type"] == "application/health+json"
+    body = response.json()
+    assert (response.status_code, body["status"]) == (200, "pass")
+    assert "output" not in body
+    assert body["checks"].keys() == {
+        "database:responseTime",
+        "pool:connections",
+        "migrations:pending",
+    }
+    assert body["checks"]["migrations:pending"][0]["observedValue"] == 0
+
+
+async def test_pending_migrations_are_a_warning(empty_database: DatabaseEngine):
+    app = create_app(empty_database)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        plain = await client.get("/health/db")
+        other = await client.get("/health/db", headers={"Accept": "application/health+json"})
+    assert (plain.status_code, plain.json()["status"]) == (200, "warn")
+    assert plain.json()["reason"] == "migrations_pending"
+    assert (other.status_code, other.json()["status"]) == (200, "warn")
+    assert other.json()["output"] == "migrations_pending"
+
+
+async def test_an_application_that_requires_the_database_does_not_start_without():
+    engine = DatabaseEngine("postgresql://someone:canary@127.0.0.1:9/secret_name")
+    engine._settings = Settings(db_required=True, db_retry_attempts=2, db_retry_initial=0.01)
+    app = create_app(engine)
+    messages: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, object]) -> None:
+        messages.append(message)
+
+    await app({"type": "lifespan", "state": {}}, receive, send)
+    (message,) = messages
+    assert message["type"] == "lifespan.startup.failed"
+    assert "is PostgreSQL running there?" in str(message["message"])
+    assert "canary" not in str(message["message"])

@@ -1,0 +1,91 @@
+"""What is to happen after a commit happens then, once, and only then."""
+
+import asyncio
+
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import MissingReference, TransactionRequired
+from tests.database.conftest import add, keys
+
+
+async def test_runs_after_the_outermost_commit(small_pool: DatabaseEngine):
+    told: list[object] = []
+
+    async def tell() -> None:
+        told.append(await keys())
+
+    async with small_pool.transaction():
+        small_pool.after_commit(tell)
+        async with small_pool.transaction():
+            await add("inner")
+            small_pool.after_commit(lambda: told.append("inner"))
+        assert told == []
+    assert told == [["inner"], "inner"]
+
+
+async def test_dropped_on_rollback(small_pool: DatabaseEngine):
+    told: list[str] = []
+    async with small_pool.transaction():
+        with pytest.raises(ZeroDivisionError):
+            async with small_pool.transaction():
+                small_pool.after_commit(lambda: told.append("inner"))
+                raise ZeroDivisionError
+        small_pool.after_commit(lambda: told.append("outer"))
+    assert told == ["outer"]
+    with pytest.raises(ZeroDivisionError):
+        async with small_pool.transaction():
+            small_pool.after_commit(lambda: told.append("never"))
+            raise ZeroDivisionError
+    async with small_pool.transaction() as transaction:
+        small_pool.after_commit(lambda: told.append("never"))
+        await transaction.rollback()
+    assert told == ["outer"]
+
+
+async def test_dropped_when_the_commit_fails(small_pool: DatabaseEngine):
+    await small_pool.execute(
+        "CREATE TABLE part (whole text REFERENCES sessions (id) DEFERRABLE INITIALLY DEFERRED)"
+    )
+    told: list[str] = []
+    with pytest.raises(MissingReference):
+        async with small_pool.transaction():
+            small_pool.after_commit(lambda: told.append("never"))
+            await small_pool.execute("INSERT INTO part VALUES ('missing')")
+    assert told == []
+
+
+async def test_its_errors_do_not_undo_the_commit(small_pool: DatabaseEngine, caplog):
+    told: list[str] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async with small_pool.transaction():
+        await add("kept")
+        small_pool.after_commit(fail)
+        small_pool.after_commit(lambda: told.append("next"))
+    assert await keys() == ["kept"]
+    assert told == ["next"]
+    assert "the commit stands" in caplog.text
+
+
+async def test_runs_although_the_caller_is_cancelled_at_the_commit(small_pool: DatabaseEngine):
+    told: list[int] = []
+    for number in range(60):
+
+        async def work(number: int = number) -> None:
+            async with small_pool.transaction():
+                await add(f"{number:02}")
+                small_pool.after_commit(lambda: told.append(number))
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(number / 30_000)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [int(key) for key in await keys()] == told
+
+
+async def test_needs_a_transaction(small_pool: DatabaseEngine):
+    with pytest.raises(TransactionRequired):
+        small_pool.after_commit(lambda: None)

@@ -1,0 +1,167 @@
+"""Every failure of the database is one of ours: by SQLSTATE and constraint, without row values."""
+
+import logging
+import re
+import traceback
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from learner_app import errors
+from learner_app.accounts.tables import UserTable
+from learner_app.database.engine import DatabaseEngine
+from learner_app.database.failures import ADVICE, MEANINGS
+from learner_app.errors import DatabaseError
+from learner_app.listening.tables import ListeningSessionTable
+
+CANARY = "hunter2-canary"
+USER = "INSERT INTO users (email, hashed_password{}) VALUES ('{}', 'x'{})"
+
+
+def user(columns: str = "", values: str = "", email: str = CANARY) -> str:
+    return USER.format(columns, email, values)
+
+
+@pytest.fixture
+async def filled(clone: DatabaseEngine) -> DatabaseEngine:
+    await clone.execute(user())
+    await clone.execute(f"INSERT INTO sessions (id) VALUES ('{CANARY}')")
+    await clone.execute("CREATE TABLE part (whole text REFERENCES sessions (id), span int4range)")
+    await clone.execute("ALTER TABLE part ADD EXCLUDE USING gist (span WITH &&)")
+    await clone.execute(f"INSERT INTO part VALUES ('{CANARY}', '[1,5)')")
+    return clone
+
+
+CASES = [
+    (user(), "Conflict", "users", "idx_users_email", ("email",)),
+    ("INSERT INTO part (span) VALUES ('[2,3)')", "Conflict", "part", "part_span_excl", ()),
+    ("INSERT INTO part VALUES ('nobody')", "MissingReference", "part", "part_whole_fkey", ()),
+    ("DELETE FROM sessions", "StillReferenced", "part", "part_whole_fkey", ()),
+    (
+        "INSERT INTO users (email) VALUES ('a@b')",
+        "InvalidValue",
+        "users",
+        None,
+        ("hashed_password",),
+    ),
+    (
+        user(", target_score", ", 101", "a@b"),
+        "InvalidValue",
+        "users",
+        "check_target_score_range",
+        ("target_score",),
+    ),
+    (user(email=CANARY.upper()), "InvalidValue", "users", "check_email_lower", ("email",)),
+    (user(email="x" * 400), "InvalidValue", None, None, ()),
+    (user(", daily_study_time", ", 99999999999", "a@b"), "InvalidValue", None, None, ()),
+    (f"SELECT '{CANARY}'::uuid", "InvalidValue", None, None, ()),
+    (f"SELECT '{CANARY}'::int", "InvalidValue", None, None, ()),
+    ("SELECT 1 / 0", "InvalidValue", None, None, ()),
+    (
+        "SELECT E'a\\\\000b'::bytea::text || convert_from('\\x00', 'UTF8')",
+        "InvalidValue",
+        None,
+        None,
+        (),
+    ),
+    ("SELEC", "StatementRefused", None, None, ()),
+    ("SELECT * FROM nowhere", "StatementRefused", None, None, ()),
+    ("SELECT pg_read_file('/etc/passwd')", "AccessDenied", None, None, ()),
+    ("SELECT * FROM pg_authid", "AccessDenied", None, None, ()),
+    (f"DO $$ BEGIN RAISE '{CANARY}'; END $$", "DatabaseError", None, None, ()),
+    (
+        "DO $$ BEGIN RAISE 'x' USING ERRCODE = '40001'; END $$",
+        "SerializationFailure",
+        None,
+        None,
+        (),
+    ),
+    (
+        "DO $$ BEGIN RAISE 'x' USING ERRCODE = '53100'; END $$",
+        "DatabaseUnavailable",
+        None,
+        None,
+        (),
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "name", "table", "constraint", "fields"), CASES)
+async def test_statements(
+    filled: DatabaseEngine,
+    sql: str,
+    name: str,
+    table: str | None,
+    constraint: str | None,
+    fields: tuple[str, ...],
+):
+    with pytest.raises(DatabaseError) as caught:
+        await filled.execute(sql)
+    error = caught.value
+    assert type(error).__name__ == name
+    assert (error.table, error.constraint, error.fields) == (table, constraint, fields)
+    assert isinstance(error.__cause__, asyncpg.PostgresError)
+    assert error.sqlstate == error.__cause__.sqlstate
+    assert "\n" not in str(error)
+    rendered = "".join(traceback.format_exception(error))
+    shown = [line for line in rendered.splitlines() if "errors." in line or "exceptions." in line]
+    assert not [line for line in shown if CANARY in line.lower()]
+    assert CANARY not in f"{error.__cause__} {error.__cause__!r} {error.__cause__.as_dict()}"
+
+
+@pytest.mark.parametrize("value", [CANARY, object(), [CANARY]])
+async def test_arguments_of_a_wrong_type(clone: DatabaseEngine, value: object, caplog):
+    with pytest.raises(errors.InvalidValue) as caught:
+        await clone.fetch("SELECT $1::int", value)
+    logging.getLogger("test").error("failed", exc_info=caught.value)
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("text", ["nul \0 nul", "lone \ud800 surrogate"])
+async def test_text_that_cannot_be_stored(clone: DatabaseEngine, text: str):
+    with pytest.raises(errors.InvalidValue):
+        await clone.execute("INSERT INTO sessions (id) VALUES ($1)", text)
+    with pytest.raises(errors.InvalidValue):
+        await ListeningSessionTable.insert(ListeningSessionTable(id=text))
+
+
+async def test_piccolo_queries_raise_ours_too(clone: DatabaseEngine):
+    row = {"email": CANARY, "hashed_password": "x"}
+    await UserTable.insert(UserTable(**row))
+    with pytest.raises(errors.Conflict) as caught:
+        await UserTable.insert(UserTable(**row))
+    assert caught.value.fields == ("email",)
+    assert not caught.value.retry
+    seen = []
+    with pytest.raises(errors.TransactionRolledBack) as rolled_back:
+        async with clone.transaction():
+            for query in (UserTable.insert(UserTable(**row)), UserTable.count()):
+                try:
+                    await query
+                except DatabaseError as error:
+                    seen.append(error)
+    assert [type(error) for error in seen] == [errors.Conflict, errors.TransactionAborted]
+    assert rolled_back.value.__cause__ is seen[0], "what began it"
+
+
+async def test_locks_that_are_not_free(clone: DatabaseEngine):
+    async with clone.transaction():
+        await clone.execute("LOCK TABLE sessions")
+        other = DatabaseEngine(clone.url, needs_pool=False)
+        with pytest.raises(errors.LockTimeout) as caught:
+            await other.execute("BEGIN; LOCK TABLE sessions NOWAIT")
+    assert caught.value.retry
+
+
+def test_the_page_lists_every_state_with_its_class(checkout: Path):
+    page = (checkout / "docs/errors.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", page, re.MULTILINE)
+    listed = {state: (name, retry == "yes") for state, name, retry in rows}
+    assert listed == {
+        state: (meaning.error.__name__, meaning.error.retry) for state, meaning in MEANINGS.items()
+    }
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, DatabaseError):
+            assert f"`{name}`" in page, name
+    assert set(ADVICE) <= set(MEANINGS)

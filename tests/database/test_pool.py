@@ -1,0 +1,280 @@
+"""The pool: bounded, quick to hand over, clean between holders, suspicious of dead connections."""
+
+import asyncio
+import logging
+import statistics
+from contextvars import Context
+
+import pytest
+
+from learner_app.database import pool as pool_module
+from learner_app.database.connection import Connection
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import PoolExhausted, PoolNotStarted, SettingsError, StatementRefused
+from tests.database.conftest import keys, reopen
+
+SETTING = "SELECT current_setting('statement_timeout')"
+
+
+async def test_all_waiters_get_the_same_error_in_time(small_pool: DatabaseEngine):
+    loop = asyncio.get_running_loop()
+    async with small_pool.connection(), small_pool.connection():
+        started = loop.time()
+        waiters = [asyncio.create_task(small_pool.fetch("SELECT 1")) for _ in range(30)]
+        found = await asyncio.gather(*waiters, return_exceptions=True)
+        assert 0.25 < loop.time() - started < 1
+    assert {type(error) for error in found} == {PoolExhausted}
+    assert all(error.retry for error in found)
+    assert len({id(error) for error in found}) == 30
+    assert await small_pool.fetchval("SELECT 1") == 1
+
+
+async def test_waiters_are_served_in_order_and_at_once(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    loop, order, delays = asyncio.get_running_loop(), [], []
+    released = 0.0
+
+    async def wait(number: int) -> None:
+        nonlocal released
+        async with clone.connection():
+            delays.append(loop.time() - released)
+            order.append(number)
+            await asyncio.sleep(0.001)
+            released = loop.time()
+
+    async with clone.connection():
+        tasks = []
+        for number in range(20):
+            tasks.append(asyncio.create_task(wait(number)))
+            await asyncio.sleep(0)
+        released = loop.time()
+    await asyncio.gather(*tasks)
+    assert order == list(range(20))
+    assert max(delays) < 0.15
+    assert statistics.median(delays) < 0.05
+
+
+async def test_a_cancelled_waiter_takes_nothing_along(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    for _ in range(20):
+        connection = await clone.take_connection()
+        waiter = asyncio.create_task(clone.fetch("SELECT 1"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await clone.give_back(connection)  # it is handed over
+        waiter.cancel()  # before the waiter wakes up
+        await asyncio.gather(waiter, return_exceptions=True)
+    assert await asyncio.wait_for(clone.fetchval("SELECT 1"), 1) == 1
+
+
+async def test_the_newest_connection_is_lent_first(clone: DatabaseEngine):
+    async with clone.connection() as one, clone.connection() as two:
+        assert one is not two
+        assert clone.pool is not None
+        assert clone.pool.size == 2
+    for _ in range(5):
+        async with clone.connection() as connection:
+            assert connection is one  # the last that came back
+    assert clone.pool.idle == 2
+
+
+@pytest.mark.parametrize(
+    ("leave", "look", "clean"),
+    [
+        ("SET statement_timeout = '7s'", SETTING, None),
+        ("SELECT set_config('statement_timeout', '7s', false)", SETTING, None),
+        ("/* so */ SET SESSION statement_timeout = '7s'", SETTING, None),
+        ("BEGIN; SET statement_timeout = '7s'; COMMIT", SETTING, None),
+        ("DO $$ BEGIN PERFORM set_config('statement_timeout', '7s', false); END $$", SETTING, None),
+        (
+            "SELECT pg_advisory_lock(7)",
+            "SELECT count(*) FROM pg_locks WHERE locktype='advisory'",
+            0,
+        ),
+        ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", 0),
+        ("CREATE TEMP TABLE left_over (a int)", "SELECT to_regclass('left_over')::text", None),
+        ("PREPARE left_over AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements", None),
+        ("SET ROLE NONE", "SELECT current_user::text", None),
+        ("BEGIN", "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'", 0),
+    ],
+)
+async def test_nothing_is_left_for_the_next_holder(
+    clone: DatabaseEngine, leave: str, look: str, clean: object
+):
+    await reopen(clone, db_pool_max=1)
+    before = await clone.fetchval(look) if clean is None else clean
+    for _ in range(2):  # the second time the statement is known already
+        async with clone.connection() as connection:
+            pid = connection.get_server_pid()
+            await connection.execute(leave)
+        if "pg_prepared" not in look:
+            assert await clone.fetchval(look) == before
+        async with clone.connection() as connection:
+            assert connection.get_server_pid() == pid, "reset, not replaced"
+            assert not connection.has_session_state
+
+
+async def test_a_codec_is_not_left_for_the_next_holder(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    async with clone.connection() as connection:
+        await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=len)
+        assert await connection.fetchval("SELECT '{}'::json") == 2
+    assert await clone.fetchval("SELECT '{}'::json") == "{}"
+
+
+async def test_a_clean_connection_is_not_reset(clone: DatabaseEngine):
+    async with clone.transaction():
+        await clone.execute("SET LOCAL statement_timeout = '7s'")
+        await clone.execute("SELECT set_config('app.x', $1, true)", "y")
+    await clone.fetch("SELECT 1")
+    async with clone.connection() as connection:
+        last = "SELECT query FROM pg_stat_activity WHERE pid = $1"
+        other = DatabaseEngine(clone.url, needs_pool=False)
+        assert await other.fetchval(last, connection.get_server_pid()) == "SELECT 1"
+
+
+async def test_time_outs_and_name_are_those_of_the_settings(clone: DatabaseEngine):
+    await reopen(clone, db_command_timeout=10, db_application_name="desk 7")
+    names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    found = [await clone.fetchval(f"SHOW {name}") for name in (*names, "application_name")]
+    assert found == ["9s", "4500ms", "1min", "desk 7"]
+
+
+async def test_one_unused_for_long_is_tried_first(clone: DatabaseEngine, monkeypatch):
+    monkeypatch.setattr(pool_module, "CHECK_AFTER_SECONDS", 0.05)
+    await reopen(clone, db_pool_max=3)
+    async with clone.connection(), clone.connection():
+        pass
+    seen = []
+    fetchval = Connection.fetchval
+
+    async def noted(self: Connection, query: str, *args: object) -> object:
+        seen.append(query)
+        return await fetchval(self, query, *args)
+
+    monkeypatch.setattr(Connection, "fetchval", noted)
+    await clone.fetch("SELECT 2")
+    assert seen == []
+    await asyncio.sleep(0.1)
+    await clone.fetch("SELECT 2")
+    assert seen == ["SELECT 1"]
+
+
+async def test_old_connections_are_replaced(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1, db_pool_age=0.3)
+    pid = await clone.fetchval("SELECT pg_backend_pid()")
+    assert await clone.fetchval("SELECT pg_backend_pid()") == pid
+    await asyncio.sleep(0.35)
+    assert await clone.fetchval("SELECT pg_backend_pid()") != pid
+
+
+async def test_unused_ones_are_closed_down_to_the_minimum(clone: DatabaseEngine):
+    await reopen(clone, db_pool_min=2, db_pool_max=6, db_pool_idle=0.1)
+    pool = clone.pool
+    assert pool is not None
+    held = [await clone.take_connection() for _ in range(6)]
+    for connection in held:
+        await clone.give_back(connection)
+    assert pool.size == 6
+    await settles(lambda: pool.size == 2)
+    async with clone.connection() as connection:
+        connection.terminate()
+    await settles(lambda: pool.size == 2)
+
+
+async def settles(condition: object) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_who_holds_on_for_long_is_named(clone: DatabaseEngine, caplog):
+    await reopen(clone, db_hold_warning=0.2)
+    async with asyncio.timeout(10), clone.transaction():
+        while "has been held" not in caplog.text:
+            await asyncio.sleep(0.05)
+    (record,) = [record for record in caplog.records if "has been held" in record.message]
+    assert record.levelno == logging.WARNING
+    assert "test_pool.py:" in record.message
+    assert "test_who_holds_on_for_long_is_named" in record.message
+
+
+async def test_a_statement_ends_at_its_time_out(clone: DatabaseEngine):
+    from learner_app.errors import LockTimeout, StatementTimeout
+
+    await reopen(clone, db_statement_timeout=0.3, db_lock_timeout=0.2)
+    with pytest.raises(StatementTimeout):
+        await clone.fetch("SELECT pg_sleep(20)")
+    async with clone.transaction():
+        await clone.execute("LOCK TABLE sessions")
+        with pytest.raises(LockTimeout):
+            await asyncio.create_task(insert(clone), context=Context())
+    assert await keys() == []
+
+
+async def insert(engine: DatabaseEngine) -> None:
+    await engine.execute("INSERT INTO sessions (id) VALUES ('late')")
+
+
+async def test_without_a_pool_it_is_refused(clone: DatabaseEngine):
+    engine = DatabaseEngine(clone.url)
+    with pytest.raises(PoolNotStarted, match="running"):
+        await engine.fetch("SELECT 1")
+    with pytest.raises(PoolNotStarted):
+        async with engine.transaction():
+            pass
+    async with engine.running():
+        assert await engine.fetchval("SELECT 1") == 1
+    with pytest.raises(PoolNotStarted):
+        await engine.fetch("SELECT 1")
+
+
+async def test_closing_cuts_who_does_not_let_go(clone: DatabaseEngine, monkeypatch):
+    monkeypatch.setattr("learner_app.database.pooled.CLOSE_SECONDS", 0.2)
+    connection = await clone.take_connection()
+    await clone.close_connection_pool()
+    assert connection.is_closed()
+    await clone.give_back(connection)
+
+
+async def test_replicas_are_asked_by_name(clone: DatabaseEngine):
+    await clone.close_connection_pool()
+    clone.settings.db_replicas = _secret(f"reports={clone.url} spare={clone.url}")
+    clone._nodes = None
+    await clone.start_connection_pool()
+    reports = clone.extra_nodes["reports"]
+    assert reports.pool is not None
+    from learner_app.listening.tables import ListeningSessionTable
+
+    assert await ListeningSessionTable.count().run(node="reports") == 0
+    assert await reports.fetchval("SELECT 1") == 1
+    with pytest.raises(StatementRefused, match="only reads"):
+        async with reports.transaction(read_only=True):
+            await reports.execute("DELETE FROM sessions")
+    with pytest.raises(SettingsError, match="the replicas are: reports, spare"):
+        await ListeningSessionTable.count().run(node="elsewhere")
+
+
+def _secret(text: str) -> object:
+    from pydantic import SecretStr
+
+    return SecretStr(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://u:hunter2@h/d",
+        "Big Name=postgresql://h/d",
+        "a=x",
+        "a=postgresql://h/d a=postgresql://h/d",
+    ],
+)
+async def test_wrong_replicas_are_one_line(text: str):
+    from learner_app.settings import Settings
+
+    engine = DatabaseEngine("postgresql://u@h/d")
+    engine._settings = Settings(db_replicas=text)
+    with pytest.raises(SettingsError, match="DB_REPLICAS") as caught:
+        _ = [node.target for node in engine.extra_nodes.values()]
+    assert "hunter2" not in str(caught.value)
