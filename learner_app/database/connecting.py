@@ -176,7 +176,11 @@ class Connector:
 
 
 async def _note_server(connection: Connection) -> None:
-    connection.server_started = await connection.fetchval("SELECT pg_postmaster_start_time()")
+    row = await connection.fetchrow(
+        "SELECT pg_postmaster_start_time(), pid, backend_start FROM pg_stat_activity"
+        " WHERE pid = pg_backend_pid()"
+    )
+    connection.server_started, *connection.session = row
 
 
 def _limits(settings: Settings) -> dict[str, str]:

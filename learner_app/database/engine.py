@@ -33,6 +33,7 @@ from learner_app.errors import (
 )
 
 T = TypeVar("T")
+NOT_SUPPORTED = "0A000"
 Work = Callable[[Connection], Awaitable[T]]
 
 
@@ -283,6 +284,9 @@ class DatabaseEngine(PooledEngine):
         failure = translate(error, statement, lost=connection.is_closed())
         if isinstance(failure, ConnectionLost) and self.pool is not None:
             self.pool.drop_idle()
+        if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():
+            # a standby does not even begin a serializable transaction
+            failure = DatabaseReadOnly(str(failure), sqlstate=NOT_SUPPORTED)
         if isinstance(failure, DatabaseReadOnly):
             if read_only or self.name is not None:
                 return StatementRefused("only reads are possible here", sqlstate=failure.sqlstate)

@@ -61,6 +61,8 @@ class Pool:
         self.held: dict[Connection, Hold] = {}
         self.turnover = 0
         """How many connections became free so far."""
+        self.orphans: dict[Connection, float] = {}
+        """Connections that broke in use, and when: their sessions may still hold locks."""
         self._settings = settings
         self._idle: list[Connection] = []
         self._waiters: dict[asyncio.Future[Connection], Hold] = {}
@@ -110,6 +112,8 @@ class Pool:
         if self.held.pop(connection, None) is None:
             return
         connection.sent_at = 0.0
+        if connection.is_closed() and connection.session is not None:
+            self.orphans[connection] = self.loop.time()
         if (
             connection.is_closed()
             or connection.is_spoiled

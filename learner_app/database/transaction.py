@@ -195,13 +195,14 @@ class Transaction(PostgresTransaction):
             try:
                 connection.sent_at = asyncio.get_running_loop().time()
                 await connection.execute(f"BEGIN{self._options}")
-            except BaseException as error:
-                await self.engine.give_back(connection)
-                if not isinstance(error, DRIVER_ERRORS):
-                    raise
+            except DRIVER_ERRORS as error:
                 failure = self.engine.failure(error, "BEGIN", connection)
+                await self.engine.give_back(connection)
                 if not isinstance(failure, ConnectionLost) or is_last:
                     raise failure from error
+            except BaseException:
+                await self.engine.give_back(connection)
+                raise
             else:
                 connection.sent_at = 0.0
                 self.connection = connection

@@ -135,6 +135,7 @@ async def run_round(bench: Bench, fault: Fault) -> Measures:
         begin = loop.time()
         async with fault.how(bench, writers):
             await asyncio.sleep(max(0, fault.seconds - (loop.time() - begin)))
+            mending = loop.time()
         end = loop.time()
         await asyncio.sleep(AFTER_SECONDS)
         watch.stop()
@@ -159,7 +160,7 @@ async def run_round(bench: Bench, fault: Fault) -> Measures:
         to_200=probe.seconds_to(200, end),
         longest_look=probe.longest,
         longest_stall=watch.longest,
-        wrong_looks=_wrong_looks(probe, fault, begin, end),
+        wrong_looks=_wrong_looks(probe, fault, begin, mending, end),
     )
     measured.append(measures)
     problems = measures.problems(fault)
@@ -167,13 +168,15 @@ async def run_round(bench: Bench, fault: Fault) -> Measures:
     return measures
 
 
-def _wrong_looks(probe: HealthProbe, fault: Fault, begin: float, end: float) -> list[str]:
+def _wrong_looks(
+    probe: HealthProbe, fault: Fault, begin: float, mending: float, end: float
+) -> list[str]:
     """Answers that are not what the fault is, from two seconds after its begin and its end."""
     wrong = []
     for one in probe.looks:
         if one.ended < begin or one.started > end + STATUS_SECONDS:
             allowed: frozenset[str | None] = frozenset({None})
-        elif fault.reasons and begin + STATUS_SECONDS < one.started and one.ended < end:
+        elif fault.reasons and begin + STATUS_SECONDS < one.started and one.ended < mending:
             allowed = frozenset(fault.reasons)
         elif fault.reasons or fault.bites:
             continue

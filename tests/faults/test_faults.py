@@ -32,7 +32,9 @@ async def migrate(cluster: Cluster) -> None:
 @pytest.fixture(scope="module")
 async def server(debian_15: object) -> AsyncIterator[Cluster]:
     """One server for all that it survives."""
-    with Cluster(password=PASSWORD_CANARY) as cluster:
+    # below the lock time-out of the variant with short ones, which would hide the deadlocks
+    options = {"deadlock_timeout": "200ms"}
+    with Cluster(password=PASSWORD_CANARY, options=options) as cluster:
         await migrate(cluster)
         yield cluster
 
