@@ -282,6 +282,10 @@ class DatabaseEngine(PooledEngine):
     ) -> DatabaseError:
         """The error of the package for one of the driver's; the pool learns what it has to."""
         failure = translate(error, statement, lost=connection.is_closed())
+        if isinstance(error, TimeoutError):
+            elapsed = asyncio.get_running_loop().time() - connection.sent_at
+            if elapsed > self.settings.statement_seconds:  # the server itself would have ended it
+                connection.terminate()
         if isinstance(failure, ConnectionLost) and self.pool is not None:
             self.pool.drop_idle()
         if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():

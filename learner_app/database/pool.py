@@ -112,8 +112,6 @@ class Pool:
         if self.held.pop(connection, None) is None:
             return
         connection.sent_at = 0.0
-        if connection.is_closed() and connection.session is not None:
-            self.orphans[connection] = self.loop.time()
         if (
             connection.is_closed()
             or connection.is_spoiled
@@ -220,6 +218,9 @@ class Pool:
         self._idle.append(connection)
 
     def _discard(self, connection: Connection) -> None:
+        is_broken = connection.is_closed() or connection.is_spoiled or connection.is_busy()
+        if is_broken and connection.session is not None:
+            self.orphans[connection] = self.loop.time()
         connection.terminate()
         self.stir()
 

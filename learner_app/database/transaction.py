@@ -219,7 +219,7 @@ class Transaction(PostgresTransaction):
             self.connection = parent.connection
             self._root = parent._root
             self.savepoint_name = f"nested_{self._root.get_savepoint_id()}"
-            await self.connection.execute(f"SAVEPOINT {self.savepoint_name}")
+            await self._send(f"SAVEPOINT {self.savepoint_name}")
         except BaseException as error:
             parent._lock.release()
             if isinstance(error, DRIVER_ERRORS):
@@ -326,7 +326,7 @@ class Transaction(PostgresTransaction):
 
     async def _release(self) -> None:
         try:
-            await self.connection.execute(f"RELEASE SAVEPOINT {self.savepoint_name}")
+            await self._send(f"RELEASE SAVEPOINT {self.savepoint_name}")
         except asyncpg.InFailedSQLTransactionError:
             await self._undo()
             raise TransactionRolledBack(
@@ -345,10 +345,19 @@ class Transaction(PostgresTransaction):
             statement = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
         try:
             async with asyncio.timeout(UNDO_SECONDS):
-                await self.connection.execute(statement)
+                await self._send(statement)
         except Exception as error:  # noqa: BLE001  # logged; the first error goes on
             log.warning("rollback failed with %s, connection cut", type(error).__name__)
             self.connection.terminate()
+
+    async def _send(self, statement: str) -> None:
+        """Under the eye of the watch, which sees what is noted in ``sent_at`` only."""
+        connection = self.connection
+        connection.sent_at = asyncio.get_running_loop().time()
+        try:
+            await connection.execute(statement)
+        finally:
+            connection.sent_at = 0.0
 
     async def _call_back(self) -> None:
         for callback in self._callbacks:

@@ -33,6 +33,7 @@ ALARM_SECONDS = 10
 ORPHAN_SECONDS = 0.2
 """How long a server has for seeing by itself that a connection is broken."""
 
+ORPHAN_ROUNDS = 2
 FORGET_SECONDS = 60
 LOOK_SECONDS = 2
 MOST_LOOKS = 4
@@ -46,8 +47,9 @@ AT_WORK = """
 
 END_ORPHANS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE usename = current_user AND (pid, backend_start) IN (
-        SELECT * FROM unnest($1::int[], $2::timestamptz[]))
+    WHERE usename = current_user
+    AND wait_event IS DISTINCT FROM 'SyncRep'  -- ended in it, a commit is done on one server only
+    AND (pid, backend_start) IN (SELECT * FROM unnest($1::int[], $2::timestamptz[]))
 """
 
 
@@ -62,13 +64,12 @@ class Watch:
         self._next_look: dict[Connection, float] = {}
         self._unreachable_since = 0.0
         self._alarmed_until = 0.0
-        self._ending: asyncio.Task[None] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
         self._task = pool.loop.create_task(self._run())
 
     def stop(self) -> None:
-        for task in (self._task, self._ending, *self._looks):
-            if task is not None:
-                task.cancel()
+        for task in (self._task, *self._endings, *self._looks):
+            task.cancel()
 
     async def _run(self) -> None:
         number = 0
@@ -80,7 +81,8 @@ class Watch:
                     self._pool.tidy()
                     self._warn_of_holders()
                 self._look_for_losses()
-                self._look_for_orphans()
+                if number % ORPHAN_ROUNDS == 0:
+                    self._look_for_orphans()
             except Exception:
                 log.exception("the watch over the pool failed, and goes on")
 
@@ -159,8 +161,10 @@ class Watch:
             if now - since > FORGET_SECONDS:
                 del orphans[one]
         due = [one for one, since in orphans.items() if now - since > ORPHAN_SECONDS]
-        if due and (self._ending is None or self._ending.done()):
-            self._ending = self._pool.loop.create_task(self._end(due))
+        if due and len(self._endings) < MOST_LOOKS:  # one that stays silent holds up no other
+            task = self._pool.loop.create_task(self._end(due))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
 
     async def _end(self, orphans: list[Connection]) -> None:
         """End what is left of them on the server; tried again where it cannot be reached."""
