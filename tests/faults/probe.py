@@ -1,7 +1,12 @@
 """Looking on from beside the load: the health of the database and the pace of the event loop."""
 
 import asyncio
+import gc
 import logging
+import sys
+import threading
+import time
+import traceback
 from typing import NamedTuple, Self
 
 from learner_app.database.engine import DatabaseEngine
@@ -64,26 +69,64 @@ class HealthProbe:
             await asyncio.sleep(PROBE_EVERY)
 
 
+class Stall(NamedTuple):
+    """A time in which the event loop ran nothing else."""
+
+    seconds: float
+    worked: float
+    """Processor time that the loop's thread had meanwhile; without any the machine was busy."""
+    places: str
+
+    def __str__(self) -> str:
+        wall, worked = self.seconds * 1000, self.worked * 1000
+        return f"stall of {wall:.0f} ms, {worked:.0f} ms of them at work: {self.places}"
+
+
 class LoopWatch:
-    """Notes for how long the event loop ran nothing else."""
+    """Notes for how long the event loop ran nothing else, and where it was meanwhile."""
 
     def __init__(self) -> None:
-        self.stalls: list[tuple[float, float]] = []
+        self.stalls: list[Stall] = []
         self.longest = 0.0
+        self._places: list[str] = []
+        self._beat = time.monotonic()
+        self._collects_since = 0.0
+        self._stopping = threading.Event()
+        self._loop_thread = threading.get_ident()
+        gc.callbacks.append(self._collecting)
         self._task = asyncio.create_task(self._run())
+        self._thread = threading.Thread(target=self._look_on, name="LoopWatch", daemon=True)
+        self._thread.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         self._task.cancel()
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join)
+        gc.callbacks.remove(self._collecting)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            started = loop.time()
+            self._beat, worked = time.monotonic(), time.thread_time()
+            self._places.clear()
             await asyncio.sleep(0.01)
-            late = loop.time() - started - 0.01
+            late = time.monotonic() - self._beat - 0.01
             self.longest = max(self.longest, late)
             if late > STALL_SECONDS:
-                self.stalls.append((started, late))
+                worked = time.thread_time() - worked
+                self.stalls.append(Stall(late, worked, " | ".join(self._places)))
+
+    def _look_on(self) -> None:
+        while not self._stopping.wait(0.02):
+            if time.monotonic() - self._beat > STALL_SECONDS / 2:
+                frame = sys._current_frames().get(self._loop_thread)
+                lines = traceback.extract_stack(frame, 4)
+                self._places.append(" > ".join(f"{one.filename}:{one.lineno}" for one in lines))
+
+    def _collecting(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collects_since = time.monotonic()
+        elif (seconds := time.monotonic() - self._collects_since) > STALL_SECONDS / 4:
+            self._places.append(f"collected garbage {info['generation']} for {seconds:.3f} s")
 
 
 class Records(logging.Handler):

@@ -8,6 +8,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import LearnerError
 from tests.faults.cluster import Cluster
 from tests.faults.load import ROW_CANARY, Book
+from tests.faults.probe import Stall
 from tests.servers import ROLE
 
 PASSWORD_CANARY = "canary-word-91bd"
@@ -53,7 +54,7 @@ async def count(
     engine: DatabaseEngine,
     server: Cluster,
     book: Book,
-    stalls: list[tuple[float, float]],
+    stalls: list[Stall],
     texts: Iterable[str],
     *,
     may_forget: bool,
@@ -69,7 +70,7 @@ async def count(
         may_forget: whether the server may not know an old transaction, as after a failover.
     """
     details = [f"{type(error).__name__}: {error}" for error in book.strangers]
-    details += [*book.hung, *(f"stall of {late * 1000:.0f} ms" for _, late in stalls)]
+    details += [*book.hung, *map(str, stalls)]
     lies = await _lies(engine, server, book, may_forget=may_forget)
     written = await _written(server)
     leaked = await _leaked(engine)
