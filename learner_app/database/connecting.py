@@ -176,7 +176,10 @@ class Connector:
 
 
 async def _note_server(connection: Connection) -> None:
-    connection.server_started = await connection.fetchval("SELECT pg_postmaster_start_time()")
+    address, port, started = await connection.fetchrow(
+        "SELECT inet_server_addr(), inet_server_port(), pg_postmaster_start_time()"
+    )
+    connection.server = ((address, port), started)
 
 
 def _limits(settings: Settings) -> dict[str, str]:

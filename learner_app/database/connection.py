@@ -29,7 +29,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "keeps_no_state",
         "retire_at",
         "sent_at",
-        "server_started",
+        "server",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,7 +47,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
         self.generation = 0
-        self.server_started: Any = None
+        self.server: tuple[Any, Any] = (None, None)
+        """Which one it is, by its own address, and when it was started."""
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
 

@@ -13,7 +13,7 @@ from piccolo.query import Select
 from piccolo.querystring import QueryString
 
 from learner_app.database.connection import Connection
-from learner_app.database.failures import DRIVER_ERRORS, is_loss, translate
+from learner_app.database.failures import DRIVER_ERRORS, may_be_done, translate, was_sent
 from learner_app.database.pooled import PooledEngine
 from learner_app.database.retrying import DEADLINE_SECONDS, run_transaction
 from learner_app.database.statements import is_read
@@ -205,7 +205,8 @@ class DatabaseEngine(PooledEngine):
         try:
             return await self._perform_alone(work, statement, is_harmless, in_pool)
         except ConnectionLost as error:
-            if not is_harmless or error.sqlstate is not None:
+            is_unbegun = error.__cause__ is not None and not was_sent(error.__cause__)
+            if not is_unbegun and (not is_harmless or error.sqlstate is not None):
                 raise  # what the server ended with a word, it had begun
             return await self._perform_alone(work, statement, is_harmless, in_pool)
 
@@ -218,8 +219,7 @@ class DatabaseEngine(PooledEngine):
             result = await work(connection)
         except DRIVER_ERRORS as error:
             failure = self.failure(error, statement, connection)
-            was_sent = not isinstance(error, asyncpg.InterfaceError)
-            if was_sent and is_loss(error) and not is_harmless:
+            if may_be_done(error) and not is_harmless:
                 failure = CommitUnknown(
                     f"a write was sent and its answer lost ({type(error).__name__})"
                 )
