@@ -29,7 +29,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "keeps_no_state",
         "retire_at",
         "sent_at",
-        "server_started",
+        "server",
         "session",
     )
 
@@ -48,8 +48,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
         self.generation = 0
-        self.server_started: Any = None
-        self.session: Any = None
+        self.server: tuple[Any, Any] = (None, None)
+        """Which one it is, by its own address, and when it was started."""
+        self.session: tuple[int, Any] | None = None
         """Process id and start of the session on the server, known also after the end."""
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)

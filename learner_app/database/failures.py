@@ -157,14 +157,24 @@ def _forget_values(error: BaseException | None) -> None:
         error.__suppress_context__ = True
 
 
-def is_loss(error: BaseException) -> bool:
+def may_be_done(error: BaseException) -> bool:
     """Whether the server may have done what it was sent although it did not say so."""
+    if not was_sent(error):
+        return False
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
         return True
     if isinstance(error, asyncpg.PostgresError):
         severity = getattr(error, "severity_en", None)
         return severity in ("FATAL", "PANIC") or (error.sqlstate or "").startswith(("08", "57P"))
     return isinstance(error, OSError | asyncio.TimeoutError | asyncpg.InternalClientError)
+
+
+def was_sent(error: BaseException) -> bool:
+    """Whether anything reached the connection before the error."""
+    if isinstance(error, asyncpg.InternalClientError):
+        # after the server's farewell; asyncpg, whose version is pinned, has no class for it
+        return "cannot switch to state" not in str(error)
+    return not isinstance(error, asyncpg.InterfaceError)
 
 
 CONNECT_FAILURES = (

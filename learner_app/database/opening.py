@@ -26,6 +26,9 @@ SILENT_SECONDS = 0.5
 
 MOST_SILENT = 20
 
+REST_SECONDS = 30
+"""After a refusal, as of a wrong password, nobody but a caller makes us knock again."""
+
 
 class Opener:
     """Attempts to connect, and what is known about the server from them."""
@@ -55,6 +58,7 @@ class Opener:
         self._silent: dict[asyncio.Task[None], None] = {}
         self._next: asyncio.TimerHandle | None = None
         self._failures = 0
+        self._rest_until = 0.0
         self._closed = False
 
     @property
@@ -67,9 +71,14 @@ class Opener:
         """Whether an attempt has been without an answer for a while."""
         return bool(self._silent)
 
-    def want(self, number: int) -> None:
-        """See to it that so many are on their way; in an outage only one at a time is tried."""
+    def want(self, number: int, *, is_urgent: bool) -> None:
+        """See to it that so many are on their way; in an outage only one at a time is tried.
+
+        After a refusal only somebody who waits makes it urgent to try again.
+        """
         if self._closed or self._next is not None:
+            return
+        if not is_urgent and self._loop.time() < self._rest_until:
             return
         if self.outage is not None or self._silent:
             number = min(number, 1)
@@ -124,14 +133,17 @@ class Opener:
         if not isinstance(error, DatabaseUnavailable):
             log.error("%s (attempt %d, not tried again)", error, number)
             self.outage = None
+            self._rest_until = self._loop.time() + REST_SECONDS
             self._failed(error)
             return
-        self.outage = error
+        is_full = (error.sqlstate or "").startswith("53")  # there, but without room for one more
+        self.outage = None if is_full else error
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
         pause = random.uniform(0, longest)  # noqa: S311  # no secret
         log.warning("%s (attempt %d, next in %.2f s)", error, number, pause)
         self._try_after(pause)
-        self._failed(error)
+        if not is_full:
+            self._failed(error)
 
     def _overtake(self, task: asyncio.Task[None]) -> None:
         if task in self._fresh:

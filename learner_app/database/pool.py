@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from copy import copy
-from dataclasses import dataclass
-from types import CodeType
 from typing import Any
 
 from learner_app.database.connection import Connection
+from learner_app.database.hold import Hold, hold_here
 from learner_app.database.opening import Opener
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
@@ -32,29 +30,25 @@ MEND_SECONDS = 2
 OUTAGE_SECONDS = 1
 """How long a request waits for a server that is known to be away."""
 
-LIBRARY = ("learner_app.database.", "piccolo.", "contextlib", "asyncio.", "anyio.")
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Since when, in loop time, and from where in the code somebody has a connection."""
-
-    since: float
-    code: CodeType | None
-    line: int
-
-    def __str__(self) -> str:
-        if self.code is None:
-            return "an unknown place"
-        return f"{self.code.co_filename}:{self.line} in {self.code.co_qualname}"
-
 
 class Pool:
     """Lends connections of one engine; belongs to the event loop it was made in."""
 
     def __init__(
-        self, name: str, connect: Callable[[], Awaitable[Connection]], settings: Settings
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[Connection]],
+        settings: Settings,
+        *,
+        needs_primary: bool = False,
     ) -> None:
+        """
+        Args:
+            name: of the target, for the log; without a password.
+            connect: opens a connection.
+            settings: bounds and time-outs.
+            needs_primary: leave a server that reports to have become read only.
+        """
         self.loop = asyncio.get_running_loop()
         self.min = settings.db_pool_min
         self.max = settings.db_pool_max
@@ -64,12 +58,13 @@ class Pool:
         self.orphans: dict[Connection, float] = {}
         """Connections that broke in use, and when: their sessions may still hold locks."""
         self._settings = settings
+        self._needs_primary = needs_primary
         self._idle: list[Connection] = []
         self._waiters: dict[asyncio.Future[Connection], Hold] = {}
         self._mending: dict[Connection, asyncio.Task[None]] = {}
         self._opener = Opener(name, connect, self._add, self._connecting_failed)
         self._generation = 0
-        self._server_started: Any = None
+        self._started: dict[Any, Any] = {}
         self._closing = False
 
     @property
@@ -100,7 +95,7 @@ class Pool:
         """
         if self._closing:
             raise PoolNotStarted("the connection pool was closed")
-        hold = self._hold()
+        hold = hold_here(self.loop.time())
         connection = self._take_idle()
         if connection is None:
             return await self._wait(hold)
@@ -143,7 +138,8 @@ class Pool:
         kept = []
         for connection in self._idle:  # the longest unused first
             unused = spare > 0 and now - connection.idle_since > self._settings.db_pool_idle
-            if unused or connection.is_closed() or self._is_old(connection):
+            is_left = self._needs_primary and connection.is_read_only()
+            if unused or is_left or connection.is_closed() or self._is_old(connection):
                 spare -= 1
                 connection.terminate()
             else:
@@ -156,7 +152,8 @@ class Pool:
         if self._closing:
             return
         wanted = max(len(self._waiters) - len(self._mending), self.min - self.size)
-        self._opener.want(min(wanted, self.max - self.size))
+        is_urgent = bool(self._waiters)
+        self._opener.want(min(wanted, self.max - self.size), is_urgent=is_urgent)
 
     async def close(self, seconds: float) -> None:
         """Close all connections; those in use after the seconds are cut."""
@@ -258,10 +255,10 @@ class Pool:
         if self._closing or self.size >= self.max:
             connection.terminate()
             return
-        if connection.server_started != self._server_started:
-            if self._server_started is not None:
-                self.expire()  # another server, or the same one restarted
-            self._server_started = connection.server_started
+        server, started = connection.server
+        if self._started.get(server, started) != started:
+            self.drop_idle()  # it was restarted, so that all older connections to it are dead
+        self._started[server] = started
         connection.generation = self._generation
         lifetime = self._settings.db_pool_age * random.uniform(0.9, 1)  # noqa: S311  # no secret
         connection.retire_at = self.loop.time() + lifetime
@@ -296,17 +293,16 @@ class Pool:
             )
 
     def _is_old(self, connection: Connection) -> bool:
-        return connection.generation != self._generation or self.loop.time() > connection.retire_at
+        server, started = connection.server
+        return bool(
+            connection.generation != self._generation
+            or self.loop.time() > connection.retire_at
+            or self._started[server] != started
+        )
 
     def _unused(self, connection: Connection) -> float:
         seconds: float = self.loop.time() - connection.idle_since
         return seconds
-
-    def _hold(self) -> Hold:
-        frame = sys._getframe(2)  # the caller of acquire()
-        while frame.f_back and frame.f_globals.get("__name__", "").startswith(LIBRARY):
-            frame = frame.f_back
-        return Hold(self.loop.time(), frame.f_code, frame.f_lineno)
 
 
 def _again(error: LearnerError) -> LearnerError:

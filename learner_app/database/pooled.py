@@ -134,7 +134,13 @@ class PooledEngine(PostgresEngine):
             return
         connector = self.connector
         self._warn_of_unverified_server()
-        self.pool = Pool(str(connector.target), connector.connect_for_pool, self.settings)
+        target = connector.target
+        self.pool = Pool(
+            str(target),
+            connector.connect_for_pool,
+            self.settings,
+            needs_primary=target.session_attributes in ("primary", "read-write"),
+        )
         self._watch = Watch(self.pool, connector)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -192,6 +198,8 @@ class PooledEngine(PostgresEngine):
             PoolNotStarted: there is no pool.
         """
         if self.pool is not None and in_pool:
+            if self.pool.loop is not asyncio.get_running_loop():
+                raise PoolNotStarted("the connection pool belongs to another event loop")
             return await self.pool.acquire()
         if in_pool and self.needs_pool:
             raise PoolNotStarted(

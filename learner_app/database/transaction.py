@@ -16,12 +16,11 @@ import asyncpg
 from piccolo.engine.postgres import PostgresTransaction
 
 from learner_app.database.connection import Connection
-from learner_app.database.failures import DRIVER_ERRORS, is_loss
+from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, send, undo
+from learner_app.database.failures import DRIVER_ERRORS
 from learner_app.database.finishing import finish
 from learner_app.database.tracing import read_transaction_id
 from learner_app.errors import (
-    CommitUnknown,
-    ConnectionLost,
     DatabaseError,
     TransactionAborted,
     TransactionBusy,
@@ -39,9 +38,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 Callback = Callable[[], Awaitable[object] | object]
-
-UNDO_SECONDS = 2
-"""How long a rollback may take; then the connection is cut, which undoes everything as well."""
 
 
 class State(Enum):
@@ -118,7 +114,7 @@ class Transaction(PostgresTransaction):
             raise TransactionError("a transaction can be entered once")
         parent = self.engine.enclosing_transaction()
         if parent is None:
-            await self._begin()
+            self.connection = await begin(self.engine, f"BEGIN{self._options}")
         else:
             await self._begin_nested(parent)
         self._state = State.OPEN
@@ -148,7 +144,7 @@ class Transaction(PostgresTransaction):
 
     async def perform(self, work: Callable[[Connection], Awaitable[T]], statement: str = "") -> T:
         """Do something on the connection in turn with other tasks inside the block."""
-        await self._take_turn(self.engine.settings.db_acquire_timeout)
+        await self._take_turn(self.engine.settings.db_command_timeout)
         connection = self.connection
         try:
             self._require_open()
@@ -166,7 +162,7 @@ class Transaction(PostgresTransaction):
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Connection]:
         """The connection for this task alone, for as long as the block lasts."""
-        await self._take_turn(self.engine.settings.db_acquire_timeout)
+        await self._take_turn(self.engine.settings.db_command_timeout)
         try:
             self._require_open()
             yield self.connection
@@ -189,37 +185,18 @@ class Transaction(PostgresTransaction):
         self._state = State.DECIDED
         await finish(self._undo())
 
-    async def _begin(self) -> None:
-        for is_last in (False, True):
-            connection = await self.engine.take_connection()
-            try:
-                connection.sent_at = asyncio.get_running_loop().time()
-                await connection.execute(f"BEGIN{self._options}")
-            except DRIVER_ERRORS as error:
-                failure = self.engine.failure(error, "BEGIN", connection)
-                await self.engine.give_back(connection)
-                if not isinstance(failure, ConnectionLost) or is_last:
-                    raise failure from error
-            except BaseException:
-                await self.engine.give_back(connection)
-                raise
-            else:
-                connection.sent_at = 0.0
-                self.connection = connection
-                return
-
     async def _begin_nested(self, parent: Transaction) -> None:
         if self._options:
             raise TransactionError(
                 "isolation, read only and deferrable are for the outermost block"
             )
-        await parent._take_turn(self.engine.settings.db_acquire_timeout)
+        await parent._take_turn(self.engine.settings.db_command_timeout)
         try:
             parent._require_open()
             self.connection = parent.connection
             self._root = parent._root
             self.savepoint_name = f"nested_{self._root.get_savepoint_id()}"
-            await self._send(f"SAVEPOINT {self.savepoint_name}")
+            await send(self.connection, f"SAVEPOINT {self.savepoint_name}")
         except BaseException as error:
             parent._lock.release()
             if isinstance(error, DRIVER_ERRORS):
@@ -283,81 +260,30 @@ class Transaction(PostgresTransaction):
             )
 
     async def _keep(self) -> None:
-        if self._parent is None:
-            await self._commit()
-        elif self._root._state is State.OPEN:
-            await self._release()
-        else:
-            raise TransactionFinished("the outer transaction was over before the nested block")
+        try:
+            if self._parent is None:
+                await self._commit()
+            elif self._root._state is State.OPEN:
+                await release(self.engine, self.connection, self.savepoint_name)
+            else:
+                raise TransactionFinished("the outer transaction was over before the nested block")
+        except TransactionRolledBack as error:
+            raise error from self._failure
         self._committed = True
 
     async def _commit(self) -> None:
-        connection = self.connection
-        if connection.is_closed():
-            raise ConnectionLost("the connection broke before COMMIT: nothing was committed")
-        connection.sent_at = asyncio.get_running_loop().time()
-        try:
-            if self._traced:
-                self.transaction_id = await read_transaction_id(connection)
-        except DRIVER_ERRORS as error:
-            raise self.engine.failure(error, "", connection) from error
-        try:
-            tag = await connection.execute("COMMIT")
-        except DRIVER_ERRORS as error:
-            raise self._commit_failure(error) from error
-        if tag != "COMMIT":
-            raise TransactionRolledBack(
-                "nothing was committed: an error inside the transaction had been caught"
-            ) from self._failure
-        if connection.is_unconfirmed:
-            connection.is_unconfirmed = False
-            raise CommitUnknown("committed on one server, not confirmed by its standby")
-
-    def _commit_failure(self, error: BaseException) -> DatabaseError:
-        connection = self.connection
-        was_sent = not isinstance(error, asyncpg.InterfaceError)
-        if was_sent and is_loss(error) and not self.is_read_only:
-            connection.terminate()
-            return CommitUnknown(
-                f"COMMIT was sent and its answer lost ({type(error).__name__})",
-                self.transaction_id,
-            )
-        return self.engine.failure(error, "COMMIT", connection)
-
-    async def _release(self) -> None:
-        try:
-            await self._send(f"RELEASE SAVEPOINT {self.savepoint_name}")
-        except asyncpg.InFailedSQLTransactionError:
-            await self._undo()
-            raise TransactionRolledBack(
-                "the nested block was rolled back: an error inside it had been caught"
-            ) from self._failure
-        except DRIVER_ERRORS as error:
-            raise self.engine.failure(error, "RELEASE", self.connection) from error
+        if self._traced and not self.connection.is_closed():
+            try:
+                self.transaction_id = await read_transaction_id(self.connection)
+            except DRIVER_ERRORS as error:
+                raise self.engine.failure(error, "", self.connection) from error
+        await commit(self.engine, self.connection, self.transaction_id, read_only=self.is_read_only)
 
     async def _undo(self) -> None:
-        """Roll back; when that fails the connection goes, and all of the transaction with it."""
-        if self.connection.is_closed() or (self._parent and self._root._state is not State.OPEN):
-            return
-        statement = "ROLLBACK"
-        if self._parent is not None:
-            name = self.savepoint_name
-            statement = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
-        try:
-            async with asyncio.timeout(UNDO_SECONDS):
-                await self._send(statement)
-        except Exception as error:  # noqa: BLE001  # logged; the first error goes on
-            log.warning("rollback failed with %s, connection cut", type(error).__name__)
-            self.connection.terminate()
-
-    async def _send(self, statement: str) -> None:
-        """Under the eye of the watch, which sees what is noted in ``sent_at`` only."""
-        connection = self.connection
-        connection.sent_at = asyncio.get_running_loop().time()
-        try:
-            await connection.execute(statement)
-        finally:
-            connection.sent_at = 0.0
+        if self._parent is None:
+            await undo(self.connection, None)
+        elif self._root._state is State.OPEN:
+            await undo(self.connection, self.savepoint_name)
 
     async def _call_back(self) -> None:
         for callback in self._callbacks:

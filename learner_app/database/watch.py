@@ -14,7 +14,8 @@ import logging
 from learner_app.database.connecting import Connector
 from learner_app.database.connection import Connection
 from learner_app.database.failures import DRIVER_ERRORS
-from learner_app.database.pool import Hold, Pool
+from learner_app.database.hold import Hold
+from learner_app.database.pool import Pool
 from learner_app.errors import LearnerError
 
 log = logging.getLogger(__name__)

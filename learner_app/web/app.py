@@ -14,6 +14,7 @@ from learner_app.admin.desk import STYLE_SHEET, create_desk
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.web import health
+from learner_app.web.errors import DatabaseErrors
 from learner_app.web.security import SecurityHeaders
 from learner_app.web.start_up import StartUpCheck
 
@@ -44,7 +45,11 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
             Route("/admin", to_admin),
             Mount("/admin/", create_desk(engine.settings)),
         ],
-        middleware=[Middleware(StartUpCheck, engine=engine), Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(StartUpCheck, engine=engine),
+            Middleware(SecurityHeaders),
+            Middleware(DatabaseErrors),
+        ],
         lifespan=lifespan,
     )
     app.state.engine = engine

@@ -1,0 +1,27 @@
+"""Who holds a connection: since when, and from where in the code."""
+
+import sys
+from types import CodeType
+from typing import NamedTuple
+
+LIBRARY = ("learner_app.database.", "piccolo.", "contextlib", "asyncio.", "anyio.")
+"""Modules that are between the code that wants a connection and the pool."""
+
+
+class Hold(NamedTuple):
+    """``since`` is the event loop's time."""
+
+    since: float
+    code: CodeType
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.code.co_filename}:{self.line} in {self.code.co_qualname}"
+
+
+def hold_here(now: float) -> Hold:
+    """By the code that called into the library."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(LIBRARY):
+        frame = frame.f_back
+    return Hold(now, frame.f_code, frame.f_lineno)

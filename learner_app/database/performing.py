@@ -1,0 +1,173 @@
+"""Sending statements: inside the task's transaction, or alone on a connection of the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+
+from learner_app.database.connection import Connection
+from learner_app.database.failures import DRIVER_ERRORS, may_be_done, translate, was_sent
+from learner_app.database.pooled import PooledEngine
+from learner_app.database.statements import is_read
+from learner_app.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseError,
+    DatabaseReadOnly,
+    StatementRefused,
+    TransactionFinished,
+)
+
+if TYPE_CHECKING:
+    from learner_app.database.transaction import Transaction
+
+T = TypeVar("T")
+NOT_SUPPORTED = "0A000"
+Work = Callable[[Connection], Awaitable[T]]
+
+
+class PerformingEngine(PooledEngine):
+    """An engine whose statements fail with errors of ours only."""
+
+    current_transaction: Any
+
+    def enclosing_transaction(self) -> Transaction | None:
+        """The transaction that statements of this task take part in.
+
+        Raises:
+            TransactionFinished: the task outlived the block that it was started in.
+        """
+        current: Transaction | None = self.current_transaction.get()
+        while current is not None and not current.is_open:
+            if not current.is_left_behind:
+                raise TransactionFinished(
+                    "the transaction is over: await its tasks inside the block, or start them "
+                    "after it"
+                )
+            current = current._parent
+        return current
+
+    def transaction_exists(self) -> bool:
+        return self.enclosing_transaction() is not None
+
+    async def fetch(self, sql: str, *args: Any, idempotent: bool = False) -> list[Any]:
+        """The rows of a statement, as records of asyncpg; ``$1`` and so on stand for ``args``.
+
+        Args:
+            sql: one statement.
+            args: its values.
+            idempotent: doing it twice is the same as once. Such a statement, like one that only
+                reads, is repeated once when its connection turns out to be dead.
+
+        Raises:
+            CommitUnknown: a write outside a transaction was sent and its answer lost.
+            DatabaseError: the statement failed; see :mod:`learner_app.errors`.
+        """
+        return await self.perform(lambda it: it.fetch(sql, *args), sql, idempotent=idempotent)
+
+    async def fetchrow(self, sql: str, *args: Any, idempotent: bool = False) -> Any | None:
+        """The first row or None; else as :meth:`fetch`."""
+        return await self.perform(lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent)
+
+    async def fetchval(self, sql: str, *args: Any, idempotent: bool = False) -> Any:
+        """The first column of the first row, None without rows; else as :meth:`fetch`."""
+        return await self.perform(lambda it: it.fetchval(sql, *args), sql, idempotent=idempotent)
+
+    async def execute(self, sql: str, *args: Any, idempotent: bool = False) -> str:
+        """The server's tag, such as ``UPDATE 3``; else as :meth:`fetch`."""
+        return await self.perform(lambda it: it.execute(sql, *args), sql, idempotent=idempotent)
+
+    async def perform(
+        self, work: Work[T], statement: str = "", *, idempotent: bool = False, in_pool: bool = True
+    ) -> T:
+        """Do something on a connection, that of the transaction where there is one.
+
+        Args:
+            work: what to do; asyncpg's methods all work on what it gets.
+            statement: the SQL it sends, to tell reads from writes.
+            idempotent: as of :meth:`fetch`.
+            in_pool: False opens a connection for it.
+        """
+        transaction = self.enclosing_transaction()
+        if transaction is not None:
+            return await transaction.perform(work, statement)
+        is_harmless = idempotent or is_read(statement)
+        try:
+            return await self._perform_alone(work, statement, is_harmless, in_pool)
+        except ConnectionLost as error:
+            is_unbegun = error.__cause__ is not None and not was_sent(error.__cause__)
+            if not is_unbegun and (not is_harmless or error.sqlstate is not None):
+                raise  # what the server ended with a word, it had begun
+            return await self._perform_alone(work, statement, is_harmless, in_pool)
+
+    async def _perform_alone(
+        self, work: Work[T], statement: str, is_harmless: bool, in_pool: bool
+    ) -> T:
+        connection = await self.take_connection(in_pool=in_pool)
+        try:
+            connection.sent_at = asyncio.get_running_loop().time()
+            result = await work(connection)
+        except DRIVER_ERRORS as error:
+            failure = self.failure(error, statement, connection)
+            if may_be_done(error) and not is_harmless:
+                failure = CommitUnknown(
+                    f"a write was sent and its answer lost ({type(error).__name__})"
+                )
+            raise failure from error
+        else:
+            if connection.is_unconfirmed:
+                connection.is_unconfirmed = False
+                raise CommitUnknown("done on one server, not confirmed by its standby")
+            return result
+        finally:
+            connection.sent_at = 0.0
+            await self.give_back(connection)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the driver's, for what the methods here do not offer, such as COPY.
+
+        Inside a transaction it is the transaction's, for this task alone meanwhile.
+        """
+        transaction = self.enclosing_transaction()
+        if transaction is not None:
+            async with transaction.turn() as connection:
+                yield connection
+            return
+        connection = await self.take_connection()
+        try:
+            yield connection
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise self.failure(error, "", connection) from error
+        finally:
+            await self.give_back(connection)
+
+    def failure(
+        self,
+        error: BaseException,
+        statement: str,
+        connection: Connection,
+        *,
+        read_only: bool = False,
+    ) -> DatabaseError:
+        """The error of the package for one of the driver's; the pool learns what it has to."""
+        failure = translate(error, statement, lost=connection.is_closed())
+        if isinstance(error, TimeoutError):
+            elapsed = asyncio.get_running_loop().time() - connection.sent_at
+            if elapsed > self.settings.statement_seconds:  # the server itself would have ended it
+                connection.terminate()
+        if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():
+            # a standby does not even begin a serializable transaction
+            failure = DatabaseReadOnly(str(failure), sqlstate=NOT_SUPPORTED)
+        if isinstance(failure, ConnectionLost) and self.pool is not None:
+            self.pool.drop_idle()
+        if isinstance(failure, DatabaseReadOnly):
+            if read_only or self.name is not None:
+                return StatementRefused("only reads are possible here", sqlstate=failure.sqlstate)
+            if self.pool is not None:
+                self.pool.expire()
+        return failure
