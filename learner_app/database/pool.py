@@ -16,16 +16,13 @@ from typing import Any
 
 from learner_app.database.connection import Connection
 from learner_app.database.hold import Hold, hold_here
+from learner_app.database.mending import check, mend
 from learner_app.database.opening import Opener
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
 
 CHECK_AFTER_SECONDS = 5
 """A connection that was unused for longer answers a SELECT before it is lent."""
-
-CHECK_SECONDS = 0.5
-MEND_SECONDS = 2
-"""How long a connection may take to roll back and to forget its session before it is cut."""
 
 OUTAGE_SECONDS = 1
 """How long a request waits for a server that is known to be away."""
@@ -115,7 +112,7 @@ class Pool:
         ):
             self._discard(connection)
         elif connection.has_session_state or connection.is_busy():
-            self._set_aside(connection, self._mend(connection))
+            self._set_aside(connection, mend(connection))
         else:
             self._deliver(connection)
 
@@ -238,18 +235,10 @@ class Pool:
 
     async def _check(self, connection: Connection) -> None:
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                await connection.fetchval("SELECT 1")
+            await check(connection)
         except Exception:
             self.drop_idle()  # they were unused for even longer
             raise
-
-    async def _mend(self, connection: Connection) -> None:
-        async with asyncio.timeout(MEND_SECONDS):
-            if connection.is_busy():
-                await connection.execute("ROLLBACK")
-            if connection.has_session_state:
-                await connection.forget_session()
 
     def _add(self, connection: Connection) -> None:
         if self._closing or self.size >= self.max:

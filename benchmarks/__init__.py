@@ -1,0 +1,1 @@
+"""Our engine beside its peers: named scenarios, interleaved, reported as ratios."""

@@ -1,0 +1,67 @@
+"""Piccolo with its own engine and asyncpg's pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from piccolo.engine.postgres import PostgresEngine
+
+from benchmarks.contestant import Contestant
+from benchmarks.database import POOL, Address
+from benchmarks.peers.tables import Tables, tables_on
+
+
+class PiccoloQueries(Contestant):
+    """Piccolo's queries on whatever engine."""
+
+    packages = ("piccolo",)
+    engine: Any
+    tables: Tables
+
+    async def get(self, key: int) -> object:
+        item = self.tables.item
+        return await item.select().where(item.id == key).first()
+
+    async def get_content(self, key: str) -> object:
+        content = self.tables.content
+        return await content.select().where(content.id == key).first()
+
+    async def select_1(self) -> object:
+        return await self.tables.item.raw("SELECT 1")
+
+    async def insert(self, number: int) -> object:
+        new = self.tables.new
+        return await new.insert(new({new.name: "new", new.amount: number}))
+
+    async def transaction(self, key: int) -> object:
+        item = self.tables.item
+        async with self.engine.transaction():
+            row = await item.select().where(item.id == key).first()
+            amount = (row["amount"] + 1) % 1000
+            return await item.update({item.amount: amount}).where(item.id == key)
+
+
+class StockPiccolo(PiccoloQueries):
+    name = "Piccolo"
+
+    async def start(self, address: Address) -> None:
+        config = {
+            "host": address.host,
+            "port": address.port,
+            "user": address.user,
+            "database": address.database,
+        }
+        self.engine = PostgresEngine(config, extensions=())
+        await self.engine.start_connection_pool(min_size=POOL, max_size=POOL)
+        self.tables = tables_on(self.engine)
+
+    async def stop(self) -> None:
+        await self.engine.close_connection_pool()
+
+    async def stream(self) -> int:
+        rows = 0
+        async with await self.tables.item.select().batch(batch_size=1000) as batch:
+            async for page in batch:
+                for _row in page:
+                    rows += 1
+        return rows
