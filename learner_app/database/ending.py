@@ -96,7 +96,7 @@ async def undo(connection: Connection, savepoint: str | None) -> None:
         statement = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}"
     try:
         async with asyncio.timeout(UNDO_SECONDS):
-            await connection.execute(statement)
+            await send(connection, statement)
     except Exception as error:  # noqa: BLE001  # logged; the first error goes on
         log.warning("rollback failed with %s, connection cut", type(error).__name__)
         connection.terminate()
