@@ -176,10 +176,12 @@ class Connector:
 
 
 async def _note_server(connection: Connection) -> None:
-    address, port, started = await connection.fetchrow(
-        "SELECT inet_server_addr(), inet_server_port(), pg_postmaster_start_time()"
+    address, port, started, *session = await connection.fetchrow(
+        "SELECT inet_server_addr(), inet_server_port(), pg_postmaster_start_time(),"
+        " pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
     )
     connection.server = ((address, port), started)
+    connection.session = tuple(session)
 
 
 def _limits(settings: Settings) -> dict[str, str]:

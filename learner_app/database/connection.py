@@ -30,6 +30,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "retire_at",
         "sent_at",
         "server",
+        "session",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,6 +50,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.generation = 0
         self.server: tuple[Any, Any] = (None, None)
         """Which one it is, by its own address, and when it was started."""
+        self.session: tuple[int, Any] | None = None
+        """Process id and start of the session on the server, known also after the end."""
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
 
@@ -69,7 +72,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     def is_read_only(self) -> bool:
         """Whether the server takes no writes, as far as it reported (PostgreSQL 14 and newer)."""
-        settings = self.get_settings()
+        settings = None if self.is_closed() else self.get_settings()
         return (
             getattr(settings, "in_hot_standby", "off") == "on"
             or getattr(settings, "default_transaction_read_only", "off") == "on"

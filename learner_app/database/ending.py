@@ -96,7 +96,7 @@ async def undo(connection: Connection, savepoint: str | None) -> None:
         statement = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}"
     try:
         async with asyncio.timeout(UNDO_SECONDS):
-            await connection.execute(statement)
+            await send(connection, statement)
     except Exception as error:  # noqa: BLE001  # logged; the first error goes on
         log.warning("rollback failed with %s, connection cut", type(error).__name__)
         connection.terminate()
@@ -114,9 +114,11 @@ async def _begin_once(engine: DatabaseEngine, statement: str) -> Connection:
     connection = await engine.take_connection()
     try:
         await send(connection, statement)
-    except BaseException as error:
+    except DRIVER_ERRORS as error:
+        failure = engine.failure(error, statement, connection)  # given back it may be closed
         await engine.give_back(connection)
-        if isinstance(error, DRIVER_ERRORS):
-            raise engine.failure(error, statement, connection) from error
+        raise failure from error
+    except BaseException:
+        await engine.give_back(connection)
         raise
     return connection

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from learner_app.database.transaction import Transaction
 
 T = TypeVar("T")
+NOT_SUPPORTED = "0A000"
 Work = Callable[[Connection], Awaitable[T]]
 
 
@@ -155,6 +156,13 @@ class PerformingEngine(PooledEngine):
     ) -> DatabaseError:
         """The error of the package for one of the driver's; the pool learns what it has to."""
         failure = translate(error, statement, lost=connection.is_closed())
+        if isinstance(error, TimeoutError):
+            elapsed = asyncio.get_running_loop().time() - connection.sent_at
+            if elapsed > self.settings.statement_seconds:  # the server itself would have ended it
+                connection.terminate()
+        if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():
+            # a standby does not even begin a serializable transaction
+            failure = DatabaseReadOnly(str(failure), sqlstate=NOT_SUPPORTED)
         if isinstance(failure, ConnectionLost) and self.pool is not None:
             self.pool.drop_idle()
         if isinstance(failure, DatabaseReadOnly):

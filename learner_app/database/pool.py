@@ -52,6 +52,8 @@ class Pool:
         self.held: dict[Connection, Hold] = {}
         self.turnover = 0
         """How many connections became free so far."""
+        self.orphans: dict[Connection, float] = {}
+        """Connections that broke in use, and when: their sessions may still hold locks."""
         self._settings = settings
         self._needs_primary = needs_primary
         self._idle: list[Connection] = []
@@ -210,6 +212,9 @@ class Pool:
         self._idle.append(connection)
 
     def _discard(self, connection: Connection) -> None:
+        is_broken = connection.is_closed() or connection.is_spoiled or connection.is_busy()
+        if is_broken and connection.session is not None:
+            self.orphans[connection] = self.loop.time()
         connection.terminate()
         self.stir()
 

@@ -273,10 +273,14 @@ class Transaction(PostgresTransaction):
 
     async def _commit(self) -> None:
         if self._traced and not self.connection.is_closed():
+            connection = self.connection
+            connection.sent_at = asyncio.get_running_loop().time()
             try:
-                self.transaction_id = await read_transaction_id(self.connection)
+                self.transaction_id = await read_transaction_id(connection)
             except DRIVER_ERRORS as error:
-                raise self.engine.failure(error, "", self.connection) from error
+                raise self.engine.failure(error, "", connection) from error
+            finally:
+                connection.sent_at = 0.0
         await commit(self.engine, self.connection, self.transaction_id, read_only=self.is_read_only)
 
     async def _undo(self) -> None:

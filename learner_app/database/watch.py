@@ -3,6 +3,7 @@
 A network can swallow a statement or its answer without a word. Where a statement has been under
 way for a second, the server is asked over another connection whether it is working on it; when it
 is not, the connection is cut, and the caller learns of the loss long before DB_COMMAND_TIMEOUT.
+The server learns nothing of it either: it is told to end such sessions, which may hold locks.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ LONG_SECONDS = 1
 UNREACHABLE_SECONDS = 5
 """A statement is given up when the server could not be reached for so long meanwhile."""
 
+ALARM_SECONDS = 10
+"""For so long after a loss all statements under way are asked about in every round."""
+
+ORPHAN_SECONDS = 0.2
+"""How long a server has for seeing by itself that a connection is broken."""
+
+ORPHAN_ROUNDS = 2
+FORGET_SECONDS = 60
 LOOK_SECONDS = 2
 MOST_LOOKS = 4
 
@@ -35,6 +44,13 @@ AT_WORK = """
     WHERE pid = ANY($1) AND (
         state IS NULL OR state NOT LIKE 'idle%'
         OR clock_timestamp() - state_change < interval '0.3 s')
+"""
+
+END_ORPHANS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = current_user
+    AND wait_event IS DISTINCT FROM 'SyncRep'  -- ended in it, a commit is done on one server only
+    AND (pid, backend_start) IN (SELECT * FROM unnest($1::int[], $2::timestamptz[]))
 """
 
 
@@ -48,10 +64,12 @@ class Watch:
         self._looks: set[asyncio.Task[None]] = set()
         self._next_look: dict[Connection, float] = {}
         self._unreachable_since = 0.0
+        self._alarmed_until = 0.0
+        self._endings: set[asyncio.Task[None]] = set()
         self._task = pool.loop.create_task(self._run())
 
     def stop(self) -> None:
-        for task in (self._task, *self._looks):
+        for task in (self._task, *self._endings, *self._looks):
             task.cancel()
 
     async def _run(self) -> None:
@@ -64,6 +82,8 @@ class Watch:
                     self._pool.tidy()
                     self._warn_of_holders()
                 self._look_for_losses()
+                if number % ORPHAN_ROUNDS == 0:
+                    self._look_for_orphans()
             except Exception:
                 log.exception("the watch over the pool failed, and goes on")
 
@@ -83,6 +103,7 @@ class Watch:
             connection: connection.sent_at
             for connection in held
             if connection.sent_at
+            and not connection.is_closed()
             and now > max(connection.sent_at + LONG_SECONDS, self._next_look.get(connection, 0))
         }
         if not suspects:
@@ -98,21 +119,24 @@ class Watch:
         if isinstance(address, str):
             return  # the end of a peer on this machine does not go unnoticed
         here = {one: sent for one, sent in suspects.items() if one.address == address}
+        pids = {one: one.get_server_pid() for one in here}  # a closed one does not tell it
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                working = await self._ask(address, [one.get_server_pid() for one in here])
+                working = await self._ask(address, list(pids.values()))
         except (LearnerError, *DRIVER_ERRORS):
             self._unreachable_since = self._unreachable_since or now
+            self._alarmed_until = self._pool.loop.time() + ALARM_SECONDS
             if self._pool.loop.time() - self._unreachable_since > UNREACHABLE_SECONDS:
                 self._cut(here, "the server cannot be reached")
             return
         self._unreachable_since = 0.0
         for connection, sent_at in here.items():
-            if connection.get_server_pid() in working:
-                elapsed = self._pool.loop.time() - sent_at
-                self._next_look[connection] = sent_at + 2 * elapsed
+            if pids[connection] in working:
+                now = self._pool.loop.time()
+                pause = 0 if now < self._alarmed_until else now - sent_at
+                self._next_look[connection] = now + pause
         self._cut(
-            {one: sent for one, sent in here.items() if one.get_server_pid() not in working},
+            {one: sent for one, sent in here.items() if pids[one] not in working},
             "the server is not working on it",
         )
 
@@ -129,3 +153,39 @@ class Watch:
                 elapsed = self._pool.loop.time() - sent_at
                 log.warning("a statement got no answer for %.1f s, cut: %s", elapsed, reason)
                 connection.terminate()
+                self._alarmed_until = self._pool.loop.time() + ALARM_SECONDS
+
+    def _look_for_orphans(self) -> None:
+        now = self._pool.loop.time()
+        orphans = self._pool.orphans
+        for one, since in list(orphans.items()):
+            if now - since > FORGET_SECONDS:
+                del orphans[one]
+        due = [one for one, since in orphans.items() if now - since > ORPHAN_SECONDS]
+        if due and len(self._endings) < MOST_LOOKS:  # one that stays silent holds up no other
+            task = self._pool.loop.create_task(self._end(due))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _end(self, orphans: list[Connection]) -> None:
+        """End what is left of them on the server; tried again where it cannot be reached."""
+        address = orphans[0].address
+        here = [one for one in orphans if one.address == address]
+        if not isinstance(address, str):
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    ended = await self._end_sessions(address, here)
+            except (LearnerError, *DRIVER_ERRORS):
+                return
+            if ended:
+                log.warning("%d sessions of broken connections ended on the server", ended)
+        for one in here:
+            self._pool.orphans.pop(one, None)
+
+    async def _end_sessions(self, address: tuple[str, int], orphans: list[Connection]) -> int:
+        connection = await self._connector.connect_to(address, LOOK_SECONDS)
+        try:
+            pids, starts = zip(*(one.session for one in orphans), strict=True)
+            return len(await connection.fetch(END_ORPHANS, pids, starts))
+        finally:
+            connection.terminate()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import skip_outside_ci
+from tests.faults.bench import measured
 from tests.faults.cluster import Cluster
 from tests.faults.pgbouncer import PGBOUNCER, PgBouncer
 from tests.faults.proxy import TcpProxy
@@ -18,6 +19,27 @@ class Replicated(NamedTuple):
 
     primary: Cluster
     replica: Cluster
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--soak", action="store_true", help="faults at random for a long time")
+    group.addoption("--soak-minutes", type=float, default=60.0, help="how long --soak lasts")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if measured:
+        terminalreporter.section("faults: seconds from the begin or the end of the fault")
+    for one in measured:
+        terminalreporter.write_line(one.line())
+
+
+@pytest.fixture(scope="session")
+def soak_seconds(request: pytest.FixtureRequest) -> float | None:
+    """How long to go on; None for a short round."""
+    if not request.config.getoption("--soak"):
+        return None
+    return float(request.config.getoption("--soak-minutes")) * 60
 
 
 @pytest.fixture(scope="session")

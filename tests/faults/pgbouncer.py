@@ -114,7 +114,7 @@ class PgBouncer:
             f"auth_file = {self._program.own / 'users.txt'}",
             f"admin_users = {SUPERUSER}",
             # The default of 15 s between two attempts to reach a server would be all waiting.
-            "server_login_retry = 1",
+            "server_login_retry = 0.2",
         ]
         return "\n".join(lines) + "\n"
 
