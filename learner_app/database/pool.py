@@ -273,13 +273,9 @@ class Pool:
         elif self._opener.is_silent and not self.held:
             waiter.set_exception(DatabaseUnavailable("the server does not answer"))
         else:
-            seconds = self._settings.db_acquire_timeout
-            waiter.set_exception(
-                PoolExhausted(
-                    f"no connection became free within {seconds:g} s, "
-                    f"{len(self.held)} of {self.max} are in use"
-                )
-            )
+            seconds, used = self._settings.db_acquire_timeout, f"{len(self.held)} of {self.max}"
+            text = f"no connection became free within {seconds:g} s, {used} are in use"
+            waiter.set_exception(PoolExhausted(text))
 
     def _is_old(self, connection: Connection) -> bool:
         server, started = connection.server

@@ -157,7 +157,7 @@ async def test_cancelled_at_any_moment(small_pool: DatabaseEngine):
 
     for number in range(150):
         task = asyncio.create_task(work(number))
-        await asyncio.sleep(random.random() * 0.004)  # noqa: S311  # no secret
+        await asyncio.sleep(random.random() * 0.004)  # no secret
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     found = await keys()
