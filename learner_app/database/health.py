@@ -13,7 +13,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.failures import DRIVER_ERRORS
 from learner_app.database.pool import Pool
 from learner_app.errors import DatabaseReadOnly, LearnerError
-from learner_app.schema.pending import pending_migrations
+from learner_app.schema.pending import declared_migrations, pending_migrations
 
 PROBE_SECONDS = 0.8
 STUCK_SECONDS = 0.5
@@ -113,6 +113,8 @@ async def _look(engine: DatabaseEngine) -> _Findings:
 
 
 async def _ask(engine: DatabaseEngine, found: _Findings) -> None:
+    if not declared_migrations.cache_info().currsize:
+        await asyncio.to_thread(declared_migrations)  # reads files and imports them
     connection = await engine.get_new_connection(PROBE_SECONDS)
     try:
         read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")

@@ -1,5 +1,7 @@
 """The web application: ``uvicorn learner_app.web.app:app``, or ``learner up`` with a database."""
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from starlette.routing import Mount, Route
 from learner_app.admin.desk import STYLE_SHEET, create_desk
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
+from learner_app.schema.pending import declared_migrations
 from learner_app.web import health
 from learner_app.web.errors import DatabaseErrors
 from learner_app.web.security import SecurityHeaders
@@ -30,6 +33,9 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(declared_migrations)  # health compares with them, by imports
+        gc.collect()
+        gc.freeze()  # what the start made stays: a full collection of it would stall the loop
         await engine.start_connection_pool()
         try:
             yield

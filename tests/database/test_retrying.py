@@ -253,7 +253,7 @@ async def test_a_dead_connection_is_noticed_before_anything_is_sent(clone: Datab
     for number in range(20):
         await add(f"{number:02}")
         await other.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"  # and waits for its end
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         await add(f"{number:02} again")

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -21,6 +22,8 @@ from tests.servers import ROLE
 pytestmark = pytest.mark.faults
 
 SHORT_SOAK_SECONDS = 20
+OTHERS_SHARE = 0.3
+"""How often a long soak puts a failover or PgBouncer between."""
 
 
 async def migrate(cluster: Cluster) -> None:
@@ -41,6 +44,12 @@ async def server(debian_15: object) -> AsyncIterator[Cluster]:
 
 @pytest.fixture
 async def pair(debian_15: object) -> AsyncIterator[tuple[Cluster, Cluster]]:
+    async with new_pair() as pair:
+        yield pair
+
+
+@asynccontextmanager
+async def new_pair() -> AsyncIterator[tuple[Cluster, Cluster]]:
     with Cluster(password=PASSWORD_CANARY) as cluster:
         await migrate(cluster)
         replica = await asyncio.to_thread(cluster.replica)
@@ -100,11 +109,23 @@ async def test_through_pgbouncer(server: Cluster, pgbouncer_program: object, fau
             await run_round(bench, fault)
 
 
-async def test_soak(server: Cluster, soak_seconds: float | None) -> None:
-    """Faults at random, one engine through all of them."""
+async def test_soak(server: Cluster, pgbouncer_program: object, soak_seconds: float | None) -> None:
+    """Faults at random, one engine through all of one server's; failovers and PgBouncer between."""
     ends = time.monotonic() + (soak_seconds or SHORT_SOAK_SECONDS)
     with TcpProxy(server.address) as proxy:
         async with open_bench(server, proxy) as bench:
             while time.monotonic() < ends:
                 await run_round(bench, random.choice(harm.ONE_SERVER))
                 await asyncio.to_thread(server.execute, TABLES)
+                if soak_seconds and random.random() < OTHERS_SHARE:
+                    await _round_of_others(server, pgbouncer_program)
+                    await asyncio.to_thread(server.execute, TABLES)
+
+
+async def _round_of_others(server: Cluster, pgbouncer_program: object) -> None:
+    if random.random() < 0.5:
+        await test_through_pgbouncer(server, pgbouncer_program, random.choice(harm.WITH_BOUNCER))
+        return
+    test = random.choice([test_failover_to_another_host, test_failover_behind_one_address])
+    async with new_pair() as pair:
+        await test(pair)
