@@ -113,7 +113,8 @@ class Opener:
         else:
             self._forget(task)
             seconds = self._loop.time() - started
-            log.info("%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
+            level = logging.INFO if number == 1 else logging.WARNING  # the end of an outage
+            log.log(level, "%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
             self._after_success(connection)
 
     def _after_success(self, connection: Connection) -> None:
