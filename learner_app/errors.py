@@ -129,9 +129,22 @@ class CommitUnknown(DatabaseError):
     else ask ``DatabaseEngine.was_committed``.
     """
 
-    def __init__(self, message: str, transaction_id: "TransactionId | None" = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        transaction_id: "TransactionId | None" = None,
+        *,
+        unconfirmed: bool = False,
+    ) -> None:
+        """
+        Args:
+            message: what happened.
+            transaction_id: names it for ``was_committed``.
+            unconfirmed: it was done on the primary, but its synchronous standby did not confirm.
+        """
         super().__init__(message)
         self.transaction_id = transaction_id
+        self.unconfirmed = unconfirmed
 
 
 class TransactionId(str):

@@ -180,7 +180,7 @@ async def _note_server(connection: Connection) -> None:
         "SELECT inet_server_addr(), inet_server_port(), pg_postmaster_start_time(),"
         " pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
     )
-    connection.server = ((address, port), started)
+    connection.server = ((address, port, connection.address), started)
     connection.session = tuple(session)
 
 

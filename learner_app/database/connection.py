@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import select
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import asyncpg
 
-from learner_app.database.statements import leaves_session_state
-from learner_app.errors import SessionStateRefused
+from learner_app.database.statements import controls_transaction, leaves_session_state
+from learner_app.errors import SessionStateRefused, TransactionError
+
+T = TypeVar("T")
 
 # asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
 _Base: Any = asyncpg.Connection
@@ -21,12 +25,15 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     __slots__ = (
         "_incoming",
+        "answered",
         "generation",
         "has_session_state",
         "idle_since",
+        "is_managed",
         "is_spoiled",
         "is_unconfirmed",
         "keeps_no_state",
+        "last_sent_at",
         "retire_at",
         "sent_at",
         "server",
@@ -43,8 +50,12 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """A commit was cancelled while it waited for a synchronous standby: done here only."""
         self.keeps_no_state = False
         """Whether session state is refused since the session is shared, as by PgBouncer."""
-        self.sent_at = 0.0
+        self.is_managed = False
+        """Whether a transaction block is in charge, so that nobody else begins or ends one."""
+        self.sent_at = self.last_sent_at = 0.0
         """Loop time at which the statement under way was sent, 0 when there is none."""
+        self.answered = 0
+        """How many statements came to an end so far."""
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
         self.generation = 0
@@ -85,19 +96,60 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         await self._protocol.query("DISCARD ALL", None)
         self.has_session_state = False
 
+    async def control(self, sql: str) -> str:
+        """Send a statement of the block in charge: BEGIN, SAVEPOINT, COMMIT and the like."""
+        status: str = await self._watched(super().execute(sql))
+        return status
+
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
         self._note(query)
-        status: str = await super().execute(query, *args, **kwargs)
+        status: str = await self._watched(super().execute(query, *args, **kwargs))
         return status
+
+    async def watched(self, work: Awaitable[T]) -> T:
+        """Await work of the driver's that does not pass through here by itself, as a cursor's."""
+        return await self._watched(work)
+
+    async def close_cursor(self, cursor: Any) -> None:
+        """Close it, and where the session is shared take its statement out of that as well."""
+        await cursor._close_portal(None)
+        if self.keeps_no_state:
+            await self.control(f'DEALLOCATE "{cursor._state.name}"')
+
+    async def _watched(self, work: Awaitable[T]) -> T:
+        self.sent_at = self.last_sent_at = self._loop.time()
+        try:
+            result = await work
+        finally:
+            self.sent_at = 0.0
+        self.answered += 1
+        return result
+
+    async def _execute(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._watched(super()._execute(*args, **kwargs))
+
+    async def _executemany(self, *args: Any, **kwargs: Any) -> Any:
+        return await self._watched(super()._executemany(*args, **kwargs))
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # all statements but those of execute() without arguments are made here
         self._note(query)
+        if self.keeps_no_state and kwargs.get("named") is True:
+            # numbers that count up in each process would meet on one server session
+            kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
 
     async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
         self.is_spoiled = True  # the next holder would get other Python types
         await super().set_type_codec(*args, **kwargs)
+
+    async def set_builtin_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        self.is_spoiled = True
+        await super().set_builtin_type_codec(*args, **kwargs)
+
+    async def reset_type_codec(self, *args: Any, **kwargs: Any) -> None:
+        self.is_spoiled = True
+        await super().reset_type_codec(*args, **kwargs)
 
     def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
         if fields.get("R") == "SyncRepWaitForLSN":
@@ -105,6 +157,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         super()._process_log_message(fields, last_query)
 
     def _note(self, query: str) -> None:
+        if self.is_managed and controls_transaction(query):
+            raise TransactionError(
+                "inside a transaction block no BEGIN, COMMIT or ROLLBACK: the block sends them; "
+                "nest another DB.transaction() for a savepoint"
+            )
         if not self.has_session_state and leaves_session_state(query):
             if self.keeps_no_state:
                 raise SessionStateRefused(

@@ -12,6 +12,7 @@ from learner_app.database.failures import DRIVER_ERRORS, may_be_done
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
+    TransactionError,
     TransactionId,
     TransactionRolledBack,
 )
@@ -24,15 +25,6 @@ log = logging.getLogger(__name__)
 
 UNDO_SECONDS = 2
 """How long a rollback may take; then the connection is cut, which undoes everything as well."""
-
-
-async def send(connection: Connection, sql: str) -> str:
-    """The server's tag; while it is under way the pool's watch knows."""
-    connection.sent_at = asyncio.get_running_loop().time()
-    try:
-        return await connection.execute(sql)
-    finally:
-        connection.sent_at = 0.0
 
 
 async def commit(
@@ -51,8 +43,10 @@ async def commit(
     """
     if connection.is_closed():
         raise ConnectionLost("the connection broke before COMMIT: nothing was committed")
+    if not connection.is_in_transaction():
+        raise TransactionError("the transaction was ended inside its block, by other means")
     try:
-        tag = await send(connection, "COMMIT")
+        tag = await connection.control("COMMIT")
     except DRIVER_ERRORS as error:
         if may_be_done(error) and not read_only:
             connection.terminate()
@@ -65,8 +59,11 @@ async def commit(
             "nothing was committed: an error inside the transaction had been caught"
         )
     if connection.is_unconfirmed:
-        connection.is_unconfirmed = False
-        raise CommitUnknown("committed on one server, not confirmed by its standby", transaction_id)
+        raise CommitUnknown(
+            "committed on one server, not confirmed by its standby",
+            transaction_id,
+            unconfirmed=True,
+        )
 
 
 async def release(engine: DatabaseEngine, connection: Connection, savepoint: str) -> None:
@@ -77,7 +74,7 @@ async def release(engine: DatabaseEngine, connection: Connection, savepoint: str
         DatabaseError: the connection is lost.
     """
     try:
-        await send(connection, f"RELEASE SAVEPOINT {savepoint}")
+        await connection.control(f"RELEASE SAVEPOINT {savepoint}")
     except asyncpg.InFailedSQLTransactionError:
         await undo(connection, savepoint)
         raise TransactionRolledBack(
@@ -96,7 +93,7 @@ async def undo(connection: Connection, savepoint: str | None) -> None:
         statement = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}"
     try:
         async with asyncio.timeout(UNDO_SECONDS):
-            await send(connection, statement)
+            await connection.control(statement)
     except Exception as error:  # noqa: BLE001  # logged; the first error goes on
         log.warning("rollback failed with %s, connection cut", type(error).__name__)
         connection.terminate()
@@ -113,7 +110,7 @@ async def begin(engine: DatabaseEngine, statement: str) -> Connection:
 async def _begin_once(engine: DatabaseEngine, statement: str) -> Connection:
     connection = await engine.take_connection()
     try:
-        await send(connection, statement)
+        await connection.control(statement)
     except DRIVER_ERRORS as error:
         failure = engine.failure(error, statement, connection)  # given back it may be closed
         await engine.give_back(connection)
@@ -121,4 +118,5 @@ async def _begin_once(engine: DatabaseEngine, statement: str) -> Connection:
     except BaseException:
         await engine.give_back(connection)
         raise
+    connection.is_managed = True
     return connection

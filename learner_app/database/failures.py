@@ -146,7 +146,8 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
 def _forget_values(error: BaseException | None) -> None:
     if isinstance(error, asyncpg.PostgresError):
         error.__dict__.update(detail=None, context=None, internal_query=None)
-        if (error.sqlstate or "").startswith(VALUES_IN_MESSAGE):
+        is_raised = getattr(error, "server_source_function", "") == "exec_stmt_raise"
+        if is_raised or (error.sqlstate or "").startswith(VALUES_IN_MESSAGE):
             withheld = "message withheld, it may quote a value"
             error.args = (withheld,)
             error.__dict__.update(message=withheld, hint=None)
@@ -179,6 +180,7 @@ def was_sent(error: BaseException) -> bool:
 
 CONNECT_FAILURES = (
     OSError,
+    UnicodeError,  # a host name that is none
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -215,6 +217,10 @@ def explain(error: BaseException, target: Target) -> LearnerError:
 
 
 def _refusal(error: BaseException) -> str | None:
+    if isinstance(error, UnicodeError):
+        return "that is no host name"
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return f"the driver refuses the settings ({type(error).__name__})"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"the server's certificate is not trusted ({error.verify_message}): "

@@ -27,19 +27,22 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not task.done():
-            await _outlast(task)
-        if task.done() and not task.cancelled() and (error := task.exception()):
-            log.warning("while the caller was being cancelled: %s", error)
+        await _outlast(task)
         raise
 
 
 async def _outlast(task: asyncio.Task[Any]) -> None:
     _left_running.add(task)
-    task.add_done_callback(_left_running.discard)
+    task.add_done_callback(_ended_late)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE_SECONDS
     with anyio.CancelScope(shield=True):
         while not task.done() and loop.time() < deadline:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task], timeout=deadline - loop.time())
+
+
+def _ended_late(task: asyncio.Task[Any]) -> None:
+    _left_running.discard(task)
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("after the caller was cancelled: %s", error)

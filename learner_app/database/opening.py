@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from learner_app.database.connection import Connection
-from learner_app.errors import DatabaseUnavailable, LearnerError
+from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,11 @@ class Opener:
         except LearnerError as error:
             self._forget(task)
             self._after_failure(error, number)
+        except Exception as error:
+            log.exception("%s: connecting failed in an unknown way", self._name)
+            self._forget(task)
+            kind = type(error).__name__
+            self._after_failure(DatabaseRefused(f"{self._name}: cannot connect ({kind})"), number)
         except BaseException:
             self._forget(task)
             raise
@@ -120,6 +125,7 @@ class Opener:
     def _after_success(self, connection: Connection) -> None:
         self.outage = None
         self._failures = 0
+        self._rest_until = 0.0
         if self._next is not None:
             self._next.cancel()
             self._next = None

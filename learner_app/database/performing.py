@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -19,6 +19,7 @@ from learner_app.errors import (
     DatabaseError,
     DatabaseReadOnly,
     StatementRefused,
+    TransactionError,
     TransactionFinished,
 )
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NOT_SUPPORTED = "0A000"
+OVER = "the transaction is over: await its tasks inside the block, or start them after it"
 Work = Callable[[Connection], Awaitable[T]]
 
 
@@ -44,11 +46,9 @@ class PerformingEngine(PooledEngine):
         current: Transaction | None = self.current_transaction.get()
         while current is not None and not current.is_open:
             if not current.is_left_behind:
-                raise TransactionFinished(
-                    "the transaction is over: await its tasks inside the block, or start them "
-                    "after it"
-                )
+                raise TransactionFinished(OVER)
             current = current._parent
+            self.current_transaction.set(current)  # for the children of this task as well
         return current
 
     def transaction_exists(self) -> bool:
@@ -96,35 +96,41 @@ class PerformingEngine(PooledEngine):
         if transaction is not None:
             return await transaction.perform(work, statement)
         is_harmless = idempotent or is_read(statement)
-        try:
+        with suppress(_Unbegun):
             return await self._perform_alone(work, statement, is_harmless, in_pool)
-        except ConnectionLost as error:
-            is_unbegun = error.__cause__ is not None and not was_sent(error.__cause__)
-            if not is_unbegun and (not is_harmless or error.sqlstate is not None):
-                raise  # what the server ended with a word, it had begun
-            return await self._perform_alone(work, statement, is_harmless, in_pool)
+        return await self._perform_alone(work, statement, is_harmless, in_pool, is_last=True)
 
     async def _perform_alone(
-        self, work: Work[T], statement: str, is_harmless: bool, in_pool: bool
+        self,
+        work: Work[T],
+        statement: str,
+        is_harmless: bool,
+        in_pool: bool,
+        *,
+        is_last: bool = False,
     ) -> T:
+        """
+        Raises:
+            _Unbegun: the connection was dead, and to begin anew doubles nothing.
+        """
         connection = await self.take_connection(in_pool=in_pool)
+        answered = connection.answered
         try:
-            connection.sent_at = asyncio.get_running_loop().time()
             result = await work(connection)
+            _require_settled(connection)
         except DRIVER_ERRORS as error:
             failure = self.failure(error, statement, connection)
+            if isinstance(failure, ConnectionLost) and not is_last:
+                is_unsent = connection.answered == answered and not was_sent(error)
+                # what the server ended with a word, it had begun
+                if is_unsent or (is_harmless and failure.sqlstate is None):
+                    raise _Unbegun from error
             if may_be_done(error) and not is_harmless:
-                failure = CommitUnknown(
-                    f"a write was sent and its answer lost ({type(error).__name__})"
-                )
+                failure = _lost_write(error)
             raise failure from error
         else:
-            if connection.is_unconfirmed:
-                connection.is_unconfirmed = False
-                raise CommitUnknown("done on one server, not confirmed by its standby")
             return result
         finally:
-            connection.sent_at = 0.0
             await self.give_back(connection)
 
     @asynccontextmanager
@@ -141,8 +147,10 @@ class PerformingEngine(PooledEngine):
         connection = await self.take_connection()
         try:
             yield connection
+            _require_settled(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise self.failure(error, "", connection) from error
+            failure = self.failure(error, "", connection)
+            raise (_lost_write(error) if may_be_done(error) else failure) from error
         finally:
             await self.give_back(connection)
 
@@ -157,7 +165,7 @@ class PerformingEngine(PooledEngine):
         """The error of the package for one of the driver's; the pool learns what it has to."""
         failure = translate(error, statement, lost=connection.is_closed())
         if isinstance(error, TimeoutError):
-            elapsed = asyncio.get_running_loop().time() - connection.sent_at
+            elapsed = asyncio.get_running_loop().time() - connection.last_sent_at
             if elapsed > self.settings.statement_seconds:  # the server itself would have ended it
                 connection.terminate()
         if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():
@@ -171,3 +179,19 @@ class PerformingEngine(PooledEngine):
             if self.pool is not None:
                 self.pool.expire()
         return failure
+
+
+class _Unbegun(Exception):  # a signal between two methods, never seen outside
+    """The connection was dead before the work began."""
+
+
+def _lost_write(error: BaseException) -> CommitUnknown:
+    return CommitUnknown(f"a write was sent and its answer lost ({type(error).__name__})")
+
+
+def _require_settled(connection: Connection) -> None:
+    """What was done outside a transaction block is done for good, or it is an error."""
+    if connection.is_unconfirmed:
+        raise CommitUnknown("done on one server, not confirmed by its standby", unconfirmed=True)
+    if not connection.is_closed() and connection.is_in_transaction():
+        raise TransactionError("a transaction was left open and is undone: use DB.transaction()")

@@ -62,7 +62,7 @@ class Pool:
         self._opener = Opener(name, connect, self._add, self._connecting_failed)
         self._generation = 0
         self._started: dict[Any, Any] = {}
-        self._closing = False
+        self.is_closing = False
 
     @property
     def size(self) -> int:
@@ -90,7 +90,7 @@ class Pool:
             PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
             DatabaseUnavailable, DatabaseRefused: a new one was needed and could not be had.
         """
-        if self._closing:
+        if self.is_closing:
             raise PoolNotStarted("the connection pool was closed")
         hold = hold_here(self.loop.time())
         connection = self._take_idle()
@@ -104,10 +104,11 @@ class Pool:
         if self.held.pop(connection, None) is None:
             return
         connection.sent_at = 0.0
+        connection.is_managed = False
         if (
             connection.is_closed()
             or connection.is_spoiled
-            or self._closing
+            or self.is_closing
             or self._is_old(connection)
         ):
             self._discard(connection)
@@ -146,7 +147,7 @@ class Pool:
 
     def stir(self) -> None:
         """Have as many connections opened as are waited for, or missing to the minimum."""
-        if self._closing:
+        if self.is_closing:
             return
         wanted = max(len(self._waiters) - len(self._mending), self.min - self.size)
         is_urgent = bool(self._waiters)
@@ -154,7 +155,7 @@ class Pool:
 
     async def close(self, seconds: float) -> None:
         """Close all connections; those in use after the seconds are cut."""
-        self._closing = True
+        self.is_closing = True
         self._opener.close()
         for waiter in self._waiters:
             if not waiter.done():
@@ -201,6 +202,7 @@ class Pool:
 
     def _deliver(self, connection: Connection) -> None:
         self.turnover += 1
+        connection.is_unconfirmed = False
         while self._waiters:
             waiter = next(iter(self._waiters))
             hold = self._waiters.pop(waiter)
@@ -228,7 +230,7 @@ class Pool:
             connection.is_spoiled = True
         finally:
             self._mending.pop(connection, None)
-        if connection.is_spoiled or connection.is_closed() or self._closing:
+        if connection.is_spoiled or connection.is_closed() or self.is_closing:
             self._discard(connection)
         else:
             self._deliver(connection)
@@ -241,7 +243,7 @@ class Pool:
             raise
 
     def _add(self, connection: Connection) -> None:
-        if self._closing or self.size >= self.max:
+        if self.is_closing or self.size >= self.max:
             connection.terminate()
             return
         server, started = connection.server

@@ -157,20 +157,23 @@ class PooledEngine(PostgresEngine):
 
     async def close_connection_pool(self) -> None:
         """Close the pool; connections still in use after 5 seconds are cut."""
-        pool, self.pool = self.pool, None
-        if pool is None:
+        pool = self.pool
+        if pool is None or pool.is_closing:
             return
         if self._watch is not None:
             self._watch.stop()
-        await pool.close(CLOSE_SECONDS)
+        try:
+            await pool.close(CLOSE_SECONDS)
+        finally:
+            self.pool = None
         for node in self.extra_nodes.values():
             await node.close_connection_pool()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """``async with engine.running()``: with the pool open; for scripts and lifespans."""
-        await self.start_connection_pool()
         try:
+            await self.start_connection_pool()
             yield self
         finally:
             await self.close_connection_pool()

@@ -15,11 +15,14 @@ from learner_app.errors import (
     DatabaseReadOnly,
     DeadlockDetected,
     SerializationFailure,
+    TransactionAborted,
+    TransactionFinished,
     TransactionRolledBack,
 )
 
 if TYPE_CHECKING:
     from learner_app.database.engine import DatabaseEngine
+    from learner_app.database.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +50,22 @@ async def run_transaction(
     attempt = 0
     while True:
         attempt += 1
+        transaction = engine.transaction(**options)
         try:
-            async with engine.transaction(**options):
+            async with transaction:
                 result = await unit()
         except CommitUnknown as error:
-            committed = await _find_out(engine, error, ends - loop.time())
+            committed = await _find_out(engine, transaction, error, ends - loop.time())
             if committed is None:
                 raise
             if committed:
                 return result
             failure: DatabaseError = error
-        except DatabaseError as error:
-            if is_nested or not _may_go_better(error):
+        except (DatabaseError, BaseExceptionGroup) as error:
+            passing = _passing(error)
+            if is_nested or passing is None:
                 raise  # inside another transaction only its own unit can be run again
-            failure = error
+            failure = passing
         else:
             return result
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 10))
@@ -71,17 +76,30 @@ async def run_transaction(
         await asyncio.sleep(pause)
 
 
-def _may_go_better(error: DatabaseError) -> bool:
+def _passing(error: BaseException) -> DatabaseError | None:
+    """The reason to run the unit again, if the error is one; also out of a task group's."""
+    if isinstance(error, BaseExceptionGroup):
+        inner = [_passing(one) for one in error.exceptions]
+        # beside it the other tasks may say that the transaction is aborted, and nothing else
+        others = (TransactionAborted, TransactionFinished)
+        is_clean = all(
+            found or isinstance(one, others)
+            for found, one in zip(inner, error.exceptions, strict=True)
+        )
+        return next((one for one in inner if one), None) if is_clean else None
     if isinstance(error, TransactionRolledBack):  # the unit had caught what made it fail
-        return isinstance(error.__cause__, AGAIN)
-    return isinstance(error, AGAIN)
+        return error if isinstance(error.__cause__, AGAIN) else None
+    return error if isinstance(error, AGAIN) else None
 
 
-async def _find_out(engine: DatabaseEngine, error: CommitUnknown, seconds: float) -> bool | None:
-    """Whether a traced transaction was committed; None when that is not to be known."""
-    if error.transaction_id is None:
+async def _find_out(
+    engine: DatabaseEngine, transaction: Transaction, error: CommitUnknown, seconds: float
+) -> bool | None:
+    """Whether our traced transaction was committed; None when that is not to be known."""
+    ours = transaction.transaction_id
+    if ours is None or error.transaction_id != ours or error.unconfirmed:
         return None
     try:
-        return await engine.was_committed(error.transaction_id, seconds=max(seconds, 0))
+        return await engine.was_committed(ours, seconds=max(seconds, 0))
     except DatabaseError as second:
         raise error from second

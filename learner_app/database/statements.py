@@ -12,9 +12,10 @@ REMEMBERED = 4096
 
 _QUOTED = re.compile(
     r"""(?P<name>"[^"]*")
+      | (?P<escaped>\b[eE]'(?:[^'\\]|\\.|'')*')
       | --[^\n]*                           # a comment to the end of the line
       | /\*.*?\*/                          # a comment
-      | (?P<text>'[^']*'|\$(\w*)\$.*?\$\3\$)  # a string, also in dollar quotes""",
+      | (?P<text>'[^']*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)  # a string, also in dollar quotes""",
     re.VERBOSE | re.DOTALL,
 )
 _LOCAL_SETTING = re.compile(r"\bset_config\s*\([^()]*,\s*true\s*\)", re.IGNORECASE)
@@ -24,7 +25,8 @@ _LEAVES_STATE = re.compile(
           | (?:listen|load|do|call|discard|deallocate)\b
           | prepare\s+(?!transaction\b)
           | declare\b.*\bwith\s+hold\b
-          | create\s+(?:(?:local|global)\s+)?temp(?:orary)?\b(?!.*\bon\s+commit\s+drop\b)
+          | create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b
+            (?!.*\bon\s+commit\s+drop\b)
         )
       | \binto\s+(?:temp|temporary)\b
       | \bset_config\s*\(
@@ -37,7 +39,7 @@ _WRITES = re.compile(
     r"\b(?:insert|update|delete|merge|into|call|truncate|share)\b|;\s*\S",
     re.IGNORECASE,
 )
-_CALL = re.compile(r'([\w"]+)\s*\(')
+_CALL = re.compile(r'(\.?\s*[\w"]+)\s*\(')
 _FUNCTIONS = """
     abs all and any array array_agg array_length array_position array_to_json as avg between
     bool_and bool_or by cardinality case cast ceil char_length clock_timestamp coalesce concat
@@ -57,7 +59,11 @@ _HARMLESS = frozenset(_FUNCTIONS.split())
 
 def _bare(sql: str) -> str:
     """The statement without comments and without what its strings say."""
-    return _QUOTED.sub(lambda match: match["name"] or ("''" if match["text"] else " "), sql)
+    return _QUOTED.sub(_bared, sql)
+
+
+def _bared(match: re.Match[str]) -> str:
+    return match["name"] or ("''" if match["text"] or match["escaped"] else " ")
 
 
 @lru_cache(REMEMBERED)
@@ -66,7 +72,7 @@ def is_read(sql: str) -> bool:
     text = _bare(sql)
     if not _READS.match(text) or _WRITES.search(text):
         return False
-    return all(name.lower() in _HARMLESS for name in _CALL.findall(text))
+    return all(name.strip().lower() in _HARMLESS for name in _CALL.findall(text))
 
 
 @lru_cache(REMEMBERED)
@@ -74,3 +80,16 @@ def leaves_session_state(sql: str) -> bool:
     """Whether the session may be another one after the statement: SET, LISTEN, session locks."""
     text = _LOCAL_SETTING.sub("", _bare(sql))
     return bool(_LEAVES_STATE.search(text))
+
+
+_CONTROLS = re.compile(
+    r"(?:^|;)\s*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction"
+    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(REMEMBERED)
+def controls_transaction(sql: str) -> bool:
+    """Whether the statement begins or ends a transaction; savepoints do not."""
+    return bool(_CONTROLS.search(_bare(sql)))

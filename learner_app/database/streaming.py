@@ -111,9 +111,9 @@ async def _cursor_pages(
 
     cursor = await transaction.perform(declare, sql)
     try:
-        while page := await transaction.perform(lambda _: cursor.fetch(batch), sql):
+        while page := await transaction.perform(lambda it: it.watched(cursor.fetch(batch)), sql):
             yield page
     finally:
         if transaction.is_open:
             with suppress(DatabaseError):  # after an error of the caller's it is closed already
-                await transaction.perform(lambda _: cursor._close_portal(None), sql)
+                await transaction.perform(lambda it: it.close_cursor(cursor), sql)

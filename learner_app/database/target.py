@@ -64,7 +64,8 @@ class Target:
             "host": list(self.hosts),
             "port": list(self.ports),
             "user": self.user,
-            "password": self.password,
+            "password": self.password or "",  # None would look into PGPASSWORD and files
+            "direct_tls": False,
             "database": self.database,
             "ssl": False if self.is_local else tls(settings, self),
             "target_session_attrs": self.session_attributes,

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from types import TracebackType
@@ -16,9 +16,10 @@ import asyncpg
 from piccolo.engine.postgres import PostgresTransaction
 
 from learner_app.database.connection import Connection
-from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, send, undo
+from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, undo
 from learner_app.database.failures import DRIVER_ERRORS
 from learner_app.database.finishing import finish
+from learner_app.database.performing import OVER
 from learner_app.database.tracing import read_transaction_id
 from learner_app.errors import (
     DatabaseError,
@@ -148,7 +149,6 @@ class Transaction(PostgresTransaction):
         connection = self.connection
         try:
             self._require_open()
-            connection.sent_at = asyncio.get_running_loop().time()
             return await work(connection)
         except DRIVER_ERRORS as error:
             read_only = self._root.is_read_only
@@ -156,7 +156,6 @@ class Transaction(PostgresTransaction):
             self._note_failure(failure)
             raise failure from error
         finally:
-            connection.sent_at = 0.0
             self._lock.release()
 
     @asynccontextmanager
@@ -175,15 +174,20 @@ class Transaction(PostgresTransaction):
 
     async def commit(self) -> None:
         """Commit by hand; a nested block keeps its work in the outer one."""
-        self._require_open()
-        self._state = State.DECIDED
-        await finish(self._keep())
+        await self._decide(self._keep)
 
     async def rollback(self) -> None:
         """Undo all of the block by hand; the outer one of a nested block stays usable."""
-        self._require_open()
-        self._state = State.DECIDED
-        await finish(self._undo())
+        await self._decide(self._undo)
+
+    async def _decide(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await self._take_turn(self.engine.settings.db_command_timeout)
+        try:
+            self._require_open()
+            self._state = State.DECIDED
+            await finish(end())
+        finally:
+            self._lock.release()
 
     async def _begin_nested(self, parent: Transaction) -> None:
         if self._options:
@@ -196,7 +200,7 @@ class Transaction(PostgresTransaction):
             self.connection = parent.connection
             self._root = parent._root
             self.savepoint_name = f"nested_{self._root.get_savepoint_id()}"
-            await send(self.connection, f"SAVEPOINT {self.savepoint_name}")
+            await self.connection.control(f"SAVEPOINT {self.savepoint_name}")
         except BaseException as error:
             parent._lock.release()
             if isinstance(error, DRIVER_ERRORS):
@@ -255,9 +259,7 @@ class Transaction(PostgresTransaction):
 
     def _require_open(self) -> None:
         if not self.is_open:
-            raise TransactionFinished(
-                "the transaction is over: await its tasks inside the block, or start them after it"
-            )
+            raise TransactionFinished(OVER)
 
     async def _keep(self) -> None:
         try:
@@ -273,14 +275,12 @@ class Transaction(PostgresTransaction):
 
     async def _commit(self) -> None:
         if self._traced and not self.connection.is_closed():
-            connection = self.connection
-            connection.sent_at = asyncio.get_running_loop().time()
             try:
-                self.transaction_id = await read_transaction_id(connection)
+                self.transaction_id = await read_transaction_id(self.connection)
+            except asyncpg.InFailedSQLTransactionError:
+                pass  # COMMIT will say so
             except DRIVER_ERRORS as error:
-                raise self.engine.failure(error, "", connection) from error
-            finally:
-                connection.sent_at = 0.0
+                raise self.engine.failure(error, "", self.connection) from error
         await commit(self.engine, self.connection, self.transaction_id, read_only=self.is_read_only)
 
     async def _undo(self) -> None:
@@ -295,5 +295,8 @@ class Transaction(PostgresTransaction):
                 result = callback()
                 if inspect.isawaitable(result):
                     await result
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise  # the program is ending
                 log.exception("a callback after the commit failed; the commit stands")

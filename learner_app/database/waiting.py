@@ -9,6 +9,8 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseUnavailable
 from learner_app.settings import Settings
 
+CLOSE_SECONDS = 1
+
 log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ async def wait_for_database(engine: DatabaseEngine) -> None:
             log.warning("%s (attempt %d of %d, next in %.1f s)", error, number, attempts, pause)
             await asyncio.sleep(pause)
         else:
-            await connection.close()
+            await connection.close(timeout=CLOSE_SECONDS)
             seconds = loop.time() - started
             log.info("%s: connected (attempt %d, %.2f s)", engine.target, number, seconds)
             return

@@ -10,6 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import asyncpg
 
 from learner_app.database.connecting import Connector
 from learner_app.database.connection import Connection
@@ -63,7 +68,7 @@ class Watch:
         self._warned: set[Hold] = set()
         self._looks: set[asyncio.Task[None]] = set()
         self._next_look: dict[Connection, float] = {}
-        self._unreachable_since = 0.0
+        self._unreachable_since: dict[Any, float] = {}
         self._alarmed_until = 0.0
         self._endings: set[asyncio.Task[None]] = set()
         self._task = pool.loop.create_task(self._run())
@@ -104,10 +109,11 @@ class Watch:
             for connection in held
             if connection.sent_at
             and not connection.is_closed()
+            and not isinstance(connection.address, str)  # the end of a local peer is noticed
             and now > max(connection.sent_at + LONG_SECONDS, self._next_look.get(connection, 0))
         }
         if not suspects:
-            self._unreachable_since = 0.0
+            self._unreachable_since.clear()
         elif not self._connector.settings.db_pgbouncer and len(self._looks) < MOST_LOOKS:
             task = self._pool.loop.create_task(self._look(suspects))
             self._looks.add(task)
@@ -115,30 +121,28 @@ class Watch:
 
     async def _look(self, suspects: dict[Connection, float]) -> None:
         now = self._pool.loop.time()
-        address = next(iter(suspects)).address
-        if isinstance(address, str):
-            return  # the end of a peer on this machine does not go unnoticed
-        here = {one: sent for one, sent in suspects.items() if one.address == address}
+        address, here = _of_one_server(suspects)
         pids = {one: one.get_server_pid() for one in here}  # a closed one does not tell it
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 working = await self._ask(address, list(pids.values()))
-        except (LearnerError, *DRIVER_ERRORS):
-            self._unreachable_since = self._unreachable_since or now
-            self._alarmed_until = self._pool.loop.time() + ALARM_SECONDS
-            if self._pool.loop.time() - self._unreachable_since > UNREACHABLE_SECONDS:
-                self._cut(here, "the server cannot be reached")
+        except asyncpg.PostgresError:  # it is there, perhaps without room for one more
+            self._unreachable_since.pop(address, None)
             return
-        self._unreachable_since = 0.0
-        for connection, sent_at in here.items():
-            if pids[connection] in working:
+        except (LearnerError, *DRIVER_ERRORS):
+            since = self._unreachable_since.setdefault(address, now)
+            self._alarmed_until = self._pool.loop.time() + ALARM_SECONDS
+            if self._pool.loop.time() - since > UNREACHABLE_SECONDS:
+                self._cut({one: suspects[one] for one in here}, "the server cannot be reached")
+            return
+        self._unreachable_since.pop(address, None)
+        lost = [one for one in here if pids[one] not in working]
+        for connection in here:
+            if connection not in lost:
                 now = self._pool.loop.time()
-                pause = 0 if now < self._alarmed_until else now - sent_at
+                pause = 0 if now < self._alarmed_until else now - suspects[connection]
                 self._next_look[connection] = now + pause
-        self._cut(
-            {one: sent for one, sent in here.items() if pids[one] not in working},
-            "the server is not working on it",
-        )
+        self._cut({one: suspects[one] for one in lost}, "the server is not working on it")
 
     async def _ask(self, address: tuple[str, int], pids: list[int]) -> set[int]:
         connection = await self._connector.connect_to(address, LOOK_SECONDS)
@@ -169,8 +173,7 @@ class Watch:
 
     async def _end(self, orphans: list[Connection]) -> None:
         """End what is left of them on the server; tried again where it cannot be reached."""
-        address = orphans[0].address
-        here = [one for one in orphans if one.address == address]
+        address, here = _of_one_server(orphans)
         if not isinstance(address, str):
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -189,3 +192,10 @@ class Watch:
             return len(await connection.fetch(END_ORPHANS, pids, starts))
         finally:
             connection.terminate()
+
+
+def _of_one_server(connections: Iterable[Connection]) -> tuple[Any, list[Connection]]:
+    """Those to one address, taken at random, so that a silent server holds up no other."""
+    found = list(connections)
+    address = random.choice(found).address  # noqa: S311  # no secret
+    return address, [one for one in found if one.address == address]

@@ -89,3 +89,18 @@ async def test_runs_although_the_caller_is_cancelled_at_the_commit(small_pool: D
 async def test_needs_a_transaction(small_pool: DatabaseEngine):
     with pytest.raises(TransactionRequired):
         small_pool.after_commit(lambda: None)
+
+
+async def test_a_cancelled_callback_does_not_look_like_a_cancelled_commit(
+    small_pool: DatabaseEngine, caplog
+):
+    told: list[str] = []
+
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    async with small_pool.transaction():
+        small_pool.after_commit(give_up)
+        small_pool.after_commit(lambda: told.append("next"))
+    assert told == ["next"]
+    assert "the commit stands" in caplog.text

@@ -180,7 +180,7 @@ async def test_attempts_pause_and_end(caplog):
     assert CANARY not in caplog.text
 
 
-@pytest.mark.parametrize("name", ["no-such-host.invalid", "/no/such/folder"])
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "/no/such/folder", "db..internal"])
 async def test_unknown_places_are_one_line(name: str):
     engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@/d?host={name}")
     with pytest.raises(LearnerError) as caught:

@@ -10,7 +10,16 @@ import pytest
 from learner_app.database import pool as pool_module
 from learner_app.database.connection import Connection
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import PoolExhausted, PoolNotStarted, SettingsError, StatementRefused
+from learner_app.database.statements import controls_transaction, is_read, leaves_session_state
+from learner_app.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    PoolExhausted,
+    PoolNotStarted,
+    SettingsError,
+    StatementRefused,
+    TransactionError,
+)
 from tests.database.conftest import keys, reopen
 
 SETTING = "SELECT current_setting('statement_timeout')"
@@ -95,7 +104,6 @@ async def test_the_newest_connection_is_lent_first(clone: DatabaseEngine):
         ("CREATE TEMP TABLE left_over (a int)", "SELECT to_regclass('left_over')::text", None),
         ("PREPARE left_over AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements", None),
         ("SET ROLE NONE", "SELECT current_user::text", None),
-        ("BEGIN", "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'", 0),
     ],
 )
 async def test_nothing_is_left_for_the_next_holder(
@@ -278,3 +286,81 @@ async def test_wrong_replicas_are_one_line(text: str):
     with pytest.raises(SettingsError, match="DB_REPLICAS") as caught:
         _ = [node.target for node in engine.extra_nodes.values()]
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_transaction_left_open_is_an_error_and_undone(clone: DatabaseEngine):
+    with pytest.raises(TransactionError, match="left open"):
+        await clone.execute("BEGIN; INSERT INTO sessions (id) VALUES ('lost')")
+    with pytest.raises(TransactionError, match="left open"):
+        async with clone.connection() as connection:
+            await connection.execute("BEGIN")
+            await connection.execute("INSERT INTO sessions (id) VALUES ('lost')")
+    assert await keys() == []
+    async with clone.connection() as connection, connection.transaction():
+        await connection.execute("INSERT INTO sessions (id) VALUES ('kept')")
+    assert await keys() == ["kept"]
+
+
+async def test_a_write_lost_on_a_bare_connection_is_unknown(clone: DatabaseEngine):
+    with pytest.raises(CommitUnknown):
+        async with clone.connection() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def test_work_of_several_statements_is_not_done_twice(clone: DatabaseEngine):
+    async def work(connection: Connection) -> None:
+        await connection.execute("INSERT INTO sessions (id) VALUES (gen_random_uuid()::text)")
+        connection.terminate()
+        await connection.execute("SELECT 1")
+
+    with pytest.raises(ConnectionLost):
+        await clone.perform(work)
+    assert len(await keys()) == 1
+
+
+async def test_closing_waits_no_longer_than_for_the_last_one(clone: DatabaseEngine):
+    task = asyncio.create_task(clone.execute("SELECT pg_sleep(0.3)"))
+    await asyncio.sleep(0.1)
+    started = asyncio.get_running_loop().time()
+    await clone.close_connection_pool()
+    assert asyncio.get_running_loop().time() - started < 2
+    assert await task == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads", "leaves", "controls"),
+    [
+        ("SELECT 1", True, False, False),
+        ('SELECT "a"."b" FROM "a" WHERE "a"."b" IN ($1, $2)', True, False, False),
+        ("WITH x AS (SELECT 1) SELECT count(*) FROM x", True, False, False),
+        ("WITH x AS (DELETE FROM a RETURNING *) SELECT * FROM x", False, False, False),
+        ("SELECT 1; DELETE FROM a", False, False, False),
+        ("SELECT * INTO b FROM a", False, False, False),
+        ("SELECT * FROM a FOR UPDATE", False, False, False),
+        ("SELECT pg_sleep(1)", False, False, False),
+        ("SELECT nextval('a')", False, False, False),
+        ("SELECT app.count(1)", False, False, False),
+        ("SELECT app . count(1)", False, False, False),
+        ("SELECT E'\\'' || evil('x')", False, False, False),
+        ("SELECT E'\\'', set_config('a', 'b', false)", False, True, False),
+        ("SELECT 'it''s', 'set_config('", True, False, False),
+        ("EXPLAIN ANALYZE DELETE FROM a", False, False, False),
+        ("UPDATE a SET b = 1", False, False, False),
+        ("-- so\nSET a = b", False, True, False),
+        ("/* so */ SET LOCAL a = b", False, False, False),
+        ("CREATE OR REPLACE TEMP VIEW a AS SELECT 1", False, True, False),
+        ("CREATE TEMP TABLE a (b int) ON COMMIT DROP", False, False, False),
+        ("SELECT * INTO TEMP a FROM b", False, True, False),
+        ("COMMIT", False, False, True),
+        ("/* so */ rollback", False, False, True),
+        ("ROLLBACK TO SAVEPOINT a", False, False, False),
+        ("ROLLBACK WORK TO a", False, False, False),
+        ("INSERT INTO a VALUES (1); COMMIT", False, False, True),
+        ("SELECT 'commit'", True, False, False),
+        ("END", False, False, True),
+        ("PREPARE TRANSACTION 'a'", False, False, True),
+    ],
+)
+def test_what_a_statement_tells(sql: str, reads: bool, leaves: bool, controls: bool):
+    found = (is_read(sql), leaves_session_state(sql), controls_transaction(sql))
+    assert found == (reads, leaves, controls)

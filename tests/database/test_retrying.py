@@ -12,8 +12,10 @@ from learner_app.errors import (
     Conflict,
     ConnectionLost,
     DeadlockDetected,
+    InvalidValue,
     SerializationFailure,
     TransactionError,
+    TransactionRolledBack,
 )
 from tests.database.conftest import add, keys, reopen
 
@@ -258,3 +260,37 @@ async def test_a_dead_connection_is_noticed_before_anything_is_sent(clone: Datab
         )
         await add(f"{number:02} again")
     assert len(await keys()) == 40
+
+
+async def test_failures_in_a_task_group_are_run_again(counter: DatabaseEngine):
+    runs = 0
+
+    async def unit() -> None:
+        nonlocal runs
+        runs += 1
+        await counter.fetch("SELECT n FROM counter")
+        if runs == 1:
+            await asyncio.create_task(
+                outside(counter, "UPDATE counter SET n = n + 1"), context=Context()
+            )
+        async with asyncio.TaskGroup() as group:
+            for number in (1, 2):
+                group.create_task(increase(counter, number))
+
+    await counter.run_transaction(unit, isolation="repeatable read")
+    assert runs == 2
+    with pytest.raises(ExceptionGroup):
+        await counter.run_transaction(lambda: failing_group(counter))
+
+
+async def failing_group(engine: DatabaseEngine) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(engine.execute("SELECT 1 / 0"))
+
+
+async def test_a_caught_error_in_a_traced_block_is_a_rollback(clone: DatabaseEngine):
+    with pytest.raises(TransactionRolledBack) as caught:
+        async with clone.transaction(traced=True):
+            with pytest.raises(InvalidValue):
+                await clone.execute("SELECT 1 / 0")
+    assert isinstance(caught.value.__cause__, InvalidValue)

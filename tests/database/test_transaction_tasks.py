@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import TransactionBusy, TransactionFinished
+from learner_app.errors import TransactionBusy, TransactionError, TransactionFinished
 from tests.database.conftest import add, keys
 
 
@@ -198,3 +198,40 @@ async def test_a_dropped_generator_in_another_task(small_pool: DatabaseEngine):
         gc.collect()
         await asyncio.sleep(0.05)
     assert await keys() == []
+
+
+async def test_children_of_a_task_that_dropped_a_generator(small_pool: DatabaseEngine):
+    rows = rows_in_a_transaction(small_pool)
+    await anext(rows)
+    del rows
+    gc.collect()
+    await asyncio.sleep(0.05)
+    await add("mine")
+    await asyncio.gather(add("child"), add("other child"))
+    assert await keys() == ["child", "mine", "other child"]
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", "rollback", "INSERT INTO a VALUES (1); COMMIT", "BEGIN"])
+async def test_a_block_is_not_ended_by_statements(small_pool: DatabaseEngine, sql: str):
+    with pytest.raises(TransactionError, match="no BEGIN, COMMIT or ROLLBACK"):
+        async with small_pool.transaction():
+            await add("lost")
+            await small_pool.execute(sql)
+    with pytest.raises(TransactionError):
+        async with small_pool.transaction(), small_pool.connection() as connection:
+            await connection.execute(sql)
+    async with small_pool.transaction():
+        await small_pool.execute("SAVEPOINT a; INSERT INTO sessions (id) VALUES ('undone')")
+        await small_pool.execute("ROLLBACK TO SAVEPOINT a")
+    assert await keys() == []
+
+
+async def test_commit_by_hand_takes_its_turn(small_pool: DatabaseEngine):
+    async with small_pool.transaction() as transaction:
+        task = asyncio.create_task(
+            small_pool.execute("INSERT INTO sessions (id) SELECT pg_sleep(0.2)::text || 'slow'")
+        )
+        await asyncio.sleep(0.05)
+        await transaction.commit()
+        await task
+    assert await keys() == ["slow"]
