@@ -104,6 +104,12 @@ class DeadlockDetected(DatabaseError):
     retry = True
 
 
+class SchemaChanged(DatabaseError):
+    """A migration altered the table meanwhile, so that the prepared statement no longer fits."""
+
+    retry = True
+
+
 class LockTimeout(DatabaseError):
     """A lock was not free: within DB_LOCK_TIMEOUT, or at once where that was asked for."""
 
@@ -170,7 +176,7 @@ class TransactionFinished(TransactionError):
 
 
 class TransactionBusy(TransactionError):
-    """Another task kept the transaction's connection for longer than DB_ACQUIRE_TIMEOUT."""
+    """Another task kept the transaction's connection for longer than DB_COMMAND_TIMEOUT."""
 
 
 class TransactionRequired(TransactionError):

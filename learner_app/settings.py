@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from learner_app.errors import SettingsError
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=2_147_483, allow_inf_nan=False)]
+"""Up to what PostgreSQL takes as milliseconds."""
 
 STATEMENT_SHARE = 0.9
 """Of DB_COMMAND_TIMEOUT, for DB_STATEMENT_TIMEOUT where that is not set."""

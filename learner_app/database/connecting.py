@@ -37,6 +37,10 @@ class Connector:
         self.settings = settings
         self._arguments = target.connect_arguments(settings)
         self._arguments["connection_class"] = Connection
+        if taken := set(target.server_settings) & set(_limits(settings)):
+            raise SettingsError(
+                f"the URL sets {', '.join(sorted(taken))}: use the DB_ setting of that name instead"
+            )
         if settings.db_pgbouncer:
             if target.server_settings:
                 names = ", ".join(target.server_settings)
@@ -123,6 +127,7 @@ class Connector:
             raise
         if self.settings.db_echo:
             connection.add_query_logger(_echo)
+            connection.is_spoiled = False  # this one stays
         return connection
 
     def _explain(self, error: BaseException, target: Target) -> LearnerError:

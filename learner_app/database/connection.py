@@ -79,7 +79,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def is_busy(self) -> bool:
         """Whether a transaction is open or a cancelled statement not yet acknowledged."""
         protocol = self._protocol
-        return bool(protocol.is_in_transaction() or protocol._is_cancelling())
+        return bool(
+            protocol.is_in_transaction() or protocol._is_cancelling() or self._top_xact is not None
+        )
 
     def is_read_only(self) -> bool:
         """Whether the server takes no writes, as far as it reported (PostgreSQL 14 and newer)."""
@@ -88,6 +90,16 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             getattr(settings, "in_hot_standby", "off") == "on"
             or getattr(settings, "default_transaction_read_only", "off") == "on"
         )
+
+    async def forget_transaction(self) -> None:
+        """End whatever transaction there is; asyncpg's own record of it as well."""
+        self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
+        await self.control("ROLLBACK")
+
+    def forget_statements(self) -> None:
+        """Prepare all statements anew, since tables or types have changed."""
+        self._drop_local_statement_cache()
+        self._drop_local_type_cache()
 
     async def forget_session(self) -> None:
         """Undo what was left in the session; asyncpg's own reset leaves roles and such."""
@@ -138,6 +150,14 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             # numbers that count up in each process would meet on one server session
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
+
+    def add_log_listener(self, callback: Any) -> None:
+        self.is_spoiled = True  # it would hear of the next holder
+        super().add_log_listener(callback)
+
+    def add_query_logger(self, callback: Any) -> None:
+        self.is_spoiled = True
+        super().add_query_logger(callback)
 
     async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
         self.is_spoiled = True  # the next holder would get other Python types

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -24,6 +25,7 @@ from learner_app.errors import (
     LearnerError,
     LockTimeout,
     MissingReference,
+    SchemaChanged,
     SerializationFailure,
     StatementRefused,
     StatementTimeout,
@@ -84,6 +86,8 @@ MEANINGS = {
     "22": Meaning(InvalidValue, "a value is malformed or out of range"),
     "23": Meaning(InvalidValue, "a constraint refuses the row"),
     "25": Meaning(StatementRefused, "the statement does not fit the transaction's state"),
+    "42704": Meaning(StatementRefused, "something that the statement names does not exist"),
+    "22023": Meaning(InvalidValue, "an argument or a setting has a value that is not allowed"),
     "42": Meaning(StatementRefused, "the statement is wrong"),
     "53": Meaning(DatabaseUnavailable, "the server has no room: connections, memory or disk"),
 }
@@ -94,8 +98,8 @@ LOST = Meaning(ConnectionLost, "the connection broke")
 UNFIT = Meaning(StatementRefused, "the driver refused the statement")
 SILENT = Meaning(StatementTimeout, "no answer within DB_COMMAND_TIMEOUT")
 
-VALUES_IN_MESSAGE = ("22", "P0")
-"""Classes whose messages quote values: malformed data, and what a function raises."""
+VALUES_IN_MESSAGE = ("22", "42601", "42704", "P0")
+"""Whose messages quote values: malformed data, what a function raises, parts of the statement."""
 
 
 def translate(error: BaseException, statement: str = "", *, lost: bool = False) -> DatabaseError:
@@ -109,6 +113,8 @@ def translate(error: BaseException, statement: str = "", *, lost: bool = False) 
         lost: whether the connection is closed now, for errors that do not say it themselves.
     """
     _forget_values(error)
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        return SchemaChanged("a table or type was altered since the statement was prepared")
     server: Any = error
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
         server = error.__cause__
@@ -192,6 +198,8 @@ ADVICE = {
     "28000": "the server refused the user: check the user, TLS and the server's pg_hba.conf",
     "3D000": "there is no such database: create it, or check its name",
     "42501": "the user may not connect to this database: GRANT CONNECT",
+    "42704": "the server does not know a setting of the URL: remove it there",
+    "22023": "the server refuses the value of a setting: check those of the URL and DB_*_TIMEOUT",
     "08P01": "no understanding: check that it is PostgreSQL, and user and password",
 }
 """What to do where trying again does not help."""
@@ -211,7 +219,10 @@ def explain(error: BaseException, target: Target) -> LearnerError:
         return DatabaseRefused(f"{target}: {ADVICE[sqlstate]} ({sqlstate})", sqlstate=sqlstate)
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return DatabaseReadOnly(f"{target}: no host is {target.session_attributes}")
-    if refusal := _refusal(error):
+    # a socket that is missing in its folder is of a server that is stopped, or just starting
+    is_stopped = isinstance(error, FileNotFoundError) and Path(target.hosts[0]).is_dir()
+    refusal = None if is_stopped else _refusal(error)
+    if refusal:
         return DatabaseRefused(f"{target}: {refusal}")
     return DatabaseUnavailable(f"{target}: {_passing_cause(error, sqlstate)}", sqlstate=sqlstate)
 

@@ -18,6 +18,6 @@ async def mend(connection: Connection) -> None:
     """Roll back, and forget what was left in the session; raise when that takes over 2 s."""
     async with asyncio.timeout(MEND_SECONDS):
         if connection.is_busy():
-            await connection.control("ROLLBACK")
+            await connection.forget_transaction()
         if connection.has_session_state:
             await connection.forget_session()

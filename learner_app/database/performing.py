@@ -18,6 +18,8 @@ from learner_app.errors import (
     ConnectionLost,
     DatabaseError,
     DatabaseReadOnly,
+    InvalidValue,
+    SchemaChanged,
     StatementRefused,
     TransactionError,
     TransactionFinished,
@@ -79,6 +81,8 @@ class PerformingEngine(PooledEngine):
 
     async def execute(self, sql: str, *args: Any, idempotent: bool = False) -> str:
         """The server's tag, such as ``UPDATE 3``; else as :meth:`fetch`."""
+        if not sql.strip():
+            raise StatementRefused("there is no statement")
         return await self.perform(lambda it: it.execute(sql, *args), sql, idempotent=idempotent)
 
     async def perform(
@@ -171,6 +175,10 @@ class PerformingEngine(PooledEngine):
         if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():
             # a standby does not even begin a serializable transaction
             failure = DatabaseReadOnly(str(failure), sqlstate=NOT_SUPPORTED)
+        if isinstance(failure, SchemaChanged) and self.pool is not None:
+            self.pool.forget_statements()
+        if isinstance(failure, InvalidValue) and failure.sqlstate is None:
+            connection.forget_statements()  # the column may be of another type by now
         if isinstance(failure, ConnectionLost) and self.pool is not None:
             self.pool.drop_idle()
         if isinstance(failure, DatabaseReadOnly):

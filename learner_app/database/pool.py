@@ -129,6 +129,11 @@ class Pool:
             connection.terminate()
         self.stir()
 
+    def forget_statements(self) -> None:
+        """Have all statements prepared anew, since a table or type was altered."""
+        for connection in (*self._idle, *self.held):
+            connection.forget_statements()
+
     def tidy(self) -> None:
         """Close what is dead, old or not needed, and open up to the minimum."""
         now = self.loop.time()

@@ -14,6 +14,7 @@ from learner_app.errors import (
     DatabaseError,
     DatabaseReadOnly,
     DeadlockDetected,
+    SchemaChanged,
     SerializationFailure,
     TransactionAborted,
     TransactionFinished,
@@ -32,7 +33,7 @@ DEADLINE_SECONDS = 10.0
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 1.0
 
-AGAIN = (SerializationFailure, DeadlockDetected, ConnectionLost, DatabaseReadOnly)
+AGAIN = (SerializationFailure, DeadlockDetected, SchemaChanged, ConnectionLost, DatabaseReadOnly)
 """After these surely nothing of the transaction was done, and the next try may go better."""
 
 

@@ -13,23 +13,29 @@ REMEMBERED = 4096
 _QUOTED = re.compile(
     r"""(?P<name>"[^"]*")
       | (?P<escaped>\b[eE]'(?:[^'\\]|\\.|'')*')
-      | --[^\n]*                           # a comment to the end of the line
-      | /\*.*?\*/                          # a comment
-      | (?P<text>'[^']*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)  # a string, also in dollar quotes""",
+      | --[^\r\n]*                          # a comment to the end of the line
+      | /\*.*?\*/                           # a comment
+      | (?P<text>'[^']*'|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)  # a string""",
     re.VERBOSE | re.DOTALL,
 )
-_LOCAL_SETTING = re.compile(r"\bset_config\s*\([^()]*,\s*true\s*\)", re.IGNORECASE)
+_NESTED_COMMENT = re.compile(r"/\*(?:(?!\*/).)*/\*", re.DOTALL)
+_HARD_TO_READ = re.compile(r"\\|--|/\*|\$(?!\d)|[\w$]\$")
+"""What makes it easy to take SQL for something else: then it is no read."""
+
+_LOCAL_SETTING = re.compile(r'\bset_config"?\s*\([^()]*,\s*true\s*\)', re.IGNORECASE)
 _LEAVES_STATE = re.compile(
     r"""(?:^|;)\s*(?:
             set\s+(?!(?:local|constraints|transaction)\b)
           | (?:listen|load|do|call|discard|deallocate)\b
           | prepare\s+(?!transaction\b)
           | declare\b.*\bwith\s+hold\b
-          | create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b
-            (?!.*\bon\s+commit\s+drop\b)
         )
+      | \bcreate\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?:orary)?\b
+        (?![^;]*\bon\s+commit\s+drop\b)
       | \binto\s+(?:temp|temporary)\b
-      | \bset_config\s*\(
+      | \bpg_temp\b
+      | \bupdate\s+(?:only\s+)?(?:pg_catalog\s*\.\s*)?"?pg_settings\b
+      | \b(?:set_config|setseed|set_limit|dblink_connect)"?\s*\(
       | \bpg_(?:try_)?advisory_lock""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -70,7 +76,7 @@ def _bared(match: re.Match[str]) -> str:
 def is_read(sql: str) -> bool:
     """Whether the statement changes nothing, so that sending it twice cannot double a write."""
     text = _bare(sql)
-    if not _READS.match(text) or _WRITES.search(text):
+    if _HARD_TO_READ.search(sql) or not _READS.match(text) or _WRITES.search(text):
         return False
     return all(name.strip().lower() in _HARMLESS for name in _CALL.findall(text))
 
@@ -79,7 +85,7 @@ def is_read(sql: str) -> bool:
 def leaves_session_state(sql: str) -> bool:
     """Whether the session may be another one after the statement: SET, LISTEN, session locks."""
     text = _LOCAL_SETTING.sub("", _bare(sql))
-    return bool(_LEAVES_STATE.search(text))
+    return bool(_NESTED_COMMENT.search(sql)) or bool(_LEAVES_STATE.search(text))
 
 
 _CONTROLS = re.compile(

@@ -34,6 +34,8 @@ async def stream(
     engine: DatabaseEngine, query: Select[Any], key: Sequence[Column], batch: int
 ) -> AsyncGenerator[Row, None]:
     """See :meth:`DatabaseEngine.stream`."""
+    if batch < 1:
+        raise StatementRefused("a stream's batch is at least one row")
     names = _key_names(query, key)
     sql, args = query.querystrings[0].compile_string()
     transaction = engine.enclosing_transaction()

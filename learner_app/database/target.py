@@ -20,6 +20,23 @@ MAX_PORT = 65_535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 UNENCRYPTED_MODES = SSL_MODES[:3]
 ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+NOT_FOR_US = (
+    "channel_binding",
+    "connect_timeout",
+    "fallback_application_name",
+    "gssencmode",
+    "gsslib",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "sslcompression",
+    "sslnegotiation",
+    "tcp_user_timeout",
+)
+"""Options of libpq that providers put into their URLs; the driver has none of them."""
+
 ESCAPES = "write # as %23, @ as %40, / as %2F and ? as %3F in user and password"
 
 Tls = ssl.SSLContext | Literal[False, "allow", "prefer"]
@@ -130,6 +147,8 @@ def parse_url(setting: str, url: str) -> Target:
     user, _, password = credentials.partition(":")
     hosts, ports = _places(setting, options.pop("host", "") or unquote(places), options)
     user = options.pop("user", unquote(user)) or getpass.getuser()
+    for name in NOT_FOR_US:
+        options.pop(name, None)
     attributes = _one_of(setting, "target_session_attrs", options, ATTRIBUTES)
     return Target(
         hosts=hosts,

@@ -130,10 +130,19 @@ class Transaction(PostgresTransaction):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> Literal[False]:
-        with suppress(ValueError):  # we are in another context: see is_left_behind
+        try:
             self.engine.current_transaction.reset(self.context)
+        except ValueError:
+            self._leave_from_outside()
         await finish(self._end(keep=exception is None))
         return False
+
+    def _leave_from_outside(self) -> None:
+        """As of a generator that is closed in another context: mend that of our task if we can."""
+        owner = self._owner() if self._owner else None
+        if owner is not None and hasattr(owner, "get_context"):  # Python 3.12 and newer
+            with suppress(RuntimeError):  # it runs just now, and then sees by itself
+                owner.get_context().run(self.engine.current_transaction.set, self._parent)
 
     def after_commit(self, callback: Callback) -> None:
         """Call it, and await what it returns, once the outermost transaction is committed.

@@ -55,15 +55,22 @@ class DatabaseErrors:
 
         try:
             await self.app(scope, receive, send_or_hold)
-        except DatabaseError as error:
-            if has_started:
-                raise
-            await _response(error)(scope, receive, send)
-        except BaseException:
+        except BaseException as error:
+            failure = _alone(error)
+            if isinstance(failure, DatabaseError) and not has_started:
+                await _response(failure)(scope, receive, send)
+                return
             await _send_all(held, send)
             raise
         else:
             await _send_all(held, send)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The only error of a task group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _send_all(messages: list[Message], send: Send) -> None:

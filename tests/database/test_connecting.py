@@ -13,7 +13,7 @@ import trustme
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.waiting import wait_for_database
-from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
+from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.settings import Settings
 from tests.conftest import skip_outside_ci
 from tests.servers import DEBIAN_15, OwnServer
@@ -198,3 +198,26 @@ async def test_echo_prints_statements_without_values(unencrypted: TcpServer, cap
     printed = capsys.readouterr().out
     assert printed.count("SELECT $1::text AS echoed") == 2
     assert CANARY not in printed
+
+
+async def test_a_server_that_is_stopped_on_its_socket_may_come_back(tmp_path: Path):
+    engine = DatabaseEngine(f"postgresql://keeper@/d?host={tmp_path}")
+    with pytest.raises(DatabaseUnavailable, match="no unix socket"):
+        await engine.get_new_connection()
+
+
+def test_options_that_providers_add_are_passed_over():
+    url = "postgresql://u@h/d?channel_binding=require&connect_timeout=10&search_path=x"
+    assert DatabaseEngine(url).target.server_settings == {"search_path": "x"}
+
+
+def test_time_outs_in_the_url_are_refused():
+    engine = DatabaseEngine("postgresql://u@h/d?statement_timeout=0")
+    with pytest.raises(SettingsError, match="statement_timeout"):
+        _ = engine.connector
+
+
+async def test_environment_of_libpq_is_not_used(unencrypted: TcpServer, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", CANARY)
+    monkeypatch.setenv("PGSSLNEGOTIATION", "direct")
+    assert not await is_encrypted(unencrypted.engine())

@@ -14,8 +14,10 @@ from learner_app.database.statements import controls_transaction, is_read, leave
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
+    InvalidValue,
     PoolExhausted,
     PoolNotStarted,
+    SchemaChanged,
     SettingsError,
     StatementRefused,
     TransactionError,
@@ -346,6 +348,15 @@ async def test_closing_waits_no_longer_than_for_the_last_one(clone: DatabaseEngi
         ("SELECT 'it''s', 'set_config('", True, False, False),
         ("EXPLAIN ANALYZE DELETE FROM a", False, False, False),
         ("UPDATE a SET b = 1", False, False, False),
+        ("UPDATE pg_settings SET setting = '1'", False, True, False),
+        ("CREATE TABLE pg_temp.a (b int)", False, True, False),
+        ("CREATE TEMP TABLE a(); CREATE TEMP TABLE b() ON COMMIT DROP", False, True, False),
+        ("EXPLAIN ANALYZE CREATE TEMP TABLE a AS SELECT 1", False, True, False),
+        ('SELECT "set_config"($1, $2, false)', False, True, False),
+        ("/* /* */ ' */ SET a = b; SELECT '", False, True, False),
+        ("SELECT a$x$, touch() AS b$x$ FROM c", False, False, False),
+        ("SELECT 1 --x\r, touch()", False, False, False),
+        ("SELECT touch$min(1)", False, False, False),
         ("-- so\nSET a = b", False, True, False),
         ("/* so */ SET LOCAL a = b", False, False, False),
         ("CREATE OR REPLACE TEMP VIEW a AS SELECT 1", False, True, False),
@@ -364,3 +375,70 @@ async def test_closing_waits_no_longer_than_for_the_last_one(clone: DatabaseEngi
 def test_what_a_statement_tells(sql: str, reads: bool, leaves: bool, controls: bool):
     found = (is_read(sql), leaves_session_state(sql), controls_transaction(sql))
     assert found == (reads, leaves, controls)
+
+
+async def test_an_abandoned_block_of_the_driver_is_forgotten(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    with pytest.raises(TransactionError):
+        async with clone.connection() as connection:
+            await connection.transaction().start()
+    async with clone.connection() as connection, connection.transaction():
+        await connection.execute("INSERT INTO sessions (id) VALUES ('kept')")
+    assert await keys() == ["kept"]
+
+
+async def test_loggers_hear_of_their_own_holder_only(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    heard: list[object] = []
+    async with clone.connection() as connection:
+        connection.add_query_logger(heard.append)
+        await connection.fetch("SELECT 1")
+        await asyncio.sleep(0)
+    assert len(heard) == 1
+    await clone.fetch("SELECT 2")
+    await asyncio.sleep(0)
+    assert len(heard) == 1
+
+
+async def test_altered_tables_cost_one_error_at_most(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=3)
+    other = DatabaseEngine(clone.url, needs_pool=False)
+    await clone.execute("CREATE TABLE thing (a int, b text)")
+    held = [await clone.take_connection() for _ in range(3)]
+    for connection in held:  # all three know the statement
+        await connection.fetch("SELECT * FROM thing")
+        await connection.execute("INSERT INTO thing (b) VALUES ($1)", "1")
+        await clone.give_back(connection)
+    await other.execute("ALTER TABLE thing ADD COLUMN c int")
+    with pytest.raises(SchemaChanged):
+        async with clone.transaction():
+            await clone.fetch("SELECT * FROM thing")
+    found = []
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(read_things(clone, found))
+    assert len(found) == 9
+    await other.execute("ALTER TABLE thing ALTER b TYPE int USING b::int")
+    await clone.run_transaction(lambda: read_things(clone, found))
+    failures = 0
+    for _ in range(10):
+        try:
+            await clone.execute("INSERT INTO thing (b) VALUES ($1)", 7)
+        except InvalidValue:
+            failures += 1
+    assert failures <= 1
+
+
+async def read_things(engine: DatabaseEngine, found: list[object]) -> None:
+    async with engine.transaction():
+        found += await engine.fetch("SELECT * FROM thing")
+
+
+async def test_no_statement_and_no_batch(clone: DatabaseEngine):
+    from learner_app.listening.tables import ListeningSessionTable
+
+    with pytest.raises(StatementRefused):
+        await clone.execute(" ")
+    with pytest.raises(StatementRefused, match="at least one"):
+        async for _ in clone.stream(ListeningSessionTable.select(), batch=0):
+            pass

@@ -57,6 +57,11 @@ async def test_status_and_fields(error: DatabaseError, status: int, path: str):
     assert "secret-host" not in response.text
 
 
+async def test_the_only_error_of_a_task_group_counts():
+    group = ExceptionGroup("of tasks", [errors.Conflict("taken", fields=["email"])])
+    assert (await answer(group, "/x")).status_code == 409
+
+
 @pytest.mark.parametrize("path", ["/x", "/inner/x"])
 async def test_other_errors_stay_what_they_are(path: str):
     response = await answer(ZeroDivisionError(), path)
