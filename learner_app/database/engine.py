@@ -9,11 +9,12 @@ from piccolo.columns import Column
 from piccolo.query import Select
 from piccolo.querystring import QueryString
 
+from learner_app.database.finishing import Callback
 from learner_app.database.performing import PerformingEngine
 from learner_app.database.retrying import DEADLINE_SECONDS, run_transaction
 from learner_app.database.streaming import BATCH, Row, stream
 from learner_app.database.tracing import was_committed
-from learner_app.database.transaction import Callback, Isolation, Transaction
+from learner_app.database.transaction import Isolation, Transaction
 from learner_app.errors import (
     StatementRefused,
     TransactionError,

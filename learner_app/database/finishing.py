@@ -1,8 +1,9 @@
 """Finishing what has to be finished although the caller is cancelled."""
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import anyio
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Callback = Callable[[], Awaitable[object] | object]
 
 PATIENCE_SECONDS = 3
 """How long a cancelled caller waits for the end; the work itself goes on after that."""
@@ -46,3 +48,17 @@ def _ended_late(task: asyncio.Task[Any]) -> None:
     _left_running.discard(task)
     if not task.cancelled() and (error := task.exception()):
         log.warning("after the caller was cancelled: %s", error)
+
+
+async def call_back(callbacks: list[Callback]) -> None:
+    """Call all of them, whatever one of them raises: what they follow is done."""
+    for callback in callbacks:
+        try:
+            result = callback()
+            if inspect.isawaitable(result):
+                await result
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # the program is ending
+            log.exception("a callback after the commit failed; the commit stands")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from copy import copy
 
 from learner_app.database.connection import Connection
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
@@ -173,3 +174,10 @@ class Opener:
         if task is not None:
             self._fresh.discard(task)
             self._silent.pop(task, None)
+
+
+def again(error: LearnerError) -> LearnerError:
+    """A copy for one more caller: a raised exception collects the tracebacks of all."""
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from copy import copy
 from typing import Any
 
 from learner_app.database.connection import Connection
 from learner_app.database.hold import Hold, hold_here
 from learner_app.database.mending import check, mend
-from learner_app.database.opening import Opener
+from learner_app.database.opening import Opener, again
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
 
@@ -39,12 +38,9 @@ class Pool:
         *,
         needs_primary: bool = False,
     ) -> None:
-        """
-        Args:
-            name: of the target, for the log; without a password.
-            connect: opens a connection.
-            settings: bounds and time-outs.
-            needs_primary: leave a server that reports to have become read only.
+        """For the target of that name, which ``connect`` opens connections to.
+
+        ``needs_primary``: leave a server that reports to have become read only.
         """
         self.loop = asyncio.get_running_loop()
         self.min = settings.db_pool_min
@@ -266,7 +262,7 @@ class Pool:
             if isinstance(error, DatabaseUnavailable):
                 self.loop.call_at(hold.since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
             elif not waiter.done():
-                waiter.set_exception(_again(error))
+                waiter.set_exception(again(error))
 
     def _give_up_in_outage(self, waiter: asyncio.Future[Connection]) -> None:
         if self.outage:
@@ -276,7 +272,7 @@ class Pool:
         if waiter.done():
             return
         if self.outage:
-            waiter.set_exception(_again(self.outage))
+            waiter.set_exception(again(self.outage))
         elif self._opener.is_silent and not self.held:
             waiter.set_exception(DatabaseUnavailable("the server does not answer"))
         else:
@@ -295,10 +291,3 @@ class Pool:
     def _unused(self, connection: Connection) -> float:
         seconds: float = self.loop.time() - connection.idle_since
         return seconds
-
-
-def _again(error: LearnerError) -> LearnerError:
-    """A copy for one more caller: a raised exception collects the tracebacks of all."""
-    twin = copy(error)
-    twin.__cause__ = error.__cause__
-    return twin

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +16,7 @@ from piccolo.engine.postgres import PostgresTransaction
 from learner_app.database.connection import Connection
 from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, undo
 from learner_app.database.failures import DRIVER_ERRORS
-from learner_app.database.finishing import finish
+from learner_app.database.finishing import Callback, call_back, finish
 from learner_app.database.performing import OVER
 from learner_app.database.tracing import read_transaction_id
 from learner_app.errors import (
@@ -34,11 +32,8 @@ from learner_app.errors import (
 if TYPE_CHECKING:
     from learner_app.database.engine import DatabaseEngine
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 Isolation = Literal["read committed", "repeatable read", "serializable"]
-Callback = Callable[[], Awaitable[object] | object]
 
 
 class State(Enum):
@@ -90,11 +85,8 @@ class Transaction(PostgresTransaction):
         self._owner: weakref.ref[asyncio.Task[Any]] | None = None
         self.is_read_only = read_only
         self.transaction_id: TransactionId | None = None
-        self._options = (
-            (f" ISOLATION LEVEL {isolation.upper()}" if isolation else "")
-            + (" READ ONLY" if read_only else "")
-            + (" DEFERRABLE" if deferrable else "")
-        )
+        level = f" ISOLATION LEVEL {isolation.upper()}" if isolation else ""
+        self._options = level + " READ ONLY" * read_only + " DEFERRABLE" * deferrable
 
     @property
     def is_open(self) -> bool:
@@ -119,8 +111,8 @@ class Transaction(PostgresTransaction):
         else:
             await self._begin_nested(parent)
         self._state = State.OPEN
-        task = asyncio.current_task()
-        self._owner = weakref.ref(task) if task else None
+        if task := asyncio.current_task():
+            self._owner = weakref.ref(task)
         self.context = self.engine.current_transaction.set(self)
         return self
 
@@ -200,9 +192,7 @@ class Transaction(PostgresTransaction):
 
     async def _begin_nested(self, parent: Transaction) -> None:
         if self._options:
-            raise TransactionError(
-                "isolation, read only and deferrable are for the outermost block"
-            )
+            raise TransactionError("isolation and the like are for the outermost block")
         await parent._take_turn(self.engine.settings.db_command_timeout)
         try:
             parent._require_open()
@@ -236,7 +226,7 @@ class Transaction(PostgresTransaction):
         if self._committed and self._parent is not None:
             self._parent._callbacks += self._callbacks
         elif self._committed:
-            await self._call_back()
+            await call_back(self._callbacks)
 
     async def _take_turn(self, seconds: float) -> None:
         if not self._lock.locked():
@@ -246,9 +236,8 @@ class Transaction(PostgresTransaction):
             async with asyncio.timeout(seconds):
                 await self._lock.acquire()
         except TimeoutError:
-            raise TransactionBusy(
-                f"another task kept the transaction's connection for more than {seconds:g} s"
-            ) from None
+            text = f"another task kept the transaction's connection for more than {seconds:g} s"
+            raise TransactionBusy(text) from None
 
     async def _take_last_turn(self, *, keep: bool) -> bool:
         """Wait for what other tasks are doing; whether they came to an end."""
@@ -297,15 +286,3 @@ class Transaction(PostgresTransaction):
             await undo(self.connection, None)
         elif self._root._state is State.OPEN:
             await undo(self.connection, self.savepoint_name)
-
-    async def _call_back(self) -> None:
-        for callback in self._callbacks:
-            try:
-                result = callback()
-                if inspect.isawaitable(result):
-                    await result
-            except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    raise  # the program is ending
-                log.exception("a callback after the commit failed; the commit stands")
