@@ -13,6 +13,7 @@ from learner_app.database.connection import Connection
 from learner_app.database.failures import CONNECT_FAILURES, explain
 from learner_app.database.target import Target
 from learner_app.errors import (
+    DatabaseNotConfigured,
     DatabaseRefused,
     DatabaseUnavailable,
     LearnerError,
@@ -66,6 +67,12 @@ class Connector:
 
     async def connect_for_pool(self) -> Connection:
         """A connection whose statements end in time; raises the same as :meth:`connect`."""
+        try:
+            return await self._connect_for_pool()
+        except DatabaseNotConfigured as error:  # `learner up` starts it again when it was killed
+            raise DatabaseUnavailable(str(error)) from error.__cause__
+
+    async def _connect_for_pool(self) -> Connection:
         settings = self.settings
         command = settings.db_command_timeout
         seconds = settings.db_connect_timeout

@@ -141,7 +141,7 @@ def test_killed_postgres_comes_back_with_its_rows(product: Product):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert postmaster.read_text().splitlines()[0] != old
-    assert len(httpx.get(f"{product.address}/health/db").json()) == 6
+    assert len(httpx.get(f"{product.address}/health/db").json()) == 7
     output = product.stop()
     assert "PostgreSQL ended by itself; starting it again." in output
     assert "PostgreSQL is back." in output
