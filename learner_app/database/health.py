@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Literal
 from weakref import WeakKeyDictionary
 
+from piccolo.engine import engine_finder
+
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.failures import DRIVER_ERRORS
 from learner_app.database.pool import Pool
-from learner_app.errors import DatabaseReadOnly, LearnerError
+from learner_app.errors import DatabaseReadOnly, LearnerError, SettingsError
 from learner_app.schema.pending import declared_migrations, pending_migrations
 
 PROBE_SECONDS = 0.8
@@ -63,8 +65,10 @@ class _Findings:
 _under_way: WeakKeyDictionary[DatabaseEngine, asyncio.Task[DatabaseHealth]] = WeakKeyDictionary()
 
 
-async def check_database(engine: DatabaseEngine) -> DatabaseHealth:
+async def check_database(engine: DatabaseEngine | None = None) -> DatabaseHealth:
     """Look at the server over a connection of its own and at the pool; ends within 0.9 s.
+
+    The engine is that of ``piccolo_conf`` when left out.
 
     ``unreachable``: no connection, or refused. ``timeout``: no answer. ``read_only``: no server
     that takes writes. ``pool_exhausted``: all connections in use, none came back for half a
@@ -72,10 +76,18 @@ async def check_database(engine: DatabaseEngine) -> DatabaseHealth:
 
     Callers at the same time share one attempt: a flood of probes costs one connection.
     """
+    engine = engine or _configured_engine()
     task = _under_way.get(engine)
     if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
         task = _under_way[engine] = asyncio.create_task(_check(engine))
     return await asyncio.shield(task)
+
+
+def _configured_engine() -> DatabaseEngine:
+    engine = engine_finder()
+    if not isinstance(engine, DatabaseEngine):
+        raise SettingsError("piccolo_conf names no DatabaseEngine as DB")
+    return engine
 
 
 async def _check(engine: DatabaseEngine) -> DatabaseHealth:

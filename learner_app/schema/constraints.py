@@ -11,6 +11,9 @@ from learner_app.schema.schema_object import SchemaObject
 
 Fields = tuple[str, ...]
 
+MADE_BY_MIGRATIONS = "types"
+"""The module of the classes that Piccolo makes for states between migrations."""
+
 _known: dict[tuple[str, str], Fields] = {}
 _tables_read = 0
 
@@ -23,10 +26,10 @@ def constraint_fields(table: str, constraint: str) -> Fields:
     global _tables_read  # noqa: PLW0603  # tables may be declared later on
     if _tables_read != len(TABLE_REGISTRY):
         _tables_read = len(TABLE_REGISTRY)
-        for declared in TABLE_REGISTRY:
-            _known.update(
-                {(declared._meta.tablename, name): found for name, found in _of(declared)}
-            )
+        for table_class in TABLE_REGISTRY:
+            if table_class.__module__ != MADE_BY_MIGRATIONS:
+                name = table_class._meta.tablename
+                _known.update({(name, rule): fields for rule, fields in _of(table_class)})
     return _known.get((table, constraint), ())
 
 

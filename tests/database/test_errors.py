@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from piccolo.table import create_table_class
 
 from learner_app import errors
 from learner_app.accounts.tables import UserTable
@@ -14,6 +15,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.failures import ADVICE, MEANINGS
 from learner_app.errors import DatabaseError
 from learner_app.listening.tables import ListeningSessionTable
+from learner_app.schema.constraints import MADE_BY_MIGRATIONS, constraint_fields
 
 CANARY = "hunter2-canary"
 USER = "INSERT INTO users (email, hashed_password{}) VALUES ('{}', 'x'{})"
@@ -168,3 +170,16 @@ def test_the_page_lists_every_state_with_its_class(checkout: Path):
         if isinstance(kind, type) and issubclass(kind, DatabaseError):
             assert f"`{name}`" in page, name
     assert set(ADVICE) <= set(MEANINGS)
+
+
+def test_fields_are_those_of_the_declared_tables():
+    """Migrations make classes of the same tables, in states that lack columns."""
+    assert constraint_fields("users", "idx_users_email") == ("email",)
+    bare = create_table_class("UserTable", class_kwargs={"tablename": "users"})
+    assert bare.__module__ == MADE_BY_MIGRATIONS
+    assert constraint_fields("users", "idx_users_email") == ("email",)
+    assert constraint_fields("like_engagement", "like_engagement_pkey") == (
+        "content_id",
+        "session_id",
+    )
+    assert constraint_fields("users", "nobody_knows") == ()

@@ -12,6 +12,7 @@ CANARY = "canary-hunter2"
 
 
 async def test_healthy(clone: DatabaseEngine):
+    assert (await check_database()).pool == (await check_database(clone)).pool
     health = await check_database(clone)
     assert (health.status, health.database, health.pending_migrations) == ("ok", "up", 0)
     assert health.pool is not None
