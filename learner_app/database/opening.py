@@ -160,6 +160,7 @@ class Opener:
             if len(self._silent) > MOST_SILENT:
                 next(iter(self._silent)).cancel()
             self._try_after(0)
+            self._failed(DatabaseUnavailable("the server does not answer"))
 
     def _try_after(self, seconds: float) -> None:
         if self._next is None and not self._closed:

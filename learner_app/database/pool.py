@@ -187,7 +187,7 @@ class Pool:
         waiter: asyncio.Future[Connection] = self.loop.create_future()
         self._waiters[waiter] = hold
         seconds = self._settings.db_acquire_timeout
-        if self.outage:
+        if self._is_cut_off():
             seconds = min(seconds, OUTAGE_SECONDS)
         timer = self.loop.call_later(seconds, self._give_up, waiter)
         self.stir()
@@ -265,8 +265,12 @@ class Pool:
                 waiter.set_exception(again(error))
 
     def _give_up_in_outage(self, waiter: asyncio.Future[Connection]) -> None:
-        if self.outage:
+        if self._is_cut_off():
             self._give_up(waiter)
+
+    def _is_cut_off(self) -> bool:
+        """Whether the server is away, or silent to somebody who has no connection at all."""
+        return bool(self.outage or (self._opener.is_silent and not self.held))
 
     def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
         if waiter.done():

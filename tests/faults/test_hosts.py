@@ -257,3 +257,20 @@ async def test_a_request_does_not_wait_for_a_server_that_is_away():
         )
         assert time.monotonic() - started < 1.5
     assert all(isinstance(error, LearnerError) and error.retry for error in found)
+
+
+async def test_a_request_does_not_wait_for_a_server_that_is_silent(
+    cluster: Cluster, proxy: TcpProxy
+):
+    proxy.black_hole()
+    async with engine_of(proxy.port).running() as engine:
+        started = time.monotonic()
+        found = await asyncio.gather(
+            *(engine.fetch("SELECT 1") for _ in range(30)), return_exceptions=True
+        )
+        assert time.monotonic() - started < 1.5
+        assert {type(error) for error in found} == {DatabaseUnavailable}
+        proxy.heal()
+        started = time.monotonic()
+        assert await engine.fetchval("SELECT 1") == 1
+        assert time.monotonic() - started < 1
