@@ -110,17 +110,13 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def control(self, sql: str) -> str:
         """Send a statement of the block in charge: BEGIN, SAVEPOINT, COMMIT and the like."""
-        status: str = await self._watched(super().execute(sql))
+        status: str = await self.watched(super().execute(sql))
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
         self._note(query)
-        status: str = await self._watched(super().execute(query, *args, **kwargs))
+        status: str = await self.watched(super().execute(query, *args, **kwargs))
         return status
-
-    async def watched(self, work: Awaitable[T]) -> T:
-        """Await work of the driver's that does not pass through here by itself, as a cursor's."""
-        return await self._watched(work)
 
     async def close_cursor(self, cursor: Any) -> None:
         """Close it, and where the session is shared take its statement out of that as well."""
@@ -128,7 +124,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if self.keeps_no_state:
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
-    async def _watched(self, work: Awaitable[T]) -> T:
+    async def watched(self, work: Awaitable[T]) -> T:
+        """Await work of the driver's, in sight of the pool's watch; public for a cursor's."""
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
             result = await work
@@ -138,10 +135,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return result
 
     async def _execute(self, *args: Any, **kwargs: Any) -> Any:
-        return await self._watched(super()._execute(*args, **kwargs))
+        return await self.watched(super()._execute(*args, **kwargs))
 
     async def _executemany(self, *args: Any, **kwargs: Any) -> Any:
-        return await self._watched(super()._executemany(*args, **kwargs))
+        return await self.watched(super()._executemany(*args, **kwargs))
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # all statements but those of execute() without arguments are made here
