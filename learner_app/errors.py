@@ -76,6 +76,18 @@ class PoolNotStarted(DatabaseError):
     """A statement without a pool, which would open a connection of its own each time."""
 
 
+class NotFound(DatabaseError):
+    """The row that was asked for by its key does not exist, or is locked and was to be skipped."""
+
+
+class StaleVersion(DatabaseError):
+    """The row is no longer as the caller knew it; read it again. Nothing was changed."""
+
+
+class InvalidTransition(DatabaseError):
+    """The row's state does not allow that step. Nothing was changed."""
+
+
 class Conflict(DatabaseError):
     """Another row has the values already (unique or exclusion constraint)."""
 

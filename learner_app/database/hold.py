@@ -4,7 +4,14 @@ import sys
 from types import CodeType
 from typing import NamedTuple
 
-LIBRARY = ("learner_app.database.", "piccolo.", "contextlib", "asyncio.", "anyio.")
+LIBRARY = (
+    "learner_app.database.",
+    "learner_app.repository.",
+    "piccolo.",
+    "contextlib",
+    "asyncio.",
+    "anyio.",
+)
 """Modules that are between the code that wants a connection and the pool."""
 
 

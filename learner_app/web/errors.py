@@ -9,13 +9,19 @@ from learner_app.errors import (
     AccessDenied,
     Conflict,
     DatabaseError,
+    InvalidTransition,
     InvalidValue,
     MissingReference,
+    NotFound,
+    StaleVersion,
     StatementTimeout,
     StillReferenced,
 )
 
 STATUS = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    StaleVersion: HTTPStatus.CONFLICT,
+    InvalidTransition: HTTPStatus.CONFLICT,
     Conflict: HTTPStatus.CONFLICT,
     MissingReference: HTTPStatus.CONFLICT,
     StillReferenced: HTTPStatus.CONFLICT,

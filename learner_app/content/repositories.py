@@ -1,0 +1,209 @@
+"""The repository of content."""
+
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+from typing import Any, Unpack
+
+from pydantic import TypeAdapter
+
+from learner_app.content.rows import (
+    Audio,
+    AudioFormat,
+    Content,
+    ContentCreate,
+    ContentFilters,
+    ContentUpdate,
+)
+from learner_app.content.tables import ContentTable
+from learner_app.errors import Conflict
+from learner_app.repository.base import Repository
+from learner_app.repository.filters import Filters, at_least, before, equals
+from learner_app.repository.inputs import checked, refused
+from learner_app.repository.locks import lock_name
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
+from learner_app.repository.rows import json_text
+from learner_app.repository.sql import Names, compiled
+from learner_app.repository.values import JSON_BYTES, JsonObject
+
+OLDEST_FIRST = Order(ContentTable.generated_at, ContentTable.id)
+NEWEST_FIRST = Order(ContentTable.generated_at, ContentTable.id, descending=True)
+BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
+
+c = Names(ContentTable)
+MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
+MERGE_METADATA = f"""
+UPDATE {c} SET {c.metadata} = {MERGED}
+WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
+RETURNING {c.fields(Content)}
+"""
+
+JSON_OBJECT = TypeAdapter(JsonObject)
+
+
+class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
+    """Pieces to listen to.
+
+    There is no ``delete``: a piece has places in sessions, see
+    ``ListeningSessionRepository.delete_content``.
+    """
+
+    table = ContentTable
+    row = Content
+    filters = Filters(
+        ContentTable,
+        ContentFilters,
+        {
+            "format": equals(ContentTable.format),
+            "genre": equals(ContentTable.genre),
+            "difficulty": equals(ContentTable.difficulty),
+            "language": equals(ContentTable.language),
+            "session_id": equals(ContentTable.session_id),
+            "series_id": equals(ContentTable.series_id),
+            "generated_from": at_least(ContentTable.generated_at),
+            "generated_to": before(ContentTable.generated_at),
+            "min_quality": at_least(ContentTable.quality_score),
+        },
+    )
+
+    async def count(self, **filters: Unpack[ContentFilters]) -> int:
+        """How many pieces the filters let through."""
+        return await self._count(filters)
+
+    async def page(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[ContentFilters],
+    ) -> Page[Content]:
+        """A page by id."""
+        return await self._page(filters, limit, after, total)
+
+    async def search(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[ContentFilters],
+    ) -> Page[Content]:
+        """A page of the newest first."""
+        return await self._page(filters, limit, after, total, NEWEST_FIRST)
+
+    def stream(self, **filters: Unpack[ContentFilters]) -> AsyncGenerator[Content, None]:
+        """All of them by id, in constant memory."""
+        return self._stream(filters)
+
+    async def add_idempotent(self, new: ContentCreate) -> Content:
+        """Insert a piece, or return the stored one when it is the same: for callers that retry.
+
+        Raises:
+            Conflict: the id is taken by a piece that differs in a field that was given.
+        """
+        stored, is_new = await self._ensure(new)
+        if is_new:
+            return stored
+        different = [name for name, value in new.given().items() if getattr(stored, name) != value]
+        if different:
+            raise Conflict(
+                f"content: the id belongs to another piece ({', '.join(different)} differ)",
+                table="content",
+                constraint="content_pkey",
+                fields=["id"],
+            )
+        return stored
+
+    async def attach_audio(
+        self,
+        content_id: str,
+        *,
+        url: str,
+        format: AudioFormat,  # noqa: A002  # the field's agreed name
+        duration: int,
+        bitrate: int | None = None,
+        size: int | None = None,
+    ) -> Content:
+        """Set the audio file: bitrate in kbit/s, size in bytes, duration in seconds.
+
+        Raises:
+            NotFound: there is no such piece.
+        """
+        audio = Audio(url=url, format=format, duration=duration, bitrate=bitrate, size=size)
+        changes = ContentUpdate(
+            audio_url=audio.url,
+            audio_format=audio.format,
+            audio_bitrate=audio.bitrate,
+            audio_size=audio.size,
+            duration=audio.duration,
+        )
+        return await self.update(content_id, changes)
+
+    async def list_by_session(
+        self, session_id: str, *, limit: int = DEFAULT_LIMIT
+    ) -> list[Content]:
+        """What was made for a session, the oldest first."""
+        return await self._list({"session_id": session_id}, limit, OLDEST_FIRST)
+
+    async def list_series(
+        self, session_id: str, series_id: str, *, limit: int = DEFAULT_LIMIT
+    ) -> list[Content]:
+        """The episodes of a session's series in order; those without a number come last."""
+        series: ContentFilters = {"session_id": session_id, "series_id": series_id}
+        return await self._list(series, limit, BY_EPISODE)
+
+    async def latest_episode(self, session_id: str, series_id: str) -> Content | None:
+        """The episode with the highest number."""
+        given = self.filters.checked({"session_id": session_id, "series_id": series_id})
+        if given is None:
+            return None
+        statement = self._queries.keep(
+            "latest_episode",
+            lambda: compiled(
+                self._queries.select([self.filters.combined(tuple(given))])
+                .where(ContentTable.episode_number.is_not_null())
+                .order_by(ContentTable.episode_number, ContentTable.id, ascending=False)
+                .limit(1)
+            ),
+        )
+        return await self._one(statement.sql, *statement.args(given))
+
+    async def next_episode_number(self, session_id: str, series_id: str) -> int:
+        """The number for the next episode; nobody else gets one until the transaction ends.
+
+        Raises:
+            TransactionRequired: outside a transaction the number would not stay free.
+            TransactionError: in a ``repeatable read`` one, which would not see the latest number.
+            LockTimeout: another worker is at this series for longer than DB_LOCK_TIMEOUT.
+        """
+        self._require_transaction("next_episode_number")
+        series: ContentFilters = {"session_id": session_id, "series_id": series_id}
+        if self.filters.checked(series) is None:
+            raise refused(ContentTable, "series_id", "must not contain NUL characters")
+        await lock_name(self.engine, f"episode {session_id} {series_id}")
+        latest = await self.latest_episode(session_id, series_id)
+        return 1 + ((latest and latest.episode_number) or 0)
+
+    async def merge_metadata(self, content_id: str, patch: dict[str, Any]) -> Content:
+        """Set the keys of the patch and leave the others, also those set at the same time.
+
+        Raises:
+            NotFound: there is no such piece.
+            InvalidValue: the metadata would be over 1 MB.
+        """
+        checked(JSON_OBJECT, patch, "metadata", ContentTable)
+        if (key := self._key.parts(content_id)) is None:
+            raise self._not_found()
+        merged = await self._one(MERGE_METADATA, *key, json_text(patch))
+        if merged is None and await self.exists(content_id):
+            raise refused(ContentTable, "metadata", "would be over 1 MB as JSON")
+        return self._found(merged)
+
+    async def set_engagement_metrics(self, content_id: str, metrics: dict[str, Any]) -> Content:
+        """Keep the latest computed engagement with the piece."""
+        return await self.update(content_id, ContentUpdate(engagement_metrics=metrics))
+
+    async def set_quality_score(self, content_id: str, score: Decimal | float) -> Content:
+        """From 0, poor, to 1, excellent; in hundredths."""
+        changes = ContentUpdate.model_validate({"quality_score": score})
+        return await self.update(content_id, changes)

@@ -1,0 +1,177 @@
+"""Pieces of content: rows, what may be given to add and change them, and filters."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from learner_app.content.tables import ContentTable
+from learner_app.repository.inputs import UNSET, Input
+from learner_app.repository.rows import Row
+from learner_app.repository.values import (
+    BigNatural,
+    Fraction,
+    JsonObject,
+    Key,
+    Moment,
+    Natural,
+    Positive,
+    Text,
+    Text10,
+    Text50,
+    Text100,
+    Text200,
+    Text255,
+    Text500,
+    Text1000,
+    new_key,
+)
+
+Format = Literal["narrative", "podcast", "educational"]
+Difficulty = Literal["lexical-heavy", "discourse-heavy"]
+AudioFormat = Literal["mp3", "ogg", "wav"]
+
+
+class Content(Row, frozen=True):
+    """A piece to listen to."""
+
+    id: str
+    title: str
+    description: str | None
+    text_content: str
+    audio_url: str
+    audio_format: str | None
+    audio_bitrate: int | None
+    """In kbit/s."""
+    audio_size: int | None
+    """In bytes."""
+    format: Format
+    genre: str | None
+    sub_genre: str | None
+    topic: str | None
+    template_id: str
+    template_version: str | None
+    difficulty: Difficulty
+    difficulty_score: Decimal | None
+    estimated_comprehension_level: str | None
+    duration: int
+    """In seconds."""
+    word_count: int | None
+    model_parameters: dict[str, Any]
+    generated_at: datetime
+    generated_by: str | None
+    session_id: str
+    """The listening session it was made for, which may be gone."""
+    episode_number: int | None
+    series_id: str | None
+    continuity_context: str | None
+    related_content_ids: list[str] | None
+    language: str | None
+    locale: str | None
+    quality_score: Decimal | None
+    engagement_metrics: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ContentCreate(Input, table=ContentTable):
+    """A new piece; its id is made where none is given."""
+
+    id: Key = Field(default_factory=new_key)
+    title: Text500
+    description: Text | None = None
+    text_content: Text
+    audio_url: Text1000
+    audio_format: AudioFormat | None = "mp3"
+    audio_bitrate: Natural | None = None
+    audio_size: BigNatural | None = None
+    format: Format
+    genre: Text100 | None = None
+    sub_genre: Text100 | None = None
+    topic: Text200 | None = None
+    template_id: Text255
+    template_version: Text50 | None = None
+    difficulty: Difficulty
+    difficulty_score: Fraction | None = None
+    estimated_comprehension_level: Text50 | None = None
+    duration: Natural
+    word_count: Natural | None = None
+    model_parameters: JsonObject
+    generated_at: Moment | None = None
+    """Now by the database's clock where left out."""
+    generated_by: Text255 | None = None
+    session_id: Key
+    episode_number: Positive | None = None
+    series_id: Text255 | None = None
+    continuity_context: Text | None = None
+    related_content_ids: list[Key] | None = None
+    language: Text10 | None = "it"
+    locale: Text10 | None = None
+    quality_score: Fraction | None = None
+    engagement_metrics: JsonObject | None = None
+    metadata: JsonObject | None = None
+
+
+class ContentUpdate(Input, table=ContentTable):
+    """Changes of a piece; the session it was made for and its place in a series stay."""
+
+    title: Text500 = UNSET
+    description: Text | None = None
+    text_content: Text = UNSET
+    audio_url: Text1000 = UNSET
+    audio_format: AudioFormat | None = None
+    audio_bitrate: Natural | None = None
+    audio_size: BigNatural | None = None
+    format: Format = UNSET
+    genre: Text100 | None = None
+    sub_genre: Text100 | None = None
+    topic: Text200 | None = None
+    template_id: Text255 = UNSET
+    template_version: Text50 | None = None
+    difficulty: Difficulty = UNSET
+    difficulty_score: Fraction | None = None
+    estimated_comprehension_level: Text50 | None = None
+    duration: Natural = UNSET
+    word_count: Natural | None = None
+    model_parameters: JsonObject = UNSET
+    generated_at: Moment = UNSET
+    generated_by: Text255 | None = None
+    continuity_context: Text | None = None
+    related_content_ids: list[Key] | None = None
+    language: Text10 | None = None
+    locale: Text10 | None = None
+    quality_score: Fraction | None = None
+    engagement_metrics: JsonObject | None = None
+    metadata: JsonObject | None = None
+
+
+class Audio(Input, table=ContentTable):
+    """The audio file of a piece."""
+
+    url: Text1000
+    format: AudioFormat
+    bitrate: Positive | None
+    """In kbit/s."""
+    size: BigNatural | None
+    """In bytes."""
+    duration: Natural
+    """In seconds."""
+
+
+class ContentFilters(TypedDict, total=False):
+    """Each narrows the selection."""
+
+    format: Format
+    genre: str
+    difficulty: Difficulty
+    language: str
+    session_id: str
+    series_id: str
+    generated_from: Moment
+    """Generated then or later."""
+    generated_to: Moment
+    """Generated before then."""
+    min_quality: Decimal

@@ -1,0 +1,212 @@
+"""Listening sessions, events and likes: rows, inputs and filters."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from learner_app.listening.tables import (
+    BehavioralEventTable,
+    LikeEngagementTable,
+    ListeningSessionTable,
+)
+from learner_app.repository.inputs import UNSET, Input
+from learner_app.repository.rows import Row
+from learner_app.repository.values import (
+    EventType,
+    JsonObject,
+    Key,
+    Moment,
+    Natural,
+    Percent,
+    Seconds,
+    Text50,
+    new_key,
+)
+
+Reaction = Literal["like", "love", "favorite"]
+Dimension = Literal["format", "genre", "difficulty", "template"]
+
+
+class ListeningSession(Row, frozen=True):
+    """The listening of one device."""
+
+    id: str
+    started_at: datetime
+    last_activity_at: datetime
+    content_ids: list[str]
+    """In listening order; pieces may have been deleted since."""
+    current_content_id: str | None
+    total_listening_time: int
+    """In seconds."""
+    created_at: datetime
+    updated_at: datetime
+
+
+class Ensured(NamedTuple):
+    """A session, and whether it was created by this call."""
+
+    session: ListeningSession
+    created: bool
+
+
+class Appended(NamedTuple):
+    """The place of a piece in its session, from 0, and whether it was added by this call."""
+
+    position: int
+    added: bool
+
+
+class Position(NamedTuple):
+    """The place of the current piece, from 0, None without one; and how many pieces there are."""
+
+    index: int | None  # type: ignore[assignment]  # hides a tuple's method of that name
+    total: int
+
+
+class ListeningSessionCreate(Input, table=ListeningSessionTable):
+    """A new session; its id is made where none is given."""
+
+    id: Key = Field(default_factory=new_key)
+    started_at: Moment | None = None
+    """Now by the database's clock where left out; the same for ``last_activity_at``."""
+    last_activity_at: Moment | None = None
+    total_listening_time: Natural = 0
+
+
+class ListeningSessionUpdate(Input, table=ListeningSessionTable):
+    """Changes of a session; its pieces, its place and its activity have operations of their own."""
+
+    started_at: Moment = UNSET
+    total_listening_time: Natural = UNSET
+
+
+class ListeningSessionFilters(TypedDict, total=False):
+    """Each narrows the selection."""
+
+    started_from: Moment
+    """Started then or later."""
+    started_to: Moment
+    """Started before then."""
+    active_from: Moment
+    """Last active then or later."""
+    active_to: Moment
+    """Last active before then."""
+
+
+class BehavioralEvent(Row, frozen=True):
+    """Something a learner did while listening."""
+
+    id: str
+    content_id: str
+    event_type: str
+    timestamp: datetime
+    playback_position: Decimal
+    """In seconds from the start."""
+    playback_position_percent: Decimal | None
+    """Of the piece's duration."""
+    duration: Decimal | None
+    """Seconds listened since the event before."""
+    session_id: str
+    content_characteristics: dict[str, Any]
+    """``format``, ``genre``, ``difficulty`` and ``template_id`` of the piece then."""
+    device_info: dict[str, Any] | None
+    network_type: str | None
+    context: dict[str, Any] | None
+    created_at: datetime
+
+
+class BehavioralEventCreate(Input, table=BehavioralEventTable):
+    """A new event; a client that may send it twice gives the id."""
+
+    id: Key = Field(default_factory=new_key)
+    content_id: Key
+    event_type: EventType
+    timestamp: Moment | None = None
+    """Now by the database's clock where left out."""
+    playback_position: Seconds
+    playback_position_percent: Percent | None = None
+    duration: Seconds | None = None
+    session_id: Key
+    content_characteristics: JsonObject | None = None
+    """Those of the piece where left out."""
+    device_info: JsonObject | None = None
+    network_type: Text50 | None = None
+    context: JsonObject | None = None
+
+
+class BehavioralEventUpdate(Input, table=BehavioralEventTable):
+    """What may be put right afterwards; what happened stays."""
+
+    device_info: JsonObject | None = None
+    network_type: Text50 | None = None
+    context: JsonObject | None = None
+
+
+class BehavioralEventFilters(TypedDict, total=False):
+    """Each narrows the selection."""
+
+    session_id: str
+    content_id: str
+    event_type: str
+    types: list[str]
+    """One of these."""
+    since: Moment
+    """Happened then or later."""
+    until: Moment
+    """Happened before then."""
+
+
+class LikeKey(NamedTuple):
+    """The key of a like."""
+
+    content_id: str
+    session_id: str
+
+
+class Like(Row, frozen=True):
+    """What a session thinks of a piece."""
+
+    content_id: str
+    session_id: str
+    liked: bool
+    """Whether the like stands."""
+    liked_at: datetime | None
+    """When it was liked first."""
+    unliked_at: datetime | None
+    """When the like was taken back, if it does not stand."""
+    reaction_type: Reaction | None
+    content_characteristics: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class LikeCreate(Input, table=LikeEngagementTable):
+    """A new like, as brought along from elsewhere; else see ``LikeRepository.like``."""
+
+    content_id: Key
+    session_id: Key
+    liked: bool = False
+    liked_at: Moment | None = None
+    unliked_at: Moment | None = None
+    reaction_type: Reaction | None = None
+    content_characteristics: JsonObject | None = None
+    """Those of the piece where left out."""
+
+
+class LikeUpdate(Input, table=LikeEngagementTable):
+    """Changes of a like; whether it stands changes by like, unlike and toggle."""
+
+    reaction_type: Reaction | None = None
+    content_characteristics: JsonObject = UNSET
+
+
+class LikeFilters(TypedDict, total=False):
+    """Each narrows the selection."""
+
+    session_id: str
+    content_id: str
+    liked: bool
+    reaction_type: Reaction

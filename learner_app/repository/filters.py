@@ -1,0 +1,79 @@
+"""Typed keyword filters: a TypedDict says names and types, a condition each what it selects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import and_
+from typing import Any, TypeAlias
+
+from piccolo.columns import Column
+from piccolo.columns.combination import And, Or, Where, WhereRaw
+from piccolo.table import Table
+from pydantic import TypeAdapter
+
+from learner_app.repository.inputs import checked, refused
+from learner_app.repository.sql import Slot
+from learner_app.repository.values import is_storable
+
+Combinable: TypeAlias = Where | WhereRaw | And | Or
+Condition: TypeAlias = Callable[[Slot], Combinable]
+
+
+def equals(column: Column) -> Condition:
+    """The column has the value."""
+    return lambda value: column == value
+
+
+def at_least(column: Column) -> Condition:
+    """The column is not below the value."""
+    return lambda value: column >= value
+
+
+def before(column: Column) -> Condition:
+    """The column is below the value."""
+    return lambda value: column < value
+
+
+def one_of(column: Column) -> Condition:
+    """The column has one of a list's values."""
+    return lambda value: WhereRaw("{} = ANY({})", column, value)
+
+
+class Filters:
+    """The filters of a repository.
+
+    Args:
+        table: what is filtered.
+        typed: the TypedDict of the keyword arguments.
+        conditions: one for each of its fields.
+    """
+
+    def __init__(
+        self, table: type[Table], typed: type[Any], conditions: Mapping[str, Condition]
+    ) -> None:
+        self.typed = typed
+        self.conditions = conditions
+        self._table = table
+        self._adapters = {name: TypeAdapter(kind) for name, kind in typed.__annotations__.items()}
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The values as the driver takes them; None where no row can have one of them.
+
+        Raises:
+            InvalidValue: an unknown filter, or a value of the wrong type; None is one.
+        """
+        values: dict[str, Any] = {}
+        for name in sorted(given):
+            if name not in self._adapters:
+                raise refused(self._table, name, "is not a filter of the table")
+            value = checked(self._adapters[name], given[name], name, self._table)
+            if isinstance(value, str) and not is_storable(value):
+                return None
+            values[name] = list(filter(is_storable, value)) if isinstance(value, list) else value
+        return values
+
+    def combined(self, names: tuple[str, ...]) -> Combinable | None:
+        """The condition for those filters, with a slot of its name for each; None without any."""
+        conditions = [self.conditions[name](Slot(name)) for name in names]
+        return reduce(and_, conditions) if conditions else None

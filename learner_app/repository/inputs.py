@@ -1,0 +1,104 @@
+"""What may be given to add and update: checked before anything is sent, in the caller's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self, TypeVar
+
+from piccolo.table import Table
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from learner_app.errors import InvalidValue
+
+T = TypeVar("T")
+
+UNSET: Any = None
+"""The default of a field that cannot be cleared: left out it changes nothing, None is refused.
+
+Never read: what counts is which fields were given, see :meth:`Input.given`.
+"""
+
+SHOWN_NAME = 63
+
+
+class Input(BaseModel):
+    """Base of the inputs: ``class ContentCreate(Input, table=ContentTable)``.
+
+    Raises:
+        InvalidValue: names all fields that are wrong, shows none of their values.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+    table: ClassVar[type[Table]]
+
+    def __init_subclass__(cls, *, table: type[Table] | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if table is not None:
+            cls.table = table
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            mistakes = error.errors(include_input=False, include_url=False)
+            raise invalid(cls.table, mistakes) from None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, those given as None among them, and no others."""
+        return {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+        }
+
+
+def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
+    """A single value, as the adapter's type.
+
+    Raises:
+        InvalidValue: names the field.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        mistakes = error.errors(include_input=False, include_url=False)
+        raise refused(table, field, "; ".join(_says(item) for item in mistakes)) from None
+
+
+def refused(table: type[Table], field: str, reason: str) -> InvalidValue:
+    """The error for a value of the caller's that cannot be taken."""
+    name = table._meta.tablename
+    return InvalidValue(f"{name}: {field}: {reason}", table=name, fields=[field])
+
+
+def invalid(table: type[Table], mistakes: Sequence[ErrorDetails]) -> InvalidValue:
+    """One error for all mistakes of an input."""
+    name = table._meta.tablename
+    told = [(_field(item), _says(item)) for item in mistakes]
+    text = "; ".join(f"{field}: {says}" if field else says for field, says in told)
+    fields = dict.fromkeys(field for field, _ in told if field)
+    return InvalidValue(f"{name}: {text}", table=name, fields=list(fields))
+
+
+def _field(item: ErrorDetails) -> str:
+    """Its name; one that the caller made up is shown only as far as it looks like one."""
+    name = str(item["loc"][0]) if item["loc"] else ""
+    return name if name.isidentifier() else ascii(name)[1:-1][:SHOWN_NAME]
+
+
+def _says(item: ErrorDetails) -> str:
+    if item["type"] == "extra_forbidden":
+        return "is not a field that can be set"
+    text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,114 @@
+"""Pages by key: the page behind a row is found by that row's values, at any depth alike."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
+from piccolo.columns import Column
+from piccolo.columns.combination import WhereRaw
+from piccolo.table import Table
+
+from learner_app.repository.inputs import refused
+from learner_app.repository.rows import Row
+from learner_app.repository.sql import Slot
+from learner_app.repository.values import is_storable
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+Total: TypeAlias = Literal["exact", "estimated"]
+
+LIMITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Limits stand in the SQL as literals, since a bound one spoils the plan; so they are few."""
+
+R = TypeVar("R", bound=Row)
+
+
+class Page(msgspec.Struct, Generic[R], frozen=True):
+    """Some rows in order, and how to get those behind them."""
+
+    rows: list[R]
+    next: str | None
+    """Give it as ``after`` for the page behind this one; None at the end."""
+    total: int | None
+    """Rows of all pages together; None unless asked for."""
+
+
+class Order:
+    """The order of a list: by columns that are never NULL and together tell rows apart.
+
+    Args:
+        columns: the first ones with an index.
+        descending: the newest first, so to speak.
+    """
+
+    def __init__(self, *columns: Column, descending: bool = False) -> None:
+        self.columns = columns
+        self.descending = descending
+        self.names = tuple(column._meta.name for column in columns)
+        self._tag = f"{'-' if descending else ''}{','.join(self.names)}"
+
+    def slots(self) -> list[str]:
+        """The names under which :meth:`behind` takes the values of the cursor."""
+        return [f"after {name}" for name in self.names]
+
+    def behind(self) -> WhereRaw:
+        """The condition for rows behind the one of the cursor."""
+        left = ", ".join("{}" for _ in self.columns)
+        comparison = "<" if self.descending else ">"
+        slots = map(Slot, self.slots())
+        return WhereRaw(f"({left}) {comparison} ({left})", *self.columns, *slots)
+
+    def values(self, row: Row) -> dict[str, Any]:
+        """What :meth:`behind` takes for the rows behind that one."""
+        values = [getattr(row, name) for name in self.names]
+        return dict(zip(self.slots(), values, strict=True))
+
+    def cursor(self, row: Row) -> str:
+        """What to give as ``after`` to get the rows behind that one."""
+        text = msgspec.json.encode([self._tag, list(self.values(row).values())])
+        return base64.urlsafe_b64encode(text).decode()
+
+    def position(self, cursor: str, row: type[Row], table: type[Table]) -> dict[str, Any]:
+        """The values that a cursor stands for, by slot.
+
+        Raises:
+            InvalidValue: it is none, or one of a list in another order.
+        """
+        types = {field.name: field.type for field in msgspec.structs.fields(row)}
+        shape: Any = tuple[str, tuple[tuple(types[name] for name in self.names)]]  # type: ignore[misc]  # made at run time
+        try:
+            tag, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=shape)
+        except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
+            raise refused(table, "after", "is not a cursor of this list") from None
+        texts = [value for value in values if isinstance(value, str)]
+        if tag != self._tag or not all(map(is_storable, texts)):
+            raise refused(table, "after", "is not a cursor of this list")
+        return dict(zip(self.slots(), values, strict=True))
+
+
+def bounded(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:
+    """The limit, if it is one.
+
+    Raises:
+        InvalidValue: it is below 1 or above ``most``.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+        raise refused(table, field, f"must be a whole number from 1 to {most}")
+    return limit
+
+
+def literal_limit(limit: int) -> int:
+    """The smallest of :data:`LIMITS` that is enough."""
+    return next(step for step in LIMITS if step >= limit)
+
+
+def cut(rows: Sequence[R], limit: int, order: Order, total: int | None) -> Page[R]:
+    """The page of rows that were read up to one more than the limit."""
+    kept = list(rows[:limit])
+    following = order.cursor(kept[-1]) if len(rows) > limit else None
+    return Page(kept, following, total)

@@ -1,0 +1,62 @@
+"""From records of the driver to rows: typed, immutable, made by position, never validated again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from piccolo.columns import JSON, Column
+from piccolo.table import Table
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A snapshot of a row; its fields are the columns of its table that anybody may see.
+
+    Nullable columns are ``X | None``, JSONB is decoded, arrays are lists, NUMERIC is ``Decimal``,
+    times are aware and in UTC. ``msgspec.structs.replace(row, field=...)`` makes a changed copy,
+    ``msgspec.json.encode(row)`` its JSON.
+    """
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Shape(Generic[R]):
+    """The columns of a row type, in its order, and the way from a record of them to a row."""
+
+    def __init__(self, table: type[Table], row: type[R]) -> None:
+        names = row.__struct_fields__
+        self.columns: list[Column] = [table._meta.get_column_by_name(name) for name in names]
+        self._row = row
+        self._json = [at for at, column in enumerate(self.columns) if isinstance(column, JSON)]
+        self._json_names = {names[at] for at in self._json}
+
+    def make(self, record: Sequence[Any]) -> R:
+        """The row of a record that has exactly the columns of the shape."""
+        if not self._json:
+            return self._row(*record)
+        values = list(record)
+        for position in self._json:
+            text = values[position]
+            if text is not None:
+                values[position] = msgspec.json.decode(text)
+        return self._row(*values)
+
+    def encode(self, name: str, value: Any) -> Any:
+        """A field's value as the driver takes it."""
+        if value is not None and name in self._json_names:
+            return json_text(value)
+        return value
+
+
+def json_text(value: Any) -> str:
+    """JSON as it is sent: exactly what was checked, nothing escaped that need not be.
+
+    Raises:
+        ValueError: NaN, infinity, a cycle, or something that JSON has not.
+        TypeError: the same.
+        RecursionError: it is nested too deeply.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,151 @@
+"""Types of what comes from outside: checked so that PostgreSQL takes what they let through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import uuid_utils
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from learner_app.repository.rows import json_text
+
+KEY_LENGTH = 255
+JSON_BYTES = 1_000_000
+JSON_DEPTH = 100
+"""Far below where Python's and the server's own stacks end."""
+
+FIRST_YEAR, LAST_YEAR = 2, 9998
+"""The driver takes the first and last moments of ``datetime`` for infinity."""
+
+_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def new_key() -> str:
+    """A key of our own making: a UUIDv7, so that later ones sort behind earlier ones."""
+    return str(uuid_utils.uuid7())
+
+
+def new_uuid() -> UUID:
+    """The same as a UUID, for columns of that type."""
+    return UUID(new_key())
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can store the text: no NUL, no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("must not contain NUL characters or lone surrogates")
+    return text
+
+
+def _json_storable(value: Any) -> Any:
+    try:
+        text = json_text(value)
+        size = len(text.encode())
+    except (ValueError, TypeError):
+        raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
+    except RecursionError:
+        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
+    if size > JSON_BYTES:
+        raise ValueError("must not be over 1 MB as JSON")
+    if "\\u0000" in text and _NUL_ESCAPE.search(text):
+        raise ValueError("must not contain NUL characters")
+    if text.count("{") + text.count("[") > JSON_DEPTH and _depth(value) > JSON_DEPTH:
+        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Levels of containers; counted level by level, since recursion has limits of its own."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list | tuple)]:
+        depth += 1
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError("is out of range")
+    return moment
+
+
+def numeric(precision: int, scale: int) -> AfterValidator:
+    """Rounds as ``NUMERIC(precision, scale)`` does, half away from zero, and refuses overflow."""
+    step = Decimal(1).scaleb(-scale)
+    limit = Decimal(10) ** (precision - scale)
+
+    def rounded(number: Decimal) -> Decimal:
+        if abs(number) < limit:
+            number = number.quantize(step, ROUND_HALF_UP)
+        if abs(number) >= limit:
+            raise ValueError(f"must be below {limit}")
+        return number
+
+    return AfterValidator(rounded)
+
+
+def between(low: int, high: int | None = None) -> Callable[[Any], Any]:
+    """Refuses what is outside, after rounding."""
+
+    def within(number: Any) -> Any:
+        if number < low or (high is not None and number > high):
+            bound = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"must be {bound}")
+        return number
+
+    return within
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Text10 = Annotated[str, Field(max_length=10), AfterValidator(_storable)]
+Text50 = Annotated[str, Field(max_length=50), AfterValidator(_storable)]
+Text100 = Annotated[str, Field(max_length=100), AfterValidator(_storable)]
+Text200 = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
+Text255 = Annotated[str, Field(max_length=255), AfterValidator(_storable)]
+Text500 = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
+Text1000 = Annotated[str, Field(max_length=1000), AfterValidator(_storable)]
+
+EventType = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_storable)]
+"""Clients send types that no list names."""
+
+Key = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH), AfterValidator(_storable)]
+"""A key of a listening table."""
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
+"""At most 1 MB as JSON."""
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""With a time zone; in UTC from here on."""
+
+Natural = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""A whole number from 0, for INTEGER columns."""
+
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+BigNatural = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+Fraction = Annotated[Decimal, numeric(3, 2), AfterValidator(between(0, 1))]
+"""From 0 to 1 in hundredths."""
+
+Percent = Annotated[Decimal, numeric(5, 2), AfterValidator(between(0, 100))]
+
+Seconds = Annotated[Decimal, numeric(10, 2), AfterValidator(between(0))]
+"""In hundredths of a second, for NUMERIC(10, 2)."""

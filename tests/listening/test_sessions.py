@@ -1,0 +1,261 @@
+"""Listening sessions: the list of pieces, the place in it, activity and time."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from learner_app.content.repositories import ContentRepository
+from learner_app.content.tables import ContentTable
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    InvalidValue,
+    MissingReference,
+    NotFound,
+    StaleVersion,
+)
+from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.listening.rows import Appended, ListeningSessionCreate, Position
+from tests.content.factories import add_contents
+
+sessions = ListeningSessionRepository()
+
+
+@pytest.fixture
+async def session(db: DatabaseEngine) -> str:
+    """A session with the pieces a, b, c and d in its list, none current; and e beside it."""
+    await add_contents("a", "b", "c", "d", "e")
+    await sessions.add(ListeningSessionCreate(id="s1"))
+    await sessions.append_many("s1", ["a", "b", "c", "d"])
+    return "s1"
+
+
+async def current(session: str = "s1") -> str | None:
+    return (await sessions.get(session)).current_content_id
+
+
+async def test_ensure_says_whether_it_created_the_session(db: DatabaseEngine):
+    first, again = await sessions.ensure("s1"), await sessions.ensure("s1")
+    assert (first.created, again.created) == (True, False)
+    assert first.session == again.session
+    with pytest.raises(InvalidValue) as caught:
+        await sessions.ensure("")
+    assert caught.value.fields == ("id",)
+
+
+async def test_activity_never_moves_back(session: str):
+    now = datetime.now(UTC)
+    later = await sessions.touch(session, now + timedelta(hours=1))
+    assert later.last_activity_at == now + timedelta(hours=1)
+    assert await sessions.touch(session, now) == later
+    assert await sessions.touch(session) == later
+    with pytest.raises(NotFound):
+        await sessions.touch("nobody")
+    with pytest.raises(InvalidValue) as caught:
+        await sessions.touch(session, now.replace(tzinfo=None))
+    assert caught.value.fields == ("at",)
+
+
+async def test_append_keeps_order_without_duplicates(session: str):
+    before = await sessions.get(session)
+    assert await sessions.append_content(session, "b") == Appended(1, added=False)
+    assert await sessions.get(session) == before, "nothing was written"
+    assert await sessions.append_content(session, "e", make_current=True) == Appended(4, added=True)
+    assert await current() == "e"
+    assert await sessions.append_content(session, "a", make_current=True) == (0, False)
+    assert await current() == "a"
+    assert (await sessions.get(session)).content_ids == ["a", "b", "c", "d", "e"]
+
+
+async def test_append_many_is_all_or_nothing(session: str):
+    before = await sessions.get(session)
+    with pytest.raises(MissingReference) as caught:
+        await sessions.append_many(session, ["e", "nothing"])
+    assert caught.value.fields == ("content_id",)
+    with pytest.raises(MissingReference):
+        await sessions.append_content(session, "e\0")
+    assert await sessions.get(session) == before
+    assert await sessions.append_many(session, ["e", "b", "e"]) == [
+        (4, True),
+        (1, False),
+        (4, False),
+    ]
+    assert await sessions.append_many(session, []) == []
+    with pytest.raises(NotFound):
+        await sessions.append_many("nobody", ["a"])
+
+
+async def test_moves_stop_at_the_ends(session: str):
+    heard = []
+    while piece := await sessions.move_next(session):
+        heard.append(piece.id)
+        assert await current() == piece.id
+    assert heard == ["a", "b", "c", "d"]
+    assert await current() == "d"
+    back = []
+    while piece := await sessions.move_previous(session):
+        back.append(piece.id)
+    assert back == ["c", "b", "a"]
+    assert await current() == "a"
+
+
+async def test_moving_from_a_place_that_is_left_already(session: str):
+    await sessions.set_current(session, "b")
+    assert (await sessions.move_next(session, expected_current="b")).id == "c"
+    with pytest.raises(StaleVersion) as caught:
+        await sessions.move_next(session, expected_current="b")
+    assert caught.value.fields == ("current_content_id",)
+    with pytest.raises(StaleVersion):
+        await sessions.move_next(session, expected_current="b\0")
+    assert await current() == "c"
+
+
+async def test_deleted_pieces_are_skipped(session: str):
+    await sessions.set_current(session, "b")
+    await ContentTable.delete().where(ContentTable.id.is_in(["a", "c"]))
+    assert (await sessions.next_content(session)).id == "d"
+    assert await sessions.previous_content(session) is None
+    assert await sessions.position(session) == Position(0, 2)
+    assert [piece.id for piece in await sessions.list_content(session)] == ["b", "d"]
+    assert await current() == "b", "looking moves nothing"
+    assert (await sessions.move_next(session)).id == "d"
+    with pytest.raises(MissingReference):
+        await sessions.set_current(session, "c")
+    with pytest.raises(InvalidValue):
+        await sessions.set_current(session, "e")
+    with pytest.raises(NotFound):
+        await sessions.set_current("nobody", "a")
+
+
+async def test_position_without_a_current_piece(session: str):
+    assert await sessions.position(session) == (None, 4)
+    assert await sessions.position("nobody") == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("at", "removed", "left"), [("b", "b", "a"), ("a", "a", "b"), ("b", "c", "b"), ("b", "e", "b")]
+)
+async def test_removing_leaves_a_neighbour_current(session: str, at: str, removed: str, left: str):
+    await sessions.set_current(session, at)
+    row = await sessions.remove_content(session, removed)
+    assert row.current_content_id == left
+    assert row.content_ids == [item for item in "abcd" if item != removed]
+    assert await sessions.get(session) == row
+
+
+async def test_removing_the_last_piece_leaves_none(session: str):
+    await sessions.set_current(session, "a")
+    for piece in "abcd":
+        row = await sessions.remove_content(session, piece)
+    assert (row.content_ids, row.current_content_id) == ([], None)
+    with pytest.raises(NotFound):
+        await sessions.remove_content("nobody", "a")
+
+
+async def test_listening_time_adds_up(session: str):
+    for seconds in (10, 0.5, Decimal("1799.5"), 0):
+        row = await sessions.add_listening_time(session, seconds)
+    assert row.total_listening_time == 10 + 1 + 1800
+    for wrong in (-1, float("nan"), float("inf"), 1800.1, 10**9):
+        with pytest.raises(InvalidValue) as caught:
+            await sessions.add_listening_time(session, wrong)
+        assert caught.value.fields == ("seconds",)
+    with pytest.raises(NotFound):
+        await sessions.add_listening_time("nobody", 1)
+
+
+async def test_clear_empties_the_list(session: str):
+    await sessions.set_current(session, "b")
+    row = await sessions.clear(session)
+    assert (row.content_ids, row.current_content_id) == ([], None)
+
+
+async def test_inactive_sessions_go_by_batches(db: DatabaseEngine):
+    old = datetime(2026, 1, 1, tzinfo=UTC)
+    await sessions.add_many(
+        [
+            ListeningSessionCreate(id=f"s{n}", last_activity_at=old + timedelta(days=n))
+            for n in range(5)
+        ]
+    )
+    limit = old + timedelta(days=3)
+    assert [row.id for row in await sessions.list_inactive(limit)] == ["s0", "s1", "s2"]
+    assert [await sessions.delete_inactive(limit, batch=2) for _ in range(3)] == [2, 1, 0]
+    assert await sessions.count() == 2
+
+
+async def test_deleting_content_takes_it_off_all_lists(session: str):
+    await sessions.append_many((await sessions.ensure("s2")).session.id, ["b", "c"])
+    await sessions.set_current("s2", "b")
+    await sessions.set_current(session, "b")
+    assert await sessions.delete_content("b")
+    assert not await sessions.delete_content("b")
+    assert not await sessions.delete_content("b\0")
+    assert (await sessions.get("s2")).content_ids == ["c"]
+    assert [await current(), await current("s2")] == ["a", "c"]
+    assert not await ContentRepository().exists("b")
+
+
+async def test_50_appends_at_once_all_survive(clone: DatabaseEngine):
+    names = [f"c{n:02}" for n in range(50)]
+    await add_contents(*names)
+    await sessions.ensure("s1")
+    results = await asyncio.gather(*(sessions.append_content("s1", name) for name in names * 2))
+    assert Counter(result.added for result in results) == {True: 50, False: 50}
+    listed = (await sessions.get("s1")).content_ids
+    assert sorted(listed) == names
+    assert all(
+        listed[result.position] == name for name, result in zip(names * 2, results, strict=True)
+    )
+
+
+async def test_20_first_calls_make_one_session(clone: DatabaseEngine):
+    results = await asyncio.gather(*(sessions.ensure("s1") for _ in range(20)))
+    assert sum(result.created for result in results) == 1
+    assert all(result.session == results[0].session for result in results)
+    assert await sessions.count() == 1
+
+
+async def test_moves_from_one_place_at_once_advance_once(clone: DatabaseEngine):
+    await add_contents("a", "b", "c")
+    await sessions.ensure("s1")
+    await sessions.append_many("s1", ["a", "b", "c"], make_current=True)
+    moves = (sessions.move_next("s1", expected_current="a") for _ in range(20))
+    results = await asyncio.gather(*moves, return_exceptions=True)
+    kinds = Counter(type(result).__name__ for result in results)
+    assert kinds == {"Content": 1, "StaleVersion": 19}
+    assert await current() == "b"
+
+
+async def test_time_and_activity_of_many_at_once(clone: DatabaseEngine):
+    await sessions.ensure("s1")
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    await asyncio.gather(
+        *(sessions.add_listening_time("s1", 2) for _ in range(50)),
+        *(sessions.touch("s1", start + timedelta(seconds=n * 7 % 50)) for n in range(50)),
+    )
+    row = await sessions.get("s1")
+    assert row.total_listening_time == 100
+    assert row.last_activity_at == start + timedelta(seconds=49)
+
+
+async def test_content_deleted_while_it_is_appended_is_in_no_list(clone: DatabaseEngine):
+    names = [f"c{n}" for n in range(10)]
+    await add_contents(*names)
+    await asyncio.gather(*(sessions.ensure(f"s{n}") for n in range(10)))
+
+    async def append(session: str, name: str) -> None:
+        try:
+            await sessions.append_content(session, name, make_current=True)
+        except MissingReference:
+            pass
+
+    await asyncio.gather(
+        *(append(f"s{n}", name) for n in range(10) for name in names),
+        *(sessions.delete_content(name) for name in names[::2]),
+    )
+    async for row in sessions.stream():
+        assert set(row.content_ids) == set(names[1::2])
+        assert row.current_content_id in {*names[1::2], None}
