@@ -1,5 +1,7 @@
 """What services import: one repository for each table of the domain."""
 
+from learner_app.listening.events import BehavioralEventRepository
+from learner_app.listening.likes import LikeRepository
 from learner_app.listening.sessions import ListeningSessionRepository
 
-__all__ = ["ListeningSessionRepository"]
+__all__ = ["BehavioralEventRepository", "LikeRepository", "ListeningSessionRepository"]

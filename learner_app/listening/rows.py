@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -157,6 +158,57 @@ class BehavioralEventFilters(TypedDict, total=False):
     """Happened then or later."""
     until: Moment
     """Happened before then."""
+    characteristics: JsonObject
+    """With these characteristics, and maybe others."""
+
+
+class EventFailure(msgspec.Struct, frozen=True):
+    """An event that could not be stored."""
+
+    index: int
+    """Its place among those given, from 0."""
+    id: str | None
+    reason: str
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    """What became of a batch."""
+
+    recorded: int
+    duplicates: int
+    """Whose id was stored already, or came earlier in the batch."""
+    failed: list[EventFailure]
+
+
+class IngestResult(msgspec.Struct, frozen=True):
+    """What became of a stream of events."""
+
+    recorded: int
+    duplicates: int
+    failed: int
+    failures: list[EventFailure]
+    """The first 1,000 of those that failed."""
+
+
+class Engagement(msgspec.Struct, frozen=True):
+    """How learners took to a piece, or to all pieces of a kind."""
+
+    total_plays: int
+    """Events ``play``."""
+    total_completions: int
+    """Events ``complete`` and ``complete-with-replay``."""
+    average_completion_rate: float
+    """Completions by plays; 0 without plays."""
+    average_listening_duration: float
+    """Mean over sessions of the furthest playback position in each piece, in seconds."""
+    like_count: int
+    """Likes that stand."""
+    skip_rate: float
+    """Events whose type begins with ``skip``, by all events."""
+    replay_rate: float
+    """The same for ``replay``."""
+    last_engaged_at: datetime | None
+    """The newest event."""
 
 
 class LikeKey(NamedTuple):
@@ -201,6 +253,13 @@ class LikeUpdate(Input, table=LikeEngagementTable):
 
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject = UNSET
+
+
+class ContentLikes(NamedTuple):
+    """How many likes of a piece stand."""
+
+    content_id: str
+    likes: int
 
 
 class LikeFilters(TypedDict, total=False):

@@ -13,6 +13,7 @@ from piccolo.table import Table
 from pydantic import TypeAdapter
 
 from learner_app.repository.inputs import checked, refused
+from learner_app.repository.rows import json_text
 from learner_app.repository.sql import Slot
 from learner_app.repository.values import is_storable
 
@@ -38,6 +39,11 @@ def before(column: Column) -> Condition:
 def one_of(column: Column) -> Condition:
     """The column has one of a list's values."""
     return lambda value: WhereRaw("{} = ANY({})", column, value)
+
+
+def contains(column: Column) -> Condition:
+    """The JSON of the column contains the value's."""
+    return lambda value: WhereRaw("{} @> {}::jsonb", column, value)
 
 
 class Filters:
@@ -70,10 +76,17 @@ class Filters:
             value = checked(self._adapters[name], given[name], name, self._table)
             if isinstance(value, str) and not is_storable(value):
                 return None
-            values[name] = list(filter(is_storable, value)) if isinstance(value, list) else value
+            values[name] = _sent(value)
         return values
 
     def combined(self, names: tuple[str, ...]) -> Combinable | None:
         """The condition for those filters, with a slot of its name for each; None without any."""
         conditions = [self.conditions[name](Slot(name)) for name in names]
         return reduce(and_, conditions) if conditions else None
+
+
+def _sent(value: Any) -> Any:
+    """As the driver takes it; what can be in no row is not looked for."""
+    if isinstance(value, list):
+        return [item for item in value if is_storable(item)]
+    return json_text(value) if isinstance(value, dict) else value

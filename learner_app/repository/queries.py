@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import and_
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from piccolo.columns import Column
 from piccolo.query import Select
@@ -146,12 +146,16 @@ class Queries:
         return compiled(query)
 
     def _insert(self, new: type[Input], if_absent: bool) -> Statement:
-        columns = self._table._meta.columns
-        row = self._table(**{column._meta.name: self._stored(column, new) for column in columns})
-        query = self._table.insert(row).returning(*self._columns)
+        query = self._table.insert().returning(*self._columns)
+        # not as a row, since Piccolo would write an expression for a JSON column as JSON
+        query.add_delegate._add.append(_Values(self._stored_row(new)))  # type: ignore[arg-type]
         if if_absent:
             query = query.on_conflict(target=tuple(self._key.columns), action="DO NOTHING")
         return compiled(query)
+
+    def _stored_row(self, new: type[Input]) -> QueryString:
+        values = [self._stored(column, new) for column in self._table._meta.columns]
+        return QueryString(f"({', '.join('{}' for _ in values)})", *values)
 
     def _stored(self, column: Column, new: type[Input]) -> Any:
         name = column._meta.name
@@ -172,6 +176,12 @@ class Queries:
         condition = self._key.is_given(prefix=OF_KEY)
         query = self._table.update({**values, **also}).returning(*self._columns)  # type: ignore[dict-item]  # Piccolo's type is narrower than what it takes
         return compiled(query.where(condition if only is None else condition & only))
+
+
+class _Values(NamedTuple):
+    """What an insert wants of a row."""
+
+    querystring: QueryString
 
 
 OF_KEY = "key of "

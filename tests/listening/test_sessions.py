@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -247,10 +248,8 @@ async def test_content_deleted_while_it_is_appended_is_in_no_list(clone: Databas
     await asyncio.gather(*(sessions.ensure(f"s{n}") for n in range(10)))
 
     async def append(session: str, name: str) -> None:
-        try:
+        with suppress(MissingReference):
             await sessions.append_content(session, name, make_current=True)
-        except MissingReference:
-            pass
 
     await asyncio.gather(
         *(append(f"s{n}", name) for n in range(10) for name in names),

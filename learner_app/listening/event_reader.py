@@ -1,0 +1,192 @@
+"""Reading behavioural events: lists in time, counts, engagement."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Unpack
+
+from piccolo.query.functions.aggregate import Count
+from piccolo.querystring import QueryString
+from pydantic import TypeAdapter
+
+from learner_app.listening.engagement import (
+    FOR_CONTENTS,
+    NONE,
+    characteristics,
+    engagement,
+    engagement_by,
+)
+from learner_app.listening.rows import (
+    BehavioralEvent,
+    BehavioralEventCreate,
+    BehavioralEventFilters,
+    BehavioralEventUpdate,
+    Dimension,
+    Engagement,
+)
+from learner_app.listening.tables import BehavioralEventTable
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.filters import Filters, at_least, before, contains, equals, one_of
+from learner_app.repository.inputs import checked, refused
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
+from learner_app.repository.queries import Expression
+from learner_app.repository.sql import Slot, Statement, compiled
+from learner_app.repository.values import Moment
+
+DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
+MOMENT = TypeAdapter(Moment | None)
+
+IN_TIME = Order(BehavioralEventTable.timestamp, BehavioralEventTable.id)
+NEWEST_FIRST = Order(BehavioralEventTable.timestamp, BehavioralEventTable.id, descending=True)
+
+
+def not_ahead(given: Slot) -> QueryString:
+    """The time given, else now; NULL, which the column refuses, for one that is far ahead."""
+    sql = "CASE WHEN {} > now() + interval '1 day' THEN NULL ELSE COALESCE({}, now()) END"
+    return QueryString(sql, given, given)
+
+
+class EventReader(
+    DeletingRepository[BehavioralEvent, str, BehavioralEventCreate, BehavioralEventUpdate]
+):
+    """What can be asked of events; ranges of time begin with ``since`` and end before ``until``."""
+
+    table = BehavioralEventTable
+    row = BehavioralEvent
+    filters = Filters(
+        BehavioralEventTable,
+        BehavioralEventFilters,
+        {
+            "session_id": equals(BehavioralEventTable.session_id),
+            "content_id": equals(BehavioralEventTable.content_id),
+            "event_type": equals(BehavioralEventTable.event_type),
+            "types": one_of(BehavioralEventTable.event_type),
+            "since": at_least(BehavioralEventTable.timestamp),
+            "until": before(BehavioralEventTable.timestamp),
+            "characteristics": contains(BehavioralEventTable.content_characteristics),
+        },
+    )
+    stored_as: ClassVar[Mapping[str, Expression]] = {
+        "timestamp": not_ahead,
+        "content_characteristics": characteristics,
+    }
+
+    async def count(self, **filters: Unpack[BehavioralEventFilters]) -> int:
+        """How many events the filters let through; without any it reads the whole table."""
+        return await self._count(filters)
+
+    async def page(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[BehavioralEventFilters],
+    ) -> Page[BehavioralEvent]:
+        """A page by time."""
+        return await self._page(filters, limit, after, total, IN_TIME)
+
+    def stream(
+        self, **filters: Unpack[BehavioralEventFilters]
+    ) -> AsyncGenerator[BehavioralEvent, None]:
+        """All of them by time, in constant memory."""
+        return self._stream(filters, IN_TIME)
+
+    async def list_for_session(
+        self,
+        session_id: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> list[BehavioralEvent]:
+        """Events of a session in order of time; of all types unless some are given."""
+        given = _given(session_id=session_id, since=since, until=until, types=types)
+        return await self._list(given, limit, IN_TIME)
+
+    async def list_for_content(
+        self,
+        content_id: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> list[BehavioralEvent]:
+        """Events of a piece in order of time; of all types unless some are given."""
+        given = _given(content_id=content_id, since=since, until=until, types=types)
+        return await self._list(given, limit, IN_TIME)
+
+    async def recent_for_session(
+        self, session_id: str, n: int = DEFAULT_LIMIT
+    ) -> list[BehavioralEvent]:
+        """The newest events of a session, in order of time."""
+        newest = await self._list({"session_id": session_id}, n, NEWEST_FIRST)
+        return newest[::-1]
+
+    async def count_by_type(
+        self, *, session_id: str | None = None, content_id: str | None = None
+    ) -> dict[str, int]:
+        """How many events of each type a session or a piece has, the most first.
+
+        Raises:
+            InvalidValue: not exactly one of the two is given.
+        """
+        given = _given(session_id=session_id, content_id=content_id)
+        if len(given) != 1:
+            raise refused(self.table, "session_id", "or content_id must be given, not both")
+        values = self.filters.checked(given)
+        if values is None:
+            return {}
+        ((name, value),) = values.items()
+        statement = self._queries.keep(("count_by_type", name), lambda: self._by_type(name))
+        records = await self.engine.fetch(statement.sql, value)
+        return dict(sorted(records, key=lambda record: (-record[1], record[0])))
+
+    async def find_by_characteristics(
+        self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
+    ) -> list[BehavioralEvent]:
+        """Events in order of time whose characteristics contain these."""
+        return await self._list({"characteristics": subset}, limit, IN_TIME)
+
+    async def engagement_for_content(self, content_id: str) -> Engagement:
+        """How learners took to a piece; all zero where nothing happened."""
+        return (await self.engagement_for_contents([content_id]))[content_id]
+
+    async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
+        """The same for several, in their order, by one query."""
+        ids = [one for one in dict.fromkeys(content_ids) if self._key.parts(one) is not None]
+        records = await self.engine.fetch(FOR_CONTENTS, ids) if ids else []
+        found = {record["kind"]: engagement(record) for record in records}
+        return {one: found.get(one, NONE) for one in content_ids}
+
+    async def engagement_by(
+        self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[str | None, Engagement]:
+        """How learners took to pieces by a characteristic, the most events first.
+
+        Without a range it reads all events.
+
+        Args:
+            dimension: which one; what has none is under None.
+            since: events, and likes first given, then or later.
+            until: before then.
+        """
+        checked(DIMENSION, dimension, "dimension", self.table)
+        bounds = [
+            checked(MOMENT, since, "since", self.table),
+            checked(MOMENT, until, "until", self.table),
+        ]
+        sql = engagement_by(dimension, since=since is not None, until=until is not None)
+        records = await self.engine.fetch(sql, *bounds)
+        return {record["kind"]: engagement(record) for record in records}
+
+    def _by_type(self, name: str) -> Statement:
+        kind = BehavioralEventTable.event_type
+        query = self.table.select(kind, Count(alias="events")).group_by(kind)
+        return compiled(query.where(self.filters.conditions[name](Slot(name))))
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    given = {name: value for name, value in values.items() if value is not None}
+    return given | {"types": list(given["types"])} if "types" in given else given

@@ -1,0 +1,154 @@
+"""The repository of behavioural events: the hot path."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from learner_app.errors import InvalidValue
+from learner_app.listening.event_reader import IN_TIME, EventReader
+from learner_app.listening.recording import Given, check, copy, record
+from learner_app.listening.rows import (
+    BatchResult,
+    BehavioralEvent,
+    BehavioralEventCreate,
+    EventFailure,
+    IngestResult,
+)
+from learner_app.listening.tables import BehavioralEventTable
+from learner_app.repository.batches import affected, oldest
+from learner_app.repository.inputs import checked, refused
+from learner_app.repository.paging import MAX_LIMIT
+from learner_app.repository.sql import Names
+from learner_app.repository.values import Moment
+
+T = TypeVar("T")
+
+MOST_EVENTS = 5000
+KEPT_FAILURES = 1000
+NOT_NULL = "23502"
+MOMENT = TypeAdapter(Moment)
+
+Sink = Callable[[list[BehavioralEvent]], Awaitable[None]]
+
+e = Names(BehavioralEventTable)
+DELETE = f"DELETE FROM {e} WHERE {e.id} = ANY($1::text[])"
+
+
+class BehavioralEventRepository(EventReader):
+    """What learners do while listening; millions of rows.
+
+    Where characteristics of an event are left out, those of its piece are stored.
+    """
+
+    async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
+        """Store an event; the same id again returns what was stored first.
+
+        Raises:
+            MissingReference: the piece or the session does not exist.
+            InvalidValue: the time is more than a day ahead of the database's clock.
+        """
+        try:
+            return (await self._ensure(event))[0]
+        except InvalidValue as error:
+            if error.sqlstate == NOT_NULL:  # see not_ahead
+                reason = "is more than a day ahead of the database's clock"
+                raise refused(self.table, "timestamp", reason) from error.__cause__
+            raise
+
+    async def record_batch(
+        self, events: Sequence[Given], *, ensure_sessions: bool = False
+    ) -> BatchResult:
+        """Store what is good of up to 5,000 events, and say what is bad.
+
+        The same batch again stores nothing twice, if its events have ids; of events with one id
+        the first is stored.
+
+        Args:
+            events: as inputs, or as a client sent them.
+            ensure_sessions: make the sessions that do not exist yet.
+
+        Raises:
+            InvalidValue: there are more than 5,000.
+        """
+        if len(events) > MOST_EVENTS:
+            raise refused(self.table, "events", f"must be at most {MOST_EVENTS}")
+        incoming = await check(events, self._shape.encode)
+        return await record(self.engine, incoming, ensure=ensure_sessions)
+
+    async def ingest(
+        self, events: AsyncIterable[Given], *, ensure_sessions: bool = False
+    ) -> IngestResult:
+        """Store any number of events as :meth:`record_batch` does, in constant memory.
+
+        Outside a transaction what came before an error stays; the same stream again stores the
+        rest.
+        """
+        recorded = duplicates = failed = seen = 0
+        failures: list[EventFailure] = []
+        async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:
+            async for chunk in chunks:
+                incoming = await check(chunk, self._shape.encode, first=seen)
+                result = await copy(self.engine, incoming, ensure=ensure_sessions)
+                seen += len(chunk)
+                recorded += result.recorded
+                duplicates += result.duplicates
+                failed += len(result.failed)
+                failures += result.failed[: KEPT_FAILURES - len(failures)]
+        return IngestResult(recorded, duplicates, failed, failures)
+
+    async def delete_before(self, cutoff: datetime, *, batch: int = MAX_LIMIT) -> int:
+        """Delete some of the events before then, the oldest first, and say how many.
+
+        Call it until 0. What somebody else is deleting is passed over.
+        """
+        moment = checked(MOMENT, cutoff, "cutoff", self.table)
+        keys = oldest(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
+        delete = f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
+        return affected(await self.engine.execute(delete, moment))
+
+    async def archive_before(self, cutoff: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
+        """Hand some of the events before then to the sink, then delete them; say how many.
+
+        Call it until 0, from one place at a time. Nothing is deleted unless the sink returned:
+        an event may come to it twice, after a failure, and is never lost. No transaction is
+        held while it works.
+        """
+        events = await self._list({"until": cutoff}, batch, IN_TIME)
+        if events:
+            await sink(events)
+            await self.engine.execute(DELETE, [event.id for event in events], idempotent=True)
+        return len(events)
+
+    def export(
+        self,
+        *,
+        session_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncGenerator[BehavioralEvent, None]:
+        """All events of a session or a range of time, in order of time and in constant memory.
+
+        No transaction is held while the caller works.
+
+        Raises:
+            InvalidValue: neither a session nor a bound is given.
+        """
+        given = {"session_id": session_id, "since": since, "until": until}
+        given = {name: value for name, value in given.items() if value is not None}
+        if not given:
+            raise refused(self.table, "session_id", "or a range must be given")
+        return self._stream(given, IN_TIME)
+
+
+async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:
+    chunk: list[T] = []
+    async for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,194 @@
+"""The repository of likes."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Unpack
+
+from pydantic import TypeAdapter
+
+from learner_app.listening.engagement import (
+    OF_CONTENT,
+    TOP_CONTENT,
+    characteristics,
+    likes_by,
+)
+from learner_app.listening.rows import (
+    ContentLikes,
+    Dimension,
+    Like,
+    LikeCreate,
+    LikeFilters,
+    LikeKey,
+    LikeUpdate,
+    Reaction,
+)
+from learner_app.listening.tables import LikeEngagementTable
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.filters import Filters, equals
+from learner_app.repository.inputs import checked, refused
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
+from learner_app.repository.queries import Expression
+from learner_app.repository.sql import Names
+from learner_app.repository.values import Moment
+
+DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
+REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
+MOMENT = TypeAdapter(Moment | None)
+
+k = Names(LikeEngagementTable)
+old = Names(LikeEngagementTable, "old")
+ROW = k.fields(Like)
+
+INSERT = f"""
+INSERT INTO {old}
+    ({k.content_id}, {k.session_id}, {k.liked}, {k.liked_at}, {k.reaction_type},
+     {k.content_characteristics})
+VALUES ($1::text, $2::text, true, now(), COALESCE($3::text, 'like'),
+        COALESCE({OF_CONTENT.format("$1::text")}, '{{}}'))
+ON CONFLICT ({k.content_id}, {k.session_id}) DO UPDATE
+"""
+LIKE = f"""
+{INSERT} SET {k.liked} = true, {k.liked_at} = COALESCE({old.liked_at}, now()),
+    {k.unliked_at} = NULL,
+    {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
+WHERE NOT {old.liked}
+   OR {old.reaction_type} IS DISTINCT FROM COALESCE($3, {old.reaction_type}, 'like')
+RETURNING {old.fields(Like)}
+"""
+TOGGLE = f"""
+{INSERT} SET {k.liked} = NOT {old.liked}, {k.liked_at} = COALESCE({old.liked_at}, now()),
+    {k.unliked_at} = CASE WHEN {old.liked} THEN now() END,
+    {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
+RETURNING {old.fields(Like)}
+"""
+UNLIKE = f"""
+UPDATE {k} SET {k.liked} = false, {k.unliked_at} = now()
+WHERE {k.content_id} = $1 AND {k.session_id} = $2 AND {k.liked} RETURNING {ROW}
+"""
+OF_CONTENTS = (
+    f"SELECT {ROW} FROM {k} WHERE {k.session_id} = $1 AND {k.content_id} = ANY($2::text[])"
+)
+
+NEWEST_FIRST = Order(
+    LikeEngagementTable.created_at,
+    LikeEngagementTable.content_id,
+    LikeEngagementTable.session_id,
+    descending=True,
+)
+
+
+class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
+    """Likes; each is of one session and one piece and changes no other one."""
+
+    table = LikeEngagementTable
+    row = Like
+    filters = Filters(
+        LikeEngagementTable,
+        LikeFilters,
+        {
+            "session_id": equals(LikeEngagementTable.session_id),
+            "content_id": equals(LikeEngagementTable.content_id),
+            "liked": equals(LikeEngagementTable.liked),
+            "reaction_type": equals(LikeEngagementTable.reaction_type),
+        },
+    )
+    stored_as: ClassVar[Mapping[str, Expression]] = {"content_characteristics": characteristics}
+
+    async def count(self, **filters: Unpack[LikeFilters]) -> int:
+        """How many likes the filters let through, those taken back among them."""
+        return await self._count(filters)
+
+    async def page(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[LikeFilters],
+    ) -> Page[Like]:
+        """A page by key."""
+        return await self._page(filters, limit, after, total)
+
+    def stream(self, **filters: Unpack[LikeFilters]) -> AsyncGenerator[Like, None]:
+        """All of them by key, in constant memory."""
+        return self._stream(filters)
+
+    async def like(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
+        """Like a piece; again changes nothing, another reaction only that.
+
+        Args:
+            key: session and piece.
+            reaction: ``like`` where none is given and none is known.
+
+        Raises:
+            MissingReference: the piece or the session does not exist.
+        """
+        wanted = checked(REACTION, reaction, "reaction", self.table)
+        parts = self._parts(key)
+        while True:  # again only when the row is deleted between the two statements
+            like = await self._one(LIKE, *parts, wanted) or await self.find(key)
+            if like is not None:
+                return like
+
+    async def unlike(self, key: LikeKey) -> Like:
+        """Take the like back; again changes nothing.
+
+        Raises:
+            NotFound: it was never liked.
+        """
+        parts = self._key.parts(key)
+        like = None if parts is None else await self._one(UNLIKE, *parts) or await self.find(key)
+        return self._found(like if like and like.liked_at else None)
+
+    async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
+        """Like it where the like does not stand, else take it back; however many do at once."""
+        wanted = checked(REACTION, reaction, "reaction", self.table)
+        return self._found(await self._one(TOGGLE, *self._parts(key), wanted))
+
+    async def map_for_contents(
+        self, session_id: str, content_ids: Sequence[str]
+    ) -> dict[str, Like]:
+        """The session's likes of these pieces, where there are any, by one query."""
+        pairs = [self._key.parts((one, session_id)) for one in content_ids]
+        ids = [pair[0] for pair in pairs if pair is not None]
+        likes = await self._many(OF_CONTENTS, session_id, ids) if ids else []
+        return {like.content_id: like for like in likes}
+
+    async def list_for_session(self, session_id: str, *, limit: int = DEFAULT_LIMIT) -> list[Like]:
+        """The session's likes that stand, the newest first."""
+        return await self._list({"session_id": session_id, "liked": True}, limit, NEWEST_FIRST)
+
+    async def count_likes(self, content_id: str) -> int:
+        """How many likes of a piece stand."""
+        return await self._count({"content_id": content_id, "liked": True})
+
+    async def count_by(
+        self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[str | None, int]:
+        """How many likes stand by a characteristic of the piece, the most first.
+
+        Args:
+            dimension: which one; those of pieces without it are under None.
+            since: first liked then or later.
+            until: first liked before then.
+        """
+        sql = likes_by(checked(DIMENSION, dimension, "dimension", self.table))
+        bounds = [self._moment(since, "since"), self._moment(until, "until")]
+        return dict(await self.engine.fetch(sql, *bounds))
+
+    async def top_content(
+        self, *, limit: int = 10, since: datetime | None = None
+    ) -> list[ContentLikes]:
+        """The pieces with the most likes that stand, counting those first given since then."""
+        most = bounded(limit, self.table)
+        records = await self.engine.fetch(TOP_CONTENT, self._moment(since, "since"), most)
+        return [ContentLikes(*record) for record in records]
+
+    def _moment(self, value: datetime | None, field: str) -> datetime | None:
+        return checked(MOMENT, value, field, self.table)
+
+    def _parts(self, key: LikeKey) -> tuple[Any, ...]:
+        parts = self._key.parts(key)
+        if parts is None:
+            raise refused(self.table, "key", "must be a LikeKey of two ids")
+        return parts

@@ -1,0 +1,220 @@
+"""Storing events in bulk: what is good is stored whatever else is bad, and nothing twice.
+
+A batch is one statement; its events come as arrays. A stream of any length is cut into chunks, each
+a transaction of its own whose events come by COPY into a temporary table.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from learner_app.content.tables import ContentTable
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import InvalidValue
+from learner_app.listening.engagement import CHARACTERISTICS
+from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
+from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
+from learner_app.repository.sql import Names
+from learner_app.repository.values import KEY_LENGTH
+
+Given = BehavioralEventCreate | Mapping[str, Any]
+"""An event, or what a client sent as one and nobody checked yet."""
+
+COLUMNS = {
+    "id": "text",
+    "content_id": "text",
+    "event_type": "text",
+    "timestamp": "timestamptz",
+    "playback_position": "numeric",
+    "playback_position_percent": "numeric",
+    "duration": "numeric",
+    "session_id": "text",
+    "content_characteristics": "jsonb",
+    "device_info": "jsonb",
+    "network_type": "text",
+    "context": "jsonb",
+}
+"""The fields of an event as it comes in, with the types that they are sent as."""
+
+CHECKED_AT_ONCE = 200
+"""Events that are checked before others on the event loop have a turn."""
+
+e = Names(BehavioralEventTable)
+c = Names(ContentTable, "c")
+s = Names(ListeningSessionTable, "s")
+bare = Names(ListeningSessionTable)
+FIELDS = ", ".join(f'"{name}"' for name in COLUMNS)
+STAGING = "incoming_events"
+
+
+def _marks() -> str:
+    """JSON comes as text, since an array of it cannot be sent otherwise."""
+    kinds = ["text" if kind == "jsonb" else kind for kind in COLUMNS.values()]
+    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
+
+
+def _cast(name: str) -> str:
+    return f'g."{name}"::{COLUMNS[name]} AS "{name}"'
+
+
+FROM_ARRAYS = f"""
+SELECT {", ".join(map(_cast, COLUMNS))}, g.place
+FROM unnest({_marks()}) WITH ORDINALITY AS g ({FIELDS}, place)
+"""
+FROM_STAGING = f"SELECT {FIELDS}, place FROM {STAGING}"
+
+CREATE_STAGING = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING}
+    ({", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())}, place bigint)
+ON COMMIT DROP
+"""
+EMPTY_STAGING = f"TRUNCATE {STAGING}"
+
+IS_AHEAD = "given.timestamp > now() + interval '1 day'"
+
+
+def _ensure_sessions(source: str) -> str:
+    return f"""
+    INSERT INTO {s} ({bare.id})
+    SELECT DISTINCT given.session_id FROM ({source}) AS given
+    JOIN {c} ON {c.id} = given.content_id
+    WHERE ({IS_AHEAD}) IS NOT TRUE ORDER BY given.session_id
+    ON CONFLICT ({bare.id}) DO NOTHING
+    """
+
+
+def _record(source: str) -> str:
+    """The rows that events refer to are locked first, in order: none can go away in between.
+
+    The events themselves go in in the order of their ids, so that batches with common events
+    cannot wait for each other.
+    """
+    stored = {
+        **{name: f'known."{name}"' for name in COLUMNS},
+        "timestamp": "COALESCE(known.timestamp, now())",
+        "content_characteristics": "COALESCE(known.content_characteristics, known.traits)",
+    }
+    return f"""
+    WITH given AS MATERIALIZED ({source}), pieces AS MATERIALIZED (
+        SELECT {c.id} AS id, {CHARACTERISTICS} AS traits FROM {c}
+        WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM given))
+        ORDER BY {c.id} FOR KEY SHARE
+    ), heard AS MATERIALIZED (
+        SELECT {s.id} AS id FROM {s}
+        WHERE {s.id} = ANY(ARRAY(SELECT DISTINCT session_id FROM given))
+          AND (SELECT count(*) FROM pieces) >= 0
+        ORDER BY {s.id} FOR KEY SHARE
+    ), known AS MATERIALIZED (
+        SELECT given.*, pieces.traits, pieces.id IS NULL AS lacks_content,
+               heard.id IS NULL AS lacks_session, ({IS_AHEAD}) IS TRUE AS is_ahead
+        FROM given
+        LEFT JOIN pieces ON pieces.id = given.content_id
+        LEFT JOIN heard ON heard.id = given.session_id
+    ), recorded AS (
+        INSERT INTO {e} ({", ".join(getattr(e, name) for name in COLUMNS)})
+        SELECT DISTINCT ON (known.id) {", ".join(stored.values())} FROM known
+        WHERE NOT (known.lacks_content OR known.lacks_session OR known.is_ahead)
+        ORDER BY known.id, known.place
+        ON CONFLICT ({e.id}) DO NOTHING RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM recorded) AS recorded,
+           ARRAY(SELECT place FROM known WHERE lacks_content) AS lack_content,
+           ARRAY(SELECT place FROM known WHERE lacks_session) AS lack_session,
+           ARRAY(SELECT place FROM known WHERE is_ahead) AS ahead
+    """
+
+
+ENSURE_FROM_ARRAYS, RECORD_ARRAYS = _ensure_sessions(FROM_ARRAYS), _record(FROM_ARRAYS)
+ENSURE_FROM_STAGING, RECORD_STAGING = _ensure_sessions(FROM_STAGING), _record(FROM_STAGING)
+
+REASONS = {
+    "lack_content": "content_id: there is no such piece",
+    "lack_session": "session_id: there is no such session",
+    "ahead": "timestamp: is more than a day ahead of the database's clock",
+}
+"""By what the statement tells; of several the first."""
+
+
+class Incoming(NamedTuple):
+    """Events that were checked: the good ones as the driver takes them, with their places."""
+
+    rows: list[tuple[Any, ...]]
+    places: list[int]
+    failed: list[EventFailure]
+
+    def result(self, told: Any) -> BatchResult:
+        """What became of all of them, from what the statement told."""
+        reasons: dict[int, str] = {}
+        for name, reason in REASONS.items():
+            for place in told[name]:
+                reasons.setdefault(place - 1, reason)
+        failed = [
+            EventFailure(self.places[at], self.rows[at][0], reason)
+            for at, reason in reasons.items()
+        ]
+        duplicates = len(self.rows) - len(failed) - told["recorded"]
+        everything = sorted(self.failed + failed, key=lambda failure: failure.index)
+        return BatchResult(told["recorded"], duplicates, everything)
+
+
+async def check(events: Sequence[Given], encode: Any, first: int = 0) -> Incoming:
+    """Check events that come one behind the other, the first one at that index."""
+    incoming = Incoming([], [], [])
+    for index, event in enumerate(events, first):
+        if index % CHECKED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        try:
+            good = _checked(event)
+        except InvalidValue as error:
+            reason = str(error).removeprefix("behavioral_events: ")
+            incoming.failed.append(EventFailure(index, _id_of(event), reason))
+        else:
+            incoming.rows.append(tuple(encode(name, getattr(good, name)) for name in COLUMNS))
+            incoming.places.append(index)
+    return incoming
+
+
+def _checked(event: Any) -> BehavioralEventCreate:
+    if isinstance(event, BehavioralEventCreate):
+        return event
+    if not isinstance(event, Mapping):
+        raise InvalidValue("is not an event")
+    return BehavioralEventCreate.model_validate(dict(event))
+
+
+def _id_of(event: Any) -> str | None:
+    given = event.get("id") if isinstance(event, Mapping) else None
+    return given[:KEY_LENGTH] if isinstance(given, str) else None
+
+
+async def record(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> BatchResult:
+    """Store a batch; without ``ensure`` by one statement, which may be repeated."""
+    if not incoming.rows:
+        return BatchResult(0, 0, incoming.failed)
+    arrays = list(map(list, zip(*incoming.rows, strict=True)))
+    if not ensure:
+        told = await engine.fetchrow(RECORD_ARRAYS, *arrays, idempotent=True)
+        return incoming.result(told)
+    async with engine.transaction():
+        await engine.execute(ENSURE_FROM_ARRAYS, *arrays)
+        return incoming.result(await engine.fetchrow(RECORD_ARRAYS, *arrays))
+
+
+async def copy(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> BatchResult:
+    """Store a chunk by COPY."""
+    if not incoming.rows:
+        return BatchResult(0, 0, incoming.failed)
+    rows = [(*row, place) for place, row in enumerate(incoming.rows, 1)]
+    names = [*COLUMNS, "place"]
+
+    async def unit() -> Any:
+        await engine.execute(CREATE_STAGING)
+        await engine.execute(EMPTY_STAGING)  # in a transaction of the caller's it is there already
+        await engine.perform(
+            lambda it: it.copy_records_to_table(STAGING, records=rows, columns=names), "COPY"
+        )
+        if ensure:
+            await engine.execute(ENSURE_FROM_STAGING)
+        return await engine.fetchrow(RECORD_STAGING)
+
+    return incoming.result(await engine.run_transaction(unit))

@@ -1,0 +1,27 @@
+"""Events for tests."""
+
+from decimal import Decimal
+from typing import Any
+
+from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.listening.rows import BehavioralEventCreate
+
+
+def event(event_id: str | None = None, **fields: Any) -> dict[str, Any]:
+    """As a client sends it."""
+    given: dict[str, Any] = {
+        "content_id": "c1",
+        "session_id": "s1",
+        "event_type": "play",
+        "playback_position": Decimal("1.5"),
+    }
+    return {**given, **({"id": event_id} if event_id else {}), **fields}
+
+
+def new_event(event_id: str, **fields: Any) -> BehavioralEventCreate:
+    return BehavioralEventCreate(**event(event_id, **fields))
+
+
+async def ensure_sessions(*ids: str) -> None:
+    for one in ids:
+        await ListeningSessionRepository().ensure(one)

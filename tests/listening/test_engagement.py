@@ -1,0 +1,97 @@
+"""Engagement by its definitions, checked against a computation in Python."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import InvalidValue
+from learner_app.listening.repositories import BehavioralEventRepository, LikeRepository
+from learner_app.listening.rows import Engagement, LikeKey
+from tests.content.factories import add_contents
+from tests.listening.factories import ensure_sessions, event
+
+events, likes = BehavioralEventRepository(), LikeRepository()
+START = datetime(2026, 9, 1, tzinfo=UTC)
+KINDS = ["play", "pause", "complete", "complete-with-replay", "skip", "skip-forward", "replay"]
+
+
+def computed(given: list[dict[str, Any]], like_count: int) -> Engagement:
+    def share(*beginnings: str) -> float:
+        return len([e for e in given if e["event_type"].startswith(beginnings)]) / len(given)
+
+    plays = len([e for e in given if e["event_type"] == "play"])
+    completions = len([e for e in given if e["event_type"].startswith("complete")])
+    furthest: dict[tuple[str, str], int] = defaultdict(int)
+    for one in given:
+        place = (one["content_id"], one["session_id"])
+        furthest[place] = max(furthest[place], one["playback_position"])
+    return Engagement(
+        plays,
+        completions,
+        completions / plays,
+        pytest.approx(sum(furthest.values()) / len(furthest)),
+        like_count,
+        pytest.approx(share("skip")),
+        pytest.approx(share("replay")),
+        max(one["timestamp"] for one in given),
+    )
+
+
+@pytest.fixture
+async def given(db: DatabaseEngine) -> list[dict[str, Any]]:
+    random = Random(5)
+    await add_contents("c1", "c2", genre="mystery")
+    await add_contents("c3", genre=None, format="podcast")
+    await ensure_sessions("s1", "s2", "s3")
+    batch = [
+        event(
+            f"e{n}",
+            content_id=random.choice(["c1", "c2", "c3"]),
+            session_id=random.choice(["s1", "s2", "s3"]),
+            event_type=random.choice(KINDS),
+            playback_position=random.randrange(300),
+            timestamp=START + timedelta(hours=n),
+        )
+        for n in range(200)
+    ]
+    assert (await events.record_batch(batch)).recorded == 200
+    for key in (LikeKey("c1", "s1"), LikeKey("c1", "s2"), LikeKey("c2", "s1"), LikeKey("c3", "s1")):
+        await likes.like(key)
+    await likes.unlike(LikeKey("c1", "s2"))
+    return batch
+
+
+async def test_engagement_of_pieces(given: list[dict[str, Any]]):
+    found = await events.engagement_for_contents(["c2", "c1", "nothing", "x\0"])
+    for name in ("c1", "c2"):
+        mine = [one for one in given if one["content_id"] == name]
+        assert found[name] == computed(mine, 1)
+    nothing = Engagement(0, 0, 0.0, 0.0, 0, 0.0, 0.0, None)
+    assert list(found) == ["c2", "c1", "nothing", "x\0"]
+    assert found["nothing"] == found["x\0"] == nothing
+    assert await events.engagement_for_content("c1") == found["c1"]
+
+
+async def test_engagement_by_characteristics(given: list[dict[str, Any]]):
+    mystery = [one for one in given if one["content_id"] != "c3"]
+    other = [one for one in given if one["content_id"] == "c3"]
+    assert await events.engagement_by("genre") == {
+        "mystery": computed(mystery, 2),
+        None: computed(other, 1),
+    }
+    assert set(await events.engagement_by("format")) == {"narrative", "podcast"}
+    assert list(await events.engagement_by("template")) == ["t1"]
+    since, until = START + timedelta(hours=50), START + timedelta(hours=120)
+    ranged = await events.engagement_by("genre", since=since, until=until)
+    assert ranged["mystery"] == computed(
+        [one for one in mystery if since <= one["timestamp"] < until], 0
+    )
+    assert (await events.engagement_by("genre", since=since))["mystery"].like_count == 2
+    assert list(await events.engagement_by("difficulty", until=START)) == []
+    with pytest.raises(InvalidValue) as caught:
+        await events.engagement_by("colour")
+    assert caught.value.fields == ("dimension",)
