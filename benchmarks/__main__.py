@@ -17,7 +17,7 @@ from benchmarks.measure import Result, run
 from benchmarks.peers import contestants
 from benchmarks.report import print_scenario, print_summary, write_json
 from benchmarks.scenarios import QUICK_ROWS, ROWS, SCENARIOS, Scenario, warm_up
-from tests.servers import OwnServer
+from learner_app.testing.servers import OwnServer
 
 ROUNDS = 41
 """Many short ones: the speed of a shared machine changes from second to second."""

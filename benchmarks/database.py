@@ -12,7 +12,7 @@ import asyncpg
 from learner_app.conf import DB
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import Settings
-from tests.servers import OwnServer
+from learner_app.testing.servers import OwnServer
 
 POOL = 10
 """Connections of every contestant's pool, all opened at its start."""

@@ -1,6 +1,7 @@
 """All settings, from the environment and a ``.env`` in the project folder; read here only."""
 
 import os
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,9 @@ STATEMENT_SHARE = 0.9
 """Of DB_COMMAND_TIMEOUT, for DB_STATEMENT_TIMEOUT where that is not set."""
 
 LOCK_SECONDS = 10.0
+
+PICCOLO_CONF = "PICCOLO_CONF"
+OUR_CONF = "learner_app.conf"
 
 
 class Settings(BaseSettings):
@@ -139,4 +143,18 @@ def project_folder() -> Path:
 def point_piccolo_here() -> None:
     """Where the project has no ``piccolo_conf.py``, let Piccolo use the one of the package."""
     if find_spec("piccolo_conf") is None:
-        os.environ.setdefault("PICCOLO_CONF", "learner_app.conf")
+        os.environ.setdefault(PICCOLO_CONF, OUR_CONF)
+
+
+def piccolo_is_pointed_here() -> bool:
+    """Whether Piccolo uses the configuration of the package, whatever the project has."""
+    return os.environ.get(PICCOLO_CONF) == OUR_CONF
+
+
+def connection_variables() -> list[str]:
+    """Those of the environment that are settings of ours, or of every client of PostgreSQL."""
+    return [
+        name
+        for name in os.environ
+        if name.lower() in Settings.model_fields or re.fullmatch("PG[A-Z]+", name)
+    ]

@@ -75,7 +75,7 @@ async def test_readme(clone: DatabaseEngine, checkout: Path, capsys):
     assert await ListeningSessionTable.count() == 1
 
 
-@pytest.mark.parametrize("name", ["transactions", "errors", "resilience"])
+@pytest.mark.parametrize("name", ["transactions", "errors", "resilience", "testing"])
 def test_links_lead_somewhere(checkout: Path, name: str):
     page = checkout / "docs" / f"{name}.md"
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):

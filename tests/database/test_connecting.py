@@ -15,8 +15,9 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.settings import Settings
+from learner_app.testing.servers import OwnServer
 from tests.conftest import skip_outside_ci
-from tests.servers import DEBIAN_15, OwnServer
+from tests.debian import DEBIAN_15
 
 CANARY = "hunter2canary"
 

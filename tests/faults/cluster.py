@@ -15,6 +15,8 @@ from urllib.parse import quote
 from learner_app.operations import postmaster
 from learner_app.operations.embedded import SUPERUSER
 from learner_app.operations.server_account import ServerAccount
+from learner_app.testing.servers import ROLE
+from tests.debian import DEBIAN_15
 from tests.faults.processes import (
     LOCALHOST,
     Program,
@@ -23,7 +25,6 @@ from tests.faults.processes import (
     run_tool,
     wait_until,
 )
-from tests.servers import DEBIAN_15, ROLE
 
 DATABASE = "learner_test"
 SETTINGS = {

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import skip_outside_ci
+from tests.debian import DEBIAN_15
 from tests.faults.bench import measured
 from tests.faults.cluster import Cluster
 from tests.faults.pgbouncer import PGBOUNCER, PgBouncer
 from tests.faults.proxy import TcpProxy
-from tests.servers import DEBIAN_15
 
 
 class Replicated(NamedTuple):

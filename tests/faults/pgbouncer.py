@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from learner_app.operations.embedded import SUPERUSER
+from learner_app.testing.servers import ROLE
 from tests.faults.cluster import DATABASE, Cluster
 from tests.faults.processes import LOCALHOST, Program, free_port, run_tool, wait_until
-from tests.servers import ROLE
 
 PGBOUNCER = Path("/usr/sbin/pgbouncer")
 CLIENTS = 200

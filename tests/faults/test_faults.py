@@ -10,6 +10,7 @@ import pytest
 
 from learner_app.conf import DB
 from learner_app.operations.migrate import apply_migrations
+from learner_app.testing.servers import ROLE
 from tests.faults import harm
 from tests.faults.bench import Fault, open_bench, run_round
 from tests.faults.cluster import Cluster
@@ -17,7 +18,6 @@ from tests.faults.load import TABLES
 from tests.faults.pgbouncer import PgBouncer
 from tests.faults.proxy import TcpProxy
 from tests.faults.verdict import PASSWORD_CANARY
-from tests.servers import ROLE
 
 pytestmark = pytest.mark.faults
 

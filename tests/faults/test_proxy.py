@@ -11,11 +11,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from learner_app.testing.servers import ROLE
 from tests.faults.clients import LOST, Client, answers, client_of, insert, is_silent, rows
 from tests.faults.cluster import Cluster
 from tests.faults.processes import wait_until
 from tests.faults.proxy import TcpProxy
-from tests.servers import ROLE
 
 pytestmark = pytest.mark.faults
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import LearnerError
+from learner_app.testing.servers import ROLE
 from tests.faults.cluster import Cluster
 from tests.faults.load import ROW_CANARY, Book
 from tests.faults.probe import Stall
-from tests.servers import ROLE
 
 PASSWORD_CANARY = "canary-word-91bd"
 SLOT_SECONDS = 5.0
