@@ -139,6 +139,11 @@ REMOVE_EVERYWHERE = _remove(
 )
 """Takes the piece, in a list and alone. Looks at every session: the agreed schema has no index."""
 
+CLEAR = f"""
+UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
+WHERE {s.id} = $1 RETURNING {SESSION}
+"""
+
 LOCK_CONTENT = f"SELECT {c.id} FROM {c} WHERE {c.id} = $1 FOR UPDATE"
 
 DELETE_CONTENT = f"DELETE FROM {c} WHERE {c.id} = $1"

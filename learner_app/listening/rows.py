@@ -158,8 +158,6 @@ class BehavioralEventFilters(TypedDict, total=False):
     """Happened then or later."""
     until: Moment
     """Happened before then."""
-    characteristics: JsonObject
-    """With these characteristics, and maybe others."""
 
 
 class EventFailure(msgspec.Struct, frozen=True):

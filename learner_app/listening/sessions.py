@@ -45,10 +45,6 @@ ADD_TIME = f"""
 UPDATE {s} SET {s.total_listening_time} = {s.total_listening_time} + $2
 WHERE {s.id} = $1 AND {s.total_listening_time} <= {LONGEST_TIME} - $2 RETURNING {ROW}
 """
-CLEAR = f"""
-UPDATE {s} SET {s.content_ids} = '{{}}', {s.current_content_id} = NULL
-WHERE {s.id} = $1 RETURNING {ROW}
-"""
 BY_ACTIVITY = Order(ListeningSessionTable.last_activity_at, ListeningSessionTable.id)
 
 
@@ -238,7 +234,7 @@ class ListeningSessionRepository(
 
     async def clear(self, session_id: str) -> ListeningSession:
         """Empty the list."""
-        return self._found(await self._change(session_id, CLEAR))
+        return self._found(await self._change(session_id, playlist.CLEAR))
 
     async def list_inactive(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT

@@ -13,7 +13,6 @@ from piccolo.table import Table
 from pydantic import TypeAdapter
 
 from learner_app.repository.inputs import checked, refused
-from learner_app.repository.rows import json_text
 from learner_app.repository.sql import Slot
 from learner_app.repository.values import is_storable
 
@@ -39,11 +38,6 @@ def before(column: Column) -> Condition:
 def one_of(column: Column) -> Condition:
     """The column has one of a list's values."""
     return lambda value: WhereRaw("{} = ANY({})", column, value)
-
-
-def contains(column: Column) -> Condition:
-    """The JSON of the column contains the value's."""
-    return lambda value: WhereRaw("{} @> {}::jsonb", column, value)
 
 
 class Filters:
@@ -87,6 +81,4 @@ class Filters:
 
 def _sent(value: Any) -> Any:
     """As the driver takes it; what can be in no row is not looked for."""
-    if isinstance(value, list):
-        return [item for item in value if is_storable(item)]
-    return json_text(value) if isinstance(value, dict) else value
+    return list(filter(is_storable, value)) if isinstance(value, list) else value

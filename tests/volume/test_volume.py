@@ -1,0 +1,66 @@
+"""A million events: in by COPY, out by pages, at any depth alike and in constant memory."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from learner_app.conf import DB
+from learner_app.listening.event_reader import IN_TIME
+from learner_app.listening.repositories import BehavioralEventRepository
+from tests.volume.conftest import EVENTS, START, Million, memory_in_use
+
+pytestmark = pytest.mark.stress
+events = BehavioralEventRepository()
+MEGABYTE = 1_000_000
+
+
+async def test_ingest_stores_a_million_in_flat_memory(million: Million):
+    result = million.result
+    assert (result.recorded, result.duplicates, result.failed) == (EVENTS - 10, 1000, 10)
+    assert [failure.index for failure in result.failures] == list(range(0, EVENTS, 100_000))
+    assert await events.count() == EVENTS - 10
+    assert len(million.memory) == 10
+    assert max(million.memory) - million.memory[0] < 40 * MEGABYTE, million.memory
+
+
+async def test_export_and_stream_in_constant_memory(million: Million):
+    until = START + timedelta(seconds=10 * 300_000)
+    for rows in (events.export(until=until), events.stream(until=until)):
+        memory, count, newest = [], 0, START
+        async for row in rows:
+            assert row.timestamp >= newest
+            newest, count = row.timestamp, count + 1
+            if count % 50_000 == 25_000:
+                memory.append(memory_in_use())
+        assert count == 300_000 - 3
+        assert max(memory) - memory[0] < 40 * MEGABYTE, memory
+
+
+async def blocks(sql: str, args: list[Any]) -> int:
+    """Blocks that a statement reads, from wherever they are."""
+    plan = await DB.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", *args)
+    top = json.loads(plan)[0]["Plan"]
+    return top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+
+
+async def test_pages_at_depth_cost_what_the_first_one_costs(million: Million):
+    first = await events.page(limit=100, since=START)
+    deep_row = await events.get("e0990000")
+    deep = await events.page(limit=100, since=START, after=IN_TIME.cursor(deep_row))
+    assert [row.id for row in deep.rows[:2]] == ["e0990001", "e0990002"]
+    assert len(first.rows) == len(deep.rows) == 100
+    costs = []
+    for row in (first.rows[0], deep_row):
+        statement = events._queries.page(events.filters, ["since"], IN_TIME, 101, behind=True)
+        args = statement.args({"since": START, **IN_TIME.values(row)})
+        costs.append(await blocks(statement.sql, args))
+    assert costs[1] <= costs[0] + 20, costs
+
+
+async def test_totals_estimated_are_near(million: Million):
+    page = await events.page(limit=1, total="estimated", event_type="play")
+    assert page.total == pytest.approx(EVENTS / 5, rel=0.2)
+    exact = await events.page(limit=1, total="exact", session_id="s1")
+    assert exact.total == 50
