@@ -134,13 +134,13 @@ class LearnerModelStateRepository(
             StaleVersion: somebody else was faster, ``last_updated`` is no longer the expected.
         """
         given = changes.given()
-        if expect is None and given:
-            statement = self._queries.update(list(given), LEARNS)
-            return self._found(await self._update_one(statement, key, given))
-        if expect is None:
+        if expect is not None:
+            moment = checked(MOMENT, expect, "expect", self.table)
+            return await self._update_expected(key, given, moment)
+        if not given:
             return await self.get(key)
-        return await self._update_expected(
-            key, given, checked(MOMENT, expect, "expect", self.table)
+        return self._found(
+            await self._update_one(self._queries.update(list(given), LEARNS), key, given)
         )
 
     async def reset(self, session_id: str) -> LearnerModelState:
