@@ -103,7 +103,7 @@ def numeric(precision: int, scale: int) -> AfterValidator:
     return AfterValidator(rounded)
 
 
-def between(low: int, high: int | None = None) -> Callable[[Any], Any]:
+def between(low: Decimal | int, high: Decimal | int | None = None) -> Callable[[Any], Any]:
     """Refuses what is outside, after rounding."""
 
     def within(number: Any) -> Any:

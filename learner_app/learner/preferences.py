@@ -1,0 +1,236 @@
+"""The repository of the settings that learners chose."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Unpack
+
+from piccolo.columns import Column
+from piccolo.querystring import QueryString
+from pydantic import TypeAdapter
+
+from learner_app.errors import StaleVersion
+from learner_app.learner.moments import AT_ONCE, STORED_AT_ONCE, later
+from learner_app.learner.rows import (
+    UserPreferences,
+    UserPreferencesCreate,
+    UserPreferencesFilters,
+    UserPreferencesUpdate,
+)
+from learner_app.learner.tables import UserPreferencesTable
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.filters import Filters, at_least, before, equals
+from learner_app.repository.inputs import checked
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
+from learner_app.repository.queries import DEFAULT
+from learner_app.repository.sql import Names, Slot, Statement, compiled
+from learner_app.repository.values import Key, Natural
+
+t = UserPreferencesTable
+KEY = TypeAdapter(Key)
+VERSION = TypeAdapter(Natural)
+FIRST_VERSION = 1
+
+SAVED: dict[Column, QueryString] = {
+    t.version: QueryString("{} + 1", t.version),
+    t.last_updated: later(t.last_updated),
+}
+EXPECTED = Slot("expected")
+IS_EXPECTED = t.version == EXPECTED
+
+SETTINGS = tuple(UserPreferencesUpdate.model_fields)
+bare, mine, moved = Names(t), Names(t, "mine"), Names(t, "moved")
+CARRIED = [getattr(bare, name) for name in (*SETTINGS, "last_updated")]
+MIGRATE = f"""
+WITH moved AS (
+    DELETE FROM {bare} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+)
+INSERT INTO {mine} ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(CARRIED)})
+SELECT $2::text, $1::text, {moved.version} + 1, {", ".join(f"moved.{name}" for name in CARRIED)}
+FROM moved
+ON CONFLICT ({bare.id}) DO UPDATE SET
+    {bare.session_id} = EXCLUDED.{bare.session_id},
+    {bare.version} = GREATEST({mine.version} + 1, EXCLUDED.{bare.version}),
+    {", ".join(f"{name} = EXCLUDED.{name}" for name in CARRIED)}
+WHERE EXCLUDED.{bare.last_updated} > {mine.last_updated}
+RETURNING {mine.fields(UserPreferences)}
+"""
+"""Takes the session and the user. Gives nothing where the user's row stays as it is."""
+
+
+class UserPreferencesRepository(
+    DeletingRepository[UserPreferences, str, UserPreferencesCreate, UserPreferencesUpdate]
+):
+    """Settings by the user's id once somebody is signed in, else by the listening session's id.
+
+    Every write counts ``version`` up and moves ``last_updated``.
+    """
+
+    table = UserPreferencesTable
+    row = UserPreferences
+    filters = Filters(
+        t,
+        UserPreferencesFilters,
+        {
+            "session_id": equals(t.session_id),
+            "difficulty_preference": equals(t.difficulty_preference),
+            "saved_from": at_least(t.last_updated),
+            "saved_to": before(t.last_updated),
+        },
+    )
+    stored_as = STORED_AT_ONCE
+
+    async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
+        """How many the filters let through."""
+        return await self._count(filters)
+
+    async def page(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[UserPreferencesFilters],
+    ) -> Page[UserPreferences]:
+        """A page by id."""
+        return await self._page(filters, limit, after, total)
+
+    def stream(
+        self, **filters: Unpack[UserPreferencesFilters]
+    ) -> AsyncGenerator[UserPreferences, None]:
+        """All of them by id, in constant memory."""
+        return self._stream(filters)
+
+    async def find_for_user(self, user_id: str) -> UserPreferences | None:
+        """Those of somebody who signed in."""
+        return await self.find(user_id)
+
+    async def find_for_session(self, session_id: str) -> UserPreferences | None:
+        """Those that are the session's own or were made in it; of several those saved last."""
+        if (key := self._key.parts(session_id)) is None:
+            return None
+        statement = self._queries.keep("find_for_session", self._find_for_session)
+        return await self._one(statement.sql, *statement.args({"session_id": key[0]}))
+
+    async def get_or_default(self, key: str) -> UserPreferences:
+        """Those of that id, or what somebody has who chose nothing; writes nothing."""
+        return await self.find(key) or _unchosen(key)
+
+    async def save(
+        self,
+        key: str,
+        changes: UserPreferencesUpdate,
+        *,
+        session_id: str | None = None,
+        expect_version: int | None = None,
+    ) -> UserPreferences:
+        """Store the fields that were given; without any, it counts as a save all the same.
+
+        A first save takes the rest from :meth:`get_or_default`, and has version 1. With
+        ``expect_version=1`` it has version 2: 1 is what that shows while nothing is stored, and of
+        two who saw it only one may succeed.
+
+        Args:
+            key: the user's id once signed in, else the session's.
+            changes: the fields.
+            session_id: the session they are made in; left out, the known one stays.
+            expect_version: the version that the caller knows.
+
+        Raises:
+            StaleVersion: that is not the stored one. Nothing changed.
+            InvalidValue: an id cannot be one.
+        """
+        given = changes.given()
+        if session_id is not None:
+            given["session_id"] = session_id
+        new = UserPreferencesCreate.model_validate({"id": key, **given})
+        names = [name for name in UserPreferencesCreate.model_fields if name in given]
+        if expect_version is None:
+            return self._found(await self._upsert(new, names, {"version": FIRST_VERSION}))
+        version = checked(VERSION, expect_version, "expect_version", self.table)
+        saved = await self._save_expected(new, names, version)
+        if saved is None:
+            raise StaleVersion(
+                "user_preferences: another version is stored",
+                table="user_preferences",
+                fields=["version"],
+            )
+        return saved
+
+    async def update(self, key: str, changes: UserPreferencesUpdate) -> UserPreferences:
+        """Change the fields that were given and no others; without any, the row is as it was.
+
+        Raises:
+            NotFound: there is no such row.
+        """
+        given = changes.given()
+        if not given:
+            return await self.get(key)
+        statement = self._queries.update(list(given), SAVED)
+        return self._found(await self._update_one(statement, key, given))
+
+    async def migrate_to_user(self, session_id: str, user_id: str) -> UserPreferences | None:
+        """Make a session's preferences those of the user who signed in in it.
+
+        Those of the session are gone then. Where the user has some, the ones saved last win as a
+        whole: the user's stay as they are, or take over the session's values, its id, and a version
+        above both. When they were last saved stays, so that several sessions may be migrated in any
+        order. Doing it again changes nothing.
+
+        Returns:
+            The user's preferences; None when there are none of either.
+
+        Raises:
+            InvalidValue: ``user_id`` cannot be an id.
+        """
+        user_id = checked(KEY, user_id, "user_id", self.table)
+        session = self._key.parts(session_id)
+        if session is None or session_id == user_id:
+            return await self.find(user_id)
+        return await self._one(MIGRATE, *session, user_id) or await self.find(user_id)
+
+    async def _save_expected(
+        self, new: UserPreferencesCreate, names: Sequence[str], expected: int
+    ) -> UserPreferences | None:
+        if expected == FIRST_VERSION:
+            values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
+            return await self._upsert(new, names, values)
+        statement = self._queries.update(names, SAVED, IS_EXPECTED)
+        given = {name: getattr(new, name) for name in names}
+        return await self._update_one(statement, new.id, given, **{EXPECTED: expected})
+
+    async def _upsert(
+        self, new: UserPreferencesCreate, names: Sequence[str], more: dict[str, Any]
+    ) -> UserPreferences | None:
+        is_expected = EXPECTED in more
+        statement = self._queries.keep(
+            ("save", tuple(names), is_expected), lambda: self._save(names, is_expected)
+        )
+        return await self._one(statement.sql, *statement.args({**dict(new), **more}))
+
+    def _save(self, names: Sequence[str], is_expected: bool) -> Statement:
+        row: dict[str, Any] = {name: Slot(name) for name in UserPreferencesCreate.model_fields}
+        row |= {"version": Slot("version"), "last_updated": AT_ONCE}
+        query = t.insert(t(**row, created_at=DEFAULT, updated_at=DEFAULT)).on_conflict(
+            target=t.id,
+            action="DO UPDATE",
+            values=[*(t._meta.get_column_by_name(name) for name in names), *SAVED.items()],
+            where=IS_EXPECTED if is_expected else None,
+        )
+        return compiled(query.returning(*self._shape.columns))
+
+    def _find_for_session(self) -> Statement:
+        session = Slot("session_id")
+        query = self._queries.select([(t.id == session) | (t.session_id == session)])
+        return compiled(query.order_by(t.last_updated, t.id, ascending=False).limit(1))
+
+
+def _unchosen(key: str) -> UserPreferences:
+    now = datetime.now(UTC)
+    blank = UserPreferencesCreate(id="nobody's")
+    return UserPreferences(
+        **{**dict(blank), "id": key},
+        version=FIRST_VERSION,
+        last_updated=now,
+        created_at=now,
+        updated_at=now,
+    )

@@ -1,0 +1,6 @@
+"""What services import: one repository for each table of the domain."""
+
+from learner_app.learner.model_states import LearnerModelStateRepository
+from learner_app.learner.preferences import UserPreferencesRepository
+
+__all__ = ["LearnerModelStateRepository", "UserPreferencesRepository"]

@@ -1,0 +1,294 @@
+"""Learner states: defaults, learning under a lock, versions by time."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    InvalidValue,
+    MissingReference,
+    NotFound,
+    StaleVersion,
+)
+from learner_app.learner.model_states import LONGEST_AGO
+from learner_app.learner.repositories import LearnerModelStateRepository
+from learner_app.learner.rows import (
+    LearnerModelState,
+    LearnerModelStateCreate,
+    LearnerModelStateUpdate,
+)
+from learner_app.listening.repositories import ListeningSessionRepository
+
+states = LearnerModelStateRepository()
+sessions = ListeningSessionRepository()
+
+EQUAL = {"narrative": 0.33, "podcast": 0.33, "educational": 0.33}
+MALFORMED = ["", "s\0", "s" * 256, "\ud800"]
+
+
+@pytest.fixture
+async def session(db: DatabaseEngine) -> str:
+    return (await sessions.ensure("s1")).session.id
+
+
+def count_one(state: LearnerModelState) -> LearnerModelState:
+    return replace(state, data_points=state.data_points + 1)
+
+
+def learned(state: LearnerModelState) -> tuple[object, ...]:
+    """What the model knows, without key and times."""
+    return tuple(getattr(state, name) for name in LearnerModelStateUpdate.model_fields)
+
+
+async def test_the_default_is_not_stored(session: str):
+    before = datetime.now(UTC)
+    state = await states.get_or_default(session)
+    assert learned(state) == (EQUAL, Decimal("0.50"), {}, Decimal("0.00"), 0)
+    assert state.session_id == session
+    assert before <= state.created_at == state.updated_at == state.last_updated
+    assert not await states.exists(session)
+    state.preference_weights["podcast"] = 1
+    state.content_type_preferences["mystery"] = 1
+    assert learned(await states.get_or_default(session)) == (EQUAL, Decimal("0.5"), {}, 0, 0)
+
+
+@pytest.mark.parametrize("wrong", MALFORMED)
+async def test_malformed_ids_are_not_there_and_not_stored(session: str, wrong: str):
+    assert await states.find(wrong) is None
+    assert (await states.get_or_default(wrong)).data_points == 0
+    with pytest.raises(NotFound):
+        await states.reset(wrong)
+    with pytest.raises(NotFound):
+        await states.update(wrong, LearnerModelStateUpdate(data_points=1), expect=datetime.now(UTC))
+    for call in (states.initialise(wrong), states.fold(wrong, count_one)):
+        with pytest.raises(InvalidValue) as caught:
+            await call
+        assert caught.value.fields == ("session_id",)
+    assert await states.count() == 0
+
+
+async def test_initialise_stores_the_default_once(session: str):
+    first = await states.initialise(session)
+    assert learned(first) == learned(await states.get_or_default("s2"))
+    assert repr(first.comprehension_level) == "Decimal('0.50')"
+    await states.fold(session, count_one)
+    assert (await states.initialise(session)).data_points == 1
+
+
+async def test_a_session_has_to_exist(db: DatabaseEngine):
+    for call in (states.initialise("nobody"), states.fold("nobody", count_one)):
+        with pytest.raises(MissingReference) as caught:
+            async with db.transaction():
+                await call
+        assert caught.value.fields == ("session_id",)
+    assert await states.count() == 0, "the outer transaction is usable"
+
+
+async def test_fold_stores_what_the_function_makes_of_the_state(session: str):
+    weights = {"narrative": 1, "podcast": 0.1, "educational": 0}
+    state = await states.fold(
+        session,
+        lambda old: replace(
+            old,
+            preference_weights=weights,
+            comprehension_level=Decimal("0.605"),
+            content_type_preferences={"mystery": {"è": [1, None]}},
+            difficulty_adjustment=Decimal("-0.125"),
+            data_points=old.data_points + 7,
+        ),
+    )
+    assert learned(state) == (
+        weights,
+        Decimal("0.61"),
+        {"mystery": {"è": [1, None]}},
+        Decimal("-0.13"),
+        7,
+    )
+    assert await states.get(session) == state
+    again = await states.fold(session, count_one)
+    assert learned(again) == (*learned(state)[:-1], 8)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("preference_weights", {"narrative": 1.01}),
+        ("preference_weights", {"narrative": float("nan")}),
+        ("preference_weights", {"opera": 0.5}),
+        ("preference_weights", None),
+        ("comprehension_level", Decimal("1.005")),
+        ("comprehension_level", Decimal("NaN")),
+        ("content_type_preferences", {"a": float("inf")}),
+        ("content_type_preferences", {"a": "\0"}),
+        ("content_type_preferences", {"a": "x" * 1_000_001}),
+        ("difficulty_adjustment", Decimal("999.995")),
+        ("data_points", -1),
+        ("data_points", 2**31),
+        ("session_id", "s2"),
+        ("created_at", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("last_updated", datetime(2026, 1, 1, tzinfo=UTC)),
+    ],
+)
+async def test_fold_refuses_what_no_state_can_be(
+    session: str, is_there: bool, field: str, value: object
+):
+    before = await states.initialise(session) if is_there else None
+    with pytest.raises(InvalidValue) as caught:
+        await states.fold(session, lambda old: replace(old, **{field: value}))
+    assert caught.value.fields == (field,)
+    assert await states.find(session) == before
+
+
+async def test_fold_wants_a_state_back(session: str):
+    with pytest.raises(InvalidValue) as caught:
+        await states.fold(session, lambda _: None)  # type: ignore[arg-type, return-value]
+    assert caught.value.fields == ("fn",)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_function_that_raises_changes_nothing(session: str, is_there: bool):
+    before = await states.initialise(session) if is_there else None
+
+    def fail(state: LearnerModelState) -> LearnerModelState:
+        state.preference_weights["podcast"] = 0.9
+        raise ZeroDivisionError("of the caller's")
+
+    with pytest.raises(ZeroDivisionError, match="of the caller's"):
+        await states.fold(session, fail)
+    assert await states.find(session) == before
+
+
+async def test_update_changes_the_given_fields_only(session: str):
+    first = await states.initialise(session)
+    same = await states.update(session, LearnerModelStateUpdate())
+    assert same == first, "nothing was written"
+    changed = await states.update(session, LearnerModelStateUpdate(comprehension_level=0.7))
+    assert learned(changed) == (EQUAL, Decimal("0.70"), {}, 0, 0)
+    assert changed.last_updated > first.last_updated
+    with pytest.raises(NotFound):
+        await states.update("s2", LearnerModelStateUpdate(data_points=1))
+    for wrong in (
+        {"last_updated": first.last_updated},
+        {"session_id": "s2"},
+        {"data_points": None},
+    ):
+        with pytest.raises(InvalidValue) as caught:
+            LearnerModelStateUpdate(**wrong)
+        assert caught.value.fields == tuple(wrong)
+
+
+async def test_update_of_a_state_that_has_learned_since(session: str):
+    known = await states.initialise(session)
+    changes = LearnerModelStateUpdate(data_points=5)
+    now = await states.update(session, changes, expect=known.last_updated)
+    assert now.data_points == 5
+    for stale in (changes, LearnerModelStateUpdate()):
+        with pytest.raises(StaleVersion) as caught:
+            await states.update(session, stale, expect=known.last_updated)
+        assert caught.value.fields == ("last_updated",)
+        assert await states.get(session) == now
+    unchanged = await states.update(session, LearnerModelStateUpdate(), expect=now.last_updated)
+    assert unchanged == now
+    with pytest.raises(NotFound):
+        await states.update("s2", changes, expect=now.last_updated)
+    with pytest.raises(InvalidValue) as invalid:
+        await states.update(session, changes, expect=datetime(2026, 1, 1))  # noqa: DTZ001
+    assert invalid.value.fields == ("expect",)
+
+
+async def test_no_two_writes_have_one_moment(session: str):
+    await states.initialise(session)
+    # of a clock that was ahead
+    await states.engine.execute(
+        "UPDATE learner_model_state SET last_updated = now() + interval '1 hour'"
+    )
+    rows = [await states.get(session)]
+    for _ in range(3):
+        rows.append(await states.fold(session, lambda same: same))
+        rows.append(await states.update(session, LearnerModelStateUpdate(data_points=0)))
+        rows.append(await states.reset(session))
+    moments = [row.last_updated for row in rows]
+    assert all(b - a == timedelta(microseconds=1) for a, b in pairwise(moments))
+
+
+async def test_reset_forgets_what_was_learned(session: str):
+    first = await states.initialise(session)
+    full = LearnerModelStateUpdate(
+        preference_weights={"podcast": 1},
+        comprehension_level=1,
+        content_type_preferences={"a": 1},
+        difficulty_adjustment=3,
+        data_points=9,
+    )
+    await states.update(session, full)
+    row = await states.reset(session)
+    assert learned(row) == learned(first)
+    assert row.created_at == first.created_at
+    with pytest.raises(NotFound):
+        await states.reset("s2")
+
+
+async def test_states_that_have_not_learned_for_long(db: DatabaseEngine):
+    for name in ("s3", "s1", "s2"):
+        await sessions.ensure(name)
+        await states.initialise(name)
+    last = (await states.get("s2")).last_updated
+    assert [row.session_id for row in await states.list_stale(last)] == ["s3", "s1"]
+    assert [row.session_id for row in await states.list_stale(last, 1)] == ["s3"]
+    await states.fold("s3", count_one)
+    late = datetime.now(UTC) + timedelta(days=1)
+    assert [row.session_id for row in await states.list_stale(late)] == ["s1", "s2", "s3"]
+    for limit in (0, 1001):
+        with pytest.raises(InvalidValue):
+            await states.list_stale(late, limit)
+
+
+async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
+    await db.execute("INSERT INTO sessions (id) SELECT 's' || n FROM generate_series(1, 5000) AS n")
+    await db.execute(
+        "INSERT INTO learner_model_state (session_id, preference_weights, comprehension_level,"
+        " content_type_preferences, last_updated)"
+        " SELECT 's' || n, '{}', 0, '{}', now() - interval '1 second' * n"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    await db.execute("ANALYZE learner_model_state")
+    before = datetime.now(UTC) - timedelta(hours=1)
+    found = await states.list_stale(before, 10)
+    assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
+    statement = states._queries.page(states.filters, ["learned_to"], LONGEST_AGO, 11, behind=False)
+    plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
+    assert "idx_learner_model_state_last_updated" in str(plan)
+
+
+async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
+    for n in range(5):
+        await sessions.ensure(f"s{n}")
+    await states.add_many(
+        [LearnerModelStateCreate(session_id=f"s{n}", data_points=n) for n in range(5)]
+    )
+    assert await states.count() == 5
+    assert await states.count(min_data_points=3) == 2
+    page = await states.page(limit=2, total="exact", min_data_points=1)
+    assert ([row.session_id for row in page.rows], page.total) == (["s1", "s2"], 4)
+    page = await states.page(limit=2, after=page.next, min_data_points=1)
+    assert ([row.session_id for row in page.rows], page.next) == (["s3", "s4"], None)
+    moment = (await states.get("s3")).last_updated
+    later = [row.session_id async for row in states.stream(learned_from=moment)]
+    assert later == ["s3", "s4"]
+    assert await states.count(learned_from=moment, learned_to=moment) == 0
+    with pytest.raises(InvalidValue):
+        await states.count(opera=1)  # type: ignore[call-arg]
+
+
+async def test_states_go_with_their_session_or_alone(session: str):
+    await states.initialise(session)
+    assert await states.delete(session)
+    assert not await states.delete(session)
+    await states.initialise(session)
+    await sessions.delete(session)
+    assert not await states.exists(session)

@@ -1,0 +1,141 @@
+"""Learner states that many learn of at once, and transactions around."""
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    InvalidValue,
+    MissingReference,
+    SerializationFailure,
+)
+from learner_app.learner.repositories import LearnerModelStateRepository
+from learner_app.learner.rows import (
+    LearnerModelState,
+    LearnerModelStateUpdate,
+)
+from learner_app.listening.repositories import ListeningSessionRepository
+from tests.learner.elsewhere import elsewhere
+
+states = LearnerModelStateRepository()
+sessions = ListeningSessionRepository()
+
+
+@pytest.fixture
+async def shared(clone: DatabaseEngine) -> str:
+    """A session that tasks of their own transactions work on."""
+    return (await sessions.ensure("s1")).session.id
+
+
+def count_one(state: LearnerModelState) -> LearnerModelState:
+    return replace(state, data_points=state.data_points + 1)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_50_folds_at_once_lose_none(shared: str, is_there: bool):
+    if is_there:
+        await states.initialise(shared)
+    rows = await asyncio.gather(*(states.fold(shared, count_one) for _ in range(50)))
+    assert sorted(row.data_points for row in rows) == list(range(1, 51))
+    in_order = sorted(rows, key=lambda row: row.data_points)
+    assert len({row.last_updated for row in rows}) == 50
+    assert in_order == sorted(rows, key=lambda row: row.last_updated)
+    assert await states.get(shared) == in_order[-1]
+
+
+async def test_folds_that_fail_among_first_ones(shared: str):
+    def fail(state: LearnerModelState) -> LearnerModelState:
+        raise ZeroDivisionError
+
+    calls = [states.fold(shared, (fail, count_one)[n % 2]) for n in range(30)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    kinds = Counter(type(result).__name__ for result in results)
+    assert kinds == {"LearnerModelState": 15, "ZeroDivisionError": 15}
+    assert (await states.get(shared)).data_points == 15
+
+
+async def test_20_first_calls_make_one_state(shared: str):
+    rows = await asyncio.gather(*(states.initialise(shared) for _ in range(20)))
+    assert all(row == rows[0] for row in rows)
+    assert await states.count() == 1
+
+
+async def test_of_20_who_expect_the_same_one_succeeds(shared: str):
+    known = await states.initialise(shared)
+    updates = (
+        states.update(shared, LearnerModelStateUpdate(data_points=n), expect=known.last_updated)
+        for n in range(1, 21)
+    )
+    results = await asyncio.gather(*updates, return_exceptions=True)
+    kinds = Counter(type(result).__name__ for result in results)
+    assert kinds == {"LearnerModelState": 1, "StaleVersion": 19}
+    assert await states.get(shared) in results
+
+
+async def test_every_kind_of_write_at_once(shared: str):
+    """Folds beside writes that lock otherwise, and deletion between them."""
+    calls = [
+        call
+        for n in range(10)
+        for call in (
+            states.fold(shared, count_one),
+            states.initialise(shared),
+            states.delete(shared),
+            states.fold(shared, lambda old: replace(old, comprehension_level=Decimal(1))),
+        )
+    ]
+    await asyncio.gather(*calls)
+    final = await states.fold(shared, count_one)
+    assert 1 <= final.data_points <= 11
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_an_old_snapshot_cannot_lose_an_update(
+    shared: str, clone: DatabaseEngine, is_there: bool
+):
+    if is_there:
+        await states.initialise(shared)
+    with pytest.raises(SerializationFailure) as caught:
+        async with clone.transaction(isolation="repeatable read"):
+            await states.find(shared)
+            await elsewhere(lambda: states.fold(shared, count_one))
+            await states.fold(shared, count_one)
+    assert caught.value.retry
+    assert (await states.get(shared)).data_points == 1
+
+
+async def test_units_of_repeatable_read_that_run_again_lose_none(
+    shared: str, clone: DatabaseEngine
+):
+    async def unit() -> None:
+        await states.fold(shared, count_one)
+
+    runs = (clone.run_transaction(unit, isolation="repeatable read") for _ in range(8))
+    await asyncio.gather(*runs)
+    assert (await states.get(shared)).data_points == 8
+
+
+async def test_a_caught_error_leaves_the_callers_transaction_usable(
+    shared: str, clone: DatabaseEngine
+):
+    async with clone.transaction():
+        await states.fold(shared, count_one)
+        with pytest.raises(InvalidValue):
+            await states.fold(shared, lambda old: replace(old, data_points=-1))
+        with pytest.raises(MissingReference):
+            await states.fold("nobody", count_one)
+        await states.fold(shared, count_one)
+        assert await elsewhere(lambda: states.find(shared)) is None
+    assert (await states.get(shared)).data_points == 2
+
+
+async def test_a_fold_is_undone_with_the_callers_transaction(shared: str, clone: DatabaseEngine):
+    with pytest.raises(ZeroDivisionError):
+        async with clone.transaction():
+            await states.fold(shared, count_one)
+            raise ZeroDivisionError
+    assert not await states.exists(shared)

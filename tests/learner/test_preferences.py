@@ -1,0 +1,269 @@
+"""Preferences: saves that count versions, and what becomes of them when somebody signs in."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    Conflict,
+    InvalidValue,
+    NotFound,
+    StaleVersion,
+)
+from learner_app.learner.repositories import UserPreferencesRepository
+from learner_app.learner.rows import (
+    UserPreferences,
+    UserPreferencesCreate,
+    UserPreferencesUpdate,
+)
+
+preferences = UserPreferencesRepository()
+
+Changes = UserPreferencesUpdate
+FORMATS = ["narrative", "podcast", "educational"]
+UNCHOSEN = ("intermediate", FORMATS, [], Decimal("1.00"), True)
+MALFORMED = ["", "s\0", "s" * 256, "\ud800"]
+
+
+def chosen(row: UserPreferences) -> tuple[object, ...]:
+    """The settings, without keys, version and times."""
+    return tuple(getattr(row, name) for name in Changes.model_fields)
+
+
+async def test_the_default_is_not_stored(db: DatabaseEngine):
+    before = datetime.now(UTC)
+    row = await preferences.get_or_default("s1")
+    assert (row.id, row.session_id, row.version) == ("s1", None, 1)
+    assert chosen(row) == UNCHOSEN
+    assert before <= row.created_at == row.updated_at == row.last_updated
+    row.preferred_genres.append("mystery")
+    row.preferred_formats.clear()
+    assert chosen(await preferences.get_or_default("s1")) == UNCHOSEN
+    assert not await preferences.exists("s1")
+
+
+@pytest.mark.parametrize("wrong", MALFORMED)
+async def test_malformed_ids_are_not_there_and_not_stored(db: DatabaseEngine, wrong: str):
+    assert await preferences.find(wrong) is None
+    assert await preferences.find_for_user(wrong) is None
+    assert await preferences.find_for_session(wrong) is None
+    assert chosen(await preferences.get_or_default(wrong)) == UNCHOSEN
+    with pytest.raises(NotFound):
+        await preferences.update(wrong, Changes(auto_play=False))
+    assert await preferences.migrate_to_user(wrong, "u1") is None
+    for call, field in (
+        (preferences.save(wrong, Changes(auto_play=False)), "id"),
+        (preferences.save(wrong, Changes(), expect_version=3), "id"),
+        (preferences.save("s1", Changes(), session_id=wrong), "session_id"),
+        (preferences.migrate_to_user("s1", wrong), "user_id"),
+    ):
+        with pytest.raises(InvalidValue) as caught:
+            await call
+        assert caught.value.fields == (field,)
+    assert await preferences.count() == 0
+
+
+async def test_a_first_save_takes_the_rest_from_the_default(db: DatabaseEngine):
+    row = await preferences.save("s1", Changes(playback_speed=1.255), session_id="s1")
+    assert chosen(row) == (*UNCHOSEN[:3], Decimal("1.26"), True)
+    assert (row.id, row.session_id, row.version) == ("s1", "s1", 1)
+    assert await preferences.get("s1") == row
+
+
+async def test_a_save_changes_the_given_fields_only(db: DatabaseEngine):
+    first = await preferences.save(
+        "s1", Changes(preferred_genres=["mystery"], auto_play=False), session_id="s1"
+    )
+    second = await preferences.save("s1", Changes(preferred_formats=["podcast"]))
+    assert chosen(second) == ("intermediate", ["podcast"], ["mystery"], Decimal(1), False)
+    assert (second.session_id, second.version) == ("s1", 2)
+    assert second.last_updated > first.last_updated
+    assert second.created_at == first.created_at
+    third = await preferences.save("s1", Changes(), session_id="s2")
+    assert chosen(third) == chosen(second)
+    assert (third.session_id, third.version) == ("s2", 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("difficulty_preference", "expert"),
+        ("difficulty_preference", None),
+        ("preferred_formats", ["opera"]),
+        ("preferred_formats", ["podcast", "podcast"]),
+        ("preferred_formats", None),
+        ("preferred_genres", ["x" * 101]),
+        ("preferred_genres", ["a\0"]),
+        ("preferred_genres", ["a"] * 101),
+        ("playback_speed", 0.244),
+        ("playback_speed", 4.005),
+        ("playback_speed", float("nan")),
+        ("auto_play", None),
+        ("version", 3),
+        ("last_updated", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("session_id", "s1"),
+    ],
+)
+async def test_values_that_no_preference_has(field: str, value: object):
+    with pytest.raises(InvalidValue) as caught:
+        Changes(**{field: value})
+    assert caught.value.fields == (field,)
+
+
+async def test_the_slowest_and_the_fastest_speed(db: DatabaseEngine):
+    for speed in (0.25, 4):
+        assert (await preferences.save("s1", Changes(playback_speed=speed))).playback_speed == speed
+    empty = Changes(preferred_formats=[], preferred_genres=[])
+    assert chosen(await preferences.save("s1", empty))[1:3] == ([], [])
+
+
+async def test_a_save_that_expects_another_version(db: DatabaseEngine):
+    first = await preferences.save("s1", Changes(auto_play=False))
+    row = await preferences.save("s1", Changes(auto_play=True), expect_version=1)
+    assert row.version == 2
+    for wrong in (1, 3, 0, 2**31 - 1):
+        for changes in (Changes(auto_play=False), Changes()):
+            with pytest.raises(StaleVersion) as caught:
+                await preferences.save("s1", changes, expect_version=wrong)
+            assert caught.value.fields == ("version",)
+    assert await preferences.get("s1") == row != first
+    assert (await preferences.save("s1", Changes(), session_id="s1", expect_version=2)).version == 3
+    for invalid in (-1, 2**31, "one"):
+        with pytest.raises(InvalidValue) as refused:
+            await preferences.save("s1", Changes(), expect_version=invalid)  # type: ignore[arg-type]
+        assert refused.value.fields == ("expect_version",)
+
+
+async def test_the_default_counts_as_version_1(db: DatabaseEngine):
+    with pytest.raises(StaleVersion):
+        await preferences.save("s1", Changes(auto_play=False), expect_version=2)
+    assert not await preferences.exists("s1")
+    shown = await preferences.get_or_default("s1")
+    row = await preferences.save("s1", Changes(auto_play=False), expect_version=shown.version)
+    assert row.version == shown.version + 1
+    assert chosen(row) == (*UNCHOSEN[:4], False)
+    with pytest.raises(StaleVersion):
+        await preferences.save("s1", Changes(auto_play=True), expect_version=shown.version)
+
+
+async def test_update_counts_a_version_too(db: DatabaseEngine):
+    first = await preferences.add(UserPreferencesCreate(id="s1"))
+    assert (first.version, chosen(first)) == (1, UNCHOSEN)
+    assert await preferences.update("s1", Changes()) == first, "nothing was written"
+    row = await preferences.update("s1", Changes(difficulty_preference="advanced"))
+    assert chosen(row) == ("advanced", *UNCHOSEN[1:])
+    assert row.version == 2
+    assert row.last_updated > first.last_updated
+    with pytest.raises(NotFound):
+        await preferences.update("s2", Changes(auto_play=True))
+    with pytest.raises(NotFound):
+        await preferences.update("s2", Changes())
+    with pytest.raises(Conflict):
+        async with db.transaction():
+            await preferences.add(UserPreferencesCreate(id="s1"))
+    assert await preferences.delete("s1")
+    assert not await preferences.delete("s1")
+
+
+async def test_no_two_saves_have_one_moment(db: DatabaseEngine):
+    await preferences.save("s1", Changes())
+    # of a clock that was ahead
+    await db.execute("UPDATE user_preferences SET last_updated = now() + interval '1 hour'")
+    before = await preferences.get("s1")
+    saved = await preferences.save("s1", Changes())
+    updated = await preferences.update("s1", Changes(auto_play=True))
+    step = timedelta(microseconds=1)
+    assert (saved.last_updated, updated.last_updated) == (
+        before.last_updated + step,
+        before.last_updated + 2 * step,
+    )
+
+
+async def test_a_session_finds_what_was_saved_last_in_it(db: DatabaseEngine):
+    assert await preferences.find_for_session("s1") is None
+    own = await preferences.save("s1", Changes())
+    assert await preferences.find_for_session("s1") == own
+    users = await preferences.save("u1", Changes(), session_id="s1")
+    assert await preferences.find_for_session("s1") == users
+    assert await preferences.find_for_user("u1") == users
+    assert await preferences.find_for_user("s2") is None
+    again = await preferences.save("s1", Changes())
+    assert await preferences.find_for_session("s1") == again
+
+
+async def test_preferences_of_a_session_are_found_by_the_indexes(db: DatabaseEngine):
+    await db.execute(
+        "INSERT INTO user_preferences (id, session_id, difficulty_preference)"
+        " SELECT 'u' || n, 's' || n, 'beginner' FROM generate_series(1, 5000) AS n"
+    )
+    await db.execute("ANALYZE user_preferences")
+    assert (await preferences.find_for_session("s77")).id == "u77"
+    plan = str(await db.fetch(f"EXPLAIN {preferences._find_for_session().sql}", "s77", "s77"))
+    assert "user_preferences_pkey" in plan
+    assert "idx_user_preferences_session_id" in plan
+    assert "Seq Scan" not in plan
+
+
+async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
+    for n in range(5):
+        level = ("beginner", "advanced")[n % 2]
+        await preferences.save(f"u{n}", Changes(difficulty_preference=level), session_id=f"s{n}")
+    assert await preferences.count() == 5
+    assert await preferences.count(session_id="s3") == 1
+    assert await preferences.count(session_id="s3\0") == 0
+    page = await preferences.page(limit=2, total="exact", difficulty_preference="beginner")
+    assert ([row.id for row in page.rows], page.total) == (["u0", "u2"], 3)
+    page = await preferences.page(limit=2, after=page.next, difficulty_preference="beginner")
+    assert ([row.id for row in page.rows], page.next) == (["u4"], None)
+    moment = (await preferences.get("u3")).last_updated
+    assert [row.id async for row in preferences.stream(saved_from=moment)] == ["u3", "u4"]
+    assert await preferences.count(saved_to=moment) == 3
+    with pytest.raises(InvalidValue):
+        await preferences.count(difficulty_preference="expert")  # type: ignore[arg-type]
+
+
+async def test_signing_in_takes_the_preferences_along(db: DatabaseEngine):
+    assert await preferences.migrate_to_user("s1", "u1") is None
+    own = await preferences.save("s1", Changes(preferred_genres=["mystery"], auto_play=False))
+    moved = await preferences.migrate_to_user("s1", "u1")
+    assert (moved.id, moved.session_id, moved.version) == ("u1", "s1", own.version + 1)
+    assert chosen(moved) == chosen(own)
+    assert moved.last_updated == own.last_updated
+    assert not await preferences.exists("s1")
+    assert await preferences.find_for_session("s1") == moved
+    assert await preferences.migrate_to_user("s1", "u1") == moved, "nothing was written"
+    with pytest.raises(StaleVersion):  # whoever saw the default does not know these
+        await preferences.save("u1", Changes(), expect_version=1)
+
+
+async def test_the_preferences_saved_last_win(db: DatabaseEngine):
+    for _ in range(4):
+        await preferences.save("u1", Changes(auto_play=False), session_id="s9")
+    newer = await preferences.save("s1", Changes(preferred_genres=["newer"]))
+    won = await preferences.migrate_to_user("s1", "u1")
+    assert chosen(won) == chosen(newer)
+    assert (won.session_id, won.version, won.last_updated) == ("s1", 5, newer.last_updated)
+
+    await preferences.save("s2", Changes(preferred_genres=["older"]))
+    newest = await preferences.save("u1", Changes(preferred_genres=["newest"]))
+    assert await preferences.migrate_to_user("s2", "u1") == newest, "nothing was written"
+    assert [row.id async for row in preferences.stream()] == ["u1"]
+
+
+async def test_sessions_may_be_migrated_in_any_order(db: DatabaseEngine):
+    await preferences.save("s1", Changes(preferred_genres=["first"]))
+    for _ in range(3):
+        await preferences.save("s2", Changes(preferred_genres=["last"]))
+    await preferences.migrate_to_user("s2", "u1")
+    row = await preferences.migrate_to_user("s1", "u1")
+    assert (row.preferred_genres, row.session_id, row.version) == (["last"], "s2", 4)
+    assert await preferences.count() == 1
+
+
+async def test_migrating_to_itself_changes_nothing(db: DatabaseEngine):
+    assert await preferences.migrate_to_user("s1", "s1") is None
+    row = await preferences.save("s1", Changes(auto_play=False))
+    assert await preferences.migrate_to_user("s1", "s1") == row
+    assert await preferences.migrate_to_user("s\0", "s1") == row

@@ -1,0 +1,135 @@
+"""Preferences saved and migrated by many at once, and transactions around."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    Conflict,
+    SerializationFailure,
+    StaleVersion,
+)
+from learner_app.learner.repositories import UserPreferencesRepository
+from learner_app.learner.rows import (
+    UserPreferencesCreate,
+    UserPreferencesUpdate,
+)
+from tests.learner.elsewhere import elsewhere
+
+preferences = UserPreferencesRepository()
+
+Changes = UserPreferencesUpdate
+
+
+async def kinds(calls: Sequence[Any]) -> Counter[str]:
+    """What calls at once end in."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return Counter(type(result).__name__ for result in results)
+
+
+async def test_20_first_saves_at_once_make_one_row(clone: DatabaseEngine):
+    fields = [
+        {"auto_play": False},
+        {"playback_speed": 2},
+        {"preferred_genres": ["mystery"]},
+        {"difficulty_preference": "advanced"},
+    ]
+    saves = (preferences.save("s1", Changes(**fields[n % 4])) for n in range(20))
+    rows = await asyncio.gather(*saves)
+    assert sorted(row.version for row in rows) == list(range(1, 21))
+    assert [row.version for row in sorted(rows, key=lambda row: row.last_updated)] == list(
+        range(1, 21)
+    )
+    row = await preferences.get("s1")
+    assert (row.difficulty_preference, row.preferred_genres) == ("advanced", ["mystery"])
+    assert (row.playback_speed, row.auto_play) == (2, False)
+    assert row.version == 20
+    assert await preferences.count() == 1
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+async def test_of_20_who_expect_the_same_one_succeeds(clone: DatabaseEngine, version: int):
+    """Of those who saw the default (0 rows stored), a first save, and another."""
+    for _ in range(version):
+        await preferences.save("s1", Changes())
+    shown = (await preferences.get_or_default("s1")).version
+    saves = [
+        preferences.save("s1", Changes(preferred_genres=[str(n)]), expect_version=shown)
+        for n in range(20)
+    ]
+    assert await kinds(saves) == {"UserPreferences": 1, "StaleVersion": 19}
+    assert (await preferences.get("s1")).version == shown + 1
+
+
+async def test_updates_at_once_lose_none(clone: DatabaseEngine):
+    await preferences.save("s1", Changes())
+    await asyncio.gather(
+        *(preferences.update("s1", Changes(auto_play=False)) for _ in range(25)),
+        *(preferences.save("s1", Changes(playback_speed=3)) for _ in range(25)),
+    )
+    row = await preferences.get("s1")
+    assert (row.version, row.auto_play, row.playback_speed) == (51, False, 3)
+
+
+@pytest.mark.parametrize("users_is", ["absent", "older", "newer"])
+async def test_20_migrations_at_once_end_in_one_row(clone: DatabaseEngine, users_is: str):
+    if users_is == "older":
+        await preferences.save("u1", Changes(preferred_genres=["older"]))
+    await preferences.save("s1", Changes())
+    await preferences.save("s1", Changes(preferred_genres=["the session's"]))
+    if users_is == "newer":
+        await preferences.save("u1", Changes(preferred_genres=["newer"]))
+    rows = await asyncio.gather(*(preferences.migrate_to_user("s1", "u1") for _ in range(20)))
+    (left,) = [row async for row in preferences.stream()]
+    assert all(row == left for row in rows)
+    expected = ("newer", None, 1) if users_is == "newer" else ("the session's", "s1", 3)
+    assert (left.id, left.preferred_genres[0], left.session_id, left.version) == ("u1", *expected)
+
+
+async def test_many_sessions_migrated_at_once(clone: DatabaseEngine):
+    for n in range(20):
+        await preferences.save(f"s{n:02}", Changes(preferred_genres=[str(n)]))
+    await asyncio.gather(*(preferences.migrate_to_user(f"s{n:02}", "u1") for n in range(20)))
+    (row,) = [row async for row in preferences.stream()]
+    assert (row.id, row.session_id, row.preferred_genres) == ("u1", "s19", ["19"])
+
+
+async def test_saves_beside_a_migration_are_not_lost(clone: DatabaseEngine):
+    await preferences.save("s1", Changes())
+    await asyncio.gather(
+        *(preferences.save("u1", Changes(preferred_genres=["u"])) for _ in range(20)),
+        *(preferences.migrate_to_user("s1", "u1") for _ in range(20)),
+    )
+    (row,) = [row async for row in preferences.stream()]
+    assert (row.id, row.preferred_genres) == ("u1", ["u"])
+    assert row.version >= 20
+
+
+async def test_a_caught_error_leaves_the_callers_transaction_usable(clone: DatabaseEngine):
+    async with clone.transaction():
+        await preferences.save("s1", Changes())
+        with pytest.raises(StaleVersion):
+            await preferences.save("s1", Changes(), expect_version=7)
+        with pytest.raises(Conflict):
+            async with clone.transaction():
+                await preferences.save("s1", Changes())
+                await preferences.add(UserPreferencesCreate(id="s1"))
+        await preferences.migrate_to_user("s1", "u1")
+        assert await elsewhere(lambda: preferences.find("u1")) is None
+    assert (await preferences.get("u1")).version == 2
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_an_old_snapshot_cannot_lose_a_save(clone: DatabaseEngine, is_there: bool):
+    if is_there:
+        await preferences.save("s1", Changes())
+    with pytest.raises(SerializationFailure):
+        async with clone.transaction(isolation="repeatable read"):
+            await preferences.find("s1")
+            saved = await elsewhere(lambda: preferences.save("s1", Changes(auto_play=False)))
+            await preferences.save("s1", Changes(auto_play=True))
+    assert await preferences.get("s1") == saved
