@@ -1,8 +1,12 @@
 """The snippets of the pages run as they stand."""
 
 import ast
+import asyncio
 import re
+import subprocess
+import sys
 import textwrap
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,12 @@ from starlette.routing import Route
 
 from learner_app import errors
 from learner_app.conf import DB
+from learner_app.content.rows import ContentCreate
 from learner_app.database.engine import DatabaseEngine
+from learner_app.generation.rows import GenerationCreate
 from learner_app.listening.tables import ListeningSessionTable
+from tests.content.factories import add_contents, new_content
+from tests.listening.factories import event
 
 
 def snippets(page: Path) -> list[str]:
@@ -66,13 +74,77 @@ async def test_page_on_errors(clone: DatabaseEngine, checkout: Path):
     assert names["seen"] == ("users", "idx_users_email", ("email",), "23505", False)
 
 
-async def test_readme(clone: DatabaseEngine, checkout: Path, capsys):
-    (code,) = snippets(checkout / "README.md")
-    await DB.close_connection_pool()
-    await run(code + "\nawait main()", {})
-    assert capsys.readouterr().out == "opened s1\n"
-    await DB.start_connection_pool()
-    assert await ListeningSessionTable.count() == 1
+@pytest.fixture
+def readme(checkout: Path) -> str:
+    """The service of the README, all of its snippets."""
+    found = snippets(checkout / "README.md")
+    assert len(found) == 5
+    return "\n".join(found)
+
+
+async def test_service_of_the_readme(clone: DatabaseEngine, readme: str):
+    it: dict[str, Any] = {}
+    await run(readme, it)
+    assert (await it["open_session"]("s1")).id == "s1"
+    opened = await it["open_session"]("s1")
+    assert opened.last_activity_at > opened.started_at
+
+    await add_contents("a", "b", "c")
+    assert [piece.id for piece in await it["play"]("s1", ["a", "b"])] == ["a", "b"]
+    clicks = await asyncio.gather(*(it["skip"]("s1", "a") for _ in range(5)))
+    assert {piece.id for piece in clicks} == {"b"}
+    with pytest.raises(errors.MissingReference):
+        await it["play"]("s1", ["c", "nothing"])
+    assert [piece.id for piece in await it["play"]("s1", [])] == ["a", "b"]
+
+    batch = [event("e1", content_id="a"), event("e2", content_id="nothing", session_id="new")]
+    told = await it["record"](batch)
+    assert told == {
+        "stored": 1,
+        "known": 0,
+        "refused": {1: "content_id: there is no such piece"},
+    }
+    assert (await it["record"](batch))["known"] == 1
+
+    await asyncio.gather(*(it["learn"]("s1", completed=True) for _ in range(30)))
+    state = await it["states"].get("s1")
+    assert (state.data_points, state.comprehension_level) == (30, Decimal(1))
+
+
+async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
+    it: dict[str, Any] = {}
+    await run(readme, it)
+    await it["open_session"]("s1")
+    for name in ("g1", "g2", "g3"):
+        await it["jobs"].start(GenerationCreate(generation_id=name, session_id="s1"))
+
+    async def write(job: Any) -> ContentCreate:
+        if job.generation_id == "g2":
+            raise RuntimeError("a secret of the model's")
+        return new_content(f"of-{job.generation_id}", session_id=job.session_id)
+
+    async def lose(job: Any) -> ContentCreate:
+        await it["jobs"].fail(job.generation_id, "by somebody else")
+        return await write(job)
+
+    assert (await it["work"](write)).id == "of-g1"
+    with pytest.raises(RuntimeError):
+        await it["work"](write)
+    assert await it["work"](lose) is None
+    assert await it["work"](write) is None
+    jobs = [job async for job in it["jobs"].stream()]
+    assert [job.status for job in jobs] == ["completed", "failed", "failed"]
+    assert jobs[1].error_message == "RuntimeError while writing"
+    assert [piece.id async for piece in it["contents"].stream()] == ["of-g1"]
+    assert (await it["sessions"].get("s1")).content_ids == ["of-g1"]
+
+
+def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
+    module = tmp_path / "service.py"
+    module.write_text(readme)
+    command = [sys.executable, "-m", "mypy", "--strict", str(module)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("name", ["transactions", "errors", "resilience", "testing"])
