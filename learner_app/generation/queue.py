@@ -40,9 +40,8 @@ instead of taking the few by the index on the status or the session and sorting 
 """
 
 
-def _stale(argument: str) -> str:
-    """Claimed and untouched for longer than that: ``updated_at`` moves at the claim."""
-    return f"{g.status} = 'processing' AND {g.updated_at} < statement_timestamp() - {argument}"
+IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < statement_timestamp() - $1::interval"
+"""Claimed and untouched for longer than that: ``updated_at`` moves at the claim."""
 
 
 def _claim(condition: str) -> str:
@@ -53,7 +52,7 @@ def _claim(condition: str) -> str:
 
 
 CLAIM = _claim(WAITS)
-CLAIM_OR_TAKE_OVER = _claim(f"({WAITS} OR {_stale('$1')})")
+CLAIM_OR_TAKE_OVER = _claim(f"({WAITS} OR {IS_STALE})")
 """Takes the interval after which a claimed job is another worker's to claim."""
 
 COMPLETE = f"""
@@ -98,7 +97,7 @@ UPDATE {g} SET {g.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
 
 def requeue_stale(batch: int) -> str:
     """Takes the interval for which they have to be untouched."""
-    keys = oldest(g, g.generation_id, _stale("$1"), g.updated_at, batch)
+    keys = oldest(g, g.generation_id, IS_STALE, g.updated_at, batch)
     return f"UPDATE {g} SET {g.status} = 'generating' WHERE {g.generation_id} = ANY({keys})"
 
 
