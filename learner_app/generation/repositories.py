@@ -207,7 +207,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Args:
             limit: how many at most.
             max_age: only jobs that were asked for since. Without it all finished jobs are looked
-                at where few are due, which takes seconds when they are millions.
+                at where few are due, which takes a while when they are millions.
 
         Raises:
             TransactionRequired: outside a transaction.
