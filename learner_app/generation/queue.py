@@ -1,0 +1,123 @@
+"""SQL of the work queue: every step of a job is decided and done by one statement.
+
+Locks are taken in one order everywhere: pieces, then sessions, then jobs (see
+:mod:`learner_app.listening.playlist`). Whoever takes some jobs of many passes over those that
+others have locked.
+"""
+
+from learner_app.content.rows import Content
+from learner_app.content.tables import ContentTable
+from learner_app.generation.rows import Generation
+from learner_app.generation.tables import GenerationStatusTable
+from learner_app.listening.tables import ListeningSessionTable
+from learner_app.repository.batches import oldest
+from learner_app.repository.locks import ISOLATION
+from learner_app.repository.sql import Names
+
+g = Names(GenerationStatusTable)
+j = Names(GenerationStatusTable, "j")
+c = Names(ContentTable, "c")
+s = Names(ListeningSessionTable)
+ROW = g.fields(Generation)
+
+WAITS = f"{g.status} = 'generating'"
+ACTIVE = f"{g.status} IN ('generating', 'processing')"
+FINISHED = f"{g.status} IN ('completed', 'failed')"
+IS_DUE = f"{FINISHED} AND {g.webhook_url} IS NOT NULL AND NOT {g.webhook_sent}"
+"""The webhook has to be sent."""
+
+NOW = f"GREATEST(statement_timestamp(), {g.started_at})"
+"""A job is never completed before it is started, whatever happens to the clock.
+
+Of the statement, as of ``updated_at``: the transaction may have begun long ago.
+"""
+
+STARTED = f"{g.started_at} + interval '0'"
+"""The order of jobs that are few among many finished ones.
+
+By the bare column the planner would walk its index from the oldest job, through all finished ones,
+instead of taking the few by the index on the status or the session and sorting them.
+"""
+
+
+IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < statement_timestamp() - $1::interval"
+"""Claimed and untouched for longer than that: ``updated_at`` moves at the claim."""
+
+
+def _claim(condition: str) -> str:
+    key = oldest(g, g.generation_id, condition, STARTED, 1)
+    return f"""
+    UPDATE {g} SET {g.status} = 'processing' WHERE {g.generation_id} = ANY({key}) RETURNING {ROW}
+    """
+
+
+CLAIM = _claim(WAITS)
+CLAIM_OR_TAKE_OVER = _claim(f"({WAITS} OR {IS_STALE})")
+"""Takes the interval after which a claimed job is another worker's to claim."""
+
+COMPLETE = f"""
+WITH piece AS (SELECT {c.id} AS id FROM {c} WHERE {c.id} = $2 FOR KEY SHARE)
+UPDATE {g} SET {g.status} = 'completed', {g.content_id} = piece.id, {g.completed_at} = {NOW}
+FROM piece WHERE {g.generation_id} = $1 AND {ACTIVE} RETURNING {ROW}
+"""
+"""Takes job and piece. The piece is locked before the job, since the join begins with it."""
+
+FAIL = f"""
+UPDATE {g} SET {g.status} = 'failed', {g.error_message} = $2, {g.completed_at} = {NOW}
+WHERE {g.generation_id} = $1 AND {ACTIVE} RETURNING {ROW}
+"""
+
+LOCK_SESSION = f"SELECT {ISOLATION} FROM {s} WHERE {s.id} = $1 FOR NO KEY UPDATE"
+
+NEWEST_ACTIVE = f"""
+SELECT {ROW} FROM {g} WHERE {g.session_id} = $1 AND {ACTIVE}
+ORDER BY {STARTED} DESC, {g.generation_id} DESC LIMIT 1
+"""
+
+LIST_ACTIVE = f"SELECT {ROW} FROM {g} WHERE {ACTIVE} ORDER BY {STARTED}, {g.generation_id} LIMIT $1"
+
+LIST_ACTIVE_OF_SESSION = f"""
+SELECT {ROW} FROM {g} WHERE {ACTIVE} AND {g.session_id} = $2
+ORDER BY {STARTED}, {g.generation_id} LIMIT $1
+"""
+
+WITH_CONTENT = f"""
+SELECT {j.fields(Generation)}, {c.fields(Content)}
+FROM {j} LEFT JOIN {c} ON {c.id} = {j.content_id} WHERE {j.generation_id} = $1
+"""
+
+MARK_SENT = f"""
+UPDATE {g} SET {g.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
+    SELECT {g.generation_id} FROM {g} WHERE {g.generation_id} = ANY($1::text[]) AND {IS_DUE}
+    ORDER BY {g.generation_id} FOR UPDATE
+))
+"""
+"""Takes the keys; locks in their order, so that two calls cannot wait for each other."""
+
+
+def requeue_stale(batch: int) -> str:
+    """Takes the interval for which they have to be untouched."""
+    keys = oldest(g, g.generation_id, IS_STALE, g.updated_at, batch)
+    return f"UPDATE {g} SET {g.status} = 'generating' WHERE {g.generation_id} = ANY({keys})"
+
+
+def claim_webhooks(limit: int) -> str:
+    """The limit stands in it as a literal, since a bound one spoils the plan.
+
+    The CASE hides the condition from the planner, which would read the whole table when it expects
+    few rows; so it walks the index on ``started_at`` and stops at the limit.
+    """
+    return f"""
+    SELECT {ROW} FROM {g}
+    WHERE CASE WHEN {IS_DUE} THEN true ELSE false END AND {g.started_at} >= COALESCE(
+        statement_timestamp() - $1::interval, '-infinity'
+    )
+    ORDER BY {g.started_at}, {g.generation_id} LIMIT {limit:d} FOR UPDATE SKIP LOCKED
+    """
+
+
+def purge_finished(batch: int) -> str:
+    """Takes the moment; the first condition follows from the second and has an index."""
+    condition = f"{g.started_at} < $1 AND {g.completed_at} < $1 AND {FINISHED} AND NOT ({IS_DUE})"
+    keys = oldest(g, g.generation_id, condition, g.started_at, batch)
+    return f"DELETE FROM {g} WHERE {g.generation_id} = ANY({keys})"

@@ -1,0 +1,104 @@
+"""Jobs of content generation: rows, what may be given to add and change them, and filters."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field, HttpUrl, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from learner_app.content.rows import Content
+from learner_app.generation.tables import GenerationStatusTable
+from learner_app.repository.inputs import Input
+from learner_app.repository.rows import Row
+from learner_app.repository.values import Key, Moment, Natural, Text1000, new_key
+
+Status = Literal["generating", "processing", "completed", "failed"]
+
+HTTP_URL = TypeAdapter(HttpUrl)
+URL_CHARACTERS = re.compile(r"https?://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
+"""Parsers of URLs drop or mend the others; what is stored is what was given."""
+
+
+def _http_url(text: str) -> str:
+    try:
+        HTTP_URL.validate_python(text)
+    except ValidationError:
+        raise ValueError("must be an http or https URL") from None
+    if not URL_CHARACTERS.fullmatch(text):
+        raise ValueError("must be an http or https URL")
+    return text
+
+
+WebhookUrl = Annotated[Text1000, AfterValidator(_http_url)]
+
+Age = Annotated[timedelta, Field(strict=True, ge=timedelta(), le=timedelta(days=3650))]
+"""How long ago something was; at most ten years."""
+
+
+class Generation(Row, frozen=True):
+    """A job that makes content for a session."""
+
+    generation_id: str
+    session_id: str
+    status: Status
+    """``generating`` waits, ``processing`` is claimed; the others are final."""
+    content_id: str | None
+    """What came of it; None also when that was deleted since."""
+    webhook_url: str | None
+    webhook_sent: bool
+    error_message: str | None
+    estimated_completion_time: int | None
+    """In seconds."""
+    started_at: datetime
+    """When it was asked for."""
+    completed_at: datetime | None
+    """When it was completed or failed."""
+    created_at: datetime
+    updated_at: datetime
+
+
+class Started(NamedTuple):
+    """A job, and whether it was made by this call."""
+
+    generation: Generation
+    created: bool
+
+
+class GenerationWithContent(NamedTuple):
+    """A job and what came of it, None as long as there is nothing."""
+
+    generation: Generation
+    content: Content | None
+
+
+class GenerationCreate(Input, table=GenerationStatusTable):
+    """A new job, which waits; its id is made where none is given."""
+
+    generation_id: Key = Field(default_factory=new_key)
+    session_id: Key
+    webhook_url: WebhookUrl | None = None
+    """Called when the job is finished."""
+    estimated_completion_time: Natural | None = None
+    """In seconds."""
+
+
+class GenerationUpdate(Input, table=GenerationStatusTable):
+    """Changes of a job; where it stands changes by operations of its own."""
+
+    webhook_url: WebhookUrl | None = None
+    """None gives up a webhook that was not sent yet."""
+    estimated_completion_time: Natural | None = None
+
+
+class GenerationFilters(TypedDict, total=False):
+    """Each narrows the selection."""
+
+    session_id: str
+    content_id: str
+    status: Status
+    webhook_sent: bool
+    started_from: Moment
+    """Asked for then or later."""
+    started_to: Moment
+    """Asked for before then."""

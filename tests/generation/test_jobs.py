@@ -1,0 +1,152 @@
+"""Jobs of content generation: how one is made, changed and found."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    Conflict,
+    InvalidValue,
+    MissingReference,
+    TransactionError,
+)
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.generation.rows import GenerationCreate, GenerationUpdate
+from tests.content.factories import add_contents
+from tests.generation.factories import LONG_AGO, add_as_is, add_jobs, add_sessions, new_job
+
+jobs = GenerationRepository()
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def session(db: DatabaseEngine) -> str:
+    """The session s1; s2, and the pieces a and b, beside it."""
+    await add_sessions("s1", "s2")
+    await add_contents("a", "b")
+    return "s1"
+
+
+async def test_a_new_job_waits(session: str):
+    job = await jobs.start(
+        GenerationCreate(
+            session_id=session, webhook_url="https://a.example/x?y=1", estimated_completion_time=90
+        )
+    )
+    assert await jobs.get(job.generation_id) == job
+    assert (job.status, job.content_id, job.completed_at) == ("generating", None, None)
+    assert (job.webhook_url, job.webhook_sent) == ("https://a.example/x?y=1", False)
+    assert job.estimated_completion_time == 90
+    assert job.started_at.utcoffset() == timedelta()
+
+
+async def test_what_no_job_can_be_made_of(session: str, db: DatabaseEngine):
+    await add_jobs("g1")
+    with pytest.raises(Conflict):
+        async with db.transaction():
+            await jobs.start(new_job("g1"))
+    with pytest.raises(MissingReference) as caught:
+        async with db.transaction():
+            await jobs.start(new_job("g2", "nobody"))
+    assert caught.value.fields == ("session_id",)
+    assert await jobs.count() == 1, "the caller's transaction goes on"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("generation_id", ""),
+        ("generation_id", "x" * 256),
+        ("session_id", "s\0"),
+        ("session_id", None),
+        ("estimated_completion_time", -1),
+        ("estimated_completion_time", 2**31),
+        ("status", "completed"),
+        ("webhook_sent", True),
+        ("started_at", LONG_AGO),
+        *(("webhook_url", url) for url in ("", "ftp://a.example/", "a.example", "https://", 1)),
+        *(("webhook_url", f"http://a.example/{end}") for end in ("x" * 984, "\0", "\n", " ", "\t")),
+        *(("webhook_url", url) for url in ("http:\\\\a.example", "http://a:b", "http:a.example")),
+        *(("webhook_url", url) for url in (" http://a.example", "javascript:http://a.example")),
+    ],
+)
+def test_inputs_are_checked(field: str, value: object):
+    for kind in (GenerationCreate, GenerationUpdate):
+        with pytest.raises(InvalidValue) as caught:
+            kind(**{"session_id": "s1"} | {field: value})
+        assert field in caught.value.fields
+
+
+def test_webhooks_are_kept_as_given():
+    longest = f"http://a.example/{'x' * 983}"
+    for url in ("HTTPS://A.example", "http://user:word@[::1]:80/a%20b#c", longest):
+        assert new_job(webhook_url=url).webhook_url == url
+
+
+async def test_changes_of_a_job(session: str):
+    await add_jobs("g1", webhook_url="http://a.example")
+    job = await jobs.update("g1", GenerationUpdate(webhook_url=None, estimated_completion_time=5))
+    assert (job.webhook_url, job.estimated_completion_time) == (None, 5)
+    assert await jobs.delete("g1")
+    assert not await jobs.delete("g1")
+
+
+async def test_pages_and_filters(session: str):
+    await add_as_is("g1", status="completed", content_id="a", started_at=LONG_AGO + HOUR)
+    await add_as_is("g2", status="failed", webhook_sent=True)
+    await add_as_is("g3", session_id="s2")
+
+    async def found(**filters: Any) -> list[str]:
+        page = await jobs.page(total="exact", **filters)
+        ids = [job.generation_id for job in page.rows]
+        assert ids == [job.generation_id async for job in jobs.stream(**filters)]
+        assert len(ids) == page.total == await jobs.count(**filters)
+        return ids
+
+    assert await found() == ["g1", "g2", "g3"]
+    assert await found(session_id="s2") == ["g3"]
+    assert await found(content_id="a") == ["g1"]
+    assert await found(status="failed") == ["g2"]
+    assert await found(webhook_sent=False) == ["g1", "g3"]
+    assert await found(started_from=LONG_AGO + HOUR) == ["g1"]
+    assert await found(started_to=LONG_AGO + HOUR, session_id="s1") == ["g2"]
+    first = await jobs.page(limit=2)
+    assert [job.generation_id for job in (await jobs.page(after=first.next)).rows] == ["g3"]
+    with pytest.raises(InvalidValue):
+        await jobs.count(status="done")
+
+
+async def test_a_job_is_made_only_where_none_is_active(session: str):
+    first = await jobs.start_if_none_active(new_job("g1"))
+    again = await jobs.start_if_none_active(new_job("g2"))
+    assert (first.created, again.created) == (True, False)
+    assert first.generation == again.generation
+    await jobs.claim_next()
+    assert not (await jobs.start_if_none_active(new_job("g2"))).created
+    assert (await jobs.start_if_none_active(new_job("g3", "s2"))).created
+    await jobs.fail("g1", "no")
+    assert (await jobs.start_if_none_active(new_job("g2"))).generation.generation_id == "g2"
+    await add_as_is("g0")
+    found, created = await jobs.start_if_none_active(new_job("g4"))
+    assert (found.generation_id, created) == ("g2", False), "the newest one"
+
+
+async def test_a_job_for_nobody(session: str, db: DatabaseEngine):
+    with pytest.raises(MissingReference) as caught:
+        await jobs.start_if_none_active(new_job("g1", "nobody"))
+    assert (caught.value.fields, caught.value.table) == (("session_id",), "generation_status")
+    await add_as_is("g1", status="failed")
+    with pytest.raises(Conflict):
+        await jobs.start_if_none_active(new_job("g1"))
+    assert await jobs.count() == 1, "the caller's transaction goes on"
+
+
+async def test_an_old_snapshot_would_miss_active_jobs(clone: DatabaseEngine):
+    await add_sessions("s1")
+    with pytest.raises(TransactionError):
+        async with clone.transaction(isolation="repeatable read"):
+            await jobs.start_if_none_active(new_job())
+    async with clone.transaction(isolation="serializable"):
+        assert (await jobs.start_if_none_active(new_job())).created

@@ -1,0 +1,113 @@
+"""Storing what a worker made: piece, place in the session and job, all or nothing."""
+
+import pytest
+
+from learner_app.content.repositories import ContentRepository
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import Conflict, InvalidTransition, InvalidValue, NotFound
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.listening.repositories import ListeningSessionRepository
+from tests.content.factories import add_contents, new_content
+from tests.generation.factories import add_jobs, add_sessions
+
+jobs = GenerationRepository()
+sessions = ListeningSessionRepository()
+contents = ContentRepository()
+
+
+@pytest.fixture
+async def session(db: DatabaseEngine) -> str:
+    """The session s1 with the job g1; s2 beside it."""
+    await add_sessions("s1", "s2")
+    await add_jobs("g1")
+    return "s1"
+
+
+async def state() -> tuple[object, ...]:
+    rows = [row async for row in sessions.stream()], [row async for row in jobs.stream()]
+    return await contents.count(), *rows
+
+
+async def test_content_is_stored_for_its_session(session: str):
+    await jobs.claim_next()
+    piece = await jobs.store_for_session(session, new_content("a"), "g1")
+    assert await contents.get("a") == piece
+    assert (await sessions.get(session)).content_ids == ["a"]
+    assert await jobs.get_with_content("g1") == (await jobs.get("g1"), piece)
+    before = await state()
+    assert await jobs.store_for_session(session, new_content("a"), "g1") == piece
+    assert await state() == before, "the same call again"
+
+
+async def test_content_is_stored_without_a_job(session: str):
+    await add_contents("a", "b")
+    await jobs.store_for_session(session, new_content("c"))
+    await jobs.store_for_session(session, new_content("a"))
+    assert (await sessions.get(session)).content_ids == ["c", "a"]
+    assert (await jobs.get("g1")).status == "generating"
+
+
+async def test_what_cannot_be_stored_leaves_nothing_behind(session: str):
+    await jobs.store_for_session(session, new_content("a"), "g1")
+    await add_jobs("g2", session_id="s2")
+    await add_jobs("g3")
+    await jobs.fail("g3", "no")
+    before = await state()
+    piece, nobodys = new_content("b"), new_content("b", session_id="nobody")
+    refused = [
+        (InvalidTransition, "generation_status", jobs.store_for_session(session, piece, "g1")),
+        (InvalidTransition, "generation_status", jobs.store_for_session(session, piece, "g3")),
+        (InvalidValue, "generation_status", jobs.store_for_session(session, piece, "g2")),
+        (InvalidValue, "content", jobs.store_for_session("s2", piece)),
+        (NotFound, "generation_status", jobs.store_for_session(session, piece, "nothing")),
+        (NotFound, "generation_status", jobs.store_for_session(session, piece, "g\0")),
+        (NotFound, "sessions", jobs.store_for_session("nobody", nobodys, "g1")),
+        (
+            Conflict,
+            "content",
+            jobs.store_for_session(session, new_content("a", title="Another"), "g1"),
+        ),
+    ]
+    for error, table, call in refused:
+        with pytest.raises(error) as caught:
+            await call
+        assert caught.value.table == table
+        assert await state() == before, "and the caller's transaction goes on"
+
+
+async def test_a_failure_in_the_middle_undoes_the_rest(
+    clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
+):
+    await add_sessions("s1")
+    await add_jobs("g1")
+    before = await state()
+    complete = jobs.complete
+
+    async def complete_and_die(*args: str) -> None:
+        await complete(*args)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "complete", complete_and_die)
+        with pytest.raises(ZeroDivisionError):
+            await jobs.store_for_session("s1", new_content("a"), "g1")
+    assert await state() == before
+    await jobs.store_for_session("s1", new_content("a"), "g1")
+    assert (await jobs.get("g1")).content_id == "a"
+
+
+async def test_storing_is_undone_with_the_callers_transaction(clone: DatabaseEngine):
+    await add_sessions("s1")
+    await add_jobs("g1")
+    before = await state()
+    with pytest.raises(ZeroDivisionError):
+        async with clone.transaction():
+            await jobs.store_for_session("s1", new_content("a"), "g1")
+            raise ZeroDivisionError
+    assert await state() == before
+
+
+async def test_all_of_it_runs_on_the_engine_of_the_repository(clone: DatabaseEngine):
+    await add_sessions("s1")
+    mine = GenerationRepository(clone)
+    assert (await mine.store_for_session("s1", new_content("a"))).id == "a"
