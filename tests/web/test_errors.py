@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 from learner_app import errors
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError
+from learner_app.listening.rows import BehavioralEventCreate
 from learner_app.web.errors import DatabaseErrors
 
 
@@ -41,7 +42,10 @@ async def answer(error: Exception, path: str) -> httpx.Response:
         (errors.DatabaseUnavailable("learner@secret-host"), 503),
         (errors.PoolExhausted("full"), 503),
         (errors.SerializationFailure("again"), 503),
+        (errors.NotFound("gone", fields=["id"]), 404),
         (errors.Conflict("taken", fields=["email"]), 409),
+        (errors.StaleVersion("old", fields=["version"]), 409),
+        (errors.InvalidTransition("over", fields=["status"]), 409),
         (errors.InvalidValue("bad", fields=["format"]), 422),
         (errors.AccessDenied("no"), 403),
         (errors.StatementTimeout("slow"), 504),
@@ -80,3 +84,23 @@ async def test_the_admin_without_a_database(staff: httpx.AsyncClient, clone: Dat
     clone.url = url
     await clone.start_connection_pool()
     assert (await staff.get("/admin/api/tables/content/")).status_code == 200
+
+
+async def test_inputs_of_repositories_as_bodies():
+    """What a client sends is refused before the endpoint runs, with the fields named."""
+    api = FastAPI()
+
+    @api.post("/events")
+    async def record(new: BehavioralEventCreate) -> str:
+        return new.id
+
+    transport = httpx.ASGITransport(DatabaseErrors(api), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        good = {"id": "e1", "content_id": "c1", "session_id": "s1", "event_type": "play"}
+        accepted = await client.post("/events", json={**good, "playback_position": 1.25})
+        assert (accepted.status_code, accepted.json()) == (200, "e1")
+        refused = await client.post("/events", json={**good, "playback_position": "NaN", "x": 1})
+        assert refused.status_code == 422
+        assert refused.json() == {"error": "InvalidValue", "fields": ["playback_position", "x"]}
+        schema = (await client.get("/openapi.json")).json()
+    assert "playback_position" in str(schema["components"]["schemas"]["BehavioralEventCreate"])
