@@ -1,0 +1,79 @@
+"""Wrong use: both type checkers refuse exactly the lines that say so. Nothing here is ever run."""
+
+from datetime import datetime
+
+from learner_app.content.repositories import ContentRepository
+from learner_app.content.rows import Content, ContentCreate, ContentUpdate
+from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.listening.rows import (
+    ListeningSession,
+    ListeningSessionCreate,
+    ListeningSessionUpdate,
+)
+
+
+async def content_keys_and_locks(content: ContentRepository) -> None:
+    await content.get(5)  # error
+    await content.find(None)  # error
+    await content.get_many([1, 2])  # error
+    await content.exists(b"c1")  # error
+    await content.get("c1", lock="exclusive")  # error
+    await content.find("c1", lock=True)  # error
+    await content.delete("c1")  # error
+
+
+async def content_rows(content: ContentRepository, row: Content) -> None:
+    print((await content.find("c1")).title)  # error
+    print((await content.latest_episode("s1", "a")).title)  # error
+    print((await content.search())[0])  # error
+    print(row.titel)  # error
+    row.title = "other"  # error
+    row.duration = 5  # error
+    row.description.upper()  # error
+    print(row.quality_score + 1)  # error
+
+
+async def content_filters(content: ContentRepository, now: datetime) -> None:
+    await content.search(formt="podcast")  # error
+    await content.search(format="podcasts")  # error
+    await content.search(format=None)  # error
+    await content.page(generated_from="2026-01-01")  # error
+    await content.page(min_quality="0.5")  # error
+    await content.page(limit="5")  # error
+    await content.page(total="guessed")  # error
+    await content.count(title="t")  # error
+    content.stream(duration=5)  # error
+
+
+async def content_inputs(content: ContentRepository, now: datetime) -> None:
+    ContentUpdate(titel="t")  # error
+    ContentUpdate(title=5)  # error
+    ContentUpdate(title=None)  # error
+    ContentUpdate(format="podcasts")  # error
+    ContentUpdate(difficulty="lexical_heavy")  # error
+    ContentUpdate(generated_at="now")  # error
+    ContentUpdate(metadata=["a"])  # error
+    ContentUpdate(quality_score="0.5")  # error
+    ContentUpdate(id="c2")  # error
+    ContentUpdate(session_id="s2")  # error
+    ContentUpdate(updated_at=now)  # error
+    ContentCreate(title="t")  # error
+    await content.update("c1", ContentCreate(title="t"))  # error
+    await content.update("c1", {"title": "t"})  # error
+    await content.update("c1", ListeningSessionUpdate())  # error
+    await content.add(ContentUpdate())  # error
+    await content.attach_audio("c1", url="u", format="flac", duration=3)  # error
+    await content.merge_metadata("c1", "{}")  # error
+
+
+async def sessions(repository: ListeningSessionRepository, row: ListeningSession) -> None:
+    await repository.get(5)  # error
+    print((await repository.find("s1")).started_at)  # error
+    await repository.page(format="podcast")  # error
+    await repository.page(active_from=5)  # error
+    row.content_ids = []  # error
+    ListeningSessionCreate(content_ids=["c1"])  # error
+    ListeningSessionUpdate(last_activity_at=None)  # error
+    ListeningSessionUpdate(total_listening_time="5")  # error
+    await repository.append_content("s1", 5)  # error
+    await repository.move_next("s1", "c1")  # error
