@@ -94,7 +94,7 @@ def invalid(table: type[Table], mistakes: Sequence[ErrorDetails]) -> InvalidValu
 def _field(item: ErrorDetails) -> str:
     """Its name; one that the caller made up is shown only as far as it looks like one."""
     name = str(item["loc"][0]) if item["loc"] else ""
-    return name if name.isidentifier() else ascii(name)[1:-1][:SHOWN_NAME]
+    return (name if name.isidentifier() else ascii(name)[1:-1])[:SHOWN_NAME]
 
 
 def _says(item: ErrorDetails) -> str:
