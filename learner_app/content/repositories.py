@@ -178,8 +178,9 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         """
         self._require_transaction("next_episode_number")
         series: ContentFilters = {"session_id": session_id, "series_id": series_id}
-        if self.filters.checked(series) is None:
-            raise refused(ContentTable, "series_id", "must not contain NUL characters")
+        for name, value in series.items():
+            if self.filters.checked({name: value}) is None:
+                raise refused(ContentTable, name, "must not contain NUL characters")
         await lock_name(self.engine, f"episode {session_id} {series_id}")
         latest = await self.latest_episode(session_id, series_id)
         return 1 + ((latest and latest.episode_number) or 0)
@@ -191,7 +192,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             NotFound: there is no such piece.
             InvalidValue: the metadata would be over 1 MB.
         """
-        checked(JSON_OBJECT, patch, "metadata", ContentTable)
+        patch = checked(JSON_OBJECT, patch, "metadata", ContentTable)
         if (key := self._key.parts(content_id)) is None:
             raise self._not_found()
         merged = await self._one(MERGE_METADATA, *key, json_text(patch))
