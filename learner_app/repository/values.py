@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 import uuid_utils
 from pydantic import AfterValidator, AwareDatetime, Field
 
@@ -21,6 +22,9 @@ JSON_DEPTH = 100
 
 FIRST_YEAR, LAST_YEAR = 2, 9998
 """The driver takes the first and last moments of ``datetime`` for infinity."""
+
+ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
+"""Our own: the caller's may be short of digits or trap what is inexact."""
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -53,18 +57,29 @@ def _storable(text: str) -> str:
 def _json_storable(value: Any) -> Any:
     try:
         text = json_text(value)
-        size = len(text.encode())
+        encoded = text.encode()
     except (ValueError, TypeError):
         raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
     except RecursionError:
         raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
-    if size > JSON_BYTES:
+    if len(encoded) > JSON_BYTES:
         raise ValueError("must not be over 1 MB as JSON")
     if "\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("must not contain NUL characters")
     if text.count("{") + text.count("[") > JSON_DEPTH and _depth(value) > JSON_DEPTH:
         raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels")
-    return value
+    read = msgspec.json.decode(encoded)
+    if read != value and not _has_text_keys(value):
+        raise ValueError("must have text as the keys of its objects")
+    return read  # tuples as lists, as they come back
+
+
+def _has_text_keys(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(
+            map(_has_text_keys, value.values())
+        )
+    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))
 
 
 def _depth(value: Any) -> int:
@@ -94,9 +109,9 @@ def numeric(precision: int, scale: int) -> AfterValidator:
     limit = Decimal(10) ** (precision - scale)
 
     def rounded(number: Decimal) -> Decimal:
-        if abs(number) < limit:
-            number = number.quantize(step, ROUND_HALF_UP)
-        if abs(number) >= limit:
+        if -limit < number < limit:  # compared as they are: arithmetic overflows on huge exponents
+            number = number.quantize(step, context=ROUNDING)
+        if not -limit < number < limit:
             raise ValueError(f"must be below {limit}")
         return number
 
