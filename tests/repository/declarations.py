@@ -1,0 +1,251 @@
+"""What a repository's table, row, inputs and filters must have in common."""
+
+import importlib
+import importlib.util
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import annotated_types
+import msgspec
+from piccolo.columns import JSON, Array, Column
+from piccolo.columns.combination import WhereRaw
+from piccolo.columns.defaults.base import Default
+from piccolo.table import Table
+from pydantic import AwareDatetime
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from learner_app.errors import InvalidValue
+from learner_app.repository.base import DeletingRepository, Repository
+from learner_app.repository.filters import Filters
+from learner_app.repository.inputs import Input
+from learner_app.repository.keys import TableKey
+from learner_app.repository.rows import Row
+
+DOMAINS = ("content", "listening", "learner", "generation")
+
+
+def subclasses(base: type) -> Iterator[type]:
+    for child in base.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def repositories() -> list[type[Repository[Any, Any, Any, Any]]]:
+    """Those of all domains that have some."""
+    for domain in DOMAINS:
+        name = f"learner_app.{domain}.repositories"
+        if importlib.util.find_spec(name):
+            importlib.import_module(name)
+    found = [one for one in subclasses(Repository) if "table" in vars(one)]
+    return [one for one in found if one.__module__.startswith("learner_app.")]
+
+
+def parameters(repository: type) -> tuple[type[Row], Any, type[Input], type[Input]]:
+    """The row, the key and the inputs that the class says in brackets."""
+    for base in repository.__orig_bases__:  # type: ignore[attr-defined]
+        if typing.get_origin(base) in {Repository, DeletingRepository}:
+            return typing.get_args(base)  # type: ignore[return-value]
+    raise AssertionError(f"{repository.__name__} names no row, key and inputs")
+
+
+def kind_of(column: Column) -> Any:
+    """The Python type of a column, without None."""
+    if isinstance(column, Array):
+        return list[kind_of(column.base_column)]
+    if choices := column._meta.choices:
+        assert isinstance(choices, type)
+        assert issubclass(choices, Enum)
+        return frozenset(item.value for item in choices)
+    name = column.column_type.partition("(")[0]
+    return {
+        "VARCHAR": str,
+        "TEXT": str,
+        "INTEGER": int,
+        "BIGINT": int,
+        "NUMERIC": Decimal,
+        "JSONB": dict[str, Any],
+        "TIMESTAMPTZ": datetime,
+        "BOOLEAN": bool,
+        "UUID": UUID,
+    }[name]
+
+
+def plain(annotation: Any) -> tuple[Any, bool]:
+    """A type without its constraints and without None, and whether None is one of it."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return plain(args[0])
+    if origin in {typing.Union, types.UnionType}:
+        (one,) = (arg for arg in args if arg is not type(None))
+        return plain(one)[0], True
+    if origin is typing.Literal:
+        return frozenset(args), False
+    if annotation is AwareDatetime:
+        return datetime, False
+    if origin is list:
+        return list[plain(args[0])[0]], False  # type: ignore[misc]  # made at run time
+    return annotation, False
+
+
+def fits(column: Column, kind: Any) -> bool:
+    """Whether values of the (plain) type belong in the column; a Literal may say more than it."""
+    wanted = kind_of(column)
+    if wanted == dict[str, Any]:
+        return typing.get_origin(kind) is dict or typing.is_typeddict(kind)
+    if typing.get_origin(kind) is typing.get_origin(wanted) is list:
+        kind, wanted = kind.__args__[0], wanted.__args__[0]
+    if isinstance(kind, frozenset) and wanted is str:
+        return all(isinstance(value, str) for value in kind)
+    return bool(kind == wanted)
+
+
+def max_length(annotation: Any) -> int | None:
+    """That of a text, or of the items of a list of texts."""
+    found = None
+    for part in typing.get_args(annotation):
+        if typing.get_origin(annotation) is typing.Annotated:
+            for item in getattr(part, "metadata", None) or [part]:
+                found = item.max_length if isinstance(item, annotated_types.MaxLen) else found
+        found = max_length(part) or found
+    return found
+
+
+def default_of(column: Column) -> Any:
+    """The database's default; None without one, Ellipsis for an expression."""
+    default = getattr(column, "default", None)
+    if isinstance(column, JSON) and isinstance(default, str):
+        return json.loads(default)
+    if isinstance(default, Enum):
+        return default.value
+    return ... if isinstance(default, Default) else default
+
+
+def columns_of(table: type[Table]) -> dict[str, Column]:
+    return {column._meta.name: column for column in table._meta.columns}
+
+
+def row_mistakes(table: type[Table], row: type[Row]) -> Iterator[str]:
+    columns, fields = columns_of(table), msgspec.structs.fields(row)
+    if [field.name for field in fields] != list(columns):
+        yield "row: other fields than the table has columns, or in another order"
+    for field in fields:
+        if (column := columns.get(field.name)) is None:
+            continue
+        kind, nullable = plain(field.type)
+        if nullable != column._meta.null:
+            yield f"row.{field.name}: nullable here or there only"
+        if not fits(column, kind):
+            yield f"row.{field.name}: another type than the column's"
+
+
+def field_mistakes(column: Column, name: str, field: FieldInfo) -> Iterator[str]:
+    annotation: Any = field.annotation
+    if field.metadata:
+        annotation = typing.Annotated[annotation, *field.metadata]
+    kind, _ = plain(annotation)
+    if not fits(column, kind):
+        yield f"{name}: another type than the column's"
+    length = re.fullmatch(r"VARCHAR\((\d+)\)", column.column_type)
+    if kind is str and length and max_length(annotation) != int(length[1]):
+        yield f"{name}: another length than the column's"
+
+
+def create_mistakes(
+    table: type[Table], create: type[Input], stored_as: typing.Collection[str]
+) -> Iterator[str]:
+    columns = columns_of(table)
+    for name in set(create.model_fields) - set(columns):
+        yield f"create.{name}: no column"
+    for name, column in columns.items():
+        default, field = default_of(column), create.model_fields.get(name)
+        fills = default is not None or name in stored_as
+        if field is None:
+            if not column._meta.null and not fills:
+                yield f"create.{name}: the column needs a value"
+            continue
+        yield from field_mistakes(column, f"create.{name}", field)
+        _, nullable = plain(field.annotation)
+        if nullable and not column._meta.null and not (default is ... or name in stored_as):
+            yield f"create.{name}: None for a column that takes none"
+        if column._meta.null and not nullable:
+            yield f"create.{name}: no None for a column that takes it"
+        if not field.is_required() and not _same_default(field, default):
+            yield f"create.{name}: another default than the column's"
+        if field.is_required() and (column._meta.null or default is not None):
+            yield f"create.{name}: required, although the column has a default"
+
+
+def _same_default(field: FieldInfo, default: Any) -> bool:
+    if field.default_factory is not None and default is None:
+        return True  # a key of our own making
+    given = field.get_default(call_default_factory=True, validated_data={})
+    return bool(given == (None if default is ... else default))
+
+
+def update_mistakes(table: type[Table], update: type[Input]) -> Iterator[str]:
+    columns, key = columns_of(table), TableKey(table).names
+    for name, field in update.model_fields.items():
+        if (column := columns.get(name)) is None:
+            yield f"update.{name}: no column"
+            continue
+        if name in key:
+            yield f"update.{name}: the key never changes"
+        if field.is_required():
+            yield f"update.{name}: required"
+        elif field.get_default() not in {None, PydanticUndefined}:
+            yield f"update.{name}: a default that looks like a change"
+        yield from field_mistakes(column, f"update.{name}", field)
+        if plain(field.annotation)[1] != column._meta.null:
+            yield f"update.{name}: nullable here or there only"
+        elif takes_none(update, name) != column._meta.null:
+            yield f"update.{name}: None is not taken as the column takes it"
+
+
+def takes_none(update: type[Input], name: str) -> bool:
+    try:
+        update.model_validate({name: None})
+    except InvalidValue:
+        return False
+    return True
+
+
+def filter_mistakes(table: type[Table], filters: Filters) -> Iterator[str]:
+    named = typing.get_type_hints(filters.typed, include_extras=True)
+    if set(named) != set(filters.conditions):
+        yield "filters: names without a condition, or conditions without a name"
+    if filters.typed.__total__:
+        yield "filters: must be given all together"
+    for name, annotation in named.items():
+        if name not in filters.conditions:
+            continue
+        column = filtered_column(table, filters, name)
+        kind, nullable = plain(annotation)
+        items = kind.__args__[0] if typing.get_origin(kind) is list else kind
+        if nullable or column is None:
+            yield f"filters.{name}: None, or the condition is about no column"
+        elif not (fits(column, kind) or fits(column, items) or _may_be_any(column, items)):
+            yield f"filters.{name}: another type than the column's"
+
+
+def _may_be_any(column: Column, kind: Any) -> bool:
+    """A filter by text may be wider than the column's choices."""
+    return kind is str and isinstance(kind_of(column), frozenset)
+
+
+def filtered_column(table: type[Table], filters: Filters, name: str) -> Column | None:
+    """The column that the condition is about."""
+    (condition,) = [filters.combined((name,))]
+    column = getattr(condition, "column", None)
+    if column is None:
+        assert isinstance(condition, WhereRaw)
+        column = next(iter(condition.querystring.columns), None)
+    return column if column is None or column._meta.table is table else None
