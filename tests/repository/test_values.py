@@ -1,0 +1,217 @@
+"""Values of every kind: what PostgreSQL would refuse is refused before, the rest comes back."""
+
+import random
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from learner_app.content.repositories import ContentRepository
+from learner_app.content.rows import ContentUpdate
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import InvalidValue
+from learner_app.listening.rows import BehavioralEventCreate, ListeningSessionCreate
+from learner_app.repository.inputs import Input
+from learner_app.repository.values import JSON_BYTES, JSON_DEPTH, new_key
+from tests.content.factories import new_content
+
+content = ContentRepository()
+
+EASTERN, WESTERN = timezone(timedelta(hours=5)), timezone(timedelta(hours=-5))
+NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001  # without a time zone, as the tests want it
+SECRET = "5ecret"
+
+
+def refused(make: type[Input], **fields: Any) -> InvalidValue:
+    with pytest.raises(InvalidValue) as caught:
+        make(**fields)
+    return caught.value
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def cyclic() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["me"] = value
+    return value
+
+
+TEXTS = ["a\0", "\0", "\ud800", "a\udfffb", "\ud83d\ude00", "x" * 501, 5, ["a"], None]
+NUMBERS = [
+    *map(float, ("nan", "inf", "-inf")),
+    *map(Decimal, ("NaN", "sNaN", "-Infinity", "1E+1000000", "-1E+999999999999")),
+    *map(Decimal, ("1.005", "-0.005", "9.99", "9.995", "9.9999999999999999999999999999999999")),
+    *(10**400, 10**5000, -(10**30), "1" * 5000, f"{SECRET}", [1], b"0.5"),
+]
+INTEGERS = [-1, 2**31, 1.5, float("nan"), float("inf"), 10**30, "1" * 5000, SECRET, None, [1]]
+MOMENTS = [
+    *(NAIVE, datetime.min, datetime.max, date(2026, 1, 1)),  # noqa: DTZ901  # naive, as wanted
+    *(datetime.min.replace(tzinfo=zone) for zone in (UTC, EASTERN, WESTERN)),
+    *(datetime.max.replace(tzinfo=zone) for zone in (UTC, EASTERN, WESTERN)),
+    *(float("nan"), float("inf"), 10**400, SECRET, [1], None),
+]
+JSONS: list[Any] = [
+    *({"a": value} for value in map(float, ("nan", "inf", "-inf"))),
+    *({"a": value} for value in ("\0", "\\\0", "\\\\\0", "\ud800", ["\ud83d\ude00"])),
+    *({"\0": 1}, {"a": {"\ud800": 1}}),
+    *({1: 2}, {"a": {1: 2}}, {"a": [{None: 1}]}, {"a": {True: 1}}, {"a": {1: 1, "1": 2}}),
+    *({"a": {b"b": 1}}, {"a": {1}}, {"a": b"b"}, {"a": datetime.now(UTC)}, {"a": Decimal(1)}),
+    *(cyclic(), {"a": nested(JSON_DEPTH)}, {"a": nested(100_000)}),
+    *({"a": 10**5000}, {"a": "x" * JSON_BYTES}, {"a": "é" * (JSON_BYTES // 2)}),
+    *([1], "{}", 5, '{"a": 1}'),
+]
+WRONG: dict[str, list[Any]] = {
+    "title": TEXTS,
+    "quality_score": NUMBERS,
+    "duration": INTEGERS,
+    "generated_at": MOMENTS,
+    "metadata": JSONS,
+    "model_parameters": [None],
+    "related_content_ids": ["ab", ["a\0"], ["a", None], [""], ["x" * 256], 5, [["a"]]],
+    "format": ["podcasts", "Podcast", "podcast\0", "", None, 5],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field, values in WRONG.items() for value in values],
+    ids=lambda it: it if it in list(WRONG) else type(it).__name__,
+)
+def test_a_wrong_value_is_refused_by_its_field(field: str, value: Any):
+    error = refused(ContentUpdate, **{field: value})
+    assert (error.fields, error.table) == ((field,), "content")
+    assert SECRET not in str(error)
+    assert str(error).isprintable()
+    assert len(str(error)) < 250
+    assert error.__cause__ is None
+
+
+def test_all_wrong_fields_are_named_at_once():
+    error = refused(ContentUpdate, title=None, duration=-1, id="c2", created_at=SECRET, nope=1)
+    assert error.fields == ("title", "duration", "id", "created_at", "nope")
+    assert SECRET not in str(error)
+    assert refused(ListeningSessionCreate, id="").fields == ("id",)
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, "new\nline " * 1000, "\ud800", "a\0b"])
+def test_made_up_names_do_not_flood_the_message(name: str):
+    with pytest.raises(InvalidValue) as caught:
+        ContentUpdate.model_validate({name: SECRET})
+    assert len(str(caught.value)) < 150
+    assert str(caught.value).isprintable()
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "right", "wrong"),
+    [
+        ("playback_position", "99999999.994", "99999999.995"),
+        ("playback_position", "0", "-0.01"),
+        ("duration", "-0.004", "-0.005"),
+        ("playback_position_percent", "100.004", "100.005"),
+    ],
+)
+def test_bounds_hold_after_rounding(field: str, right: str, wrong: str):
+    event = {"content_id": "c", "session_id": "s", "event_type": "play", "playback_position": 0}
+    BehavioralEventCreate(**{**event, field: Decimal(right)})
+    error = refused(BehavioralEventCreate, **{**event, field: Decimal(wrong)})
+    assert error.fields == (field,)
+
+
+async def test_numbers_are_rounded_as_the_server_does(db: DatabaseEngine):
+    randoms = random.Random(1)
+    given = [Decimal(randoms.randrange(10**5)).scaleb(-5) for _ in range(300)]
+    given += [Decimal(n).scaleb(-3) for n in range(5, 1000, 10)]
+    given += [Decimal("0.00499999999999999999999999999999999"), Decimal("1E-2000000")]
+    stored = await db.fetch("SELECT n::numeric(3,2) FROM unnest($1::numeric[]) AS n", given[:-1])
+    made = [ContentUpdate(quality_score=number).quality_score for number in given]
+    assert made == [record[0] for record in stored] + [0]
+    assert ContentUpdate.model_validate({"quality_score": 0.285}).quality_score == Decimal("0.29")
+
+
+def test_rounding_does_not_hang_on_the_callers_decimal_context():
+    with localcontext() as context:
+        context.prec = 1
+        assert ContentUpdate(quality_score=Decimal("0.125")).quality_score == Decimal("0.13")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": "\\u0000", "b\\u0000": "\\\\u0000"},
+        {"a": nested(JSON_DEPTH - 1)},
+        {"a": [None, True, 0, -1, 1.5, 2**64, 10**400, 1e-300, "😀\u2028"], "": {}},
+        {"a": "x" * (JSON_BYTES - 8)},
+    ],
+    ids=["backslashes", "deep", "scalars", "long"],
+)
+async def test_json_up_to_the_bounds_comes_back(db: DatabaseEngine, value: dict[str, Any]):
+    added = await content.add(new_content(metadata=value))
+    assert added.metadata == value
+    assert await content.get("c1") == added
+
+
+async def test_tuples_in_json_are_lists_from_the_start(db: DatabaseEngine):
+    new = new_content(metadata={"a": (1, ("b",))})
+    assert new.metadata == {"a": [1, ["b"]]}
+    assert await content.add_idempotent(new) == await content.add_idempotent(new)
+
+
+@pytest.mark.parametrize("year", [2, 9998])
+async def test_moments_up_to_the_bounds_come_back(db: DatabaseEngine, year: int):
+    moment = datetime(year, 6, 1, 23, 59, 59, 999999, tzinfo=WESTERN)
+    added = await content.add(new_content(generated_at=moment))
+    assert added.generated_at == moment
+    assert added.generated_at.tzinfo == UTC
+    assert await content.get("c1") == added
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)
+JSON = st.dictionaries(
+    TEXT,
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | TEXT
+        | st.floats(-1e15, 1e15).map(lambda number: number + 0.0),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+        max_leaves=10,
+    ),
+    max_size=4,
+)
+FIELDS = st.fixed_dictionaries(
+    {
+        "title": TEXT,
+        "description": st.none() | TEXT,
+        "model_parameters": JSON,
+        "metadata": st.none() | JSON,
+        "related_content_ids": st.none() | st.lists(TEXT.filter(bool), max_size=4),
+        "quality_score": st.none() | st.decimals(0, 1, places=2),
+        "audio_size": st.none() | st.integers(0, 2**63 - 1),
+        "generated_at": st.datetimes(
+            *(NAIVE.replace(year=2), NAIVE.replace(year=9998)),
+            timezones=st.sampled_from([UTC, EASTERN]),
+        ),
+    }
+)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(fields=FIELDS)
+async def test_what_is_taken_comes_back(db: DatabaseEngine, fields: dict[str, Any]):
+    added = await content.add(new_content(new_key(), **fields))
+    assert {name: getattr(added, name) for name in fields} == fields
+    assert await content.get(added.id) == added
