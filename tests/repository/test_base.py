@@ -1,0 +1,236 @@
+"""What every repository does with one row or some of them."""
+
+import asyncio
+import contextvars
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, get_args
+
+import asyncpg
+import pytest
+
+from learner_app.content.repositories import ContentRepository
+from learner_app.content.rows import ContentUpdate
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import (
+    Conflict,
+    InvalidValue,
+    LockTimeout,
+    NotFound,
+    TransactionAborted,
+    TransactionRequired,
+)
+from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.listening.rows import ListeningSessionCreate, ListeningSessionUpdate
+from learner_app.repository.base import Lock
+from tests.content.factories import add_contents, new_content
+
+T = TypeVar("T")
+
+content, sessions = ContentRepository(), ListeningSessionRepository()
+
+NO_KEYS: list[Any] = [
+    *("", "nothing", "a\0", "\0", "\ud800", "x" * 255, "x" * 256, "x" * 100_000, "' OR true --"),
+    *(None, 5, 1.5, True, b"c1", ["c1"], ("c1",), ("c1", "c1"), {"id": "c1"}, object()),
+]
+
+
+def new_sessions(*ids: str) -> list[ListeningSessionCreate]:
+    return [ListeningSessionCreate(id=one) for one in ids]
+
+
+@pytest.mark.parametrize("key", NO_KEYS, ids=lambda key: ascii(key)[:20])
+async def test_what_cannot_be_a_key_is_not_there(db: DatabaseEngine, key: Any):
+    await add_contents("c1")
+    assert await content.find(key) is None
+    assert not await content.exists(key)
+    assert await content.get_many([key]) == []
+    for call in (content.get(key), content.update(key, ContentUpdate(title="t"))):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert (caught.value.table, caught.value.fields) == ("content", ("id",))
+    with pytest.raises(NotFound):
+        await content.update(key, ContentUpdate())
+    assert not await sessions.delete(key)
+
+
+async def test_get_and_find_return_the_row_as_it_was_added(db: DatabaseEngine):
+    (added,) = await add_contents("c1", metadata={"a": 1})
+    assert await content.get("c1") == added
+    assert await content.find("c1") == added
+    assert await content.exists("c1")
+    (long,) = await add_contents("é" * 255)
+    assert await content.get("é" * 255) == long
+
+
+async def test_get_many_keeps_the_order_of_the_keys(db: DatabaseEngine):
+    await add_contents("a", "b", "c")
+    wanted: list[Any] = ["c", "x", "a", *NO_KEYS, "c", "b"]
+    assert [row.id for row in await content.get_many(wanted)] == ["c", "a", "c", "b"]
+    assert await content.get_many([]) == []
+
+
+async def test_an_id_that_is_taken_is_a_conflict(db: DatabaseEngine):
+    await add_contents("c1")
+    with pytest.raises(Conflict) as caught:
+        async with db.transaction():
+            await content.add(new_content("c1", title="5ecret"))
+    error = caught.value
+    assert (error.table, error.constraint) == ("content", "content_pkey")
+    assert error.fields == ("id",)
+    assert isinstance(error.__cause__, asyncpg.UniqueViolationError)
+    assert "5ecret" not in str(error)
+    assert (await content.get("c1")).title == "Il faro"
+
+
+async def test_a_savepoint_keeps_the_outer_transaction_usable(clone: DatabaseEngine):
+    async with clone.transaction():
+        await add_contents("a")
+        with pytest.raises(Conflict):
+            async with clone.transaction():
+                await add_contents("b")
+                await add_contents("a")
+        await add_contents("c")
+    assert [row.id async for row in content.stream()] == ["a", "c"]
+
+
+async def test_an_error_without_a_savepoint_aborts_the_transaction(clone: DatabaseEngine):
+    with pytest.raises(TransactionAborted):
+        async with clone.transaction():
+            await add_contents("a")
+            with pytest.raises(Conflict):
+                await add_contents("a")
+            await add_contents("b")
+    assert await content.count() == 0
+
+
+async def test_defaults_of_the_database_are_in_the_row(db: DatabaseEngine):
+    row = await sessions.add(ListeningSessionCreate())
+    assert row.content_ids == []
+    assert row.current_content_id is None
+    assert row.started_at == row.last_activity_at == row.created_at == row.updated_at
+    later = await sessions.add(ListeningSessionCreate())
+    assert later.id > row.id, "keys of our own making sort by time"
+
+
+async def test_add_many_returns_rows_in_the_order_given(db: DatabaseEngine):
+    assert [row.id for row in await add_contents("b", "a", "d", "c")] == ["b", "a", "d", "c"]
+    assert await content.add_many([]) == []
+    assert await content.count() == 4
+
+
+@pytest.mark.parametrize("ids", [("a", "b", "c1", "d"), ("a", "b", "a")])
+async def test_add_many_adds_all_or_none(clone: DatabaseEngine, ids: tuple[str, ...]):
+    await add_contents("c1")
+    with pytest.raises(Conflict) as caught:
+        await add_contents(*ids)
+    assert caught.value.constraint == "content_pkey"
+    assert [row.id async for row in content.stream()] == ["c1"]
+
+
+async def test_overlapping_batches_at_once_end_in_one_of_them(clone: DatabaseEngine):
+    ids = [f"s{number:03}" for number in range(100)]
+    batches = [new_sessions(*(ids if number % 2 else reversed(ids))) for number in range(20)]
+    results = await asyncio.gather(*map(sessions.add_many, batches), return_exceptions=True)
+    assert Counter(type(result).__name__ for result in results) == {"list": 1, "Conflict": 19}
+    assert await sessions.count() == 100
+
+
+async def test_update_changes_only_what_is_given(db: DatabaseEngine):
+    (before,) = await add_contents("c1", description="d", metadata={"a": 1}, quality_score=1)
+    after = await content.update("c1", ContentUpdate(title="t", description=None, metadata=None))
+    assert (after.title, after.description, after.metadata) == ("t", None, None)
+    assert after.updated_at > before.updated_at
+    unchanged = set(before.__struct_fields__) - {"title", "description", "metadata", "updated_at"}
+    assert all(getattr(after, name) == getattr(before, name) for name in unchanged)
+    assert await content.get("c1") == after
+
+
+async def test_update_without_fields_writes_nothing(db: DatabaseEngine):
+    (before,) = await add_contents("c1")
+    assert await content.update("c1", ContentUpdate()) == before
+    assert await content.get("c1") == before
+    with pytest.raises(NotFound):
+        await content.update("c2", ContentUpdate())
+    with pytest.raises(NotFound):
+        await content.update("c2", ContentUpdate(title="t"))
+
+
+async def test_updates_of_different_fields_at_once_all_survive(clone: DatabaseEngine):
+    await add_contents("c1")
+    await asyncio.gather(
+        *(content.update("c1", ContentUpdate(title="t")) for _ in range(10)),
+        *(content.update("c1", ContentUpdate(genre="g")) for _ in range(10)),
+        *(content.update("c1", ContentUpdate(topic=None, duration=5)) for _ in range(10)),
+    )
+    row = await content.get("c1")
+    assert (row.title, row.genre, row.topic, row.duration) == ("t", "g", None, 5)
+
+
+async def test_delete_says_whether_there_was_a_row(db: DatabaseEngine):
+    await sessions.add_many(new_sessions("s1", "s2"))
+    assert await sessions.delete("s1")
+    assert not await sessions.delete("s1")
+    assert not await sessions.exists("s1")
+    assert await sessions.exists("s2")
+
+
+async def locked_out(lock: Lock, tries: Callable[[], Awaitable[T]], engine: DatabaseEngine) -> T:
+    """What another task gets while this one holds the row s1 by the lock."""
+    outside = contextvars.copy_context()
+    async with engine.transaction():
+        assert (await sessions.get("s1", lock=lock)).id == "s1"
+
+        async def other() -> T:
+            async with engine.transaction():
+                return await tries()
+
+        return await asyncio.create_task(other(), context=outside)
+
+
+@pytest.mark.parametrize("lock", get_args(Lock))
+async def test_a_lock_holds_others_off(clone: DatabaseEngine, lock: Lock):
+    await sessions.add_many(new_sessions("s1"))
+    with pytest.raises(LockTimeout) as caught:
+        await locked_out(lock, lambda: sessions.get("s1", lock="update nowait"), clone)
+    assert caught.value.retry
+    skipping = lambda: sessions.find("s1", lock="update skip locked")  # noqa: E731
+    assert await locked_out(lock, skipping, clone) is None
+    with pytest.raises(NotFound):
+        await locked_out(lock, lambda: sessions.get("s1", lock="update skip locked"), clone)
+
+
+async def test_locks_that_agree_do_not_wait(clone: DatabaseEngine):
+    await sessions.add_many(new_sessions("s1"))
+    row = await sessions.get("s1")
+    for lock in ("share", "no key update", "update"):
+        assert await locked_out(lock, lambda: sessions.get("s1"), clone) == row
+    assert await locked_out("share", lambda: sessions.get("s1", lock="share nowait"), clone) == row
+
+
+async def test_a_lock_makes_read_and_write_one_step(clone: DatabaseEngine):
+    await sessions.add_many(new_sessions("s1"))
+
+    async def add_one() -> None:
+        async with clone.transaction():
+            row = await sessions.get("s1", lock="no key update")
+            changes = ListeningSessionUpdate(total_listening_time=row.total_listening_time + 1)
+            await sessions.update("s1", changes)
+
+    await asyncio.gather(*(add_one() for _ in range(30)))
+    assert (await sessions.get("s1")).total_listening_time == 30
+
+
+async def test_locks_make_sense_inside_a_transaction_only(clone: DatabaseEngine):
+    for key in ("s1", "s\0"):
+        with pytest.raises(TransactionRequired):
+            await sessions.get(key, lock="update")
+    with pytest.raises(TransactionRequired):
+        await sessions.find("s1", lock="share skip locked")
+
+
+@pytest.mark.parametrize("lock", ["", "UPDATE", "update; DROP TABLE sessions", True, 5])
+async def test_other_words_are_no_locks(db: DatabaseEngine, lock: Any):
+    with pytest.raises(InvalidValue) as caught:
+        await sessions.find("s1", lock=lock)
+    assert caught.value.fields == ("lock",)
