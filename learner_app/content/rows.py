@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -174,4 +174,4 @@ class ContentFilters(TypedDict, total=False):
     """Generated then or later."""
     generated_to: Moment
     """Generated before then."""
-    min_quality: Decimal
+    min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100)]
