@@ -21,6 +21,7 @@ from learner_app.repository.paging import (
     Total,
     bounded,
     cut,
+    known_total,
     literal_limit,
 )
 from learner_app.repository.queries import OF_KEY, Expression, Queries
@@ -160,8 +161,7 @@ class Repository(Generic[R, K, C, U]):
         Raises:
             NotFound: there is no such row.
         """
-        given = changes.given()
-        if not given:
+        if not (given := changes.given()):
             return await self.get(key)
         statement = self._queries.update(list(given))
         return self._found(await self._update_one(statement, key, given))
@@ -211,6 +211,7 @@ class Repository(Generic[R, K, C, U]):
     ) -> Page[R]:
         order = order or self.order
         limit = bounded(limit, self.table)
+        total = known_total(total, self.table)
         values = self.filters.checked(given)
         position = {} if after is None else order.position(after, self.row, self.table)
         if values is None:
@@ -221,9 +222,7 @@ class Repository(Generic[R, K, C, U]):
     async def _list(self, given: Mapping[str, Any], limit: int, order: Order) -> list[R]:
         limit = bounded(limit, self.table)
         values = self.filters.checked(given)
-        if values is None:
-            return []
-        return (await self._behind(order, values, {}, limit))[:limit]
+        return [] if values is None else (await self._behind(order, values, {}, limit))[:limit]
 
     async def _stream(
         self, given: Mapping[str, Any], order: Order | None = None

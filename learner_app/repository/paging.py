@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 from piccolo.columns import Column
@@ -85,10 +86,21 @@ class Order:
             tag, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=shape)
         except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             raise refused(table, "after", "is not a cursor of this list") from None
-        texts = [value for value in values if isinstance(value, str)]
-        if tag != self._tag or not all(map(is_storable, texts)):
+        if tag != self._tag or not all(map(_is_sendable, values)):
             raise refused(table, "after", "is not a cursor of this list")
         return dict(zip(self.slots(), values, strict=True))
+
+
+def _is_sendable(value: Any) -> bool:
+    """Whether the driver takes a value that was read out of a cursor, which may be forged."""
+    if isinstance(value, datetime):
+        if value in {datetime.min, datetime.max}:  # noqa: DTZ901  # how the driver reads infinity
+            return True
+        try:
+            return value.tzinfo is not None and bool(value.astimezone(UTC))
+        except OverflowError:
+            return False
+    return not isinstance(value, str) or is_storable(value)
 
 
 def bounded(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:
@@ -100,6 +112,17 @@ def bounded(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = 
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
         raise refused(table, field, f"must be a whole number from 1 to {most}")
     return limit
+
+
+def known_total(total: Total | None, table: type[Table]) -> Total | None:
+    """The kind of total, if it is one.
+
+    Raises:
+        InvalidValue: it is another word.
+    """
+    if total is not None and total not in get_args(Total):
+        raise refused(table, "total", f"is one of {', '.join(get_args(Total))}")
+    return total
 
 
 def literal_limit(limit: int) -> int:
