@@ -1,0 +1,261 @@
+"""Pages, cursors, totals, streams and filters."""
+
+import base64
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from learner_app.content.repositories import NEWEST_FIRST, ContentRepository
+from learner_app.content.rows import Content
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import InvalidValue
+from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.listening.rows import ListeningSessionCreate
+from learner_app.repository.paging import LIMITS, MAX_LIMIT, Page, literal_limit
+from tests.content.factories import add_contents, new_content
+
+content, sessions = ContentRepository(), ListeningSessionRepository()
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+Paged = Callable[..., Awaitable[Page[Content]]]
+
+
+@pytest.fixture
+async def pieces(db: DatabaseEngine) -> list[Content]:
+    """23 of them, of which several were generated at one moment."""
+    ids = [f"c{number:02}" for number in range(23)]
+    random.Random(1).shuffle(ids)
+    return await content.add_many(
+        [new_content(one, generated_at=START + timedelta(hours=int(one[1:]) % 5)) for one in ids]
+    )
+
+
+async def pages(paged: Paged, limit: int, **filters: Any) -> AsyncIterator[list[Content]]:
+    after = None
+    while True:
+        page = await paged(limit=limit, after=after, **filters)
+        yield page.rows
+        if page.next is None:
+            return
+        after = page.next
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 22, 23, 24, 1000])
+async def test_pages_hold_every_row_once_in_order(pieces: list[Content], limit: int):
+    by_id = sorted(pieces, key=lambda row: row.id)
+    newest = sorted(pieces, key=lambda row: (row.generated_at, row.id), reverse=True)
+    for paged, expected in ((content.page, by_id), (content.search, newest)):
+        found = [rows async for rows in pages(paged, limit)]
+        assert [len(rows) for rows in found[:-1]] == [limit] * ((len(pieces) - 1) // limit)
+        assert [row for rows in found for row in rows] == expected
+
+
+async def test_rows_added_meanwhile_neither_double_nor_hide_others(pieces: list[Content]):
+    seen: list[Content] = []
+    async for rows in pages(content.search, 4):
+        seen += rows
+        await add_contents(f"n{len(seen)}", generated_at=START + timedelta(hours=len(seen)))
+        await add_contents(f"o{len(seen)}", generated_at=rows[-1].generated_at)
+    assert len({row.id for row in seen}) == len(seen)
+    assert {row.id for row in pieces} <= {row.id for row in seen}
+
+
+async def test_filters_hold_on_every_page(pieces: list[Content]):
+    until = START + timedelta(hours=3)
+    filters = {"generated_from": START + timedelta(hours=1), "generated_to": until}
+    found = [row async for rows in pages(content.search, 2, **filters) for row in rows]
+    assert {row.id for row in found} == {f"c{n:02}" for n in range(23) if n % 5 in {1, 2}}
+    assert await content.count(**filters) == len(found) == 10
+
+
+@pytest.mark.parametrize("limit", [0, -1, MAX_LIMIT + 1, 2**70, True, False, 1.0, "5", None])
+async def test_other_limits_are_refused(db: DatabaseEngine, limit: Any):
+    for call in (content.page, content.search, sessions.page):
+        with pytest.raises(InvalidValue) as caught:
+            await call(limit=limit)
+        assert caught.value.fields == ("limit",)
+
+
+async def test_the_default_limit_is_100(db: DatabaseEngine):
+    await sessions.add_many([ListeningSessionCreate() for _ in range(101)])
+    page = await sessions.page()
+    assert (len(page.rows), page.total) == (100, None)
+    assert len((await sessions.page(after=page.next)).rows) == 1
+
+
+def forged(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+
+
+TAG = "-generated_at,id"
+FORGED: dict[str, Any] = {
+    "empty": "",
+    "no base64": "%%%",
+    "not ASCII": "é",
+    "a lone surrogate": "\ud800",
+    "NUL": "\0",
+    "no text": 5,
+    "base64 of nothing": base64.urlsafe_b64encode(b"\xff\0").decode(),
+    "a number": forged(5),
+    "of another list": forged("id", ["c1"]),
+    "of the other direction": forged("generated_at,id", ["2026-01-01T00:00:00Z", "c1"]),
+    "too few": forged(TAG, ["2026-01-01T00:00:00Z"]),
+    "too many": forged(TAG, ["2026-01-01T00:00:00Z", "c1", "c2"]),
+    "wrong types": forged(TAG, ["c1", "2026-01-01T00:00:00Z"]),
+    "null": forged(TAG, [None, "c1"]),
+    "a NUL in it": forged(TAG, ["2026-01-01T00:00:00Z", "c\0"]),
+    "naive": forged(TAG, ["2026-01-01T00:00:00", "c1"]),
+    "before the first moment": forged(TAG, ["0001-01-01T00:00:00+23:00", "c1"]),
+    "behind the last moment": forged(TAG, ["9999-12-31T23:59:59-23:00", "c1"]),
+    "deep": base64.urlsafe_b64encode(b"[" * 100_000).decode(),
+}
+
+
+@pytest.mark.parametrize("cursor", list(FORGED.values()), ids=list(FORGED))
+async def test_what_is_no_cursor_of_the_list_is_refused(pieces: list[Content], cursor: Any):
+    with pytest.raises(InvalidValue) as caught:
+        await content.search(after=cursor)
+    assert (caught.value.fields, caught.value.table) == (("after",), "content")
+    assert len(str(caught.value)) < 100
+    assert caught.value.__cause__ is None
+
+
+async def test_pages_go_on_behind_moments_that_only_the_database_knows(pieces: list[Content]):
+    times = "CASE id WHEN 'c00' THEN '-infinity' ELSE 'infinity' END::timestamptz"
+    await content.engine.execute(f"UPDATE content SET generated_at = {times} WHERE id < 'c03'")
+    found = [row.id async for rows in pages(content.search, 1) for row in rows]
+    assert (found[:2], found[-1], len(found)) == (["c02", "c01"], "c00", 23)
+
+
+async def test_a_cursor_that_was_cut_is_refused(pieces: list[Content]):
+    cursor = (await content.search(limit=3)).next
+    assert cursor
+    for length in range(len(cursor.rstrip("="))):
+        with pytest.raises(InvalidValue):
+            await content.search(after=cursor[:length])
+
+
+async def test_a_cursor_holds_for_its_order_only(pieces: list[Content]):
+    by_id, by_time = (await content.page(limit=3)).next, (await content.search(limit=3)).next
+    for call in (content.search(after=by_id), content.page(after=by_time)):
+        with pytest.raises(InvalidValue):
+            await call
+
+
+async def test_a_cursor_may_name_a_row_that_is_gone(db: DatabaseEngine):
+    await sessions.add_many([ListeningSessionCreate(id=one) for one in "abcd"])
+    cursor = (await sessions.page(limit=2)).next
+    assert await sessions.delete("b")
+    assert [row.id for row in (await sessions.page(after=cursor)).rows] == ["c", "d"]
+
+
+async def test_totals_are_of_all_pages(pieces: list[Content]):
+    page = await content.search(limit=5, total="exact")
+    assert page.total == 23
+    assert (await content.search(limit=5, after=page.next, total="exact")).total == 23
+    assert (await content.search(genre="none", total="exact")).total == 0
+    assert (await content.search(genre="a\0", total="exact")).total == 0
+
+
+async def test_an_estimated_total_is_the_planners(db: DatabaseEngine):
+    await sessions.add_many([ListeningSessionCreate() for _ in range(400)])
+    await db.execute("ANALYZE sessions")
+    assert (await sessions.page(total="estimated")).total == 400
+    recent = await sessions.page(total="estimated", active_from=START)
+    assert recent.total is not None
+    assert 300 < recent.total <= 400
+
+
+async def test_other_words_are_no_totals(db: DatabaseEngine):
+    wrong: Any
+    for wrong in ("guessed", "", True, 0):
+        with pytest.raises(InvalidValue) as caught:
+            await content.page(total=wrong)
+        assert caught.value.fields == ("total",)
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_LIMIT, MAX_LIMIT + 1, 2 * MAX_LIMIT + 5])
+async def test_a_stream_is_all_pages_together(db: DatabaseEngine, count: int):
+    await sessions.add_many([ListeningSessionCreate() for _ in range(count)])
+    streamed = [row.id async for row in sessions.stream()]
+    paged = [row.id async for rows in pages(sessions.page, 700) for row in rows]  # type: ignore[arg-type]  # rows of another type
+    assert len(set(streamed)) == count
+    assert streamed == paged
+
+
+async def test_a_stream_holds_nothing_while_the_caller_works(clone: DatabaseEngine):
+    await sessions.add_many([ListeningSessionCreate() for _ in range(3)])
+    assert clone.pool is not None
+    async for row in sessions.stream():
+        assert not clone.pool.held
+        assert await sessions.delete(row.id)
+    assert await sessions.count() == 0
+
+
+WRONG_FILTERS: list[tuple[str, Any]] = [
+    ("formt", "podcast"),
+    ("title", "t"),
+    ("format", "podcasts"),
+    ("format", None),
+    ("genre", None),
+    ("genre", 5),
+    ("generated_from", START.replace(tzinfo=None)),
+    ("generated_to", "soon"),
+    ("min_quality", "good"),
+    ("min_quality", float("nan")),
+    ("min_quality", Decimal("Infinity")),
+    *(("min_quality", Decimal(number)) for number in ("-0.01", "1.01", "1E+1000000", "1E-99999")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_FILTERS)
+async def test_wrong_filters_are_refused(db: DatabaseEngine, name: str, value: Any):
+    for call in (content.count, content.page, content.search):
+        with pytest.raises(InvalidValue) as caught:
+            await call(**{name: value})
+        assert (caught.value.fields, caught.value.table) == ((name,), "content")
+    with pytest.raises(InvalidValue):
+        async for _ in content.stream(**{name: value}):
+            pass
+
+
+@pytest.mark.parametrize("text", ["\0", "mystery\0", "\ud800", "", "x" * 100_000])
+async def test_text_that_no_row_can_have_matches_nothing(pieces: list[Content], text: str):
+    assert await content.count(genre=text) == 0
+    page = await content.search(genre=text, session_id="s1", total="exact")
+    assert (page.rows, page.next, page.total) == ([], None, 0)
+    assert [row async for row in content.stream(session_id=text)] == []
+    assert await content.list_by_session(text) == []
+
+
+async def test_min_quality_leaves_out_what_has_none(db: DatabaseEngine):
+    for name, score in (("a", None), ("b", "0.5"), ("c", "0.49"), ("d", 1)):
+        await add_contents(name, quality_score=score)
+    assert [row.id for row in (await content.page(min_quality=Decimal("0.5"))).rows] == ["b", "d"]
+    assert await content.count(min_quality=Decimal("0.50000000000000000000000001")) == 1
+
+
+async def test_statements_are_few_and_kept(pieces: list[Content]):
+    queries, filters = content._queries, content.filters
+    kept = queries.page(filters, ["format"], NEWEST_FIRST, 11, behind=False)
+    assert queries.page(filters, ["format"], NEWEST_FIRST, 11, behind=False) is kept
+    assert ContentRepository()._queries.insert(type(new_content())) is queries.insert(
+        type(new_content())
+    )
+    before = len(queries._kept)
+    for limit in range(1, MAX_LIMIT + 1, 3):
+        await content.page(limit=limit, language="it", genre="mystery")
+    for limit in range(1, MAX_LIMIT + 1, 3):
+        await content.page(limit=limit, genre="mystery", language="it")
+    assert len(queries._kept) <= before + len(LIMITS)
+
+
+def test_limits_in_statements_are_never_too_small():
+    steps = {literal_limit(limit) for limit in range(1, MAX_LIMIT + 1)}
+    assert steps == set(LIMITS)
+    assert all(literal_limit(limit) >= limit for limit in range(1, MAX_LIMIT + 1))
