@@ -129,11 +129,11 @@ async def test_add_many_adds_all_or_none(clone: DatabaseEngine, ids: tuple[str, 
 
 
 async def test_overlapping_batches_at_once_end_in_one_of_them(clone: DatabaseEngine):
-    ids = [f"s{number:03}" for number in range(100)]
+    ids = [f"s{number:03}" for number in range(500)]
     batches = [new_sessions(*(ids if number % 2 else reversed(ids))) for number in range(20)]
     results = await asyncio.gather(*map(sessions.add_many, batches), return_exceptions=True)
     assert Counter(type(result).__name__ for result in results) == {"list": 1, "Conflict": 19}
-    assert await sessions.count() == 100
+    assert await sessions.count() == 500
 
 
 async def test_update_changes_only_what_is_given(db: DatabaseEngine):
@@ -206,6 +206,19 @@ async def test_locks_that_agree_do_not_wait(clone: DatabaseEngine):
     for lock in ("share", "no key update", "update"):
         assert await locked_out(lock, lambda: sessions.get("s1"), clone) == row
     assert await locked_out("share", lambda: sessions.get("s1", lock="share nowait"), clone) == row
+
+
+async def refer_to(key: str, engine: DatabaseEngine) -> str | None:
+    """What an insert of a row that refers to the session does first."""
+    sql = "SELECT id FROM sessions WHERE id = $1 FOR KEY SHARE SKIP LOCKED"
+    found: str | None = await engine.fetchval(sql, key)
+    return found
+
+
+async def test_a_lock_of_no_key_leaves_others_free_to_refer_to_the_row(clone: DatabaseEngine):
+    await sessions.add_many(new_sessions("s1"))
+    assert await locked_out("no key update", lambda: refer_to("s1", clone), clone) == "s1"
+    assert await locked_out("update", lambda: refer_to("s1", clone), clone) is None
 
 
 async def test_a_lock_makes_read_and_write_one_step(clone: DatabaseEngine):
