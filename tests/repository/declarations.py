@@ -29,6 +29,7 @@ from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
 from learner_app.repository.rows import Row
+from learner_app.repository.values import new_key, new_uuid
 
 DOMAINS = ("content", "listening", "learner", "generation")
 
@@ -178,15 +179,16 @@ def create_mistakes(
             yield f"create.{name}: None for a column that takes none"
         if column._meta.null and not nullable:
             yield f"create.{name}: no None for a column that takes it"
-        if not field.is_required() and not _same_default(field, default):
+        is_key = name in TableKey(table).names
+        if not field.is_required() and not _same_default(field, default, is_key):
             yield f"create.{name}: another default than the column's"
         if field.is_required() and (column._meta.null or default is not None):
             yield f"create.{name}: required, although the column has a default"
 
 
-def _same_default(field: FieldInfo, default: Any) -> bool:
-    if field.default_factory is not None and default is None:
-        return True  # a key of our own making
+def _same_default(field: FieldInfo, default: Any, is_key: bool) -> bool:
+    if is_key and field.default_factory in {new_key, new_uuid}:
+        return True
     given = field.get_default(call_default_factory=True, validated_data={})
     return bool(given == (None if default is ... else default))
 
