@@ -99,7 +99,7 @@ class LearnerModelStateFilters(TypedDict, total=False):
     """Last learned then or later."""
     learned_to: Moment
     """Last learned before then."""
-    min_data_points: int
+    min_data_points: Natural
 
 
 class UserPreferences(Row, frozen=True):
