@@ -196,9 +196,14 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         if (key := self._key.parts(content_id)) is None:
             raise self._not_found()
         merged = await self._one(MERGE_METADATA, *key, json_text(patch))
-        if merged is None and await self.exists(content_id):
-            raise refused(ContentTable, "metadata", "would be over 1 MB as JSON")
-        return self._found(merged)
+        return merged or await self._merge_with_care(content_id, patch)
+
+    async def _merge_with_care(self, content_id: str, patch: dict[str, Any]) -> Content:
+        """Where JSON as the server writes it, with spaces, is over 1 MB: as we write it, it may not be."""
+        async with self.engine.transaction():
+            known = (await self.get(content_id, lock="no key update")).metadata
+            changes = ContentUpdate(metadata={**(known or {}), **patch})
+            return await self.update(content_id, changes)
 
     async def set_engagement_metrics(self, content_id: str, metrics: dict[str, Any]) -> Content:
         """Keep the latest computed engagement with the piece."""

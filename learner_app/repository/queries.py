@@ -24,6 +24,9 @@ Expression: TypeAlias = Callable[[Slot], QueryString]
 
 DEFAULT = QueryString("DEFAULT")
 
+MOST_KEPT = 1000
+"""Far above what a service uses; callers who combine fields at random do not fill the memory."""
+
 
 class Queries:
     """Statements on one table that return the given columns.
@@ -52,6 +55,8 @@ class Queries:
         """The statement of that shape, made at its first use."""
         statement = self._kept.get(shape)
         if statement is None:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
             statement = self._kept[shape] = make()
         return statement
 

@@ -130,19 +130,21 @@ def between(low: Decimal | int, high: Decimal | int | None = None) -> Callable[[
     return within
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Text10 = Annotated[str, Field(max_length=10), AfterValidator(_storable)]
-Text50 = Annotated[str, Field(max_length=50), AfterValidator(_storable)]
-Text100 = Annotated[str, Field(max_length=100), AfterValidator(_storable)]
-Text200 = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
-Text255 = Annotated[str, Field(max_length=255), AfterValidator(_storable)]
-Text500 = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
-Text1000 = Annotated[str, Field(max_length=1000), AfterValidator(_storable)]
+STORABLE = AfterValidator(_storable)
 
-EventType = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_storable)]
+Text = Annotated[str, Field(strict=True), STORABLE]
+Text10 = Annotated[str, Field(strict=True, max_length=10), STORABLE]
+Text50 = Annotated[str, Field(strict=True, max_length=50), STORABLE]
+Text100 = Annotated[str, Field(strict=True, max_length=100), STORABLE]
+Text200 = Annotated[str, Field(strict=True, max_length=200), STORABLE]
+Text255 = Annotated[str, Field(strict=True, max_length=255), STORABLE]
+Text500 = Annotated[str, Field(strict=True, max_length=500), STORABLE]
+Text1000 = Annotated[str, Field(strict=True, max_length=1000), STORABLE]
+
+EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
 """Clients send types that no list names."""
 
-Key = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH), AfterValidator(_storable)]
+Key = Annotated[str, Field(strict=True, min_length=1, max_length=KEY_LENGTH), STORABLE]
 """A key of a listening table."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
@@ -151,11 +153,11 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """With a time zone; in UTC from here on."""
 
-Natural = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Natural = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 """A whole number from 0, for INTEGER columns."""
 
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
-BigNatural = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+BigNatural = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
 Fraction = Annotated[Decimal, numeric(3, 2), AfterValidator(between(0, 1))]
 """From 0 to 1 in hundredths."""
