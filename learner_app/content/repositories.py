@@ -199,7 +199,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         return merged or await self._merge_with_care(content_id, patch)
 
     async def _merge_with_care(self, content_id: str, patch: dict[str, Any]) -> Content:
-        """Where JSON as the server writes it, with spaces, is over 1 MB: as we write it, it may not be."""
+        """With the spaces of the server it is over 1 MB; without them it may not be."""
         async with self.engine.transaction():
             known = (await self.get(content_id, lock="no key update")).metadata
             changes = ContentUpdate(metadata={**(known or {}), **patch})

@@ -210,5 +210,4 @@ class EventReader(
 
 
 def _given(**values: Any) -> dict[str, Any]:
-    given = {name: value for name, value in values.items() if value is not None}
-    return given | {"types": list(given["types"])} if "types" in given else given
+    return {name: value for name, value in values.items() if value is not None}

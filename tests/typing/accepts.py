@@ -1,20 +1,46 @@
 """Right use: both type checkers take all of it. Nothing here is ever run."""
 
-from datetime import datetime
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, assert_type
+
+from msgspec.structs import replace
 
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate, ContentFilters, ContentUpdate
 from learner_app.database.engine import DatabaseEngine
-from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.generation.rows import Generation, GenerationCreate
+from learner_app.learner.repositories import LearnerModelStateRepository, UserPreferencesRepository
+from learner_app.learner.rows import (
+    LearnerModelState,
+    LearnerModelStateUpdate,
+    UserPreferences,
+    UserPreferencesUpdate,
+)
+from learner_app.listening.repositories import (
+    BehavioralEventRepository,
+    LikeRepository,
+    ListeningSessionRepository,
+)
 from learner_app.listening.rows import (
     Appended,
+    BatchResult,
+    BehavioralEvent,
+    BehavioralEventCreate,
+    ContentLikes,
+    Engagement,
     Ensured,
+    EventFailure,
+    IngestResult,
+    Like,
+    LikeKey,
     ListeningSession,
     ListeningSessionCreate,
     ListeningSessionUpdate,
     Position,
+    Reaction,
 )
 from learner_app.repository.base import Lock
 from learner_app.repository.paging import Page
@@ -87,6 +113,59 @@ async def sessions(repository: ListeningSessionRepository, now: datetime) -> Non
     assert_type(await repository.append_content("s1", "c1"), Appended)
     assert_type(await repository.position("s1"), Position)
     assert_type(await repository.move_next("s1", expected_current="c1"), Content | None)
+
+
+async def events(repository: BehavioralEventRepository, now: datetime) -> None:
+    new = BehavioralEventCreate(
+        content_id="c1", session_id="s1", event_type="play", playback_position=Decimal("1.5")
+    )
+    assert_type(await repository.record(new), BehavioralEvent)
+    assert_type(await repository.record_batch([new, {"id": "e1"}]), BatchResult)
+    assert_type((await repository.record_batch([])).failed, list[EventFailure])
+    assert_type(await repository.list_for_session("s1", types=["play"]), list[BehavioralEvent])
+    assert_type(await repository.count_by_type(session_id="s1"), dict[str, int])
+    assert_type(await repository.engagement_by("template"), dict[str | None, Engagement])
+    assert_type((await repository.engagement_for_content("c1")).last_engaged_at, datetime | None)
+    async for row in repository.export(since=now):
+        assert_type(row.playback_position_percent, Decimal | None)
+
+    async def source() -> AsyncIterator[BehavioralEventCreate]:
+        yield new
+
+    async def sink(rows: list[BehavioralEvent]) -> None: ...
+
+    assert_type(await repository.ingest(source()), IngestResult)
+    assert_type(await repository.archive_before(now, sink), int)
+
+
+async def likes(repository: LikeRepository) -> None:
+    key = LikeKey(content_id="c1", session_id="s1")
+    assert_type(await repository.get(key), Like)
+    assert_type(await repository.like(key, "love"), Like)
+    assert_type(await repository.map_for_contents("s1", ["c1"]), dict[str, Like])
+    assert_type(await repository.top_content(limit=3), list[ContentLikes])
+    assert_type((await repository.get(key)).reaction_type, Reaction | None)
+
+
+async def learner(states: LearnerModelStateRepository, now: datetime) -> None:
+    def learn(old: LearnerModelState) -> LearnerModelState:
+        return replace(old, data_points=old.data_points + 1)
+
+    assert_type(await states.fold("s1", learn), LearnerModelState)
+    changes = LearnerModelStateUpdate(comprehension_level=Decimal("0.5"))
+    assert_type(await states.update("s1", changes, expect=now), LearnerModelState)
+    preferences = UserPreferencesRepository()
+    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect_version=1)
+    assert_type(saved.preferred_formats, list[Literal["narrative", "podcast", "educational"]])
+    assert_type(await preferences.migrate_to_user("s1", "u1"), UserPreferences | None)
+
+
+async def generation(jobs: GenerationRepository) -> None:
+    assert_type(await jobs.start(GenerationCreate(session_id="s1")), Generation)
+    assert_type((await jobs.start_if_none_active(GenerationCreate(session_id="s1"))).created, bool)
+    assert_type(await jobs.claim_next(timedelta(minutes=5)), Generation | None)
+    assert_type((await jobs.get_with_content("g1")).content, Content | None)
+    assert_type(await jobs.purge_finished(datetime.now().astimezone(), batch=10), int)
 
 
 def repositories(engine: DatabaseEngine) -> list[ContentRepository]:

@@ -4,8 +4,23 @@ from datetime import datetime
 
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate, ContentUpdate
-from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.generation.rows import GenerationCreate, GenerationUpdate
+from learner_app.learner.repositories import LearnerModelStateRepository, UserPreferencesRepository
+from learner_app.learner.rows import (
+    LearnerModelState,
+    LearnerModelStateUpdate,
+    UserPreferencesUpdate,
+)
+from learner_app.listening.repositories import (
+    BehavioralEventRepository,
+    LikeRepository,
+    ListeningSessionRepository,
+)
 from learner_app.listening.rows import (
+    BehavioralEventUpdate,
+    LikeKey,
+    LikeUpdate,
     ListeningSession,
     ListeningSessionCreate,
     ListeningSessionUpdate,
@@ -77,3 +92,44 @@ async def sessions(repository: ListeningSessionRepository, row: ListeningSession
     ListeningSessionUpdate(total_listening_time="5")  # error
     await repository.append_content("s1", 5)  # error
     await repository.move_next("s1", "c1")  # error
+
+
+async def events(repository: BehavioralEventRepository, now: datetime) -> None:
+    await repository.record({"id": "e1"})  # error
+    await repository.record_batch(["e1"])  # error
+    await repository.list_for_session("s1", types="play", until="now")  # error
+    await repository.engagement_by("colour")  # error
+    await repository.count_by_type("s1")  # error
+    await repository.archive_before(now, print)  # error
+    await repository.ingest([])  # error
+    BehavioralEventUpdate(event_type="play")  # error
+
+
+async def likes(repository: LikeRepository, key: LikeKey) -> None:
+    await repository.get("c1")  # error
+    await repository.get(("c1", "s1"))  # error
+    await repository.find(LikeKey("c1"))  # error
+    await repository.like(key, "hate")  # error
+    print((await repository.find(key)).liked)  # error
+    LikeUpdate(liked=True)  # error
+
+
+async def learner(states: LearnerModelStateRepository, row: LearnerModelState) -> None:
+    await states.fold("s1", lambda _old: None)  # error
+    await states.update("s1", LearnerModelStateUpdate(), expect=1)  # error
+    await states.update("s1", UserPreferencesUpdate())  # error
+    LearnerModelStateUpdate(last_updated=row.last_updated)  # error
+    LearnerModelStateUpdate(comprehension_level="0.5")  # error
+    UserPreferencesUpdate(preferred_formats=["radio"])  # error
+    UserPreferencesUpdate(version=2)  # error
+    preferences = UserPreferencesRepository()
+    await preferences.save("u1", UserPreferencesUpdate(), expect_version="1")  # error
+
+
+async def generation(jobs: GenerationRepository) -> None:
+    GenerationCreate(session_id="s1", status="completed")  # error
+    GenerationUpdate(status="completed")  # error
+    await jobs.claim_next(300)  # error
+    print((await jobs.claim_next()).session_id)  # error
+    await jobs.complete("g1", None)  # error
+    await jobs.page(status="done")  # error
