@@ -46,14 +46,22 @@ class Filters:
     Args:
         table: what is filtered.
         typed: the TypedDict of the keyword arguments.
-        conditions: one for each of its fields.
+        conditions: by field; one without a condition is the value of the column of its name.
     """
 
     def __init__(
-        self, table: type[Table], typed: type[Any], conditions: Mapping[str, Condition]
+        self,
+        table: type[Table],
+        typed: type[Any],
+        conditions: Mapping[str, Condition] | None = None,
     ) -> None:
+        given = conditions or {}
         self.typed = typed
-        self.conditions = conditions
+        self.conditions = {
+            name: equals(table._meta.get_column_by_name(name))
+            for name in typed.__annotations__
+            if name not in given
+        } | dict(given)
         self._table = table
         self._adapters = {name: TypeAdapter(kind) for name, kind in typed.__annotations__.items()}
 

@@ -216,4 +216,5 @@ def test_strange_filters_are_found():
         "filters.kind",
         "filters.names",
         "filters.name",
+        "filters.more",
     }
