@@ -147,7 +147,9 @@ def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize("name", ["transactions", "errors", "resilience", "testing"])
+@pytest.mark.parametrize(
+    "name", ["transactions", "errors", "resilience", "testing", "repositories", "adding-a-table"]
+)
 def test_links_lead_somewhere(checkout: Path, name: str):
     page = checkout / "docs" / f"{name}.md"
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
