@@ -152,7 +152,7 @@ class LearnerModelStateRepository(
         return await self.update(session_id, FORGOTTEN)
 
     async def list_stale(
-        self, before: datetime, limit: int = DEFAULT_LIMIT
+        self, before: datetime, *, limit: int = DEFAULT_LIMIT
     ) -> list[LearnerModelState]:
         """States that have not learned since then, the longest ago first."""
         return await self._list({"learned_to": before}, limit, LONGEST_AGO)

@@ -51,7 +51,8 @@ class Order:
         self.columns = columns
         self.descending = descending
         self.names = tuple(column._meta.name for column in columns)
-        self._tag = f"{'-' if descending else ''}{','.join(self.names)}"
+        self.tag = f"{'-' if descending else ''}{','.join(self.names)}"
+        """The same for equal orders."""
 
     def slots(self) -> list[str]:
         """The names under which :meth:`behind` takes the values of the cursor."""
@@ -71,7 +72,7 @@ class Order:
 
     def cursor(self, row: Row) -> str:
         """What to give as ``after`` to get the rows behind that one."""
-        text = msgspec.json.encode([self._tag, list(self.values(row).values())])
+        text = msgspec.json.encode([self.tag, list(self.values(row).values())])
         return base64.urlsafe_b64encode(text).decode()
 
     def position(self, cursor: str, row: type[Row], table: type[Table]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class Order:
             tag, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=shape)
         except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             raise refused(table, "after", "is not a cursor of this list") from None
-        if tag != self._tag or not all(map(_is_sendable, values)):
+        if tag != self.tag or not all(map(_is_sendable, values)):
             raise refused(table, "after", "is not a cursor of this list")
         return dict(zip(self.slots(), values, strict=True))
 

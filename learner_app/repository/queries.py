@@ -131,7 +131,7 @@ class Queries:
         wanted = tuple(names)
         conditions = [filters.combined(wanted), order.behind() if behind else None]
         return self.keep(
-            ("page", wanted, order, limit, behind),
+            ("page", wanted, order.tag, limit, behind),
             lambda: compiled(
                 self.select(conditions)
                 .order_by(*order.columns, ascending=not order.descending)

@@ -239,13 +239,13 @@ async def test_states_that_have_not_learned_for_long(db: DatabaseEngine):
         await states.initialise(name)
     last = (await states.get("s2")).last_updated
     assert [row.session_id for row in await states.list_stale(last)] == ["s3", "s1"]
-    assert [row.session_id for row in await states.list_stale(last, 1)] == ["s3"]
+    assert [row.session_id for row in await states.list_stale(last, limit=1)] == ["s3"]
     await states.fold("s3", count_one)
     late = datetime.now(UTC) + timedelta(days=1)
     assert [row.session_id for row in await states.list_stale(late)] == ["s1", "s2", "s3"]
     for limit in (0, 1001):
         with pytest.raises(InvalidValue):
-            await states.list_stale(late, limit)
+            await states.list_stale(late, limit=limit)
 
 
 async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
@@ -258,7 +258,7 @@ async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
     )
     await db.execute("ANALYZE learner_model_state")
     before = datetime.now(UTC) - timedelta(hours=1)
-    found = await states.list_stale(before, 10)
+    found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
     statement = states._queries.page(states.filters, ["learned_to"], LONGEST_AGO, 11, behind=False)
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
