@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -79,16 +80,22 @@ class Order:
         Raises:
             InvalidValue: it is none, or one of a list in another order.
         """
-        types = {field.name: field.type for field in msgspec.structs.fields(row)}
-        shape: Any = tuple[str, tuple[tuple(types[name] for name in self.names)]]  # type: ignore[misc]  # made at run time
         try:
-            tag, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=shape)
+            tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
         except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             raise refused(table, "after", "is not a cursor of this list") from None
         texts = [value for value in values if isinstance(value, str)]
         if tag != self._tag or not all(map(is_storable, texts)):
             raise refused(table, "after", "is not a cursor of this list")
         return dict(zip(self.slots(), values, strict=True))
+
+
+@cache
+def _decoder(row: type[Row], names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Of cursors by those columns; the annotations of a row are slow to read."""
+    types = {field.name: field.type for field in msgspec.structs.fields(row)}
+    shape: Any = tuple[str, tuple[tuple(types[name] for name in names)]]  # type: ignore[misc]  # made at run time
+    return msgspec.json.Decoder(shape)
 
 
 def bounded(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:
