@@ -11,6 +11,9 @@ from piccolo.columns import JSON, Column
 from piccolo.table import Table
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 class Row(msgspec.Struct, frozen=True):
     """A snapshot of a row; its fields are the columns of its table that anybody may see.
 
@@ -59,4 +62,4 @@ def json_text(value: Any) -> str:
         TypeError: the same.
         RecursionError: it is nested too deeply.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
