@@ -42,8 +42,8 @@ COLUMNS = {
 
 IN_ORDER = itemgetter(*COLUMNS)
 
-CHECKED_AT_ONCE = 200
-"""Events that are checked before others on the event loop have a turn."""
+TURN_SECONDS = 0.005
+"""How long events are checked before others on the event loop have a turn; JSON may be large."""
 
 e = Names(BehavioralEventTable)
 c = Names(ContentTable, "c")
@@ -166,9 +166,12 @@ class Incoming(NamedTuple):
 async def check(events: Sequence[Given], encoded: Encoded, first: int = 0) -> Incoming:
     """Check events that come one behind the other, the first one at that index."""
     incoming = Incoming([], [], [])
+    loop = asyncio.get_running_loop()
+    until = loop.time()
     for index, event in enumerate(events, first):
-        if index % CHECKED_AT_ONCE == 0:
+        if loop.time() >= until:
             await asyncio.sleep(0)
+            until = loop.time() + TURN_SECONDS
         try:
             good = _checked(event)
         except InvalidValue as error:
