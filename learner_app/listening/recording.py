@@ -1,13 +1,16 @@
 """Storing events in bulk: what is good is stored whatever else is bad, and nothing twice.
 
-A batch is one statement; its events come as arrays. A stream of any length is cut into chunks, each
-a transaction of its own whose events come by COPY into a temporary table.
+A batch is one statement; its events come as a JSON document, which is made and sent in half the
+time of twelve arrays and takes the server no longer. A stream of any length is cut into chunks,
+each a transaction of its own whose events come by COPY into a temporary table.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
@@ -40,6 +43,7 @@ COLUMNS = {
 }
 """The fields of an event as it comes in, with the types that they are sent as."""
 
+JSON_COLUMNS = [name for name, kind in COLUMNS.items() if kind == "jsonb"]
 IN_ORDER = itemgetter(*COLUMNS)
 
 TURN_SECONDS = 0.005
@@ -53,25 +57,15 @@ FIELDS = ", ".join(f'"{name}"' for name in COLUMNS)
 STAGING = "incoming_events"
 
 
-def _marks() -> str:
-    """JSON comes as text, since an array of it cannot be sent otherwise."""
-    kinds = ["text" if kind == "jsonb" else kind for kind in COLUMNS.values()]
-    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
-
-
-def _cast(name: str) -> str:
-    return f'g."{name}"::{COLUMNS[name]} AS "{name}"'
-
-
-FROM_ARRAYS = f"""
-SELECT {", ".join(map(_cast, COLUMNS))}, g.place
-FROM unnest({_marks()}) WITH ORDINALITY AS g ({FIELDS}, place)
+TYPED_FIELDS = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+FROM_DOCUMENT = f"""
+SELECT {FIELDS}, place FROM ROWS FROM (json_to_recordset($1::json) AS ({TYPED_FIELDS}))
+WITH ORDINALITY AS g ({FIELDS}, place)
 """
 FROM_STAGING = f"SELECT {FIELDS}, place FROM {STAGING}"
 
 CREATE_STAGING = f"""
-CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING}
-    ({", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())}, place bigint)
+CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({TYPED_FIELDS}, place bigint)
 ON COMMIT DROP
 """
 EMPTY_STAGING = f"TRUNCATE {STAGING}"
@@ -130,7 +124,7 @@ def _record(source: str) -> str:
     """
 
 
-ENSURE_FROM_ARRAYS, RECORD_ARRAYS = _ensure_sessions(FROM_ARRAYS), _record(FROM_ARRAYS)
+ENSURE_FROM_DOCUMENT, RECORD_DOCUMENT = _ensure_sessions(FROM_DOCUMENT), _record(FROM_DOCUMENT)
 ENSURE_FROM_STAGING, RECORD_STAGING = _ensure_sessions(FROM_STAGING), _record(FROM_STAGING)
 
 REASONS = {
@@ -148,6 +142,10 @@ class Incoming(NamedTuple):
     places: list[int]
     failed: list[EventFailure]
 
+    def document(self) -> str:
+        """The good ones as JSON."""
+        return msgspec.json.encode(list(map(_described, self.rows))).decode()
+
     def result(self, told: Any) -> BatchResult:
         """What became of all of them, from what the statement told."""
         reasons: dict[int, str] = {}
@@ -161,6 +159,14 @@ class Incoming(NamedTuple):
         duplicates = len(self.rows) - len(failed) - told["recorded"]
         everything = sorted(self.failed + failed, key=lambda failure: failure.index)
         return BatchResult(told["recorded"], duplicates, everything)
+
+
+def _described(row: tuple[Any, ...]) -> dict[str, Any]:
+    fields = dict(zip(COLUMNS, row, strict=True))
+    for name in JSON_COLUMNS:
+        if fields[name] is not None:
+            fields[name] = msgspec.Raw(fields[name])
+    return fields
 
 
 async def check(events: Sequence[Given], encoded: Encoded, first: int = 0) -> Incoming:
@@ -200,13 +206,13 @@ async def record(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) ->
     """Store a batch; without ``ensure`` by one statement, which may be repeated."""
     if not incoming.rows:
         return BatchResult(0, 0, incoming.failed)
-    arrays = list(map(list, zip(*incoming.rows, strict=True)))
+    document = incoming.document()
     if not ensure:
-        told = await engine.fetchrow(RECORD_ARRAYS, *arrays, idempotent=True)
+        told = await engine.fetchrow(RECORD_DOCUMENT, document, idempotent=True)
         return incoming.result(told)
     async with engine.transaction():
-        await engine.execute(ENSURE_FROM_ARRAYS, *arrays)
-        return incoming.result(await engine.fetchrow(RECORD_ARRAYS, *arrays))
+        await engine.execute(ENSURE_FROM_DOCUMENT, document)
+        return incoming.result(await engine.fetchrow(RECORD_DOCUMENT, document))
 
 
 async def copy(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> BatchResult:
