@@ -92,7 +92,7 @@ async def _run(
     gc.freeze()  # what was imported is nobody's garbage
     results = {}
     for scenario in scenarios:
-        is_slow = scenario.idle_seconds or scenario.operation == "stream"
+        is_slow = scenario.idle_seconds or scenario.operation in {"stream", "record_batch"}
         count = min(rounds, SLOW_ROUNDS) if is_slow else rounds
         results[scenario.name] = await run(scenario, found, count, scenario.operations)
         print_scenario(scenario, results[scenario.name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.database import Address
 
 
@@ -47,6 +49,26 @@ class Contestant:
 
     async def stream(self) -> int:
         """Read all of ``bench_item`` in constant memory, in batches of 1,000; the rows seen."""
+        raise NotImplementedError
+
+    async def typed_get(self, key: str) -> object:
+        """One row of ``content`` by key, all 34 columns."""
+        raise NotImplementedError
+
+    async def typed_page(self) -> object:
+        """100 rows of ``content`` with all columns, in the order of the key, behind a given key."""
+        raise NotImplementedError
+
+    async def typed_add(self, fields: dict[str, Any]) -> object:
+        """One row of ``content``, committed; the row with what the database set."""
+        raise NotImplementedError
+
+    async def typed_update(self, key: str, duration: int) -> object:
+        """One field of a row of ``content``, committed; the row as it is then."""
+        raise NotImplementedError
+
+    async def record_batch(self, events: list[dict[str, Any]]) -> object:
+        """1,000 rows of ``behavioral_events``, committed; known ids are ignored where possible."""
         raise NotImplementedError
 
     def can(self, operation: str) -> bool:

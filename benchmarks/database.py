@@ -48,11 +48,13 @@ CREATE TABLE bench_new (LIKE bench_item INCLUDING ALL);
 _CONTENT = """
 INSERT INTO content (id, title, text_content, audio_url, audio_size, format, genre, template_id,
     difficulty, duration, word_count, model_parameters, session_id, generated_at, created_at,
-    updated_at)
+    updated_at, quality_score, related_content_ids, engagement_metrics, metadata)
 SELECT 'content-' || n, 'Title ' || n, repeat('parola ', 300), 'https://example.org/' || n,
-    1000000, 'podcast', 'mystery', 'template', 'lexical-heavy', 300, 300, '{}', 'session', now(),
-    now(), now()
-FROM generate_series(1, 1000) AS n
+    1000000, 'podcast', 'mystery', 'template', 'lexical-heavy', 300, 300,
+    '{"model": "one", "temperature": 0.7}', 'session', now(), now(), now(), 0.5,
+    ARRAY['content-1', 'content-2'], '{"plays": 3, "rate": 0.5}', '{"a": [1, 2, 3], "b": "c"}'
+FROM generate_series(1, 1000) AS n;
+INSERT INTO sessions (id) SELECT 'session-' || n FROM generate_series(1, 100) AS n;
 """
 
 

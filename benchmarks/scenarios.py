@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from benchmarks.contestant import Contestant
+from benchmarks.given import new_events, new_piece
 
 TASKS = 100
 WARM_UP_TASKS = 40
@@ -79,6 +80,31 @@ async def _stream(contestant: Contestant, operations: int) -> None:
         raise RuntimeError(f"{contestant.name} streamed {rows} rows instead of {operations}")
 
 
+async def _typed_get(contestant: Contestant, operations: int) -> None:
+    for number in range(operations):
+        await contestant.typed_get(f"content-{1 + number % 1000}")
+
+
+async def _typed_page(contestant: Contestant, operations: int) -> None:
+    for _ in range(operations):
+        await contestant.typed_page()
+
+
+async def _typed_add(contestant: Contestant, operations: int) -> None:
+    for _ in range(operations):
+        await contestant.typed_add(new_piece())
+
+
+async def _typed_update(contestant: Contestant, operations: int) -> None:
+    for number in range(operations):
+        await contestant.typed_update(f"content-{1 + number % 1000}", next(_numbers) % 1000)
+
+
+async def _record_batch(contestant: Contestant, operations: int) -> None:
+    for _ in range(operations):
+        await contestant.record_batch(new_events())
+
+
 ROWS = 200_000
 QUICK_ROWS = 20_000
 
@@ -93,6 +119,11 @@ SCENARIOS = {
         Scenario("concurrent_get", "get", _concurrent_get, 500, concurrent=True),
         Scenario("checkout", "checkout", _checkout, 500),
         Scenario("stream", "stream", _stream, ROWS, measures_memory=True),
+        Scenario("typed_get", "typed_get", _typed_get, 100),
+        Scenario("typed_page", "typed_page", _typed_page, 10),
+        Scenario("typed_add", "typed_add", _typed_add, 50),
+        Scenario("typed_update", "typed_update", _typed_update, 50),
+        Scenario("record_batch", "record_batch", _record_batch, 2),
         Scenario("first_after_idle", "get", _get, 1, idle_seconds=IDLE_SECONDS, is_quick=False),
     )
 }
@@ -101,6 +132,9 @@ SCENARIOS = {
 async def warm_up(contestant: Contestant, scenario: Scenario) -> None:
     """Every statement prepared on every connection, and the code run a few times."""
     if not contestant.can(scenario.operation) or scenario.operation == "stream":
+        return
+    if scenario.operation in {"typed_page", "record_batch"}:  # long enough not to mind
+        await scenario.slice(contestant, 3)
         return
     for number in range(WARM_UP_ROUNDS):
         tasks = WARM_UP_TASKS if contestant.concurrent else 1

@@ -13,14 +13,16 @@ _PLACES = (
     ("raw", "AsyncpgPool"),
     ("raw", "AsyncpgHeld"),
     ("ours", "Ours"),
+    ("repositories", "OursRepositories"),
     ("ours", "OursPiccolo"),
     ("stock_piccolo", "StockPiccolo"),
     ("core", "SqlAlchemyCore"),
+    ("orm", "SqlAlchemyOrm"),
     ("advanced", "AdvancedAlchemy"),
     ("tortoise_orm", "TortoiseOrm"),
     ("psycopg_pool", "PsycopgPool"),
 )
-_QUICK = 3
+_QUICK = 4
 
 
 def contestants(*, quick: bool) -> tuple[list[Contestant], list[str]]:

@@ -8,6 +8,7 @@ from piccolo.engine.postgres import PostgresEngine
 
 from benchmarks.contestant import Contestant
 from benchmarks.database import POOL, Address
+from benchmarks.given import LAST_SEEN, PAGE
 from benchmarks.peers.tables import Tables, tables_on
 
 
@@ -39,6 +40,30 @@ class PiccoloQueries(Contestant):
             row = await item.select().where(item.id == key).first()
             amount = (row["amount"] + 1) % 1000
             return await item.update({item.amount: amount}).where(item.id == key)
+
+    async def typed_get(self, key: str) -> object:
+        piece = self.tables.piece
+        return await piece.objects().where(piece.id == key).first().output(load_json=True)
+
+    async def typed_page(self) -> object:
+        piece = self.tables.piece
+        query = piece.objects().where(piece.id > LAST_SEEN).order_by(piece.id).limit(PAGE)
+        return await query.output(load_json=True)
+
+    async def typed_add(self, fields: dict[str, Any]) -> object:
+        piece = self.tables.piece(**fields)
+        await piece.save()
+        return piece
+
+    async def typed_update(self, key: str, duration: int) -> object:
+        piece = self.tables.piece
+        row = await piece.objects().where(piece.id == key).first()
+        await row.update_self({piece.duration: duration})
+        return row
+
+    async def record_batch(self, events: list[dict[str, Any]]) -> object:
+        event = self.tables.event
+        return await event.insert(*(event(**it) for it in events)).on_conflict(action="DO NOTHING")
 
 
 class StockPiccolo(PiccoloQueries):

@@ -8,6 +8,9 @@ from piccolo.columns import BigInt, BigSerial, Integer, Text, Timestamptz, Varch
 from piccolo.engine import Engine
 from piccolo.table import Table
 
+from learner_app.content.tables import ContentTable
+from learner_app.listening.tables import BehavioralEventTable
+
 
 class Tables(NamedTuple):
     """Classes of Piccolo's, untyped as these are made at run time."""
@@ -15,6 +18,9 @@ class Tables(NamedTuple):
     item: Any
     new: Any
     content: Any
+    piece: Any
+    """All 34 columns of ``content``."""
+    event: Any
 
 
 def tables_on(engine: Engine[Any]) -> Tables:
@@ -45,4 +51,10 @@ def tables_on(engine: Engine[Any]) -> Tables:
         language = Varchar()
         generated_at = Timestamptz()
 
-    return Tables(Item, New, Content)
+    class Piece(ContentTable, tablename="content", db=engine):
+        pass
+
+    class Event(BehavioralEventTable, tablename="behavioral_events", db=engine):
+        pass
+
+    return Tables(Item, New, Content, Piece, Event)

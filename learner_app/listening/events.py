@@ -75,7 +75,7 @@ class BehavioralEventRepository(EventReader):
         """
         if len(events) > MOST_EVENTS:
             raise refused(self.table, "events", f"must be at most {MOST_EVENTS}")
-        incoming = await check(events, self._shape.encode)
+        incoming = await check(events, self._shape.encoded)
         return await record(self.engine, incoming, ensure=ensure_sessions)
 
     async def ingest(
@@ -90,7 +90,7 @@ class BehavioralEventRepository(EventReader):
         failures: list[EventFailure] = []
         async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:
             async for chunk in chunks:
-                incoming = await check(chunk, self._shape.encode, first=seen)
+                incoming = await check(chunk, self._shape.encoded, first=seen)
                 result = await copy(self.engine, incoming, ensure=ensure_sessions)
                 seen += len(chunk)
                 recorded += result.recorded

@@ -1,12 +1,16 @@
 """Storing events in bulk: what is good is stored whatever else is bad, and nothing twice.
 
-A batch is one statement; its events come as arrays. A stream of any length is cut into chunks, each
-a transaction of its own whose events come by COPY into a temporary table.
+A batch is one statement; its events come as a JSON document, which is made and sent in half the
+time of twelve arrays and takes the server no longer. A stream of any length is cut into chunks,
+each a transaction of its own whose events come by COPY into a temporary table.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
@@ -19,6 +23,9 @@ from learner_app.repository.values import KEY_LENGTH
 
 Given = BehavioralEventCreate | Mapping[str, Any]
 """An event, or what a client sent as one and nobody checked yet."""
+
+Encoded: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""From fields to what the driver takes for them."""
 
 COLUMNS = {
     "id": "text",
@@ -36,8 +43,11 @@ COLUMNS = {
 }
 """The fields of an event as it comes in, with the types that they are sent as."""
 
-CHECKED_AT_ONCE = 200
-"""Events that are checked before others on the event loop have a turn."""
+JSON_COLUMNS = [name for name, kind in COLUMNS.items() if kind == "jsonb"]
+IN_ORDER = itemgetter(*COLUMNS)
+
+TURN_SECONDS = 0.005
+"""How long events are checked before others on the event loop have a turn; JSON may be large."""
 
 e = Names(BehavioralEventTable)
 c = Names(ContentTable, "c")
@@ -47,25 +57,15 @@ FIELDS = ", ".join(f'"{name}"' for name in COLUMNS)
 STAGING = "incoming_events"
 
 
-def _marks() -> str:
-    """JSON comes as text, since an array of it cannot be sent otherwise."""
-    kinds = ["text" if kind == "jsonb" else kind for kind in COLUMNS.values()]
-    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
-
-
-def _cast(name: str) -> str:
-    return f'g."{name}"::{COLUMNS[name]} AS "{name}"'
-
-
-FROM_ARRAYS = f"""
-SELECT {", ".join(map(_cast, COLUMNS))}, g.place
-FROM unnest({_marks()}) WITH ORDINALITY AS g ({FIELDS}, place)
+TYPED_FIELDS = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+FROM_DOCUMENT = f"""
+SELECT {FIELDS}, place FROM ROWS FROM (json_to_recordset($1::json) AS ({TYPED_FIELDS}))
+WITH ORDINALITY AS g ({FIELDS}, place)
 """
 FROM_STAGING = f"SELECT {FIELDS}, place FROM {STAGING}"
 
 CREATE_STAGING = f"""
-CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING}
-    ({", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())}, place bigint)
+CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({TYPED_FIELDS}, place bigint)
 ON COMMIT DROP
 """
 EMPTY_STAGING = f"TRUNCATE {STAGING}"
@@ -124,7 +124,7 @@ def _record(source: str) -> str:
     """
 
 
-ENSURE_FROM_ARRAYS, RECORD_ARRAYS = _ensure_sessions(FROM_ARRAYS), _record(FROM_ARRAYS)
+ENSURE_FROM_DOCUMENT, RECORD_DOCUMENT = _ensure_sessions(FROM_DOCUMENT), _record(FROM_DOCUMENT)
 ENSURE_FROM_STAGING, RECORD_STAGING = _ensure_sessions(FROM_STAGING), _record(FROM_STAGING)
 
 REASONS = {
@@ -142,6 +142,10 @@ class Incoming(NamedTuple):
     places: list[int]
     failed: list[EventFailure]
 
+    def document(self) -> str:
+        """The good ones as JSON."""
+        return msgspec.json.encode(list(map(_described, self.rows))).decode()
+
     def result(self, told: Any) -> BatchResult:
         """What became of all of them, from what the statement told."""
         reasons: dict[int, str] = {}
@@ -157,19 +161,30 @@ class Incoming(NamedTuple):
         return BatchResult(told["recorded"], duplicates, everything)
 
 
-async def check(events: Sequence[Given], encode: Any, first: int = 0) -> Incoming:
+def _described(row: tuple[Any, ...]) -> dict[str, Any]:
+    fields = dict(zip(COLUMNS, row, strict=True))
+    for name in JSON_COLUMNS:
+        if fields[name] is not None:
+            fields[name] = msgspec.Raw(fields[name])
+    return fields
+
+
+async def check(events: Sequence[Given], encoded: Encoded, first: int = 0) -> Incoming:
     """Check events that come one behind the other, the first one at that index."""
     incoming = Incoming([], [], [])
+    loop = asyncio.get_running_loop()
+    until = loop.time()
     for index, event in enumerate(events, first):
-        if index % CHECKED_AT_ONCE == 0:
+        if loop.time() >= until:
             await asyncio.sleep(0)
+            until = loop.time() + TURN_SECONDS
         try:
             good = _checked(event)
         except InvalidValue as error:
             reason = str(error).removeprefix("behavioral_events: ")
             incoming.failed.append(EventFailure(index, _id_of(event), reason))
         else:
-            incoming.rows.append(tuple(encode(name, getattr(good, name)) for name in COLUMNS))
+            incoming.rows.append(IN_ORDER(encoded(vars(good))))
             incoming.places.append(index)
     return incoming
 
@@ -191,13 +206,13 @@ async def record(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) ->
     """Store a batch; without ``ensure`` by one statement, which may be repeated."""
     if not incoming.rows:
         return BatchResult(0, 0, incoming.failed)
-    arrays = list(map(list, zip(*incoming.rows, strict=True)))
+    document = incoming.document()
     if not ensure:
-        told = await engine.fetchrow(RECORD_ARRAYS, *arrays, idempotent=True)
+        told = await engine.fetchrow(RECORD_DOCUMENT, document, idempotent=True)
         return incoming.result(told)
     async with engine.transaction():
-        await engine.execute(ENSURE_FROM_ARRAYS, *arrays)
-        return incoming.result(await engine.fetchrow(RECORD_ARRAYS, *arrays))
+        await engine.execute(ENSURE_FROM_DOCUMENT, document)
+        return incoming.result(await engine.fetchrow(RECORD_DOCUMENT, document))
 
 
 async def copy(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> BatchResult:

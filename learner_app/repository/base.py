@@ -193,7 +193,7 @@ class Repository(Generic[R, K, C, U]):
         parts = self._key.parts(key)
         if parts is None:
             return None
-        values = {name: self._shape.encode(name, value) for name, value in given.items()}
+        values = self._shape.encoded(given)
         of_key = {OF_KEY + name: part for name, part in zip(self._key.names, parts, strict=True)}
         return await self._one(statement.sql, *statement.args(values | of_key | more))
 
@@ -258,8 +258,7 @@ class Repository(Generic[R, K, C, U]):
         return int(msgspec.json.decode(plan)[0]["Plan"]["Plan Rows"])
 
     def _stored(self, statement: Statement, new: C) -> list[Any]:
-        encode = self._shape.encode
-        return [encode(slot, getattr(new, slot)) for slot in statement.slots]
+        return statement.args(self._shape.encoded(vars(new)))
 
     def _key_of(self, new: C) -> tuple[Any, ...]:
         return tuple(getattr(new, name) for name in self._key.names)

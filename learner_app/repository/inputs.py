@@ -56,11 +56,8 @@ class Input(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, those given as None among them, and no others."""
-        return {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name in self.model_fields_set
-        }
+        given = self.model_fields_set
+        return {name: value for name, value in vars(self).items() if name in given}
 
 
 def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:

@@ -23,15 +23,14 @@ class TableKey:
         self.is_composite = isinstance(key, CompositeKey)
         self.columns: list[Column] = list(key.columns) if isinstance(key, CompositeKey) else [key]
         self.names = tuple(column._meta.name for column in self.columns)
+        self._checks = [_uuid if _type(column) == "uuid" else _text for column in self.columns]
 
     def parts(self, key: Any) -> tuple[Any, ...] | None:
         """The columns' values; None when there can be no such row."""
         given = key if self.is_composite and isinstance(key, tuple) else (key,)
-        if len(given) != len(self.columns):
+        if len(given) != len(self._checks):
             return None
-        parts = tuple(
-            _part(column, value) for column, value in zip(self.columns, given, strict=True)
-        )
+        parts = tuple(check(value) for check, value in zip(self._checks, given, strict=True))
         return None if None in parts else parts
 
     def of(self, parts: tuple[Any, ...]) -> Any:
@@ -58,9 +57,7 @@ def _type(column: Column) -> str:
     return "uuid" if column.column_type == "UUID" else "text"
 
 
-def _part(column: Column, value: Any) -> Any:
-    if _type(column) == "uuid":
-        return _uuid(value)
+def _text(value: Any) -> str | None:
     if isinstance(value, str) and 0 < len(value) <= KEY_LENGTH and is_storable(value):
         return value
     return None

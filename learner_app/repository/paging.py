@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -81,10 +82,8 @@ class Order:
         Raises:
             InvalidValue: it is none, or one of a list in another order.
         """
-        types = {field.name: field.type for field in msgspec.structs.fields(row)}
-        shape: Any = tuple[str, tuple[tuple(types[name] for name in self.names)]]  # type: ignore[misc]  # made at run time
         try:
-            tag, values = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=shape)
+            tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
         except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             raise refused(table, "after", "is not a cursor of this list") from None
         if tag != self.tag or not all(map(_is_sendable, values)):
@@ -102,6 +101,14 @@ def _is_sendable(value: Any) -> bool:
         except OverflowError:
             return False
     return not isinstance(value, str) or is_storable(value)
+
+
+@cache
+def _decoder(row: type[Row], names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Of cursors by those columns; the annotations of a row are slow to read."""
+    types = {field.name: field.type for field in msgspec.structs.fields(row)}
+    shape: Any = tuple[str, tuple[tuple(types[name] for name in names)]]  # type: ignore[misc]  # made at run time
+    return msgspec.json.Decoder(shape)
 
 
 def bounded(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:

@@ -129,15 +129,14 @@ class Queries:
     ) -> Statement:
         """Rows in order; takes the filters by name, and the cursor's values where ``behind``."""
         wanted = tuple(names)
-        conditions = [filters.combined(wanted), order.behind() if behind else None]
-        return self.keep(
-            ("page", wanted, order.tag, limit, behind),
-            lambda: compiled(
-                self.select(conditions)
-                .order_by(*order.columns, ascending=not order.descending)
-                .limit(limit)
-            ),
-        )
+
+        def make() -> Statement:
+            conditions = [filters.combined(wanted), order.behind() if behind else None]
+            query = self.select(conditions)
+            query = query.order_by(*order.columns, ascending=not order.descending)
+            return compiled(query.limit(limit))
+
+        return self.keep(("page", wanted, order.tag, limit, behind), make)
 
     def _find(self, lock: str | None) -> Statement:
         query = self.select([self._key.is_given()])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from piccolo.columns import JSON, Column
 from piccolo.table import Table
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -31,7 +33,7 @@ class Shape(Generic[R]):
         self.columns: list[Column] = [table._meta.get_column_by_name(name) for name in names]
         self._row = row
         self._json = [at for at, column in enumerate(self.columns) if isinstance(column, JSON)]
-        self._json_names = {names[at] for at in self._json}
+        self._json_names = [names[at] for at in self._json]
 
     def make(self, record: Sequence[Any]) -> R:
         """The row of a record that has exactly the columns of the shape."""
@@ -44,11 +46,13 @@ class Shape(Generic[R]):
                 values[position] = msgspec.json.decode(text)
         return self._row(*values)
 
-    def encode(self, name: str, value: Any) -> Any:
-        """A field's value as the driver takes it."""
-        if value is not None and name in self._json_names:
-            return json_text(value)
-        return value
+    def encoded(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields as the driver takes them."""
+        values = dict(fields)
+        for name in self._json_names:
+            if values.get(name) is not None:
+                values[name] = json_text(values[name])
+        return values
 
 
 def json_text(value: Any) -> str:
@@ -59,4 +63,4 @@ def json_text(value: Any) -> str:
         TypeError: the same.
         RecursionError: it is nested too deeply.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)

@@ -36,7 +36,7 @@ def compiled(query: Query[Any, Any]) -> Statement:
     sql, args = query.querystrings[0].compile_string()
     if strangers := [arg for arg in args if not isinstance(arg, Slot)]:
         raise TypeError(f"{len(strangers)} values of the query are no slots")
-    return Statement(sql, tuple(args))
+    return Statement(sql, tuple(map(str, args)))  # subclasses of str are slow to look up
 
 
 class Names:

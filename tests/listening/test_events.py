@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -105,6 +106,42 @@ async def test_batch_stores_what_is_good(heard: None):
     assert (again.recorded, again.duplicates) == (0, 5)
     assert again.failed == result.failed
     assert await events.count() == 4
+
+
+async def test_all_ways_in_store_the_same(heard: None, db: DatabaseEngine):
+    """One row by bound values, a batch by a JSON document, a stream by COPY."""
+    await db.execute("SET LOCAL datestyle = 'SQL, DMY'")
+    text = '"a" \\u0000 \\\\ \t\n\x01 \u2028 ü 🎧 {} $1'
+    deep: Any = []
+    for _ in range(98):
+        deep = [deep]
+    odd: list[dict[str, Any]] = [
+        {"event_type": text[:50], "network_type": "null"},
+        {"timestamp": datetime(2, 1, 3, tzinfo=UTC), "duration": Decimal("1E+2")},
+        {"timestamp": datetime(2026, 3, 2, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=-9)))},
+        {"playback_position": 99999999.99, "playback_position_percent": Decimal("0.005")},
+        {"device_info": {}, "context": {"deep": deep, "": None, text: text}},
+        {"context": {"numbers": [10**30, -0.0, 1e300, 1.5e-7, 2**63, True]}},
+    ]
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        for number, fields in enumerate(odd):
+            yield event(f"stream {number}", **fields)
+
+    for number, fields in enumerate(odd):
+        await events.record(new_event(f"single {number}", **fields))
+    batch = [event(f"batch {number}", **fields) for number, fields in enumerate(odd)]
+    assert (await events.record_batch(batch)).recorded == len(odd)
+    assert (await events.ingest(source())).recorded == len(odd)
+    stored = """
+        SELECT (to_jsonb(e) - 'id')::text, extract(epoch FROM timestamp), event_type
+        FROM behavioral_events AS e WHERE id LIKE $1 ORDER BY id
+    """
+    single, whole, stream = [
+        await db.fetch(stored, f"{way} %") for way in ("single", "batch", "stream")
+    ]
+    assert len(single) == len(odd)
+    assert single == whole == stream
 
 
 async def test_empty_and_too_large_batches(heard: None):
