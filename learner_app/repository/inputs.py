@@ -52,6 +52,7 @@ class Input(BaseModel):
             return handler(data)
         except ValidationError as error:
             mistakes = error.errors(include_input=False, include_url=False)
+            del data  # tracebacks may be rendered with their locals
             raise invalid(cls.table, mistakes) from None
 
     def given(self) -> dict[str, Any]:

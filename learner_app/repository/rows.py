@@ -10,6 +10,8 @@ import msgspec
 from piccolo.columns import JSON, Column
 from piccolo.table import Table
 
+from learner_app.schema.columns import Inet
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -17,8 +19,9 @@ class Row(msgspec.Struct, frozen=True):
     """A snapshot of a row; its fields are the columns of its table that anybody may see.
 
     Nullable columns are ``X | None``, JSONB is decoded, arrays are lists, NUMERIC is ``Decimal``,
-    times are aware and in UTC. ``msgspec.structs.replace(row, field=...)`` makes a changed copy,
-    ``msgspec.json.encode(row)`` its JSON.
+    network addresses are texts, times are aware and in UTC.
+    ``msgspec.structs.replace(row, field=...)`` makes a changed copy, ``msgspec.json.encode(row)``
+    its JSON.
     """
 
 
@@ -34,16 +37,21 @@ class Shape(Generic[R]):
         self._row = row
         self._json = [at for at, column in enumerate(self.columns) if isinstance(column, JSON)]
         self._json_names = [names[at] for at in self._json]
+        self._addresses = [at for at, column in enumerate(self.columns) if isinstance(column, Inet)]
 
     def make(self, record: Sequence[Any]) -> R:
         """The row of a record that has exactly the columns of the shape."""
-        if not self._json:
+        if not self._json and not self._addresses:
             return self._row(*record)
         values = list(record)
         for position in self._json:
             text = values[position]
             if text is not None:
                 values[position] = msgspec.json.decode(text)
+        for position in self._addresses:
+            address = values[position]
+            if address is not None:
+                values[position] = str(address)
         return self._row(*values)
 
     def encoded(self, fields: Mapping[str, Any]) -> dict[str, Any]:
