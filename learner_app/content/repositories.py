@@ -23,7 +23,7 @@ from learner_app.repository.locks import lock_name
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import json_text
 from learner_app.repository.sql import Names, compiled
-from learner_app.repository.values import JSON_BYTES, JsonObject
+from learner_app.repository.values import JSON_BYTES, JSON_OBJECT, Fraction
 
 OLDEST_FIRST = Order(ContentTable.generated_at, ContentTable.id)
 NEWEST_FIRST = Order(ContentTable.generated_at, ContentTable.id, descending=True)
@@ -37,7 +37,7 @@ WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
 RETURNING {c.fields(Content)}
 """
 
-JSON_OBJECT = TypeAdapter(JsonObject)
+FRACTION: TypeAdapter[Decimal] = TypeAdapter(Fraction)
 
 
 class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
@@ -104,15 +104,20 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         stored, is_new = await self._ensure(new)
         if is_new:
             return stored
-        different = [name for name, value in new.given().items() if getattr(stored, name) != value]
+        different = [
+            name for name, value in new.given().items() if not await self._has(stored, name, value)
+        ]
         if different:
-            raise Conflict(
-                f"content: the id belongs to another piece ({', '.join(different)} differ)",
-                table="content",
-                constraint="content_pkey",
-                fields=["id"],
-            )
+            says = f"the id belongs to another piece ({', '.join(different)} differ)"
+            raise self._error(Conflict, says, "id", constraint="content_pkey")
         return stored
+
+    async def _has(self, stored: Content, name: str, value: Any) -> bool:
+        known = getattr(stored, name)
+        if known == value or not (isinstance(known, dict) and isinstance(value, dict)):
+            return bool(known == value)
+        texts = json_text(known), json_text(value)  # 1e23 comes back as another number in Python
+        return bool(await self.engine.fetchval("SELECT $1::jsonb = $2::jsonb", *texts))
 
     async def attach_audio(
         self,
@@ -193,6 +198,8 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             InvalidValue: the metadata would be over 1 MB.
         """
         patch = checked(JSON_OBJECT, patch, "metadata", ContentTable)
+        if not patch:
+            return await self.get(content_id)
         if (key := self._key.parts(content_id)) is None:
             raise self._not_found()
         merged = await self._one(MERGE_METADATA, *key, json_text(patch))
@@ -207,9 +214,10 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
 
     async def set_engagement_metrics(self, content_id: str, metrics: dict[str, Any]) -> Content:
         """Keep the latest computed engagement with the piece."""
-        return await self.update(content_id, ContentUpdate(engagement_metrics=metrics))
+        given = checked(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
+        return await self.update(content_id, ContentUpdate(engagement_metrics=given))
 
     async def set_quality_score(self, content_id: str, score: Decimal | float) -> Content:
         """From 0, poor, to 1, excellent; in hundredths."""
-        changes = ContentUpdate.model_validate({"quality_score": score})
-        return await self.update(content_id, changes)
+        given = checked(FRACTION, score, "quality_score", ContentTable)
+        return await self.update(content_id, ContentUpdate(quality_score=given))

@@ -86,7 +86,7 @@ class ContentCreate(Input, table=ContentTable):
     text_content: Text
     audio_url: Text1000
     audio_format: AudioFormat | None = "mp3"
-    audio_bitrate: Natural | None = None
+    audio_bitrate: Positive | None = None
     audio_size: BigNatural | None = None
     format: Format
     genre: Text100 | None = None
@@ -123,7 +123,7 @@ class ContentUpdate(Input, table=ContentTable):
     text_content: Text = UNSET
     audio_url: Text1000 = UNSET
     audio_format: AudioFormat | None = None
-    audio_bitrate: Natural | None = None
+    audio_bitrate: Positive | None = None
     audio_size: BigNatural | None = None
     format: Format = UNSET
     genre: Text100 | None = None

@@ -7,6 +7,11 @@ from typing import NamedTuple
 LIBRARY = (
     "learner_app.database.",
     "learner_app.repository.",
+    "learner_app.content.",
+    "learner_app.listening.",
+    "learner_app.learner.",
+    "learner_app.generation.",
+    "learner_app.accounts.",
     "piccolo.",
     "contextlib",
     "asyncio.",

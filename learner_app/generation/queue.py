@@ -1,7 +1,7 @@
 """SQL of the work queue: every step of a job is decided and done by one statement.
 
 Locks are taken in one order everywhere: pieces, then sessions, then jobs (see
-:mod:`learner_app.listening.playlist`). Whoever takes some jobs of many passes over those that
+:mod:`learner_app.listening.playlist_sql`). Whoever takes some jobs of many passes over those that
 others have locked.
 """
 

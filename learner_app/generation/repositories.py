@@ -30,11 +30,10 @@ from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
 from learner_app.repository.rows import Shape
-from learner_app.repository.values import Moment, Text
+from learner_app.repository.values import MOMENT, Text
 
 CONTENT = Shape(ContentTable, Content)
 AGE = TypeAdapter(Age)
-MOMENT = TypeAdapter(Moment)
 TEXT = TypeAdapter(Text)
 WIDTH = len(Generation.__struct_fields__)
 
@@ -101,7 +100,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         async with self.engine.transaction():
             isolation = await self.engine.fetchval(queue.LOCK_SESSION, new.session_id)
             if isolation is None:
-                raise _missing("session_id")
+                raise self._missing("session_id")
             require_fresh(isolation)
             active = await self._one(queue.NEWEST_ACTIVE, new.session_id)
             return Started(active or await self.add(new), created=active is None)
@@ -133,10 +132,10 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             MissingReference: there is no such piece.
         """
         piece = self._key.parts(content_id)
-        done = None if piece is None else await self._change(generation_id, queue.COMPLETE, *piece)
+        done = None if piece is None else await self._of_key(generation_id, queue.COMPLETE, *piece)
         done = done or await self._ended(generation_id, status="completed", content_id=content_id)
         if done is None:
-            raise _missing("content_id")
+            raise self._missing("content_id")
         return done
 
     async def fail(self, generation_id: str, error: str) -> Generation:
@@ -151,7 +150,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             InvalidTransition: it is completed, or failed with another error.
         """
         error = checked(TEXT, error, "error", self.table)
-        failed = await self._change(generation_id, queue.FAIL, error)
+        failed = await self._of_key(generation_id, queue.FAIL, error)
         return self._found(
             failed or await self._ended(generation_id, status="failed", error_message=error)
         )
@@ -242,7 +241,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
     ) -> Content:
         """Store a piece, append it to its session and complete the job: all or nothing.
 
-        The same call again changes nothing, so that a worker may repeat it.
+        The same call again for a job changes nothing, so that a worker may repeat it.
 
         Raises:
             InvalidValue: the piece or the job is of another session.
@@ -254,6 +253,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             raise refused(ContentTable, "session_id", "is not the session to store it for")
         async with self.engine.transaction():
             content = await ContentRepository(self.engine).add_idempotent(new)
+            if generation_id is not None and await self._has_made(generation_id, content.id):
+                return content  # since then the piece may have been taken off the list
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)
             if generation_id is not None:
                 job = await self.complete(generation_id, content.id)
@@ -261,9 +262,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
                     raise refused(self.table, "generation_id", "is a job of another session")
         return content
 
-    async def _change(self, generation_id: str, sql: str, *args: Any) -> Generation | None:
-        key = self._key.parts(generation_id)
-        return None if key is None else await self._one(sql, *key, *args)
+    async def _has_made(self, generation_id: str, content_id: str) -> bool:
+        job = await self.find(generation_id)
+        return job is not None and (job.status, job.content_id) == ("completed", content_id)
 
     async def _ended(self, generation_id: str, **same: Any) -> Generation | None:
         """The job, if it ended exactly so; None if it did not end.
@@ -275,18 +276,13 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         row = await self.get(generation_id)
         if row.status not in ("completed", "failed"):
             return None
+        if row.content_id is None and (piece := same.get("content_id")) is not None:
+            was_deleted = not await ContentRepository(self.engine).exists(piece)
+            same |= {"content_id": None} if was_deleted else {}
         if any(getattr(row, name) != value for name, value in same.items()):
-            raise InvalidTransition(
-                f"generation_status: the job is {row.status} already",
-                table="generation_status",
-                fields=["status"],
-            )
+            raise self._error(InvalidTransition, f"the job is {row.status} already", "status")
         return row
 
-
-def _missing(field: str) -> MissingReference:
-    return MissingReference(
-        f"generation_status: the row that {field} points to does not exist",
-        table="generation_status",
-        fields=[field],
-    )
+    def _missing(self, field: str) -> MissingReference:
+        says = f"the row that {field} points to does not exist"
+        return self._error(MissingReference, says, field)

@@ -6,7 +6,6 @@ from typing import Any, Unpack
 
 from piccolo.columns import Column
 from piccolo.querystring import QueryString
-from pydantic import TypeAdapter
 
 from learner_app.errors import StaleVersion
 from learner_app.learner.moments import STORED_AT_ONCE, later
@@ -22,9 +21,7 @@ from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.sql import Slot
-from learner_app.repository.values import Moment
-
-MOMENT = TypeAdapter(Moment)
+from learner_app.repository.values import MOMENT
 
 LEARNED = tuple(LearnerModelStateUpdate.model_fields)
 KEPT = tuple(name for name in LearnerModelState.__struct_fields__ if name not in LEARNED)
@@ -133,7 +130,7 @@ class LearnerModelStateRepository(
             NotFound: there is no state of that session.
             StaleVersion: somebody else was faster, ``last_updated`` is no longer the expected.
         """
-        given = changes.given()
+        given = self._given(changes)
         if expect is not None:
             moment = checked(MOMENT, expect, "expect", self.table)
             return await self._update_expected(key, given, moment)
@@ -155,7 +152,8 @@ class LearnerModelStateRepository(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
     ) -> list[LearnerModelState]:
         """States that have not learned since then, the longest ago first."""
-        return await self._list({"learned_to": before}, limit, LONGEST_AGO)
+        moment = checked(MOMENT, before, "before", self.table)
+        return await self._list({"learned_to": moment}, limit, LONGEST_AGO)
 
     async def _locked(self, new: LearnerModelStateCreate) -> LearnerModelState:
         """The row, which nobody else can change until the transaction ends."""
@@ -187,11 +185,7 @@ class LearnerModelStateRepository(
                 return changed
         known = await self.get(key)
         if given or known.last_updated != expect:
-            raise StaleVersion(
-                "learner_model_state: it has learned since",
-                table="learner_model_state",
-                fields=["last_updated"],
-            )
+            raise self._error(StaleVersion, "it has learned since", "last_updated")
         return known
 
 

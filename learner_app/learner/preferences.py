@@ -139,7 +139,7 @@ class UserPreferencesRepository(
             StaleVersion: that is not the stored one. Nothing changed.
             InvalidValue: an id cannot be one.
         """
-        given = changes.given()
+        given = self._given(changes)
         if session_id is not None:
             given["session_id"] = session_id
         new = UserPreferencesCreate.model_validate({"id": key, **given})
@@ -149,11 +149,7 @@ class UserPreferencesRepository(
         version = checked(VERSION, expect_version, "expect_version", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
-            raise StaleVersion(
-                "user_preferences: another version is stored",
-                table="user_preferences",
-                fields=["version"],
-            )
+            raise self._error(StaleVersion, "another version is stored", "version")
         return saved
 
     async def update(self, key: str, changes: UserPreferencesUpdate) -> UserPreferences:
@@ -162,7 +158,7 @@ class UserPreferencesRepository(
         Raises:
             NotFound: there is no such row.
         """
-        given = changes.given()
+        given = self._given(changes)
         if not given:
             return await self.get(key)
         statement = self._queries.update(list(given), SAVED)

@@ -12,6 +12,7 @@ from learner_app.learner.tables import LearnerModelStateTable, UserPreferencesTa
 from learner_app.repository.inputs import UNSET, Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import (
+    Flag,
     Fraction,
     JsonObject,
     Key,
@@ -38,7 +39,7 @@ def _without_duplicates(formats: list[Format]) -> list[Format]:
     return formats
 
 
-Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Weight = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Weights = dict[Format, Weight]
 """From 0 to 1 for any of the formats."""
 
@@ -133,7 +134,7 @@ class UserPreferencesCreate(Input, table=UserPreferencesTable):
     preferred_formats: Formats = Field(default_factory=lambda: list(FORMATS))
     preferred_genres: Genres = Field(default_factory=list)
     playback_speed: Speed = Decimal("1.00")
-    auto_play: bool = True
+    auto_play: Flag = True
 
 
 class UserPreferencesUpdate(Input, table=UserPreferencesTable):
@@ -143,7 +144,7 @@ class UserPreferencesUpdate(Input, table=UserPreferencesTable):
     preferred_formats: Formats = UNSET
     preferred_genres: Genres = UNSET
     playback_speed: Speed = UNSET
-    auto_play: bool = UNSET
+    auto_play: Flag = UNSET
 
 
 class UserPreferencesFilters(TypedDict, total=False):

@@ -1,5 +1,6 @@
 """SQL of engagement and of likes by characteristics: everything of a question in one query."""
 
+from functools import cache
 from typing import Any
 
 from piccolo.querystring import QueryString
@@ -90,7 +91,8 @@ WHERE n.likes > 0 ORDER BY n.likes DESC, liked.id LIMIT $2
 MOST_KINDS = 1000
 
 
-def likes_by(dimension: Dimension) -> str:
+@cache
+def likes_by(dimension: Dimension, limit: str = f"LIMIT {MOST_KINDS}") -> str:
     """Takes since and until, each or NULL; gives kind and likes."""
     kind = f"{k.content_characteristics} ->> '{KEYS[dimension]}'"
     return f"""
@@ -102,10 +104,11 @@ def likes_by(dimension: Dimension) -> str:
           AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
         GROUP BY kind
     ) AS n
-    GROUP BY n.kind ORDER BY likes DESC, n.kind LIMIT {MOST_KINDS}
+    GROUP BY n.kind ORDER BY likes DESC, n.kind {limit}
     """
 
 
+@cache
 def engagement_by(dimension: Dimension, *, since: bool, until: bool) -> str:
     """Takes since and until; those that are not told of are NULL."""
     kind = f"{e.content_characteristics} ->> '{KEYS[dimension]}'"
@@ -117,7 +120,7 @@ def engagement_by(dimension: Dimension, *, since: bool, until: bool) -> str:
             WHERE {" AND ".join(bounds) or "true"}
             GROUP BY kind, {e.content_id}, {e.session_id}
         ) AS v GROUP BY v.kind
-    ), likes AS ({likes_by(dimension)})
+    ), likes AS ({likes_by(dimension, limit="")})
     SELECT COALESCE(events.kind, likes.kind) AS kind, events.events, events.plays,
            events.completions, events.skips, events.replays, events.furthest, events.newest,
            COALESCE(likes.likes, 0) AS likes

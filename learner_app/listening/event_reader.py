@@ -26,7 +26,7 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before, equals, one_of
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     Order,
@@ -38,14 +38,19 @@ from learner_app.repository.paging import (
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
 from learner_app.repository.sql import Names, Slot, Statement, compiled
-from learner_app.repository.values import JsonObject, Moment
+from learner_app.repository.values import JSON_OBJECT, MAYBE_MOMENT
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
-MOMENT = TypeAdapter(Moment | None)
-JSON_OBJECT = TypeAdapter(JsonObject)
 
-IN_TIME = Order(BehavioralEventTable.timestamp, BehavioralEventTable.id)
-NEWEST_FIRST = Order(BehavioralEventTable.timestamp, BehavioralEventTable.id, descending=True)
+TIME = (BehavioralEventTable.timestamp, BehavioralEventTable.id)
+IN_TIME = Order(*TIME)
+SORTED_IN_TIME = Order(*TIME, sorts=True)
+"""For the events of a session or a piece.
+
+Along the index on time, those of one that is new would be looked for among all that is older.
+"""
+
+NEWEST_FIRST = Order(*TIME, descending=True, sorts=True)
 
 e = Names(BehavioralEventTable, "e")
 WITH_CHARACTERISTICS = f"""
@@ -103,7 +108,9 @@ class EventReader(
         **filters: Unpack[BehavioralEventFilters],
     ) -> Page[BehavioralEvent]:
         """A page by time."""
-        return await self._page(filters, limit, after, total, IN_TIME)
+        narrow = {"session_id", "content_id"} & filters.keys()
+        order = SORTED_IN_TIME if narrow else IN_TIME
+        return await self._page(filters, limit, after, total, order)
 
     def stream(
         self, **filters: Unpack[BehavioralEventFilters]
@@ -121,8 +128,8 @@ class EventReader(
         limit: int = DEFAULT_LIMIT,
     ) -> list[BehavioralEvent]:
         """Events of a session in order of time; of all types unless some are given."""
-        given = _given(session_id=session_id, since=since, until=until, types=types)
-        return await self._list(given, limit, IN_TIME)
+        given = {"session_id": session_id} | _given(since=since, until=until, types=types)
+        return await self._list(given, limit, SORTED_IN_TIME)
 
     async def list_for_content(
         self,
@@ -134,14 +141,15 @@ class EventReader(
         limit: int = DEFAULT_LIMIT,
     ) -> list[BehavioralEvent]:
         """Events of a piece in order of time; of all types unless some are given."""
-        given = _given(content_id=content_id, since=since, until=until, types=types)
-        return await self._list(given, limit, IN_TIME)
+        given = {"content_id": content_id} | _given(since=since, until=until, types=types)
+        return await self._list(given, limit, SORTED_IN_TIME)
 
     async def recent_for_session(
         self, session_id: str, n: int = DEFAULT_LIMIT
     ) -> list[BehavioralEvent]:
         """The newest events of a session, in order of time."""
-        newest = await self._list({"session_id": session_id}, n, NEWEST_FIRST)
+        count = bounded(n, self.table, field="n")
+        newest = await self._list({"session_id": session_id}, count, NEWEST_FIRST)
         return newest[::-1]
 
     async def count_by_type(
@@ -167,17 +175,22 @@ class EventReader(
         self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
     ) -> list[BehavioralEvent]:
         """Events in order of time whose characteristics contain these."""
-        checked(JSON_OBJECT, subset, "subset", self.table)
+        subset = checked(JSON_OBJECT, subset, "subset", self.table)
+        if not subset:
+            return await self._list({}, limit, IN_TIME)
         sql = WITH_CHARACTERISTICS.format(literal_limit(bounded(limit, self.table)))
         return (await self._many(sql, json_text(subset)))[:limit]
 
     async def engagement_for_content(self, content_id: str) -> Engagement:
         """How learners took to a piece; all zero where nothing happened."""
+        if self._key.parts(content_id) is None:
+            return NONE
         return (await self.engagement_for_contents([content_id]))[content_id]
 
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
         """The same for several, in their order, by one query."""
-        ids = [one for one in dict.fromkeys(content_ids) if self._key.parts(one) is not None]
+        given = listed(content_ids, "content_ids", self.table)
+        ids = [one for one in dict.fromkeys(given) if self._key.parts(one) is not None]
         records = await self.engine.fetch(FOR_CONTENTS, ids) if ids else []
         found = {record["kind"]: engagement(record) for record in records}
         return {one: found.get(one, NONE) for one in content_ids}
@@ -185,7 +198,7 @@ class EventReader(
     async def engagement_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
     ) -> dict[str | None, Engagement]:
-        """How learners took to pieces by a characteristic, the most events first.
+        """How learners took to pieces by a characteristic, the most events first, 1,000 at most.
 
         Without a range it reads all events.
 
@@ -196,8 +209,8 @@ class EventReader(
         """
         checked(DIMENSION, dimension, "dimension", self.table)
         bounds = [
-            checked(MOMENT, since, "since", self.table),
-            checked(MOMENT, until, "until", self.table),
+            checked(MAYBE_MOMENT, since, "since", self.table),
+            checked(MAYBE_MOMENT, until, "until", self.table),
         ]
         sql = engagement_by(dimension, since=since is not None, until=until is not None)
         records = await self.engine.fetch(sql, *bounds)

@@ -1,11 +1,9 @@
 """The repository of behavioural events: the hot path."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from typing import TypeVar
-
-from pydantic import TypeAdapter
 
 from learner_app.errors import InvalidValue
 from learner_app.listening.event_reader import IN_TIME, EventReader
@@ -19,17 +17,16 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.batches import affected, oldest
-from learner_app.repository.inputs import checked, refused
-from learner_app.repository.paging import MAX_LIMIT
+from learner_app.repository.inputs import checked, listed, refused
+from learner_app.repository.paging import MAX_LIMIT, bounded
 from learner_app.repository.sql import Names
-from learner_app.repository.values import Moment
+from learner_app.repository.values import MOMENT
 
 T = TypeVar("T")
 
 MOST_EVENTS = 5000
 KEPT_FAILURES = 1000
 NOT_NULL = "23502"
-MOMENT = TypeAdapter(Moment)
 
 Sink = Callable[[list[BehavioralEvent]], Awaitable[None]]
 
@@ -43,6 +40,20 @@ class BehavioralEventRepository(EventReader):
     Where characteristics of an event are left out, those of its piece are stored.
     """
 
+    async def add(self, new: BehavioralEventCreate) -> BehavioralEvent:
+        """Store an event that is surely new; else as :meth:`record`.
+
+        Raises:
+            Conflict: there is one with its id.
+        """
+        with _time_is_told():
+            return await super().add(new)
+
+    async def add_many(self, new: Sequence[BehavioralEventCreate]) -> list[BehavioralEvent]:
+        """Store events, all or none of them; else as :meth:`add`."""
+        with _time_is_told():
+            return await super().add_many(new)
+
     async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
         """Store an event; the same id again returns what was stored first.
 
@@ -50,13 +61,8 @@ class BehavioralEventRepository(EventReader):
             MissingReference: the piece or the session does not exist.
             InvalidValue: the time is more than a day ahead of the database's clock.
         """
-        try:
+        with _time_is_told():
             return (await self._ensure(event))[0]
-        except InvalidValue as error:
-            if error.sqlstate == NOT_NULL:  # see not_ahead
-                reason = "is more than a day ahead of the database's clock"
-                raise refused(self.table, "timestamp", reason) from error.__cause__
-            raise
 
     async def record_batch(
         self, events: Sequence[Given], *, ensure_sessions: bool = False
@@ -73,7 +79,7 @@ class BehavioralEventRepository(EventReader):
         Raises:
             InvalidValue: there are more than 5,000.
         """
-        if len(events) > MOST_EVENTS:
+        if len(listed(events, "events", self.table)) > MOST_EVENTS:
             raise refused(self.table, "events", f"must be at most {MOST_EVENTS}")
         incoming = await check(events, self._shape.encoded)
         return await record(self.engine, incoming, ensure=ensure_sessions)
@@ -116,10 +122,12 @@ class BehavioralEventRepository(EventReader):
         an event may come to it twice, after a failure, and is never lost. No transaction is
         held while it works.
         """
-        events = await self._list({"until": cutoff}, batch, IN_TIME)
+        moment = checked(MOMENT, cutoff, "cutoff", self.table)
+        most = bounded(batch, self.table, field="batch")
+        events = await self._list({"until": moment}, most, IN_TIME)
         if events:
             await sink(events)
-            await self.engine.execute(DELETE, [event.id for event in events], idempotent=True)
+            await self.engine.run_transaction(lambda: self._delete(events))
         return len(events)
 
     def export(
@@ -141,6 +149,21 @@ class BehavioralEventRepository(EventReader):
         if not given:
             raise refused(self.table, "session_id", "or a range must be given")
         return self._stream(given, IN_TIME)
+
+    async def _delete(self, events: list[BehavioralEvent]) -> None:
+        await self.engine.execute(DELETE, [event.id for event in events])
+
+
+@contextmanager
+def _time_is_told() -> Iterator[None]:
+    """The error for a time that ``not_ahead`` refuses says what is wrong with it."""
+    try:
+        yield
+    except InvalidValue as error:
+        if error.sqlstate != NOT_NULL or error.fields != ("timestamp",):
+            raise
+        reason = "is more than a day ahead of the database's clock"
+        raise refused(BehavioralEventTable, "timestamp", reason) from error.__cause__
 
 
 async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:

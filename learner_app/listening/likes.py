@@ -4,8 +4,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Unpack
 
+from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
+from learner_app.errors import Conflict
 from learner_app.listening.engagement import (
     OF_CONTENT,
     TOP_CONTENT,
@@ -23,32 +25,34 @@ from learner_app.listening.rows import (
     Reaction,
 )
 from learner_app.listening.tables import LikeEngagementTable
-from learner_app.repository.base import DeletingRepository
+from learner_app.repository.base import ROUNDS, DeletingRepository
 from learner_app.repository.filters import Filters, equals
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
 from learner_app.repository.queries import Expression
-from learner_app.repository.sql import Names
-from learner_app.repository.values import Moment
+from learner_app.repository.sql import Names, Slot
+from learner_app.repository.values import MAYBE_MOMENT
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
-MOMENT = TypeAdapter(Moment | None)
 
 k = Names(LikeEngagementTable)
 old = Names(LikeEngagementTable, "old")
 ROW = k.fields(Like)
 
+NOW = "statement_timestamp()"
+"""The transaction may have begun before somebody else's like."""
+
 INSERT = f"""
 INSERT INTO {old}
     ({k.content_id}, {k.session_id}, {k.liked}, {k.liked_at}, {k.reaction_type},
      {k.content_characteristics})
-VALUES ($1::text, $2::text, true, now(), COALESCE($3::text, 'like'),
+VALUES ($1::text, $2::text, true, {NOW}, COALESCE($3::text, 'like'),
         COALESCE({OF_CONTENT.format("$1::text")}, '{{}}'))
 ON CONFLICT ({k.content_id}, {k.session_id}) DO UPDATE
 """
 LIKE = f"""
-{INSERT} SET {k.liked} = true, {k.liked_at} = COALESCE({old.liked_at}, now()),
+{INSERT} SET {k.liked} = true, {k.liked_at} = COALESCE({old.liked_at}, {NOW}),
     {k.unliked_at} = NULL,
     {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
 WHERE NOT {old.liked}
@@ -56,13 +60,13 @@ WHERE NOT {old.liked}
 RETURNING {old.fields(Like)}
 """
 TOGGLE = f"""
-{INSERT} SET {k.liked} = NOT {old.liked}, {k.liked_at} = COALESCE({old.liked_at}, now()),
-    {k.unliked_at} = CASE WHEN {old.liked} THEN now() END,
+{INSERT} SET {k.liked} = NOT {old.liked}, {k.liked_at} = COALESCE({old.liked_at}, {NOW}),
+    {k.unliked_at} = CASE WHEN {old.liked} THEN GREATEST({NOW}, {old.liked_at}) END,
     {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
 RETURNING {old.fields(Like)}
 """
 UNLIKE = f"""
-UPDATE {k} SET {k.liked} = false, {k.unliked_at} = now()
+UPDATE {k} SET {k.liked} = false, {k.unliked_at} = GREATEST({NOW}, {k.liked_at})
 WHERE {k.content_id} = $1 AND {k.session_id} = $2 AND {k.liked} RETURNING {ROW}
 """
 OF_CONTENTS = (
@@ -92,7 +96,12 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             "reaction_type": equals(LikeEngagementTable.reaction_type),
         },
     )
-    stored_as: ClassVar[Mapping[str, Expression]] = {"content_characteristics": characteristics}
+    stored_as: ClassVar[Mapping[str, Expression]] = {
+        "content_characteristics": characteristics,
+        "liked_at": lambda given: QueryString(
+            "COALESCE({}, CASE WHEN {} THEN now() END)", given, Slot("liked")
+        ),
+    }
 
     async def count(self, **filters: Unpack[LikeFilters]) -> int:
         """How many likes the filters let through, those taken back among them."""
@@ -117,7 +126,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         """Like a piece; again changes nothing, another reaction only that.
 
         Args:
-            key: session and piece.
+            key: piece and session.
             reaction: ``like`` where none is given and none is known.
 
         Raises:
@@ -125,10 +134,11 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         """
         wanted = checked(REACTION, reaction, "reaction", self.table)
         parts = self._parts(key)
-        while True:  # again only when the row is deleted between the two statements
+        for _ in range(ROUNDS):  # again when the row is deleted between the two statements
             like = await self._one(LIKE, *parts, wanted) or await self.find(key)
             if like is not None:
                 return like
+        raise self._error(Conflict, "its key is taken by a row that is not seen", *self._key.names)
 
     async def unlike(self, key: LikeKey) -> Like:
         """Take the like back; again changes nothing.
@@ -136,9 +146,11 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             NotFound: it was never liked.
         """
-        parts = self._key.parts(key)
-        like = None if parts is None else await self._one(UNLIKE, *parts) or await self.find(key)
-        return self._found(like if like and like.liked_at else None)
+        if (taken_back := await self._of_key(key, UNLIKE)) is not None:
+            return taken_back
+        known = await self.find(key)
+        was_liked = known and (known.liked_at or known.unliked_at)
+        return self._found(known if was_liked else None)
 
     async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
         """Like it where the like does not stand, else take it back; however many do at once."""
@@ -149,7 +161,8 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         self, session_id: str, content_ids: Sequence[str]
     ) -> dict[str, Like]:
         """The session's likes of these pieces, where there are any, by one query."""
-        pairs = [self._key.parts((one, session_id)) for one in content_ids]
+        ids_given = listed(content_ids, "content_ids", self.table)
+        pairs = [self._key.parts((one, session_id)) for one in ids_given]
         ids = [pair[0] for pair in pairs if pair is not None]
         likes = await self._many(OF_CONTENTS, session_id, ids) if ids else []
         return {like.content_id: like for like in likes}
@@ -165,7 +178,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     async def count_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
     ) -> dict[str | None, int]:
-        """How many likes stand by a characteristic of the piece, the most first.
+        """How many likes stand by a characteristic of the piece, the most first, 1,000 at most.
 
         Args:
             dimension: which one; those of pieces without it are under None.
@@ -185,7 +198,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         return [ContentLikes(*record) for record in records]
 
     def _moment(self, value: datetime | None, field: str) -> datetime | None:
-        return checked(MOMENT, value, field, self.table)
+        return checked(MAYBE_MOMENT, value, field, self.table)
 
     def _parts(self, key: LikeKey) -> tuple[Any, ...]:
         parts = self._key.parts(key)

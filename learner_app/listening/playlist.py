@@ -1,149 +1,216 @@
-"""SQL of a session's list of pieces: what has to hold of it is decided in one statement each.
+"""The part of the repository of listening sessions that is about their lists of pieces."""
 
-Locks are taken in one order everywhere: pieces, then sessions, then what refers to both. So adding
-a piece to a list and deleting it cannot wait for each other, and a deleted piece stays in no list.
-"""
+from collections.abc import Sequence
+from typing import Any
 
 from learner_app.content.rows import Content
 from learner_app.content.tables import ContentTable
-from learner_app.listening.rows import ListeningSession
+from learner_app.errors import MissingReference, StaleVersion
+from learner_app.listening import playlist_sql as sql
+from learner_app.listening.rows import (
+    Appended,
+    ListeningSession,
+    ListeningSessionCreate,
+    ListeningSessionFilters,
+    ListeningSessionUpdate,
+    Position,
+)
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.repository.sql import Names
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.filters import Filters, at_least, before
+from learner_app.repository.inputs import listed, refused
+from learner_app.repository.locks import require_fresh
+from learner_app.repository.paging import DEFAULT_LIMIT, bounded
+from learner_app.repository.rows import Shape
 
-bare = Names(ListeningSessionTable)
-s = Names(ListeningSessionTable, "s")
-c = Names(ContentTable, "c")
-SESSION = s.fields(ListeningSession)
-CONTENT = c.fields(Content)
-
-HELD = f"""
-SELECT {s.id} AS id, {s.content_ids} AS items, {s.current_content_id} AS current,
-       array_position({s.content_ids}, {s.current_content_id}) AS place
-FROM {s}
-"""
-ONE = f"{HELD} WHERE {s.id} = $1"
-"""``place`` counts from 1."""
-
-APPEND = f"""
-WITH pieces AS (
-    SELECT {c.id} FROM {c} WHERE {c.id} = ANY($2::text[]) ORDER BY {c.id} FOR KEY SHARE
-), held AS (
-    {ONE} AND (SELECT count(*) FROM pieces) >= 0 FOR NO KEY UPDATE
-), given AS (
-    SELECT item, min(place) AS place
-    FROM unnest($2::text[]) WITH ORDINALITY AS g (item, place) GROUP BY item
-), missing AS (
-    SELECT item FROM given WHERE item NOT IN (SELECT id FROM pieces)
-), changed AS (
-    UPDATE {s} SET
-        {bare.content_ids} = held.items || ARRAY(
-            SELECT item FROM given WHERE item <> ALL (held.items) ORDER BY place
-        ),
-        {bare.current_content_id} = CASE WHEN $3 THEN ($2::text[])[1] ELSE held.current END
-    FROM held
-    WHERE {s.id} = held.id AND NOT EXISTS (SELECT FROM missing)
-      AND (NOT held.items @> $2::text[]
-           OR $3 AND held.current IS DISTINCT FROM ($2::text[])[1])
-    RETURNING {s.id}
-)
-SELECT held.items, EXISTS (SELECT FROM missing) AS lacks FROM held
-"""
-"""Takes session, pieces and whether the first of them becomes the current one.
-
-Gives the list as it was, and whether a piece does not exist: then nothing is changed.
-"""
-
-SET_CURRENT = f"""
-UPDATE {s} SET {bare.current_content_id} = $2
-WHERE {s.id} = $1 AND $2 = ANY({s.content_ids})
-  AND EXISTS (SELECT FROM {c} WHERE {c.id} = $2)
-RETURNING {SESSION}
-"""
+CONTENT = Shape(ContentTable, Content)
 
 
-def _neighbour(forward: bool, lock: str = "") -> str:
-    """The nearest piece that still exists, and where the session stands."""
-    is_there = "item.place > COALESCE(held.place, 0)" if forward else "item.place < held.place"
-    return f"""
-    WITH held AS ({ONE} {lock}), target AS (
-        SELECT {CONTENT}
-        FROM held, unnest(held.items) WITH ORDINALITY AS item (id, place)
-        JOIN {c} ON {c.id} = item.id
-        WHERE {is_there} ORDER BY item.place {"" if forward else "DESC"} LIMIT 1
+class PlaylistRepository(
+    DeletingRepository[ListeningSession, str, ListeningSessionCreate, ListeningSessionUpdate]
+):
+    """What can be done with the pieces of a session: in order, none twice, one of them current."""
+
+    table = ListeningSessionTable
+    row = ListeningSession
+    filters = Filters(
+        ListeningSessionTable,
+        ListeningSessionFilters,
+        {
+            "started_from": at_least(ListeningSessionTable.started_at),
+            "started_to": before(ListeningSessionTable.started_at),
+            "active_from": at_least(ListeningSessionTable.last_activity_at),
+            "active_to": before(ListeningSessionTable.last_activity_at),
+        },
     )
-    """
 
+    async def append_content(
+        self, session_id: str, content_id: str, *, make_current: bool = False
+    ) -> Appended:
+        """Put a piece at the end of the list, where it is not in it.
 
-def _peek(forward: bool) -> str:
-    return f"{_neighbour(forward)} SELECT * FROM target"
+        Raises:
+            NotFound: there is no such session.
+            MissingReference: there is no such piece.
+        """
+        return (await self.append_many(session_id, [content_id], make_current=make_current))[0]
 
+    async def append_many(
+        self, session_id: str, content_ids: Sequence[str], *, make_current: bool = False
+    ) -> list[Appended]:
+        """The same for several, all or none; ``make_current`` is about the first of them."""
+        ids = listed(content_ids, "content_ids", self.table)
+        if not ids:
+            return []
+        if None in map(self._key.parts, ids):
+            raise self._missing_content()
+        async with self._together():
+            there = await self.engine.fetch(sql.LOCK_PIECES, list(set(ids)))
+            session = await self.get(session_id, lock="no key update")
+            if len(there) < len(set(ids)):
+                raise self._missing_content()
+            return await self._append(session, ids, ids[0] if make_current else None)
 
-def _move(forward: bool) -> str:
-    return f"""{_neighbour(forward, "FOR NO KEY UPDATE")}, moved AS (
-        UPDATE {s} SET {bare.current_content_id} = target.id FROM held, target
-        WHERE {s.id} = held.id AND ($2::text IS NULL OR held.current = $2)
-        RETURNING {s.id}
-    )
-    SELECT held.current, target.* FROM held LEFT JOIN target ON true
-    """
+    async def set_current(self, session_id: str, content_id: str) -> ListeningSession:
+        """Make a piece of the list the current one.
 
+        Raises:
+            NotFound: there is no such session.
+            InvalidValue: the piece is not in its list.
+            MissingReference: the piece was deleted.
+        """
+        if (piece := self._key.parts(content_id)) is None:
+            raise refused(self.table, "content_id", "is not in the session's list")
+        changed = await self._of_key(session_id, sql.SET_CURRENT, *piece)
+        if changed is None and content_id in (await self.get(session_id)).content_ids:
+            raise self._missing_content()
+        if changed is None:
+            raise refused(self.table, "content_id", "is not in the session's list")
+        return changed
 
-NEXT, PREVIOUS = _peek(forward=True), _peek(forward=False)
-MOVE_NEXT, MOVE_PREVIOUS = _move(forward=True), _move(forward=False)
-"""Take the session, and the piece that has to be the current one or NULL.
+    async def move_next(
+        self, session_id: str, *, expected_current: str | None = None
+    ) -> Content | None:
+        """Go to the next piece, or to the first one where none is current.
 
-Give the current piece as it was, and the one that it is moved to, NULL at the end of the list.
-"""
+        Args:
+            session_id: the session.
+            expected_current: the piece that the caller moves on from; so that of two who do at
+                the same time one moves.
 
-POSITION = f"""
-WITH held AS ({ONE})
-SELECT count(*) FILTER (WHERE item.place < held.place),
-       count(*),
-       COALESCE(bool_or(item.place = held.place), false)
-FROM held, unnest(held.items) WITH ORDINALITY AS item (id, place)
-JOIN {c} ON {c.id} = item.id
-"""
+        Returns:
+            The piece that is current now; None at the end of the list, where nothing moves.
 
-LIST = f"""
-SELECT {CONTENT}
-FROM {s}, unnest({s.content_ids}) WITH ORDINALITY AS item (id, place)
-JOIN {c} ON {c.id} = item.id
-WHERE {s.id} = $1 ORDER BY item.place LIMIT $2
-"""
+        Raises:
+            NotFound: there is no such session.
+            StaleVersion: another piece than the expected one is current.
+        """
+        return await self._move(session_id, sql.MOVE_NEXT, expected_current)
 
-NEXT_CURRENT = f"""
-CASE WHEN held.current = $2 THEN (
-    SELECT item.id FROM unnest(held.items) WITH ORDINALITY AS item (id, place)
-    JOIN {c} ON {c.id} = item.id
-    WHERE item.place <> held.place
-    ORDER BY item.place > held.place, abs(item.place - held.place) LIMIT 1
-) ELSE held.current END
-"""
-"""Of a list that the piece is taken off: the previous neighbour, else the next one, or none."""
+    async def move_previous(
+        self, session_id: str, *, expected_current: str | None = None
+    ) -> Content | None:
+        """Go to the previous piece; else as :meth:`move_next`."""
+        return await self._move(session_id, sql.MOVE_PREVIOUS, expected_current)
 
+    async def next_content(self, session_id: str) -> Content | None:
+        """The piece that :meth:`move_next` would go to."""
+        record = await self._playlist(session_id, sql.NEXT)
+        return None if record is None else CONTENT.make(record)
 
-def _remove(held: str) -> str:
-    return f"""
-    WITH held AS ({held} FOR NO KEY UPDATE)
-    UPDATE {s} SET
-        {bare.content_ids} = array_remove(held.items, $2::text),
-        {bare.current_content_id} = {NEXT_CURRENT}
-    FROM held WHERE {s.id} = held.id AND ($2 = ANY(held.items) OR held.current = $2)
-    RETURNING {SESSION}
-    """
+    async def previous_content(self, session_id: str) -> Content | None:
+        """The piece that :meth:`move_previous` would go to."""
+        record = await self._playlist(session_id, sql.PREVIOUS)
+        return None if record is None else CONTENT.make(record)
 
+    async def position(self, session_id: str) -> Position:
+        """Where the session stands in its list; deleted pieces do not count."""
+        record = await self._playlist(session_id, sql.POSITION)
+        index, total, has_current = record or (0, 0, False)
+        return Position(index if has_current else None, total)
 
-REMOVE = _remove(ONE)
-REMOVE_EVERYWHERE = _remove(
-    f"{HELD} WHERE {s.content_ids} @> $1::text[] OR {s.current_content_id} = $2 ORDER BY {s.id}"
-)
-"""Takes the piece, in a list and alone. Looks at every session: the agreed schema has no index."""
+    async def list_content(self, session_id: str, *, limit: int = DEFAULT_LIMIT) -> list[Content]:
+        """The pieces in the session's own order; deleted ones are left out."""
+        bounded(limit, self.table)
+        if (key := self._key.parts(session_id)) is None:
+            return []
+        return list(map(CONTENT.make, await self.engine.fetch(sql.LIST, *key, limit)))
 
-CLEAR = f"""
-UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
-WHERE {s.id} = $1 RETURNING {SESSION}
-"""
+    async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
+        """Take a piece off the list, where it is on it.
 
-LOCK_CONTENT = f"SELECT {c.id} FROM {c} WHERE {c.id} = $1 FOR UPDATE"
+        Was it the current one, its previous neighbour is now, else the next one, else none.
 
-DELETE_CONTENT = f"DELETE FROM {c} WHERE {c.id} = $1"
+        Raises:
+            NotFound: there is no such session.
+        """
+        key, piece = self._key.parts(session_id), self._key.parts(content_id)
+        if key is None or piece is None:
+            return await self.get(session_id)
+        removed = await self._one(sql.REMOVE, *key, *piece)
+        return removed or await self.get(session_id)
+
+    async def clear(self, session_id: str) -> ListeningSession:
+        """Empty the list."""
+        return self._found(await self._of_key(session_id, sql.CLEAR))
+
+    async def delete_content(self, content_id: str) -> bool:
+        """Delete a piece with its events and likes, and take it off all lists.
+
+        A session whose current piece it was goes to the neighbour, as in :meth:`remove_content`.
+        Run again, outside a transaction, where concurrency was against it.
+
+        Returns:
+            Whether it was there.
+
+        Raises:
+            TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
+                not see who has it in a list.
+        """
+        if (key := self._key.parts(content_id)) is None:
+            return False
+
+        async def unit() -> bool:
+            isolation = await self.engine.fetchval(sql.LOCK_CONTENT, *key)
+            if isolation is None:
+                return False
+            require_fresh(isolation)
+            await self.engine.fetchval(sql.LOCK_LISTENERS, *key)
+            holders = await self.engine.fetch(sql.LOCK_HOLDERS, *key, list(key))
+            ids = [holder["id"] for holder in holders]
+            await self.engine.execute(sql.REMOVE_FROM_MANY, ids, *key)
+            await self.engine.execute(sql.DELETE_CONTENT, *key)
+            return True
+
+        return await self.engine.run_transaction(unit)
+
+    async def _append(
+        self, session: ListeningSession, ids: list[str], current: str | None
+    ) -> list[Appended]:
+        places: dict[str, int] = {}
+        for place, item in enumerate(session.content_ids):
+            places.setdefault(item, place)
+        lacking = [item for item in dict.fromkeys(ids) if item not in places]
+        places |= {item: place for place, item in enumerate(lacking, len(session.content_ids))}
+        if lacking or current not in (None, session.current_content_id):
+            await self.engine.execute(sql.APPEND, session.id, lacking, current)
+        first = {item: ids.index(item) for item in lacking}
+        return [Appended(places[item], first.get(item) == at) for at, item in enumerate(ids)]
+
+    async def _move(self, session_id: str, statement: str, expected: str | None) -> Content | None:
+        known = (None,) if expected is None else self._key.parts(expected)
+        record = known and await self._playlist(session_id, statement, *known)
+        if record:
+            return CONTENT.make(record)
+        current = (await self.get(session_id)).current_content_id
+        if expected is not None and current != expected:
+            raise self._error(StaleVersion, "another piece is current", "current_content_id")
+        return None
+
+    async def _playlist(self, session_id: str, statement: str, *args: Any) -> Any:
+        key = self._key.parts(session_id)
+        return None if key is None else await self.engine.fetchrow(statement, *key, *args)
+
+    def _missing_content(self) -> MissingReference:
+        says = "the piece that content_id points to does not exist"
+        return self._error(MissingReference, says, "content_id")

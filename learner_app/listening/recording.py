@@ -18,6 +18,7 @@ from learner_app.errors import InvalidValue
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
+from learner_app.repository.base import ROUNDS
 from learner_app.repository.sql import Names
 from learner_app.repository.values import KEY_LENGTH
 
@@ -76,9 +77,10 @@ IS_AHEAD = "given.timestamp > now() + interval '1 day'"
 def _ensure_sessions(source: str) -> str:
     return f"""
     INSERT INTO {s} ({bare.id})
-    SELECT DISTINCT given.session_id FROM ({source}) AS given
+    SELECT given.session_id FROM ({source}) AS given
     JOIN {c} ON {c.id} = given.content_id
-    WHERE ({IS_AHEAD}) IS NOT TRUE ORDER BY given.session_id
+    WHERE ({IS_AHEAD}) IS NOT TRUE
+    GROUP BY given.session_id ORDER BY given.session_id COLLATE "C"
     ON CONFLICT ({bare.id}) DO NOTHING
     """
 
@@ -86,8 +88,8 @@ def _ensure_sessions(source: str) -> str:
 def _record(source: str) -> str:
     """The rows that events refer to are locked first, in order: none can go away in between.
 
-    The events themselves go in in the order of their ids, so that batches with common events
-    cannot wait for each other.
+    The events themselves go in in the order of their ids, that of ``add_many`` too, so that
+    batches with common events cannot wait for each other.
     """
     stored = {
         **{name: f'known."{name}"' for name in COLUMNS},
@@ -112,9 +114,9 @@ def _record(source: str) -> str:
         LEFT JOIN heard ON heard.id = given.session_id
     ), recorded AS (
         INSERT INTO {e} ({", ".join(getattr(e, name) for name in COLUMNS)})
-        SELECT DISTINCT ON (known.id) {", ".join(stored.values())} FROM known
+        SELECT DISTINCT ON (known.id COLLATE "C") {", ".join(stored.values())} FROM known
         WHERE NOT (known.lacks_content OR known.lacks_session OR known.is_ahead)
-        ORDER BY known.id, known.place
+        ORDER BY known.id COLLATE "C", known.place
         ON CONFLICT ({e.id}) DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM recorded) AS recorded,
@@ -180,11 +182,12 @@ async def check(events: Sequence[Given], encoded: Encoded, first: int = 0) -> In
             until = loop.time() + TURN_SECONDS
         try:
             good = _checked(event)
+            row = IN_ORDER(encoded(vars(good)))
         except InvalidValue as error:
             reason = str(error).removeprefix("behavioral_events: ")
             incoming.failed.append(EventFailure(index, _id_of(event), reason))
         else:
-            incoming.rows.append(IN_ORDER(encoded(vars(good))))
+            incoming.rows.append(row)
             incoming.places.append(index)
     return incoming
 
@@ -194,7 +197,10 @@ def _checked(event: Any) -> BehavioralEventCreate:
         return event
     if not isinstance(event, Mapping):
         raise InvalidValue("is not an event")
-    return BehavioralEventCreate.model_validate(dict(event))
+    given = dict(event)
+    if given.get("id", "") is None:  # as good as left out
+        del given["id"]
+    return BehavioralEventCreate.model_validate(given)
 
 
 def _id_of(event: Any) -> str | None:
@@ -210,9 +216,24 @@ async def record(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) ->
     if not ensure:
         told = await engine.fetchrow(RECORD_DOCUMENT, document, idempotent=True)
         return incoming.result(told)
-    async with engine.transaction():
-        await engine.execute(ENSURE_FROM_DOCUMENT, document)
-        return incoming.result(await engine.fetchrow(RECORD_DOCUMENT, document))
+    return incoming.result(
+        await engine.run_transaction(
+            lambda: _ensured(engine, ENSURE_FROM_DOCUMENT, RECORD_DOCUMENT, document)
+        )
+    )
+
+
+async def _ensured(engine: DatabaseEngine, ensure: str, record: str, *args: Any) -> Any:
+    """What the statement tells; once more where a session was deleted right after it was made."""
+    recorded = 0
+    for _ in range(ROUNDS):
+        await engine.execute(ensure, *args)
+        told = dict(await engine.fetchrow(record, *args) or {})
+        recorded += told["recorded"]
+        without_piece = {*told["lack_content"], *told["ahead"]}
+        if without_piece.issuperset(told["lack_session"]):
+            break
+    return told | {"recorded": recorded}
 
 
 async def copy(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> BatchResult:
@@ -229,7 +250,7 @@ async def copy(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> B
             lambda it: it.copy_records_to_table(STAGING, records=rows, columns=names), "COPY"
         )
         if ensure:
-            await engine.execute(ENSURE_FROM_STAGING)
+            return await _ensured(engine, ENSURE_FROM_STAGING, RECORD_STAGING)
         return await engine.fetchrow(RECORD_STAGING)
 
     return incoming.result(await engine.run_transaction(unit))

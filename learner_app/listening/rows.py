@@ -17,6 +17,7 @@ from learner_app.repository.inputs import UNSET, Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import (
     EventType,
+    Flag,
     JsonObject,
     Key,
     Moment,
@@ -238,8 +239,9 @@ class LikeCreate(Input, table=LikeEngagementTable):
 
     content_id: Key
     session_id: Key
-    liked: bool = False
+    liked: Flag = False
     liked_at: Moment | None = None
+    """Now, where it is liked and none is given."""
     unliked_at: Moment | None = None
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject | None = None

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from learner_app.repository.inputs import Input
+from piccolo.columns import ForeignKey
+from piccolo.table import Table
+
+from learner_app.errors import Conflict
+from learner_app.repository.inputs import Input, listed, refused
 from learner_app.repository.reading import K, Lock, R, ReadingRepository
 from learner_app.repository.sql import Statement
 
 __all__ = ["DeletingRepository", "Lock", "Repository"]
+
+ROUNDS = 10
+"""More than the same row is ever deleted and made again between two statements."""
 
 C = TypeVar("C", bound=Input)
 U = TypeVar("U", bound=Input)
@@ -26,6 +33,19 @@ class Repository(ReadingRepository[R, K], Generic[R, K, C, U]):
         engine: the configured one (``learner_app.conf.DB``) when left out.
     """
 
+    _create: type[C]
+    _change: type[U]
+    _references: ClassVar[list[ForeignKey[Any]]]
+    """Columns that refer to other tables, in the order in which rows of these are locked."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in vars(cls).get("__orig_bases__", ()):
+            parameters = get_args(base)
+            if len(parameters) == len(("R", "K", "C", "U")) and "table" in vars(cls):
+                *_, cls._create, cls._change = parameters
+                cls._references = references(cls.table)
+
     async def add(self, new: C) -> R:
         """Insert a row.
 
@@ -33,20 +53,23 @@ class Repository(ReadingRepository[R, K], Generic[R, K, C, U]):
             Conflict: another row has its key, or another value that is unique.
             MissingReference: a row that it refers to does not exist.
         """
-        statement = self._queries.insert(type(new))
+        statement = self._queries.insert(self._create)
         return self._found(await self._one(statement.sql, *self._stored(statement, new)))
 
     async def add_many(self, new: Sequence[C]) -> list[R]:
         """Insert rows, all or none of them; returned in the order given. Else as :meth:`add`."""
-        if not new:
+        if not listed(new, "new", self.table):
             return []
-        statement = self._queries.insert(type(new[0]))
+        statement = self._queries.insert(self._create)
+        rows_of_values = [self._stored(statement, one) for one in new]
         # in the order of their keys, so that two overlapping calls cannot wait for each other
         order = sorted(range(len(new)), key=lambda at: self._key_of(new[at]))
-        values = [self._stored(statement, new[at]) for at in order]
-        records = await self.engine.perform(
-            lambda it: it.fetchmany(statement.sql, values), statement.sql
-        )
+        values = [rows_of_values[at] for at in order]
+        async with self._together():
+            await self._lock_references(new)
+            records = await self.engine.perform(
+                lambda it: it.fetchmany(statement.sql, values), statement.sql
+            )
         rows = dict(zip(order, map(self._shape.make, records), strict=True))
         return [rows[at] for at in range(len(new))]
 
@@ -56,25 +79,43 @@ class Repository(ReadingRepository[R, K], Generic[R, K, C, U]):
         Raises:
             NotFound: there is no such row.
         """
-        if not (given := changes.given()):
+        if not (given := self._given(changes)):
             return await self.get(key)
         statement = self._queries.update(list(given))
         return self._found(await self._update_one(statement, key, given))
 
     async def _ensure(self, new: C) -> tuple[R, bool]:
         """The row of that key, and whether it was inserted; of many callers at once by one."""
-        statement = self._queries.insert(type(new), if_absent=True)
-        key = self._key.of(self._key_of(new))
-        while True:  # again only when the row is deleted between the two statements
-            row = await self._one(statement.sql, *self._stored(statement, new))
+        statement = self._queries.insert(self._create, if_absent=True)
+        values = self._stored(statement, new)
+        for _ in range(ROUNDS):  # again when the row is deleted between the two statements
+            row = await self._one(statement.sql, *values, idempotent=True)
             if row is not None:
                 return row, True
-            row = await self.find(key)
+            row = await self.find(self._key.of(self._key_of(new)))
             if row is not None:
                 return row, False
+        raise self._error(Conflict, "its key is taken by a row that is not seen", *self._key.names)
+
+    async def _lock_references(self, new: Sequence[C]) -> None:
+        """Lock the rows that new ones refer to, table by table and in order.
+
+        Else the foreign keys would, row by row and so table after table again: two such calls and
+        one that deletes could wait for each other.
+        """
+        for column in self._references if len(new) > 1 else ():
+            keys = {getattr(one, column._meta.name, None) for one in new} - {None}
+            await self.engine.fetch(self._queries.lock_referenced(column).sql, list(keys))
 
     def _stored(self, statement: Statement, new: C) -> list[Any]:
+        if not isinstance(new, self._create):
+            raise refused(self.table, "new", f"must be a {self._create.__name__}")
         return statement.args(self._shape.encoded(vars(new)))
+
+    def _given(self, changes: U) -> dict[str, Any]:
+        if not isinstance(changes, self._change):
+            raise refused(self.table, "changes", f"must be a {self._change.__name__}")
+        return changes.given()
 
     def _key_of(self, new: C) -> tuple[Any, ...]:
         return tuple(getattr(new, name) for name in self._key.names)
@@ -93,3 +134,12 @@ class DeletingRepository(Repository[R, K, C, U]):
         if parts is None:
             return False
         return await self.engine.execute(self._queries.delete().sql, *parts) == "DELETE 1"
+
+
+def references(table: type[Table]) -> list[ForeignKey[Any]]:
+    """Where a table refers to several others: its columns that do, by the names of those."""
+    columns = {
+        column._foreign_key_meta.resolved_references._meta.tablename: column
+        for column in table._meta.foreign_key_columns
+    }
+    return [columns[name] for name in sorted(columns)] if len(columns) > 1 else []

@@ -74,6 +74,17 @@ def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table])
         raise refused(table, field, "; ".join(_says(item) for item in mistakes)) from None
 
 
+def listed(values: Sequence[T], field: str, table: type[Table]) -> list[T]:
+    """The values of a list; a text is none, although it is a sequence of texts.
+
+    Raises:
+        InvalidValue: names the field.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise refused(table, field, "must be a list")
+    return list(values)
+
+
 def refused(table: type[Table], field: str, reason: str) -> InvalidValue:
     """The error for a value of the caller's that cannot be taken."""
     name = table._meta.tablename

@@ -23,7 +23,8 @@ def require_fresh(isolation: str) -> None:
     """See to it that the statements behind a lock see what others did under it before.
 
     Raises:
-        TransactionError: a ``repeatable read`` transaction does not.
+        TransactionError: a ``repeatable read`` or ``serializable`` transaction does not: it sees
+            everything as it was before it waited.
     """
-    if isolation == "repeatable read":
-        raise TransactionError("needs a read committed or serializable transaction")
+    if isolation != "read committed":
+        raise TransactionError("needs a read committed transaction")

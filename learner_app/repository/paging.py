@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 from piccolo.columns import Column
 from piccolo.columns.combination import WhereRaw
+from piccolo.querystring import QueryString
 from piccolo.table import Table
 
 from learner_app.repository.inputs import refused
@@ -44,16 +45,28 @@ class Order:
     """The order of a list: by columns that are never NULL and together tell rows apart.
 
     Args:
-        columns: the first ones with an index.
+        columns: the first one with an index. One that may be NULL stands last, in lists only.
         descending: the newest first, so to speak.
+        sorts: the rows that the filters let through are sorted. Else the planner may walk the index
+            of the first column, for the sake of the limit, past all rows that the filters leave
+            out: good where these are few, bad where they are nearly all.
     """
 
-    def __init__(self, *columns: Column, descending: bool = False) -> None:
+    def __init__(self, *columns: Column, descending: bool = False, sorts: bool = False) -> None:
         self.columns = columns
         self.descending = descending
+        self.sorts = sorts
         self.names = tuple(column._meta.name for column in columns)
-        self.tag = f"{'-' if descending else ''}{','.join(self.names)}"
+        table = columns[0]._meta.table._meta.tablename
+        self.tag = f"{table} {'-' if descending else ''}{','.join(self.names)}"
         """The same for equal orders."""
+
+    def by(self) -> list[Column | QueryString]:
+        """What stands behind ORDER BY."""
+        if not self.sorts:
+            return list(self.columns)
+        first, *others = self.columns
+        return [QueryString("{} + interval '0'", first), *others]  # no index has that
 
     def slots(self) -> list[str]:
         """The names under which :meth:`behind` takes the values of the cursor."""

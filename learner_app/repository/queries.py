@@ -7,7 +7,7 @@ from functools import reduce
 from operator import and_
 from typing import Any, NamedTuple, TypeAlias
 
-from piccolo.columns import Column
+from piccolo.columns import Column, ForeignKey
 from piccolo.query import Select
 from piccolo.querystring import QueryString
 from piccolo.table import Table
@@ -74,6 +74,17 @@ class Queries:
         """Many rows by their keys; takes an array for each part of the key."""
         return self.keep("among", lambda: compiled(self.select([self._key.is_among()])))
 
+    def lock_referenced(self, column: ForeignKey[Any]) -> Statement:
+        """Rows that the column refers to are locked, so that they stay; takes an array of keys."""
+
+        def make() -> Statement:
+            target = column._foreign_key_meta.resolved_references
+            key = TableKey(target)
+            query = target.select(*key.columns).where(key.is_among()).order_by(*key.columns)
+            return compiled(query.lock_rows("KEY SHARE"))
+
+        return self.keep(("lock_referenced", column._meta.name), make)
+
     def exists(self) -> Statement:
         """Whether there is a row; takes the parts of the key."""
         return self.keep(
@@ -133,10 +144,10 @@ class Queries:
         def make() -> Statement:
             conditions = [filters.combined(wanted), order.behind() if behind else None]
             query = self.select(conditions)
-            query = query.order_by(*order.columns, ascending=not order.descending)
+            query = query.order_by(*order.by(), ascending=not order.descending)
             return compiled(query.limit(limit))
 
-        return self.keep(("page", wanted, order.tag, limit, behind), make)
+        return self.keep(("page", wanted, order.tag, order.sorts, limit, behind), make)
 
     def _find(self, lock: str | None) -> Statement:
         query = self.select([self._key.is_given()])

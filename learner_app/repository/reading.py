@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 from piccolo.table import Table
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import NotFound, TransactionRequired
+from learner_app.errors import DatabaseError, NotFound, TransactionRequired
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import refused
+from learner_app.repository.inputs import listed, refused
 from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
@@ -28,6 +29,7 @@ from learner_app.repository.queries import OF_KEY, Expression, Queries
 from learner_app.repository.rows import Row, Shape
 from learner_app.repository.sql import Statement
 
+E = TypeVar("E", bound=DatabaseError)
 R = TypeVar("R", bound=Row)
 K = TypeVar("K")
 
@@ -112,7 +114,8 @@ class ReadingRepository(Generic[R, K]):
 
     async def get_many(self, keys: Sequence[K]) -> list[R]:
         """The rows of those keys that are there, in the order of the keys, by one query."""
-        wanted = [parts for parts in map(self._key.parts, keys) if parts is not None]
+        given = map(self._key.parts, listed(keys, "keys", self.table))
+        wanted = [parts for parts in given if parts is not None]
         if not wanted:
             return []
         arrays = map(list, zip(*wanted, strict=True))
@@ -129,9 +132,20 @@ class ReadingRepository(Generic[R, K]):
 
     # What repositories build their own operations of.
 
-    async def _one(self, sql: str, *args: Any) -> R | None:
-        record = await self.engine.fetchrow(sql, *args)
+    def _together(self) -> AbstractAsyncContextManager[Any]:
+        """All of the block or nothing: in the caller's transaction, or in one of its own."""
+        if self.engine.enclosing_transaction() is not None:
+            return nullcontext()
+        return self.engine.transaction()
+
+    async def _one(self, sql: str, *args: Any, idempotent: bool = False) -> R | None:
+        record = await self.engine.fetchrow(sql, *args, idempotent=idempotent)
         return None if record is None else self._shape.make(record)
+
+    async def _of_key(self, key: K, sql: str, *args: Any) -> R | None:
+        """What a statement about one row gives; it takes the parts of the key first."""
+        parts = self._key.parts(key)
+        return None if parts is None else await self._one(sql, *parts, *args)
 
     async def _many(self, sql: str, *args: Any) -> list[R]:
         return list(map(self._shape.make, await self.engine.fetch(sql, *args)))
@@ -212,8 +226,12 @@ class ReadingRepository(Generic[R, K]):
         return row
 
     def _not_found(self) -> NotFound:
+        return self._error(NotFound, "there is no such row", *self._key.names)
+
+    def _error(self, kind: type[E], says: str, *fields: str, constraint: str | None = None) -> E:
+        """An error that the database itself does not raise."""
         name = self.table._meta.tablename
-        return NotFound(f"{name}: there is no such row", table=name, fields=self._key.names)
+        return kind(f"{name}: {says}", table=name, fields=fields, constraint=constraint)
 
     def _require_lockable(self, lock: Lock) -> None:
         if lock not in get_args(Lock):

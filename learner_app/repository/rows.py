@@ -10,6 +10,7 @@ import msgspec
 from piccolo.columns import JSON, Column
 from piccolo.table import Table
 
+from learner_app.errors import InvalidValue
 from learner_app.schema.columns import Inet
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -34,6 +35,7 @@ class Shape(Generic[R]):
     def __init__(self, table: type[Table], row: type[R]) -> None:
         names = row.__struct_fields__
         self.columns: list[Column] = [table._meta.get_column_by_name(name) for name in names]
+        self._table = table
         self._row = row
         self._json = [at for at, column in enumerate(self.columns) if isinstance(column, JSON)]
         self._json_names = [names[at] for at in self._json]
@@ -55,12 +57,24 @@ class Shape(Generic[R]):
         return self._row(*values)
 
     def encoded(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields as the driver takes them."""
+        """The fields as the driver takes them.
+
+        Raises:
+            InvalidValue: JSON was changed after it had been checked, and is none now.
+        """
         values = dict(fields)
         for name in self._json_names:
             if values.get(name) is not None:
-                values[name] = json_text(values[name])
+                values[name] = self._json_text(name, values[name])
         return values
+
+    def _json_text(self, name: str, value: Any) -> str:
+        try:
+            return json_text(value)
+        except (ValueError, TypeError, RecursionError):
+            table = self._table._meta.tablename
+            text = f"{table}: {name}: is no JSON"
+            raise InvalidValue(text, table=table, fields=[name]) from None
 
 
 def json_text(value: Any) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import uuid_utils
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
 
 from learner_app.repository.rows import json_text
 
@@ -26,6 +26,7 @@ FIRST_YEAR, LAST_YEAR = 2, 9998
 ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
 """Our own: the caller's may be short of digits or trap what is inexact."""
 
+_EXPONENT = re.compile(r"\de[+-](\d{1,3})")
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -62,7 +63,7 @@ def _json_storable(value: Any) -> Any:
         raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
     except RecursionError:
         raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
-    if len(encoded) > JSON_BYTES:
+    if len(encoded) + _written_out(text) > JSON_BYTES:
         raise ValueError("must not be over 1 MB as JSON")
     if "\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("must not contain NUL characters")
@@ -72,6 +73,11 @@ def _json_storable(value: Any) -> Any:
     if read != value and not _has_text_keys(value):
         raise ValueError("must have text as the keys of its objects")
     return read  # tuples as lists, as they come back
+
+
+def _written_out(text: str) -> int:
+    """Digits that the server adds: it keeps 1e300 as a number of three hundred digits."""
+    return sum(min(int(exponent), 400) for exponent in _EXPONENT.findall(text))
 
 
 def _has_text_keys(value: Any) -> bool:
@@ -166,3 +172,9 @@ Percent = Annotated[Decimal, numeric(5, 2), AfterValidator(between(0, 100))]
 
 Seconds = Annotated[Decimal, numeric(10, 2), AfterValidator(between(0))]
 """In hundredths of a second, for NUMERIC(10, 2)."""
+
+Flag = Annotated[bool, Field(strict=True)]
+
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+MAYBE_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(Moment | None)
+JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)
