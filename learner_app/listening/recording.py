@@ -14,11 +14,10 @@ import msgspec
 
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import InvalidValue
+from learner_app.errors import InvalidValue, SerializationFailure
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
-from learner_app.repository.base import ROUNDS
 from learner_app.repository.sql import Names
 from learner_app.repository.values import KEY_LENGTH
 
@@ -224,16 +223,17 @@ async def record(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) ->
 
 
 async def _ensured(engine: DatabaseEngine, ensure: str, record: str, *args: Any) -> Any:
-    """What the statement tells; once more where a session was deleted right after it was made."""
-    recorded = 0
-    for _ in range(ROUNDS):
-        await engine.execute(ensure, *args)
-        told = dict(await engine.fetchrow(record, *args) or {})
-        recorded += told["recorded"]
-        without_piece = {*told["lack_content"], *told["ahead"]}
-        if without_piece.issuperset(told["lack_session"]):
-            break
-    return told | {"recorded": recorded}
+    """What the statement tells, with the sessions made first.
+
+    Raises:
+        SerializationFailure: a session was deleted right after it was made; from the beginning,
+            since to make it now would be out of the order in which rows are locked.
+    """
+    await engine.execute(ensure, *args)
+    told = await engine.fetchrow(record, *args)
+    if told and not {*told["lack_content"], *told["ahead"]}.issuperset(told["lack_session"]):
+        raise SerializationFailure("a session was deleted while its events were recorded")
+    return told
 
 
 async def copy(engine: DatabaseEngine, incoming: Incoming, *, ensure: bool) -> BatchResult:

@@ -283,3 +283,42 @@ async def test_keys_and_places_are_no_changes():
         with pytest.raises(InvalidValue) as caught:
             ContentUpdate.model_validate({field: "s2"})
         assert caught.value.fields == (field,)
+
+
+@pytest.mark.parametrize("value", [1e23, 1e300, 0.1, 10**30, [1.0, {"a": 2.5e-7}]])
+async def test_numbers_that_come_back_otherwise_are_the_same(db: DatabaseEngine, value: Any):
+    first = await content.add_idempotent(new_content("c1", metadata={"x": value}))
+    assert await content.add_idempotent(new_content("c1", metadata={"x": value})) == first
+    with pytest.raises(Conflict):
+        await content.add_idempotent(new_content("c1", metadata={"x": 2}))
+
+
+async def test_an_empty_patch_writes_nothing(db: DatabaseEngine):
+    (row,) = await add_contents("c1")
+    assert await content.merge_metadata("c1", {}) == row
+
+
+async def test_metadata_near_the_bound_can_be_patched(db: DatabaseEngine):
+    """The server counts spaces that are not sent."""
+    await add_contents("c1")
+    many = dict.fromkeys(map(str, range(90_000)), 1)
+    await content.update("c1", ContentUpdate(metadata=many))
+    assert (await content.merge_metadata("c1", {"one": "more"})).metadata == many | {"one": "more"}
+    with pytest.raises(InvalidValue) as caught:
+        await content.merge_metadata("c1", {"text": "x" * 200_000})
+    assert caught.value.fields == ("metadata",)
+
+
+async def test_scores_and_metrics_are_not_cleared_by_none(db: DatabaseEngine):
+    await add_contents("c1", quality_score=Decimal("0.5"), engagement_metrics={"a": 1})
+    for change in (content.set_quality_score, content.set_engagement_metrics):
+        with pytest.raises(InvalidValue):
+            await change("c1", None)
+    assert (await content.get("c1")).quality_score == Decimal("0.5")
+
+
+def test_numbers_that_the_server_writes_out_count_in_full():
+    with pytest.raises(InvalidValue) as caught:
+        ContentUpdate(metadata={"n": [1e300] * 10_000})
+    assert caught.value.fields == ("metadata",)
+    assert ContentUpdate(metadata={"n": ["1e999999999"] * 100}).metadata

@@ -111,3 +111,20 @@ async def test_all_of_it_runs_on_the_engine_of_the_repository(clone: DatabaseEng
     await add_sessions("s1")
     mine = GenerationRepository(clone)
     assert (await mine.store_for_session("s1", new_content("a"))).id == "a"
+
+
+async def test_storing_again_does_not_bring_back_what_was_taken_off(session: str):
+    new = new_content("c1", session_id=session)
+    stored = await jobs.store_for_session(session, new, "g1")
+    await sessions.remove_content(session, "c1")
+    assert await jobs.store_for_session(session, new, "g1") == stored
+    assert (await sessions.get(session)).content_ids == []
+
+
+async def test_completing_again_after_the_piece_was_deleted(session: str):
+    await add_contents("c1", "c2")
+    await jobs.complete("g1", "c1")
+    await sessions.delete_content("c1")
+    assert (await jobs.complete("g1", "c1")).content_id is None
+    with pytest.raises(InvalidTransition):
+        await jobs.complete("g1", "c2")

@@ -95,3 +95,17 @@ async def test_engagement_by_characteristics(given: list[dict[str, Any]]):
     with pytest.raises(InvalidValue) as caught:
         await events.engagement_by("colour")
     assert caught.value.fields == ("dimension",)
+
+
+async def test_kinds_beyond_the_thousand_do_not_lose_their_likes(db: DatabaseEngine):
+    names = [f"p{n:04}" for n in range(1010)]
+    await add_contents(*names)
+    for number, name in enumerate(names):
+        await db.execute("UPDATE content SET template_id = $2 WHERE id = $1", name, f"t{number:04}")
+    await ensure_sessions("s1")
+    await events.record_batch([event(f"e{name}", content_id=name) for name in names[5:1005]])
+    for name in names[::-1][:20]:
+        await likes.like(LikeKey(name, "s1"))
+    found = await events.engagement_by("template")
+    assert len(found) == len(await likes.count_by("template")) + 980 == 1000
+    assert found["t1004"].like_count == 1

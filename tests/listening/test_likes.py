@@ -1,6 +1,8 @@
 """Likes: one row for session and piece, whatever happens at once."""
 
 import asyncio
+from collections.abc import Awaitable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -159,3 +161,26 @@ async def test_any_sequence_does_what_the_model_does(heard: None, steps: list):
         async for row in likes.stream()
     }
     assert stored == model
+
+
+async def test_a_like_that_was_brought_along_has_a_time(heard: None):
+    brought = await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
+    assert brought.liked_at is not None
+    gone = await likes.unlike(KEY)
+    assert (gone.liked, gone.liked_at) == (False, brought.liked_at)
+
+
+async def test_times_are_in_order_whoever_began_first(clone: DatabaseEngine):
+    await add_contents("c1")
+    await ensure_sessions("s1")
+    async with clone.transaction():
+        await clone.fetch("SELECT 1")
+        await asyncio.create_task(_elsewhere(likes.like(KEY)), context=Context())
+        row = await likes.unlike(KEY)
+    assert row.liked_at is not None
+    assert row.unliked_at is not None
+    assert row.unliked_at > row.liked_at
+
+
+async def _elsewhere(work: Awaitable[object]) -> None:
+    await work

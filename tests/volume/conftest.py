@@ -78,8 +78,8 @@ async def source(note: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
         number = n if n < EVENTS else n - 1000
         yield {
             "id": f"e{number:07}",
-            "content_id": f"c{number * 7 % CONTENTS}" if number % 100_000 else "nothing",
-            "session_id": f"s{number % SESSIONS}",
+            "content_id": f"c{number // 25 * 7 % CONTENTS}" if number % 100_000 else "nothing",
+            "session_id": f"s{number // 50}",  # each at one stretch, as people listen
             "event_type": KINDS[number % 5],
             "playback_position": number % 300,
             "timestamp": START + timedelta(seconds=10 * number),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from learner_app.conf import DB
-from learner_app.listening.event_reader import IN_TIME
+from learner_app.listening.event_reader import IN_TIME, SORTED_IN_TIME
 from learner_app.listening.repositories import BehavioralEventRepository
 from tests.volume.conftest import EVENTS, START, Million, memory_in_use
 
@@ -57,6 +57,19 @@ async def test_pages_at_depth_cost_what_the_first_one_costs(million: Million):
         args = statement.args({"since": START, **IN_TIME.values(row)})
         costs.append(await blocks(statement.sql, args))
     assert costs[1] <= costs[0] + 20, costs
+
+
+async def test_lists_of_what_is_new_do_not_look_through_what_is_old(million: Million):
+    """The newest session, and a piece that nobody has heard so far."""
+    newest, unheard = {"session_id": "s19999"}, {"content_id": "c-new"}
+    for given, most in ((newest, 300), (unheard, 50)):
+        for limit in (1, 100):
+            statement = events._queries.page(
+                events.filters, given, SORTED_IN_TIME, limit + 1, behind=False
+            )
+            assert await blocks(statement.sql, list(given.values())) < most
+    assert len(await events.list_for_session("s19999")) == 50
+    assert [row.id for row in await events.recent_for_session("s0", 1)] == ["e0000049"]
 
 
 async def test_totals_estimated_are_near(million: Million):
