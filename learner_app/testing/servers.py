@@ -1,13 +1,13 @@
 """Real PostgreSQL servers for tests, on which they make databases of their own."""
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 ROLE = "learner"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _numbers = count(1)
+_RUN = token_hex(4)
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
@@ -56,7 +57,8 @@ class TestServer:
         Raises:
             DatabaseError: the server is not there, or does not let the role.
         """
-        name = f"{prefix}_{os.getpid()}_{next(_numbers)}"
+        # containers number their processes alike, and runs may share a server
+        name = f"{prefix}_{_RUN}_{next(_numbers)}"
         source = f' TEMPLATE "{template}"' if template else ""
         await self._execute(f'CREATE DATABASE "{name}" OWNER "{self._owner}"{source}')
         return name
