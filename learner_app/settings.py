@@ -21,6 +21,9 @@ STATEMENT_SHARE = 0.9
 
 LOCK_SECONDS = 10.0
 
+LEAST_PASSWORD_WORK = 35_840
+"""The weakest of OWASP's equivalent settings: 7 MiB and 5 passes."""
+
 PICCOLO_CONF = "PICCOLO_CONF"
 OUR_CONF = "learner_app.conf"
 
@@ -64,6 +67,9 @@ class Settings(BaseSettings):
     db_replicas: SecretStr | None = None
     db_application_name: str = Field(default="learner_app", max_length=63, pattern="^[ -~]+$")
     db_echo: bool = False
+    password_memory_kib: int = Field(default=19_456, ge=7168, le=1_048_576)
+    password_passes: int = Field(default=2, ge=1, le=64)
+    password_lanes: int = Field(default=1, ge=1, le=64)
     test_database_url: SecretStr | None = None
     learner_data: Path | None = None
 
@@ -77,6 +83,10 @@ class Settings(BaseSettings):
             raise ValueError("DB_STATEMENT_TIMEOUT must be below DB_COMMAND_TIMEOUT")
         if self.lock_seconds > self.statement_seconds:
             raise ValueError("DB_LOCK_TIMEOUT must not be above DB_STATEMENT_TIMEOUT")
+        if self.password_memory_kib * self.password_passes < LEAST_PASSWORD_WORK:
+            raise ValueError(
+                f"PASSWORD_MEMORY_KIB times PASSWORD_PASSES must be at least {LEAST_PASSWORD_WORK}"
+            )
         if self.db_echo and self.app_env != "development":
             raise ValueError("DB_ECHO is for APP_ENV=development only")
         return self

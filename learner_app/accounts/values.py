@@ -1,0 +1,67 @@
+"""Types of what is given to users and sign-in."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from learner_app.accounts.emails import normal_email
+from learner_app.accounts.passwords import complaint
+from learner_app.repository.values import FIRST_YEAR, LAST_YEAR, STORABLE, Text255, is_storable
+
+KnowledgeLevel = Literal["Beginner", "Intermediate", "Advanced"]
+ReferralSource = Literal["Search", "Friend", "Social", "Other"]
+DarkMode = Literal["light", "dark", "auto"]
+
+URL_CHARACTERS = re.compile(r"https?://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
+
+
+def _one_spelling(given: Any) -> Any:
+    return normal_email(given) if isinstance(given, str) else given
+
+
+def _by_the_rules(password: SecretStr) -> SecretStr:
+    if broken := complaint(password):
+        raise ValueError(broken)
+    return password
+
+
+def _storable_secret(token: SecretStr) -> SecretStr:
+    if not is_storable(token.get_secret_value()):
+        raise ValueError("must not contain NUL characters or lone surrogates")
+    return token
+
+
+def _http_url(text: str) -> str:
+    if not URL_CHARACTERS.fullmatch(text):
+        raise ValueError("must be an http or https URL")
+    return text
+
+
+def _in_calendar(day: date) -> date:
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise ValueError("is out of range")
+    return day
+
+
+Email = Annotated[Text255, BeforeValidator(_one_spelling)]
+"""In its one spelling from here on: ``learner_app.accounts.emails``."""
+
+Password = Annotated[SecretStr, Field(strict=True), AfterValidator(_by_the_rules)]
+"""8 to 128 characters with a letter and a digit, after NFKC."""
+
+ProviderToken = Annotated[SecretStr, Field(strict=True), AfterValidator(_storable_secret)]
+Provider = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
+Identity = Annotated[str, Field(strict=True, min_length=1, max_length=255), STORABLE]
+Image = Annotated[str, Field(strict=True, max_length=2000), STORABLE, AfterValidator(_http_url)]
+Essay = Annotated[str, Field(strict=True, max_length=10_000), STORABLE]
+Day = Annotated[date, AfterValidator(_in_calendar)]
+Score = Annotated[int, Field(strict=True, ge=0, le=100)]
+
+Lifetime = Annotated[
+    timedelta, Field(strict=True, ge=timedelta(seconds=1), le=timedelta(days=3650))
+]
+"""A second to ten years."""
