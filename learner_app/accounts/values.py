@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -41,6 +42,13 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+
+
 def _in_calendar(day: date) -> date:
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise ValueError("is out of range")
@@ -65,3 +73,5 @@ Lifetime = Annotated[
     timedelta, Field(strict=True, ge=timedelta(seconds=1), le=timedelta(days=3650))
 ]
 """A second to ten years."""
+
+NetworkAddress = Annotated[str, Field(strict=True, max_length=100), AfterValidator(_address)]

@@ -1,0 +1,55 @@
+"""Whose password it is: what the operations that sign in are made of."""
+
+from typing import NamedTuple
+
+from pydantic import SecretStr
+
+from learner_app.accounts import user_sql
+from learner_app.accounts.emails import known_email
+from learner_app.accounts.passwords import Cost, apart, check_hash, hash_password
+from learner_app.accounts.rows import User
+from learner_app.accounts.sealed import Sealed
+from learner_app.accounts.tables import UserTable
+from learner_app.database.engine import DatabaseEngine
+from learner_app.repository.rows import Shape
+
+USER = Shape(UserTable, User)
+WIDTH = len(User.__struct_fields__)
+
+
+class Credentials(NamedTuple):
+    """A user, and the hash of the password as it is stored."""
+
+    user: User
+    stored: Sealed
+
+
+async def check_credentials(
+    engine: DatabaseEngine, email: str, password: SecretStr
+) -> Credentials | None:
+    """The user of that address, if it is the password; no connection is held while it works.
+
+    An outdated hash is replaced, unless another one was stored meanwhile, which is then checked.
+    """
+    cost = Cost.of(engine.settings)
+    while True:
+        known = await _find(engine, email)
+        verdict = await apart(check_hash, password, known and known.stored, cost)
+        if known is None or not verdict.matches:
+            return None
+        if not verdict.is_outdated:
+            return known
+        new = await apart(hash_password, password, cost)
+        upgraded = await engine.fetchrow(user_sql.UPGRADE, known.user.id, known.stored, new)
+        if upgraded is not None:
+            return Credentials(USER.make(upgraded), new)
+
+
+async def _find(engine: DatabaseEngine, email: str) -> Credentials | None:
+    address = known_email(email)
+    record = await engine.fetchrow(user_sql.CREDENTIALS, address or "")  # of none, as much work
+    return record and _closed(*record)
+
+
+def _closed(*values: object) -> Credentials:
+    return Credentials(USER.make(values[:WIDTH]), Sealed(values[WIDTH]))

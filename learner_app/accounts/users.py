@@ -1,0 +1,295 @@
+"""The repository of users."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Unpack
+from uuid import UUID
+
+from piccolo.columns.combination import WhereRaw
+from pydantic import SecretStr, TypeAdapter
+
+from learner_app.accounts import user_sql
+from learner_app.accounts.credentials import check_credentials
+from learner_app.accounts.emails import known_email
+from learner_app.accounts.identities import AccountRepository
+from learner_app.accounts.passwords import (
+    Cost,
+    apart,
+    complaint,
+    hash_password,
+    unusable_hash,
+)
+from learner_app.accounts.personal_data import NOTHING, erase, export
+from learner_app.accounts.rows import (
+    AccountUpdate,
+    Erased,
+    ProviderUserCreate,
+    User,
+    UserCreate,
+    UserFilters,
+    UserUpdate,
+)
+from learner_app.accounts.sealed import Sealed, secret
+from learner_app.accounts.tables import UserTable
+from learner_app.accounts.tokens import token_hash
+from learner_app.accounts.values import Email
+from learner_app.errors import Conflict, StaleVersion
+from learner_app.repository.filters import Filters, at_least, before
+from learner_app.repository.inputs import checked, refused
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
+from learner_app.repository.reading import ReadingRepository
+from learner_app.repository.values import new_uuid
+
+EMAIL = TypeAdapter(Email)
+FLAG = TypeAdapter(bool)
+NEWEST_FIRST = Order(UserTable.created_at, UserTable.id, descending=True)
+
+
+class UserRepository(ReadingRepository[User, UUID]):
+    """People with an account.
+
+    Passwords come as ``SecretStr``, or as text, which then stands in the caller's own frames. No
+    operation but :meth:`check_password` reads a hash.
+    """
+
+    table = UserTable
+    row = User
+    filters = Filters(
+        UserTable,
+        UserFilters,
+        {
+            "text": lambda text: WhereRaw(
+                "(starts_with({}, lower({}::text)) OR starts_with(lower({}), lower({}::text)))",
+                *(UserTable.email, text, UserTable.name, text),
+            ),
+            "created_from": at_least(UserTable.created_at),
+            "created_to": before(UserTable.created_at),
+        },
+    )
+
+    async def count(self, **filters: Unpack[UserFilters]) -> int:
+        """How many users the filters let through."""
+        return await self._count(filters)
+
+    async def page(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[UserFilters],
+    ) -> Page[User]:
+        """A page by id."""
+        return await self._page(filters, limit, after, total)
+
+    def stream(self, **filters: Unpack[UserFilters]) -> AsyncGenerator[User, None]:
+        """All of them by id, in constant memory."""
+        return self._stream(filters)
+
+    async def search(
+        self,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        after: str | None = None,
+        total: Total | None = None,
+        **filters: Unpack[UserFilters],
+    ) -> Page[User]:
+        """A page of users, the newest first.
+
+        Found along the index on ``created_at`` until the page is full: a text or a flag that few
+        users have reads many rows, unless the period is narrow.
+        """
+        return await self._page(filters, limit, after, total, NEWEST_FIRST)
+
+    async def find_by_email(self, email: str) -> User | None:
+        """The user of that address, in any spelling."""
+        known = known_email(email)
+        return None if known is None else await self._one(user_sql.FIND_BY_EMAIL, known)
+
+    async def register(self, new: UserCreate) -> User:
+        """Add a user with a password; of many at once with one address, in any spelling, one.
+
+        Raises:
+            Conflict: the address is taken.
+        """
+        stored = await self._hash(new.password)
+        values = (new_uuid(), new.email, stored, new.name, new_uuid())
+        return _added(await self._one(user_sql.REGISTER, *values))
+
+    async def register_with_provider(
+        self,
+        new: ProviderUserCreate,
+        provider_id: str,
+        account_id: str,
+        tokens: AccountUpdate | None = None,
+    ) -> User:
+        """Add a user without a password, who signs in with that identity; both or neither.
+
+        Raises:
+            Conflict: the address is taken, whose user may sign in and link the identity; or the
+                identity is another user's. ``table`` says which.
+        """
+        values = (new_uuid(), new.email, unusable_hash(), new.name, new.email_verified, new.image)
+        async with self.engine.transaction():
+            user = _added(await self._one(user_sql.ADD_WITHOUT_PASSWORD, *values))
+            identities = AccountRepository(self.engine)
+            await identities.link(user.id, provider_id, account_id, tokens)
+        return user
+
+    async def check_password(self, email: str, password: str | SecretStr) -> User | None:
+        """The user, if it is the password; the work is the same where there is no such user.
+
+        A hash brought along, or made with other parameters, is replaced by a new one. Sign in with
+        ``AuthSessionRepository.sign_in``, which leaves no gap for a change of the password.
+        """
+        password = secret(password)
+        known = await check_credentials(self.engine, email, password)
+        return None if known is None else known.user
+
+    async def set_password(
+        self,
+        user_id: UUID,
+        password: str | SecretStr,
+        *,
+        keep_token: str | SecretStr | None = None,
+    ) -> User:
+        """Change the password and close all sessions, in one transaction.
+
+        Codes for ``reset-password:<address>`` are worth nothing then. Whoever had no password may
+        sign in with it from now on.
+
+        Args:
+            user_id: whose.
+            password: the new one.
+            keep_token: of the session that stays open.
+
+        Raises:
+            NotFound: there is no such user.
+            InvalidValue: the password breaks a rule.
+        """
+        password = secret(password)
+        kept = None if keep_token is None else token_hash(keep_token)
+        keep_token = None
+        if broken := complaint(password):
+            raise refused(self.table, "password", broken)
+        stored = await self._hash(password)
+        async with self.engine.transaction():
+            user = self._found(await self._change(user_id, user_sql.SET_HASH, stored))
+            await self.engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
+            await self.engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
+            await self.engine.execute(user_sql.DROP_RESET_CODES, user.email)
+        return user
+
+    async def update(self, key: UUID, changes: UserUpdate) -> User:
+        """Change the fields that were given and no others; without any, the row is as it was.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        if not (given := changes.given()):
+            return await self.get(key)
+        statement = self._queries.update(list(given))
+        return self._found(await self._update_one(statement, key, given))
+
+    async def update_profile(self, user_id: UUID, changes: UserUpdate) -> User:
+        """Change profile and onboarding answers; the same as ``update``."""
+        return await self.update(user_id, changes)
+
+    async def change_email(self, user_id: UUID, email: str) -> User:
+        """Give a user another address, which is not verified; codes for the old one are void.
+
+        The same address in another spelling changes nothing.
+
+        Raises:
+            NotFound: there is no such user.
+            Conflict: the address is taken.
+            InvalidValue: it is none.
+        """
+        address = checked(EMAIL, email, "email", self.table)
+        async with self.engine.transaction():
+            old = await self._locked_email(user_id)
+            changed = await self._change(user_id, user_sql.CHANGE_EMAIL, address)
+            if changed is None:
+                return await self.get(user_id)
+            await self.engine.execute(user_sql.DROP_CODES, old, str(changed.id))
+        return changed
+
+    async def verify_email(self, user_id: UUID, email: str) -> User:
+        """Note that the address was confirmed; again, it changes nothing.
+
+        Args:
+            user_id: whose.
+            email: the address that was confirmed.
+
+        Raises:
+            NotFound: there is no such user.
+            StaleVersion: the user has another address by now.
+        """
+        address = known_email(email)
+        changed = address and await self._change(user_id, user_sql.VERIFY_EMAIL, address)
+        if changed:
+            return changed
+        user = await self.get(user_id)
+        known = await self.find_by_email(email)
+        if known is None or known.id != user.id:
+            raise StaleVersion(
+                "users: the address is another one by now", table="users", fields=["email"]
+            )
+        return known
+
+    async def set_admin(self, user_id: UUID, is_admin: bool) -> User:
+        """Let a user administrate the product, or no longer.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        flag = checked(FLAG, is_admin, "is_admin", self.table)
+        changed = await self._change(user_id, user_sql.SET_ADMIN, flag)
+        return changed or await self.get(user_id)
+
+    async def delete(self, key: UUID) -> Erased:
+        """Erase a user: accounts, sessions, codes, and the preferences under the user's id.
+
+        Memberships in tenants go along. Listening sessions are not tied to users: they are erased
+        by their ids, with ``ListeningSessionRepository.delete``.
+
+        Returns:
+            What was there; all 0 where there is no such user.
+        """
+        parts = self._key.parts(key)
+        return NOTHING if parts is None else await erase(self.engine, *parts)
+
+    async def export(self, user_id: UUID) -> dict[str, Any]:
+        """All that is kept about a user, as one JSON document: no hash and no token.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        async with self.engine.transaction():
+            return await export(self.engine, await self.get(user_id, lock="share"))
+
+    async def _hash(self, password: SecretStr) -> Sealed:
+        return await apart(hash_password, password, Cost.of(self.engine.settings))
+
+    async def _change(self, user_id: UUID, sql: str, *args: Any) -> User | None:
+        key = self._key.parts(user_id)
+        return None if key is None else await self._one(sql, *key, *args)
+
+    async def _locked_email(self, user_id: UUID) -> str:
+        key = self._key.parts(user_id)
+        email = key and await self.engine.fetchval(user_sql.LOCK, *key)
+        if not email:
+            raise self._not_found()
+        return str(email)
+
+
+def _added(user: User | None) -> User:
+    if user is None:
+        raise Conflict(
+            "users: the address is taken",
+            table="users",
+            constraint="idx_users_email",
+            fields=["email"],
+        )
+    return user
