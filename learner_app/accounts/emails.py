@@ -27,7 +27,8 @@ def normal_email(given: str) -> str:
     if len(given) > MOST_GIVEN or not is_storable(given):
         raise ValueError("must be an e-mail address")
     try:
-        return _folded(validate_email(_folded(given), check_deliverability=False).normalized)
+        found = validate_email(_folded(given), check_deliverability=False, strict=True)
+        return _folded(found.normalized)
     except (EmailNotValidError, UnicodeError):
         raise ValueError("must be an e-mail address") from None
 
