@@ -2,12 +2,13 @@
 
 import importlib
 import importlib.util
+import inspect
 import json
 import re
 import types
 import typing
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -19,7 +20,7 @@ from piccolo.columns import JSON, Array, Column
 from piccolo.columns.combination import WhereRaw
 from piccolo.columns.defaults.base import Default
 from piccolo.table import Table
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -28,10 +29,11 @@ from learner_app.repository.base import DeletingRepository, Repository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
+from learner_app.repository.reading import ReadingRepository
 from learner_app.repository.rows import Row
 from learner_app.repository.values import new_key, new_uuid
 
-DOMAINS = ("content", "listening", "learner", "generation")
+DOMAINS = ("content", "listening", "learner", "generation", "accounts")
 
 
 def subclasses(base: type) -> Iterator[type]:
@@ -40,22 +42,40 @@ def subclasses(base: type) -> Iterator[type]:
         yield from subclasses(child)
 
 
-def repositories() -> list[type[Repository[Any, Any, Any, Any]]]:
+def repositories() -> list[type[ReadingRepository[Any, Any]]]:
     """Those of all domains that have some."""
     for domain in DOMAINS:
         name = f"learner_app.{domain}.repositories"
         if importlib.util.find_spec(name):
             importlib.import_module(name)
-    found = [one for one in subclasses(Repository) if "table" in vars(one)]
+    found = [one for one in subclasses(ReadingRepository) if "table" in vars(one)]
     return [one for one in found if one.__module__.startswith("learner_app.")]
 
 
-def parameters(repository: type) -> tuple[type[Row], Any, type[Input], type[Input]]:
-    """The row, the key and the inputs that the class says in brackets."""
+def parameters(repository: type) -> tuple[Any, ...]:
+    """The row, the key and the inputs that the class says in brackets.
+
+    A repository whose writes are all operations of its own says row and key only; its inputs are
+    those that the operations take.
+    """
     for base in repository.__orig_bases__:  # type: ignore[attr-defined]
         if typing.get_origin(base) in {Repository, DeletingRepository}:
-            return typing.get_args(base)  # type: ignore[return-value]
+            return typing.get_args(base)
+        if typing.get_origin(base) is ReadingRepository:
+            return (*typing.get_args(base), *inputs_of_operations(repository))
     raise AssertionError(f"{repository.__name__} names no row, key and inputs")
+
+
+def inputs_of_operations(repository: type) -> list[type[Input]]:
+    """Those about the repository's own table."""
+    table = repository.table  # type: ignore[attr-defined]
+    found: dict[type[Input], None] = {}
+    for _, method in inspect.getmembers(repository, inspect.isfunction):
+        for hint in typing.get_type_hints(method).values():
+            for one in (hint, *typing.get_args(hint)):
+                if isinstance(one, type) and issubclass(one, Input) and one.table is table:
+                    found[one] = None
+    return list(found)
 
 
 def kind_of(column: Column) -> Any:
@@ -77,6 +97,8 @@ def kind_of(column: Column) -> Any:
         "TIMESTAMPTZ": datetime,
         "BOOLEAN": bool,
         "UUID": UUID,
+        "DATE": date,
+        "INET": str,
     }[name]
 
 
@@ -90,8 +112,8 @@ def plain(annotation: Any) -> tuple[Any, bool]:
         return plain(one)[0], True
     if origin is typing.Literal:
         return frozenset(args), False
-    if annotation is AwareDatetime:
-        return datetime, False
+    if annotation in {AwareDatetime, SecretStr}:
+        return datetime if annotation is AwareDatetime else str, False
     if origin is list:
         return list[plain(args[0])[0]], False  # type: ignore[misc]  # made at run time
     return annotation, False
@@ -136,7 +158,9 @@ def columns_of(table: type[Table]) -> dict[str, Column]:
 
 def row_mistakes(table: type[Table], row: type[Row]) -> Iterator[str]:
     columns, fields = columns_of(table), msgspec.structs.fields(row)
-    if [field.name for field in fields] != list(columns):
+    if [field.name for field in fields] != [
+        name for name, column in columns.items() if not column._meta.secret
+    ]:
         yield "row: other fields than the table has columns, or in another order"
     for field in fields:
         if (column := columns.get(field.name)) is None:

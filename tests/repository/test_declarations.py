@@ -11,9 +11,9 @@ from piccolo.table import Table
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from learner_app.repository.base import Repository
 from learner_app.repository.filters import Filters, at_least, equals, one_of
 from learner_app.repository.inputs import UNSET, Input
+from learner_app.repository.reading import ReadingRepository
 from learner_app.repository.rows import Row
 from learner_app.repository.values import Moment, Text50, new_key
 from learner_app.schema.columns import Now
@@ -49,18 +49,34 @@ def of_table(table: type[Table], suffix: str) -> list[type[Input]]:
     return [one for one in INPUTS if one.table is table and one.__name__.endswith(suffix)]
 
 
+HASHED = {
+    "UserCreate": (
+        "create.password: no column",
+        "create.hashed_password: the column needs a value",
+    ),
+    "ProviderUserCreate": ("create.hashed_password: the column needs a value",),
+}
+"""A password is given, a hash is stored; some have neither."""
+
+
 @pytest.mark.parametrize("repository", REPOSITORIES, ids=lambda one: one.__name__)
-def test_a_repository_says_one_thing(repository: type[Repository[Any, Any, Any, Any]]):
+def test_a_repository_says_one_thing(repository: type[ReadingRepository[Any, Any]]):
     table = repository.table
-    row, _, create, update = parameters(repository)
-    assert (row, create.table, update.table) == (repository.row, table, table)
+    row, _, *inputs = parameters(repository)
+    assert row is repository.row
+    assert {given.table for given in inputs} <= {table}
+    assert [*row_mistakes(table, row), *filter_mistakes(table, repository.filters)] == []
     own_defaults = DEFAULTS_OF_THE_PRODUCT.get(table._meta.tablename, ())
-    assert [
-        *row_mistakes(table, row),
-        *create_mistakes(table, create, repository.stored_as),
-        *update_mistakes(table, update),
-        *filter_mistakes(table, repository.filters),
-    ] == [f"create.{name}: another default than the column's" for name in own_defaults]
+    for given in inputs:
+        if given.__name__.endswith("Update"):
+            assert list(update_mistakes(table, given)) == []
+            continue
+        assert sorted(create_mistakes(table, given, repository.stored_as)) == sorted(
+            [
+                *HASHED.get(given.__name__, ()),
+                *(f"create.{name}: another default than the column's" for name in own_defaults),
+            ]
+        )
 
 
 def test_no_input_is_left_out():
