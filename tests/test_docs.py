@@ -148,7 +148,16 @@ def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["transactions", "errors", "resilience", "testing", "repositories", "adding-a-table"]
+    "name",
+    [
+        "transactions",
+        "errors",
+        "resilience",
+        "testing",
+        "accounts",
+        "repositories",
+        "adding-a-table",
+    ],
 )
 def test_links_lead_somewhere(checkout: Path, name: str):
     page = checkout / "docs" / f"{name}.md"

@@ -41,6 +41,14 @@ async def test_page_on_repositories(clone: DatabaseEngine, checkout: Path):
     assert names["learned"].data_points == 1
 
 
+async def test_page_on_accounts(clone: DatabaseEngine, checkout: Path):
+    names: dict[str, Any] = {"seen": [], "DB": clone}
+    for code in snippets(checkout / "docs/accounts.md"):
+        await run(checking(code), names)
+    assert [value for value, _ in names["seen"]] == [told for _, told in names["seen"]]
+    assert len(names["seen"]) == 5
+
+
 REPOSITORIES = [
     one
     for declared in repositories()

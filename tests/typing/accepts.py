@@ -4,9 +4,28 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, assert_type
+from uuid import UUID
 
 from msgspec.structs import replace
+from pydantic import SecretStr
 
+from learner_app.accounts.repositories import (
+    AccountRepository,
+    AuthSessionRepository,
+    UserRepository,
+    VerificationRepository,
+)
+from learner_app.accounts.rows import (
+    Account,
+    AccountUpdate,
+    Erased,
+    OpenedSession,
+    SignedIn,
+    User,
+    UserCreate,
+    UserUpdate,
+)
+from learner_app.accounts.values import KnowledgeLevel
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate, ContentFilters, ContentUpdate
 from learner_app.database.engine import DatabaseEngine
@@ -166,6 +185,28 @@ async def generation(jobs: GenerationRepository) -> None:
     assert_type(await jobs.claim_next(timedelta(minutes=5)), Generation | None)
     assert_type((await jobs.get_with_content("g1")).content, Content | None)
     assert_type(await jobs.purge_finished(datetime.now().astimezone(), batch=10), int)
+
+
+async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: UUID) -> None:
+    new = UserCreate(email="a@example.com", password=SecretStr("x"), name="A")
+    assert_type(await users.register(new), User)
+    assert_type(await users.get(key), User)
+    assert_type(await users.search(text="a", is_admin=True), Page[User])
+    assert_type(await users.check_password("a@example.com", "x"), User | None)
+    assert_type(await users.set_password(key, SecretStr("x"), keep_token="t"), User)
+    assert_type(await users.update_profile(key, UserUpdate(target_score=None)), User)
+    assert_type(await users.delete(key), Erased)
+    assert_type((await users.get(key)).knowledge_level, KnowledgeLevel | None)
+    opened = await sessions.open(key, timedelta(days=1), ip_address="::1")
+    assert_type(opened.token, SecretStr)
+    assert_type(await sessions.resolve(opened.token), SignedIn | None)
+    assert_type(await sessions.sign_in("a", "b", timedelta(1)), OpenedSession | None)
+    codes, accounts = VerificationRepository(), AccountRepository()
+    assert_type(await codes.issue("reset-password:a", timedelta(1)), SecretStr)
+    assert_type(await codes.consume("reset-password:a", "code"), bool)
+    tokens = AccountUpdate(access_token=SecretStr("x"), scope=None)
+    assert_type(await accounts.link(key, "google", "1", tokens), Account)
+    assert_type((await accounts.tokens(key)).id_token, SecretStr | None)
 
 
 def repositories(engine: DatabaseEngine) -> list[ContentRepository]:

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from learner_app.accounts.repositories import AuthSessionRepository, UserRepository
+from learner_app.accounts.rows import User, UserCreate, UserUpdate
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate, ContentUpdate
 from learner_app.generation.repositories import GenerationRepository
@@ -133,3 +135,21 @@ async def generation(jobs: GenerationRepository) -> None:
     print((await jobs.claim_next()).session_id)  # error
     await jobs.complete("g1", None)  # error
     await jobs.page(status="done")  # error
+
+
+async def sign_in(users: UserRepository, sessions: AuthSessionRepository, user: User) -> None:
+    await users.add(user)  # error
+    await users.get(5)  # error
+    await users.register(user)  # error
+    await users.search(email="a")  # error
+    await users.set_password(user.id, b"x")  # error
+    print((await users.find_by_email("a")).name)  # error
+    print(user.hashed_password)  # error
+    user.is_admin = True  # error
+    UserCreate(email="a")  # error
+    UserUpdate(email="a")  # error
+    UserUpdate(is_admin=True)  # error
+    UserUpdate(knowledge_level="Expert")  # error
+    print((await sessions.resolve("t")).user)  # error
+    await sessions.open(user.id, 3600)  # error
+    await sessions.update(user.id, UserUpdate())  # error
