@@ -115,12 +115,7 @@ async def send_code(email: str, mail: Mailer) -> None:
 
 async def reset(request: Request) -> Response:
     given = Reset.model_validate_json(await body(request))
-    user = None
-    async with DB.transaction():  # a password that breaks a rule does not use the code up
-        if await codes.consume(f"reset-password:{given.email}", given.code):
-            user = await users.find_by_email(given.email)
-        if user is not None:
-            await users.set_password(user.id, given.password)
+    user = await users.reset_password(given.email, given.code, given.password)
     if user is None:
         raise HTTPException(400, "the code is wrong or too old")
     return Response(status_code=204)

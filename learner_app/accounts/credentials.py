@@ -1,17 +1,21 @@
 """Whose password it is: what the operations that sign in are made of."""
 
 from typing import NamedTuple
+from uuid import UUID
 
 from pydantic import SecretStr
 
 from learner_app.accounts import user_sql
 from learner_app.accounts.emails import known_email
-from learner_app.accounts.passwords import Cost, apart, check_hash, hash_password
+from learner_app.accounts.passwords import Cost, apart, check_hash, complaint, hash_password
 from learner_app.accounts.rows import User
 from learner_app.accounts.sealed import Sealed
 from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import Conflict
+from learner_app.repository.inputs import refused
 from learner_app.repository.rows import Shape
+from learner_app.repository.values import new_uuid
 
 USER = Shape(UserTable, User)
 WIDTH = len(User.__struct_fields__)
@@ -32,7 +36,7 @@ async def check_credentials(
     An outdated hash is replaced, unless another one was stored meanwhile, which is then checked.
     """
     cost = Cost.of(engine.settings)
-    while True:
+    while True:  # again only when another hash was stored meanwhile
         known = await _find(engine, email)
         verdict = await apart(check_hash, password, known and known.stored, cost)
         if known is None or not verdict.matches:
@@ -43,6 +47,50 @@ async def check_credentials(
         upgraded = await engine.fetchrow(user_sql.UPGRADE, known.user.id, known.stored, new)
         if upgraded is not None:
             return Credentials(USER.make(upgraded), new)
+
+
+def added(user: User | None) -> User:
+    """A user who was added.
+
+    Raises:
+        Conflict: none was, since somebody has the address.
+    """
+    if user is None:
+        raise Conflict(
+            "users: the address is taken",
+            table="users",
+            constraint="idx_users_email",
+            fields=["email"],
+        )
+    return user
+
+
+async def new_hash(engine: DatabaseEngine, password: SecretStr) -> Sealed:
+    """The hash of a password by the rules.
+
+    Raises:
+        InvalidValue: it breaks one.
+    """
+    if broken := complaint(password):
+        raise refused(UserTable, "password", broken)
+    return await apart(hash_password, password, Cost.of(engine.settings))
+
+
+async def replace_hash(
+    engine: DatabaseEngine, user_id: UUID, stored: Sealed, kept: Sealed | None
+) -> User | None:
+    """Store the hash, close all sessions but one, and drop codes for another password.
+
+    To be called in a transaction. None where there is no such user.
+    """
+    record = await engine.fetchrow(user_sql.SET_HASH, user_id, stored)
+    if record is None:
+        return None
+    user = USER.make(record)
+    await engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
+    await engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
+    await engine.execute(user_sql.DROP_RESET_CODES, user.email)
+    return user
 
 
 async def _find(engine: DatabaseEngine, email: str) -> Credentials | None:

@@ -10,16 +10,10 @@ from piccolo.columns.combination import WhereRaw
 from pydantic import SecretStr, TypeAdapter
 
 from learner_app.accounts import user_sql
-from learner_app.accounts.credentials import check_credentials
+from learner_app.accounts.credentials import added, check_credentials, new_hash, replace_hash
 from learner_app.accounts.emails import known_email
 from learner_app.accounts.identities import AccountRepository
-from learner_app.accounts.passwords import (
-    Cost,
-    apart,
-    complaint,
-    hash_password,
-    unusable_hash,
-)
+from learner_app.accounts.passwords import unusable_hash
 from learner_app.accounts.personal_data import NOTHING, erase, export
 from learner_app.accounts.rows import (
     AccountUpdate,
@@ -30,13 +24,14 @@ from learner_app.accounts.rows import (
     UserFilters,
     UserUpdate,
 )
-from learner_app.accounts.sealed import Sealed, secret
+from learner_app.accounts.sealed import secret
 from learner_app.accounts.tables import UserTable
 from learner_app.accounts.tokens import token_hash
 from learner_app.accounts.values import Email
-from learner_app.errors import Conflict, StaleVersion
+from learner_app.accounts.verifications import VerificationRepository
+from learner_app.errors import StaleVersion
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import checked
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.reading import ReadingRepository
 from learner_app.repository.values import new_uuid
@@ -113,9 +108,9 @@ class UserRepository(ReadingRepository[User, UUID]):
         Raises:
             Conflict: the address is taken.
         """
-        stored = await self._hash(new.password)
+        stored = await new_hash(self.engine, new.password)
         values = (new_uuid(), new.email, stored, new.name, new_uuid())
-        return _added(await self._one(user_sql.REGISTER, *values))
+        return added(await self._one(user_sql.REGISTER, *values))
 
     async def register_with_provider(
         self,
@@ -132,7 +127,7 @@ class UserRepository(ReadingRepository[User, UUID]):
         """
         values = (new_uuid(), new.email, unusable_hash(), new.name, new.email_verified, new.image)
         async with self.engine.transaction():
-            user = _added(await self._one(user_sql.ADD_WITHOUT_PASSWORD, *values))
+            user = added(await self._one(user_sql.ADD_WITHOUT_PASSWORD, *values))
             identities = AccountRepository(self.engine)
             await identities.link(user.id, provider_id, account_id, tokens)
         return user
@@ -171,15 +166,36 @@ class UserRepository(ReadingRepository[User, UUID]):
         password = secret(password)
         kept = None if keep_token is None else token_hash(keep_token)
         keep_token = None
-        if broken := complaint(password):
-            raise refused(self.table, "password", broken)
-        stored = await self._hash(password)
+        stored = await new_hash(self.engine, password)
+        if (key := self._key.parts(user_id)) is None:
+            raise self._not_found()
         async with self.engine.transaction():
-            user = self._found(await self._change(user_id, user_sql.SET_HASH, stored))
-            await self.engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
-            await self.engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
-            await self.engine.execute(user_sql.DROP_RESET_CODES, user.email)
-        return user
+            return self._found(await replace_hash(self.engine, key[0], stored, kept))
+
+    async def reset_password(
+        self, email: str, code: str | SecretStr, password: str | SecretStr
+    ) -> User | None:
+        """Set the password of whoever has the code for ``reset-password:<address>``.
+
+        All sessions are closed. A password that breaks a rule does not use the code up; a wrong
+        code counts, as in ``VerificationRepository.consume``.
+
+        Returns:
+            None where it is not the code, or nobody has the address.
+
+        Raises:
+            InvalidValue: the password breaks a rule.
+        """
+        code, password = secret(code), secret(password)
+        stored = await new_hash(self.engine, password)
+        codes = VerificationRepository(self.engine)
+        async with self.engine.transaction():
+            user = await self.find_by_email(email)
+            if user is None or await self.find(user.id, lock="no key update") is None:
+                return None
+            if not await codes.consume(f"{user_sql.RESET}:{user.email}", code):
+                return None
+            return await replace_hash(self.engine, user.id, stored, None)
 
     async def update(self, key: UUID, changes: UserUpdate) -> User:
         """Change the fields that were given and no others; without any, the row is as it was.
@@ -269,9 +285,6 @@ class UserRepository(ReadingRepository[User, UUID]):
         async with self.engine.transaction():
             return await export(self.engine, await self.get(user_id, lock="share"))
 
-    async def _hash(self, password: SecretStr) -> Sealed:
-        return await apart(hash_password, password, Cost.of(self.engine.settings))
-
     async def _change(self, user_id: UUID, sql: str, *args: Any) -> User | None:
         key = self._key.parts(user_id)
         return None if key is None else await self._one(sql, *key, *args)
@@ -282,14 +295,3 @@ class UserRepository(ReadingRepository[User, UUID]):
         if not email:
             raise self._not_found()
         return str(email)
-
-
-def _added(user: User | None) -> User:
-    if user is None:
-        raise Conflict(
-            "users: the address is taken",
-            table="users",
-            constraint="idx_users_email",
-            fields=["email"],
-        )
-    return user

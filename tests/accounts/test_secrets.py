@@ -161,6 +161,9 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
         "AuthSessionRepository.close_device": lambda: sessions.close_device(user.id, user.id),
         "AuthSessionRepository.purge_expired": lambda: sessions.purge_expired(),
         "VerificationRepository.issue": lambda: codes.issue("verify-email:x@example.com", HOUR),
+        "UserRepository.reset_password": lambda: users.reset_password(
+            ADDRESS, code.get_secret_value(), OTHER
+        ),
         "VerificationRepository.consume": lambda: codes.consume(CODE_OF, code.get_secret_value()),
         "VerificationRepository.invalidate": lambda: codes.invalidate(CODE_OF),
         "VerificationRepository.purge_expired": lambda: codes.purge_expired(),

@@ -197,6 +197,46 @@ async def test_a_new_password_closes_all_other_sessions(db: DatabaseEngine):
     assert await accounts.count(user_id=user.id) == 1
 
 
+async def test_a_password_is_reset_with_a_code(clone: DatabaseEngine):
+    user, other = await registered(), await registered("b@example.com")
+    purpose = f"reset-password:{user.email}"
+    opened, code = await sessions.open(user.id, HOUR), await codes.issue(purpose, HOUR)
+    for email, given in (
+        (user.email, "x"),
+        (user.email, ""),
+        (other.email, code),
+        ("nobody@example.com", code),
+        ("\0", code),
+    ):
+        assert await users.reset_password(email, given, "other-pass-8") is None
+    (row,) = (await codes.page()).rows
+    assert row.attempts == 2, "wrong codes count"
+    with pytest.raises(InvalidValue):
+        await users.reset_password(user.email, code, "short")
+    assert await sessions.resolve(opened.token) is not None
+    calls = [users.reset_password(" ANNA@example.com", code, f"new-pass-{n}") for n in range(10)]
+    done = await asyncio.gather(*calls)
+    assert [row.id for row in done if row] == [user.id]
+    assert await sessions.resolve(opened.token) is None
+    assert await users.check_password(user.email, PASSWORD) is None
+    n = next(n for n, row in enumerate(done) if row)
+    assert await users.check_password(user.email, f"new-pass-{n}") is not None
+
+
+async def test_reset_and_erasure_at_once_do_not_deadlock(clone: DatabaseEngine):
+    for n in range(5):
+        user = await registered(f"u{n}@example.com")
+        code = await codes.issue(f"reset-password:{user.email}", HOUR)
+        outcomes = await kinds(
+            [
+                users.reset_password(user.email, code, "other-pass-8"),
+                users.change_email(user.id, f"v{n}@example.com"),
+                users.delete(user.id),
+            ]
+        )
+        assert set(outcomes) <= {"User", "NoneType", "Erased", "NotFound"}
+
+
 async def test_a_failing_change_closes_nothing(clone: DatabaseEngine):
     user = await registered()
     opened = await sessions.open(user.id, HOUR)
