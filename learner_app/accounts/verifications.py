@@ -105,8 +105,8 @@ class VerificationRepository(ReadingRepository[Verification, UUID]):
 
         Raises:
             InvalidValue: the identifier cannot be one, or ``ttl``.
-            TransactionError: in a ``repeatable read`` transaction, which would not see earlier
-                codes.
+            TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
+                not see earlier codes.
         """
         name = checked(IDENTIFIER, _one_spelling(identifier), "identifier", self.table)
         lifetime = checked(LIFETIME, ttl, "ttl", self.table)
