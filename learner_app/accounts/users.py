@@ -225,7 +225,7 @@ class UserRepository(ReadingRepository[User, UUID]):
         address = checked(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
             old = await self._locked_email(user_id)
-            changed = await self._change(user_id, user_sql.CHANGE_EMAIL, address)
+            changed = await self._of_key(user_id, user_sql.CHANGE_EMAIL, address)
             if changed is None:
                 return await self.get(user_id)
             await self.engine.execute(user_sql.DROP_CODES, old, str(changed.id))
@@ -243,15 +243,13 @@ class UserRepository(ReadingRepository[User, UUID]):
             StaleVersion: the user has another address by now.
         """
         address = known_email(email)
-        changed = address and await self._change(user_id, user_sql.VERIFY_EMAIL, address)
+        changed = address and await self._of_key(user_id, user_sql.VERIFY_EMAIL, address)
         if changed:
             return changed
         user = await self.get(user_id)
         known = await self.find_by_email(email)
         if known is None or known.id != user.id:
-            raise StaleVersion(
-                "users: the address is another one by now", table="users", fields=["email"]
-            )
+            raise self._error(StaleVersion, "the address is another one by now", "email")
         return known
 
     async def set_admin(self, user_id: UUID, is_admin: bool) -> User:
@@ -261,7 +259,7 @@ class UserRepository(ReadingRepository[User, UUID]):
             NotFound: there is no such user.
         """
         flag = checked(FLAG, is_admin, "is_admin", self.table)
-        changed = await self._change(user_id, user_sql.SET_ADMIN, flag)
+        changed = await self._of_key(user_id, user_sql.SET_ADMIN, flag)
         return changed or await self.get(user_id)
 
     async def delete(self, key: UUID) -> Erased:
@@ -284,10 +282,6 @@ class UserRepository(ReadingRepository[User, UUID]):
         """
         async with self.engine.transaction():
             return await export(self.engine, await self.get(user_id, lock="share"))
-
-    async def _change(self, user_id: UUID, sql: str, *args: Any) -> User | None:
-        key = self._key.parts(user_id)
-        return None if key is None else await self._one(sql, *key, *args)
 
     async def _locked_email(self, user_id: UUID) -> str:
         key = self._key.parts(user_id)
