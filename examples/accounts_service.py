@@ -19,16 +19,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from learner_app.accounts.repositories import (
-    AuthSessionRepository,
-    UserRepository,
-    VerificationRepository,
-)
+from learner_app.accounts.repositories import AuthSessionRepository, UserRepository
 from learner_app.accounts.rows import OpenedSession, SignedIn, User, UserCreate, UserResponse
 from learner_app.conf import DB
 from learner_app.web.errors import DatabaseErrors
 
-users, sessions, codes = UserRepository(), AuthSessionRepository(), VerificationRepository()
+users, sessions = UserRepository(), AuthSessionRepository()
 
 COOKIE = "__Host-session"
 SESSION_TTL = timedelta(days=30)
@@ -64,6 +60,7 @@ class Reset(Body):
 
 
 async def register(request: Request) -> Response:
+    """Tells of a taken address, by 409: a service that must not would send a mail instead."""
     user = await users.register(UserCreate.model_validate_json(await body(request)))
     opened = await sessions.open(user.id, SESSION_TTL, **device(request))
     return with_cookie(shown(user, 201), opened)
@@ -71,6 +68,7 @@ async def register(request: Request) -> Response:
 
 async def sign_in(request: Request) -> Response:
     given = SignIn.model_validate_json(await body(request))
+    await sessions.close(request.cookies.get(COOKIE, ""))
     opened = await sessions.sign_in(given.email, given.password, SESSION_TTL, **device(request))
     if opened is None:
         raise HTTPException(401, "wrong address or password")
@@ -86,16 +84,20 @@ async def sign_out(request: Request) -> Response:
 
 async def who_am_i(request: Request) -> Response:
     me = await signed_in(request)
-    await sessions.extend(request.cookies[COOKIE], SESSION_TTL)  # writes once a day
-    return shown(me.user)
+    token = request.cookies[COOKIE]
+    session = await sessions.extend(token, SESSION_TTL)  # writes once a day
+    response = shown(me.user)
+    if session is not None and session.expires_at != me.session.expires_at:
+        return with_cookie(response, OpenedSession(SecretStr(token), session))
+    return response
 
 
 async def change_password(request: Request) -> Response:
     me = await signed_in(request)
     given = ChangePassword.model_validate_json(await body(request))
-    if await users.check_password(me.user.email, given.old) is None:
+    token = request.cookies[COOKIE]
+    if await users.change_password(me.user.id, given.old, given.new, keep_token=token) is None:
         raise HTTPException(403, "wrong password")
-    await users.set_password(me.user.id, given.new, keep_token=request.cookies[COOKIE])
     return Response(status_code=204)
 
 
@@ -107,10 +109,10 @@ async def forgotten(request: Request) -> Response:
 
 
 async def send_code(email: str, mail: Mailer) -> None:
-    user = await users.find_by_email(email)
-    if user is not None:
+    issued = await users.issue_reset(email, CODE_TTL)
+    if issued is not None:
         # to the address that is stored: the one given may look the same and be another's
-        await mail(user.email, await codes.issue(f"reset-password:{user.email}", CODE_TTL))
+        await mail(issued.user.email, issued.code)
 
 
 async def reset(request: Request) -> Response:
@@ -129,7 +131,8 @@ async def signed_in(request: Request) -> SignedIn:
 
 
 async def body(request: Request) -> bytes:
-    if request.headers.get("content-type") != "application/json":  # forms of other sites cannot
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":  # which forms of other sites cannot send
         raise HTTPException(415, "send application/json")
     return await request.body()
 

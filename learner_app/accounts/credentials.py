@@ -14,6 +14,7 @@ from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict
 from learner_app.repository.inputs import refused
+from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import Shape
 from learner_app.repository.values import new_uuid
 
@@ -77,20 +78,49 @@ async def new_hash(engine: DatabaseEngine, password: SecretStr) -> Sealed:
 
 
 async def replace_hash(
-    engine: DatabaseEngine, user_id: UUID, stored: Sealed, kept: Sealed | None
+    engine: DatabaseEngine,
+    user_id: UUID,
+    stored: Sealed,
+    kept: Sealed | None,
+    known: Sealed | None = None,
 ) -> User | None:
     """Store the hash, close all sessions but one, and drop codes for another password.
 
-    To be called in a transaction. None where there is no such user.
+    To be called in a transaction. None where there is no such user, or the hash is not the known
+    one any more.
+
+    Raises:
+        TransactionError: the transaction would not see sessions that were opened meanwhile.
     """
-    record = await engine.fetchrow(user_sql.SET_HASH, user_id, stored)
+    await require_read_committed(engine)
+    if known is None:
+        record = await engine.fetchrow(user_sql.SET_HASH, user_id, stored)
+    else:
+        record = await engine.fetchrow(user_sql.CHANGE_HASH, user_id, stored, known)
     if record is None:
         return None
     user = USER.make(record)
     await engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
-    await engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
-    await engine.execute(user_sql.DROP_RESET_CODES, user.email)
+    await end_sign_ins(engine, user, kept)
     return user
+
+
+async def end_sign_ins(engine: DatabaseEngine, user: User, kept: Sealed | None) -> None:
+    """Close all sessions but one, and drop codes for another password."""
+    await engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
+    await engine.execute(user_sql.DROP_RESET_CODES, user.email, user.id)
+
+
+async def find_credentials(engine: DatabaseEngine, user_id: UUID) -> Credentials | None:
+    """Those of that id."""
+    record = await engine.fetchrow(user_sql.CREDENTIALS_OF, user_id)
+    return record and _closed(*record)
+
+
+async def is_password_of(engine: DatabaseEngine, password: SecretStr, known: Credentials) -> bool:
+    """Whether it is the user's password."""
+    verdict = await apart(check_hash, password, known.stored, Cost.of(engine.settings))
+    return verdict.matches
 
 
 async def _find(engine: DatabaseEngine, email: str) -> Credentials | None:

@@ -45,5 +45,7 @@ def known_email(given: Any) -> str | None:
 
 
 def _folded(text: str) -> str:
-    lowered = unicodedata.normalize("NFKC", text).strip().lower()
+    text = unicodedata.normalize("NFKC", text).strip()
+    # letter by letter: a sigma at the end of a word would become another one than its capital
+    lowered = "".join(map(str.lower, text)).replace("\u03c2", "\u03c3")
     return unicodedata.normalize("NFKC", lowered)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import SecretStr, TypeAdapter
 
+from learner_app.accounts.credentials import USER, end_sign_ins
 from learner_app.accounts.passwords import unusable_hash
 from learner_app.accounts.rows import Account, AccountFilters, AccountUpdate, ProviderTokens
 from learner_app.accounts.sealed import unsealed
@@ -17,6 +18,7 @@ from learner_app.accounts.values import Identity, Provider
 from learner_app.errors import Conflict, InvalidTransition, MissingReference
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import checked, refused
+from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.reading import ReadingRepository
 from learner_app.repository.sql import Names
@@ -143,7 +145,9 @@ class AccountRepository(ReadingRepository[Account, UUID]):
         return ProviderTokens(*(None if text is None else SecretStr(text) for text in record))
 
     async def unlink(self, account_id: UUID) -> bool:
-        """Take a way to sign in away; that of the password takes the password along.
+        """Take a way to sign in away.
+
+        That of the password takes the password along, sessions, and codes for another one.
 
         Returns:
             Whether it was there.
@@ -156,6 +160,7 @@ class AccountRepository(ReadingRepository[Account, UUID]):
         if not key or owner is None:
             return False
         async with self.engine.transaction():
+            await require_read_committed(self.engine)
             has_password = await self.engine.fetchval(LOCK_USER, owner)
             account = await self.find(account_id)
             if account is None:
@@ -166,7 +171,8 @@ class AccountRepository(ReadingRepository[Account, UUID]):
                 raise _only_way()
             await self._one(UNLINK, account.id)
             if is_password:
-                await self.engine.execute(SET_HASH, owner, unusable_hash())
+                user = await self.engine.fetchrow(SET_HASH, owner, unusable_hash())
+                await end_sign_ins(self.engine, USER.make(user or ()), None)
         return True
 
     async def _linked(self, user_id: UUID, provider: str, identity: str) -> Account:

@@ -1,8 +1,8 @@
 """Passwords: what they must be like, and their hashes.
 
 New hashes are argon2id. A check takes the work of one whether or not there is a hash to check
-against; what cannot be hidden is how long a hash brought along, or one with other parameters,
-takes until it is replaced at the next sign-in.
+against; what cannot be hidden is how much longer one of a hash brought along, or with other
+parameters, takes until it is replaced at the next sign-in.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ SHORTEST, LONGEST = 8, 128
 MOST_GIVEN = 4096
 """Characters that are looked at at all."""
 
-MOST_MEMORY_KIB, MOST_PASSES, MOST_LANES = 1_048_576, 64, 64
-"""Of stored hashes; others are taken for mistakes."""
+MOST_WORK, MOST_LANES = 1_048_576, 16
+"""KiB times passes, and lanes, of stored hashes, unless new ones cost more: some seconds.
+
+Others are taken for mistakes, so that nobody's hash keeps a core busy for a minute.
+"""
 
 UNUSABLE = "!"
 """What a hash begins with that no password has."""
@@ -104,13 +107,16 @@ def check_hash(password: str | SecretStr, stored: Sealed | None, cost: Cost = OW
     password = secret(password)
     scheme, text = _scheme(cost), _normal(password)
     if text is not None and stored is not None:
-        if _is_argon2(stored):
+        is_outdated, matches = True, False
+        if _is_argon2(stored, cost):
             matches = _matches(scheme.hasher, stored, text)
-            return Verdict(matches, matches and scheme.hasher.check_needs_rehash(stored))
-        if legacy.is_bcrypt(stored):
-            return Verdict(legacy.matches_bcrypt(_forms(password, text), stored), is_outdated=True)
-        if legacy.is_scrypt(stored):
-            return Verdict(legacy.matches_scrypt(_forms(password, text), stored), is_outdated=True)
+            is_outdated = scheme.hasher.check_needs_rehash(stored)
+        elif legacy.is_bcrypt(stored):
+            matches = legacy.matches_bcrypt(_forms(password, text), stored)
+        elif legacy.is_scrypt(stored):
+            matches = legacy.matches_scrypt(_forms(password, text), stored)
+        if matches or not is_outdated:
+            return Verdict(matches, matches and is_outdated)
     _matches(scheme.hasher, scheme.stand_in, text or scheme.stand_in)
     return Verdict(matches=False, is_outdated=False)
 
@@ -155,7 +161,7 @@ def _normal(password: SecretStr) -> Sealed | None:
     if not 0 < len(password.get_secret_value()) <= MOST_GIVEN:
         return None
     text = Sealed(unicodedata.normalize("NFKC", password.get_secret_value()))
-    return text if is_storable(text) and len(text) <= LONGEST else None
+    return text if is_storable(text) else None
 
 
 def _forms(password: SecretStr, text: Sealed) -> list[Sealed]:
@@ -179,14 +185,12 @@ def _matches(hasher: PasswordHasher, stored: Sealed, text: Sealed) -> bool:
         return False
 
 
-def _is_argon2(stored: Sealed) -> bool:
+def _is_argon2(stored: Sealed, cost: Cost) -> bool:
     """Whether it is one of argon2's that can be checked in seconds."""
     try:
         found = extract_parameters(stored)
     except ValueError:
         return False
-    return (
-        found.memory_cost <= MOST_MEMORY_KIB
-        and found.time_cost <= MOST_PASSES
-        and found.parallelism <= MOST_LANES
-    )
+    return found.memory_cost * found.time_cost <= max(
+        MOST_WORK, cost.memory_kib * cost.passes
+    ) and found.parallelism <= max(MOST_LANES, cost.lanes)

@@ -11,6 +11,7 @@ from learner_app.accounts.tables import AccountTable, AuthSessionTable, Verifica
 from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import UserPreferencesRepository
 from learner_app.repository.batches import affected
+from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import Shape
 
 ACCOUNT = Shape(AccountTable, Account)
@@ -27,6 +28,7 @@ async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
         return affected(await engine.execute(sql, *args))
 
     async with engine.transaction():
+        await require_read_committed(engine)  # to see codes that are issued until then
         email = await engine.fetchval(user_sql.LOCK, user_id)
         return Erased(
             verifications=await delete(user_sql.DROP_CODES, email or str(user_id), str(user_id)),

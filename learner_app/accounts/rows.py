@@ -94,6 +94,13 @@ class Verification(Row, frozen=True):
     updated_at: datetime
 
 
+class ResetCode(NamedTuple):
+    """A code for a new password, which nobody can ask for again, and whose it is."""
+
+    user: User
+    code: SecretStr
+
+
 class OpenedSession(NamedTuple):
     """A session, and its token, which nobody can ask for again."""
 

@@ -48,6 +48,10 @@ VALUES ($1, lower($2), $3, $4, $5, $6) ON CONFLICT ({u.email}) DO NOTHING RETURN
 
 FIND_BY_EMAIL = f"SELECT {ROW} FROM {u} WHERE {u.email} = lower($1)"
 
+LOCK_BY_EMAIL = f"{FIND_BY_EMAIL} FOR NO KEY UPDATE"
+
+CREDENTIALS_OF = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.id} = $1"
+
 CREDENTIALS = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.email} = lower($1)"
 
 UPGRADE = f"""
@@ -57,6 +61,11 @@ RETURNING {ROW}
 """A password that was changed meanwhile is not changed back."""
 
 SET_HASH = f"UPDATE {u} SET {u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}"
+
+CHANGE_HASH = f"""
+UPDATE {u} SET {u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
+RETURNING {ROW}
+"""
 
 ADD_CREDENTIAL = f"""
 INSERT INTO {a} ({a.id}, {a.user_id}, {a.provider_id}, {a.account_id})
@@ -68,7 +77,9 @@ CLOSE_SESSIONS = f"""
 DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.token_hash} IS DISTINCT FROM $2::text
 """
 
-DROP_RESET_CODES = f"DELETE FROM {v} WHERE {v.identifier} = '{RESET}:' || $1"
+DROP_RESET_CODES = f"""
+DELETE FROM {v} WHERE {v.identifier} IN ('{RESET}:' || $1::text, '{RESET}:' || $2::uuid::text)
+"""
 
 LOCK = f"SELECT {u.email} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
 

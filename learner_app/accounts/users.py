@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator
 from typing import Any, Unpack
 from uuid import UUID
 
-from piccolo.columns.combination import WhereRaw
-from pydantic import SecretStr, TypeAdapter
+from pydantic import TypeAdapter
 
 from learner_app.accounts import user_sql
-from learner_app.accounts.credentials import added, check_credentials, new_hash, replace_hash
+from learner_app.accounts.credentials import added, new_hash
 from learner_app.accounts.emails import known_email
 from learner_app.accounts.identities import AccountRepository
 from learner_app.accounts.passwords import unusable_hash
@@ -24,16 +23,13 @@ from learner_app.accounts.rows import (
     UserFilters,
     UserUpdate,
 )
-from learner_app.accounts.sealed import secret
 from learner_app.accounts.tables import UserTable
-from learner_app.accounts.tokens import token_hash
+from learner_app.accounts.user_passwords import UserPasswords
 from learner_app.accounts.values import Email
-from learner_app.accounts.verifications import VerificationRepository
 from learner_app.errors import StaleVersion
-from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
+from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.reading import ReadingRepository
 from learner_app.repository.values import new_uuid
 
 EMAIL = TypeAdapter(Email)
@@ -41,27 +37,12 @@ FLAG = TypeAdapter(bool)
 NEWEST_FIRST = Order(UserTable.created_at, UserTable.id, descending=True)
 
 
-class UserRepository(ReadingRepository[User, UUID]):
+class UserRepository(UserPasswords):
     """People with an account.
 
     Passwords come as ``SecretStr``, or as text, which then stands in the caller's own frames. No
     operation but :meth:`check_password` reads a hash.
     """
-
-    table = UserTable
-    row = User
-    filters = Filters(
-        UserTable,
-        UserFilters,
-        {
-            "text": lambda text: WhereRaw(
-                "(starts_with({}, lower({}::text)) OR starts_with(lower({}), lower({}::text)))",
-                *(UserTable.email, text, UserTable.name, text),
-            ),
-            "created_from": at_least(UserTable.created_at),
-            "created_to": before(UserTable.created_at),
-        },
-    )
 
     async def count(self, **filters: Unpack[UserFilters]) -> int:
         """How many users the filters let through."""
@@ -97,11 +78,6 @@ class UserRepository(ReadingRepository[User, UUID]):
         """
         return await self._page(filters, limit, after, total, NEWEST_FIRST)
 
-    async def find_by_email(self, email: str) -> User | None:
-        """The user of that address, in any spelling."""
-        known = known_email(email)
-        return None if known is None else await self._one(user_sql.FIND_BY_EMAIL, known)
-
     async def register(self, new: UserCreate) -> User:
         """Add a user with a password; of many at once with one address, in any spelling, one.
 
@@ -132,71 +108,6 @@ class UserRepository(ReadingRepository[User, UUID]):
             await identities.link(user.id, provider_id, account_id, tokens)
         return user
 
-    async def check_password(self, email: str, password: str | SecretStr) -> User | None:
-        """The user, if it is the password; the work is the same where there is no such user.
-
-        A hash brought along, or made with other parameters, is replaced by a new one. Sign in with
-        ``AuthSessionRepository.sign_in``, which leaves no gap for a change of the password.
-        """
-        password = secret(password)
-        known = await check_credentials(self.engine, email, password)
-        return None if known is None else known.user
-
-    async def set_password(
-        self,
-        user_id: UUID,
-        password: str | SecretStr,
-        *,
-        keep_token: str | SecretStr | None = None,
-    ) -> User:
-        """Change the password and close all sessions, in one transaction.
-
-        Codes for ``reset-password:<address>`` are worth nothing then. Whoever had no password may
-        sign in with it from now on.
-
-        Args:
-            user_id: whose.
-            password: the new one.
-            keep_token: of the session that stays open.
-
-        Raises:
-            NotFound: there is no such user.
-            InvalidValue: the password breaks a rule.
-        """
-        password = secret(password)
-        kept = None if keep_token is None else token_hash(keep_token)
-        keep_token = None
-        stored = await new_hash(self.engine, password)
-        if (key := self._key.parts(user_id)) is None:
-            raise self._not_found()
-        async with self.engine.transaction():
-            return self._found(await replace_hash(self.engine, key[0], stored, kept))
-
-    async def reset_password(
-        self, email: str, code: str | SecretStr, password: str | SecretStr
-    ) -> User | None:
-        """Set the password of whoever has the code for ``reset-password:<address>``.
-
-        All sessions are closed. A password that breaks a rule does not use the code up; a wrong
-        code counts, as in ``VerificationRepository.consume``.
-
-        Returns:
-            None where it is not the code, or nobody has the address.
-
-        Raises:
-            InvalidValue: the password breaks a rule.
-        """
-        code, password = secret(code), secret(password)
-        stored = await new_hash(self.engine, password)
-        codes = VerificationRepository(self.engine)
-        async with self.engine.transaction():
-            user = await self.find_by_email(email)
-            if user is None or await self.find(user.id, lock="no key update") is None:
-                return None
-            if not await codes.consume(f"{user_sql.RESET}:{user.email}", code):
-                return None
-            return await replace_hash(self.engine, user.id, stored, None)
-
     async def update(self, key: UUID, changes: UserUpdate) -> User:
         """Change the fields that were given and no others; without any, the row is as it was.
 
@@ -224,6 +135,7 @@ class UserRepository(ReadingRepository[User, UUID]):
         """
         address = checked(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
+            await require_read_committed(self.engine)
             old = await self._locked_email(user_id)
             changed = await self._of_key(user_id, user_sql.CHANGE_EMAIL, address)
             if changed is None:
@@ -265,8 +177,8 @@ class UserRepository(ReadingRepository[User, UUID]):
     async def delete(self, key: UUID) -> Erased:
         """Erase a user: accounts, sessions, codes, and the preferences under the user's id.
 
-        Memberships in tenants go along. Listening sessions are not tied to users: they are erased
-        by their ids, with ``ListeningSessionRepository.delete``.
+        Memberships in tenants go along, uncounted: they are the tenants'. Listening sessions are
+        not tied to users: they are erased by their ids, with ``ListeningSessionRepository.delete``.
 
         Returns:
             What was there; all 0 where there is no such user.
@@ -276,6 +188,8 @@ class UserRepository(ReadingRepository[User, UUID]):
 
     async def export(self, user_id: UUID) -> dict[str, Any]:
         """All that is kept about a user, as one JSON document: no hash and no token.
+
+        But for memberships in tenants, which are the tenants' to hand out.
 
         Raises:
             NotFound: there is no such user.

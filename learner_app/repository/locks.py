@@ -19,6 +19,15 @@ async def lock_name(engine: DatabaseEngine, name: str) -> None:
     require_fresh(await engine.fetchval(LOCK, name))
 
 
+async def require_read_committed(engine: DatabaseEngine) -> None:
+    """See to it that what follows in the transaction sees what others did until then.
+
+    Raises:
+        TransactionError: as of :func:`require_fresh`.
+    """
+    require_fresh(await engine.fetchval(f"SELECT {ISOLATION}"))
+
+
 def require_fresh(isolation: str) -> None:
     """See to it that the statements behind a lock see what others did under it before.
 

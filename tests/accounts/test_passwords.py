@@ -190,7 +190,7 @@ def test_no_password_has_an_unusable_hash():
 
 
 def test_what_cannot_be_hashed_says_so():
-    for password in ("", "\0", "x" * 129):
+    for password in ("", "\0", "x" * 4097):
         with pytest.raises(ValueError, match="cannot be a password") as caught:
             hash_password(password)
         assert caught.value.__context__ is None
@@ -282,3 +282,53 @@ async def test_as_many_at_once_as_there_are_cores():
 
     await asyncio.gather(*(apart(work) for _ in range(20)))
     assert most == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("brought", ["bcrypt", "scrypt", "argon2"])
+def test_rules_of_length_are_for_new_passwords(brought: str):
+    password = "long-1 " * 30
+    salt = "ab" * 16
+    key = hashlib.scrypt(
+        password.encode(), salt=salt.encode(), n=16_384, r=16, p=1, maxmem=2**26, dklen=64
+    )
+    stored = {
+        "bcrypt": bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode(),
+        "scrypt": f"{salt}:{key.hex()}",
+        "argon2": PasswordHasher(time_cost=1, memory_cost=7168).hash(password),
+    }[brought]
+    assert check_hash(password, Sealed(stored)).matches
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "$argon2id$v=19$m=1048576,t=64,p=1$c29tZXNhbHQ$" + "A" * 43,
+        "$argon2id$v=19$m=4096,t=3,p=64$c29tZXNhbHQ$" + "A" * 43,
+        "$2b$31$" + "A" * 53,
+        "$2b$16$" + "A" * 53,
+    ],
+)
+def test_hashes_that_would_take_a_minute_take_no_longer_than_others(stored: str):
+    began = time.process_time()
+    assert not check_hash("learner-1", Sealed(stored)).matches
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        bcrypt.hashpw(b"other-1", bcrypt.gensalt(4)).decode(),
+        "$argon2id$v=19$m=0,t=0,p=0$c29tZXNhbHQ$" + "A" * 43,
+        "$2b$\u0661\u0662$" + "A" * 53,
+        None,
+    ],
+    ids=["bcrypt", "argon2", "digits of another script", "none"],
+)
+def test_a_wrong_password_costs_a_check_whatever_is_stored(stored: str | None):
+    def cost(of: str | None) -> float:
+        began = time.process_time()
+        for _ in range(5):
+            assert not check_hash("learner-1", of and Sealed(of)).matches
+        return time.process_time() - began
+
+    assert cost(stored) > 0.5 * cost(hash_password("learner-2"))

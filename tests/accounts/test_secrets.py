@@ -58,7 +58,7 @@ SECRET_COLUMNS = {
     if column._meta.secret
 }
 GENERAL = {"get", "find", "get_many", "exists", "count", "page", "stream"}
-READERS = {"check_password", "sign_in", "tokens"}
+READERS = {"check_password", "change_password", "sign_in", "tokens"}
 """The operations made for reading a hash or a token."""
 
 
@@ -163,6 +163,10 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
         "VerificationRepository.issue": lambda: codes.issue("verify-email:x@example.com", HOUR),
         "UserRepository.reset_password": lambda: users.reset_password(
             ADDRESS, code.get_secret_value(), OTHER
+        ),
+        "UserRepository.issue_reset": lambda: users.issue_reset(ADDRESS, HOUR),
+        "UserRepository.change_password": lambda: users.change_password(
+            user.id, PASSWORD, OTHER, keep_token=plain
         ),
         "VerificationRepository.consume": lambda: codes.consume(CODE_OF, code.get_secret_value()),
         "VerificationRepository.invalidate": lambda: codes.invalidate(CODE_OF),

@@ -199,8 +199,10 @@ async def test_a_new_password_closes_all_other_sessions(db: DatabaseEngine):
 
 async def test_a_password_is_reset_with_a_code(clone: DatabaseEngine):
     user, other = await registered(), await registered("b@example.com")
-    purpose = f"reset-password:{user.email}"
-    opened, code = await sessions.open(user.id, HOUR), await codes.issue(purpose, HOUR)
+    opened, issued = await sessions.open(user.id, HOUR), await users.issue_reset(user.email, HOUR)
+    assert issued is not None
+    assert issued.user == user
+    code = issued.code
     for email, given in (
         (user.email, "x"),
         (user.email, ""),
@@ -226,7 +228,9 @@ async def test_a_password_is_reset_with_a_code(clone: DatabaseEngine):
 async def test_reset_and_erasure_at_once_do_not_deadlock(clone: DatabaseEngine):
     for n in range(5):
         user = await registered(f"u{n}@example.com")
-        code = await codes.issue(f"reset-password:{user.email}", HOUR)
+        issued = await users.issue_reset(user.email, HOUR)
+        assert issued is not None
+        code = issued.code
         outcomes = await kinds(
             [
                 users.reset_password(user.email, code, "other-pass-8"),
