@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 from typing_extensions import TypedDict
 
-from learner_app.accounts.sealed import secret
 from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.values import (
     DarkMode,
@@ -23,8 +22,7 @@ from learner_app.accounts.values import (
     ReferralSource,
     Score,
 )
-from learner_app.errors import InvalidValue
-from learner_app.repository.inputs import UNSET, Input
+from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
 from learner_app.repository.values import Moment, Positive, Text, Text255
 
@@ -133,36 +131,15 @@ class Erased(NamedTuple):
     user_preferences: int
 
 
-class UserCreate(Input, table=UserTable):
+class UserCreate(SecretInput, table=UserTable):
     """Somebody who registers with a password, which neither errors nor dumps show."""
 
     email: Email
     password: Password
     name: Text255 = ""
 
-    if not TYPE_CHECKING:  # the type checkers make the constructor of the fields
-        # What goes through pydantic's own frames is closed before it gets there.
 
-        def __init__(self, **given: Any) -> None:
-            given = _closed(given)
-            super().__init__(**given)
-
-        @classmethod
-        def model_validate(cls, obj: Any, **options: Any) -> Self:
-            obj = _closed(obj) if isinstance(obj, dict) else obj
-            return super().model_validate(obj, **options)
-
-        @classmethod
-        def model_validate_json(cls, json_data: Any, **options: Any) -> Self:
-            try:
-                return super().model_validate_json(json_data, **options)
-            except (InvalidValue, ValueError) as error:
-                failure = error
-            del json_data
-            raise failure.with_traceback(None)
-
-
-class ProviderUserCreate(Input, table=UserTable):
+class ProviderUserCreate(SecretInput, table=UserTable):
     """Somebody who registers through a provider, without a password."""
 
     email: Email
@@ -172,7 +149,7 @@ class ProviderUserCreate(Input, table=UserTable):
     image: Image | None = None
 
 
-class UserUpdate(Input, table=UserTable):
+class UserUpdate(SecretInput, table=UserTable):
     """Changes of the profile and of the onboarding answers; the rest has its own operations."""
 
     name: Text255 = UNSET
@@ -186,7 +163,7 @@ class UserUpdate(Input, table=UserTable):
     dark_mode: DarkMode = UNSET
 
 
-class AccountUpdate(Input, table=AccountTable):
+class AccountUpdate(SecretInput, table=AccountTable):
     """What a provider gave for an identity; the tokens are shown by nothing."""
 
     access_token: ProviderToken | None = None
@@ -261,8 +238,3 @@ class VerificationFilters(TypedDict, total=False):
     """Expires then or later."""
     expires_to: Moment
     """Expires before then."""
-
-
-def _closed(given: dict[str, Any]) -> dict[str, Any]:
-    password = given.get("password")
-    return {**given, "password": secret(password)} if isinstance(password, str) else given

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from piccolo.table import Table
 from pydantic import (
@@ -19,6 +21,7 @@ from pydantic_core import ErrorDetails
 from learner_app.errors import InvalidValue
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 UNSET: Any = None
 """The default of a field that cannot be cleared: left out it changes nothing, None is refused.
@@ -51,14 +54,57 @@ class Input(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            mistakes = error.errors(include_input=False, include_url=False)
+            mistakes = error.errors(include_input=False, include_url=False, include_context=False)
+        finally:
             del data  # tracebacks may be rendered with their locals
-            raise invalid(cls.table, mistakes) from None
+        raise invalid(cls.table, mistakes)  # out here, the error has no other one in its context
+
+    if not TYPE_CHECKING:  # the type checkers know pydantic's own
+
+        @classmethod
+        def model_validate_json(cls, json_data: Any, **options: Any) -> Self:
+            with suppress(ValidationError):
+                return super().model_validate_json(json_data, **options)
+            name = cls.table._meta.tablename
+            raise InvalidValue(f"{name}: is no JSON", table=name)
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, those given as None among them, and no others."""
         given = self.model_fields_set
         return {name: value for name, value in vars(self).items() if name in given}
+
+
+def _closed(method: Callable[P, T]) -> Callable[P, T]:
+    """The method, whose errors bring neither its frames nor what it was given."""
+
+    @wraps(method)  # also pydantic's mark: an __init__ that validation goes past
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            raise
+        finally:
+            del args, kwargs
+
+    return call
+
+
+class SecretInput(Input):
+    """Base of the inputs whose callers may have a secret in hand, be it in a wrong field.
+
+    No frame of a refusal holds anything that was given, except the caller's own.
+    """
+
+    if not TYPE_CHECKING:  # the type checkers make the constructor of the fields
+        __init__ = _closed(Input.__init__)
+        model_validate = classmethod(_closed(Input.model_validate.__func__))
+        model_validate_json = classmethod(_closed(Input.model_validate_json.__func__))
+        model_validate_strings = classmethod(_closed(Input.model_validate_strings.__func__))
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            del value  # pydantic's error has it in its text
+            raise refused(self.table, name, "cannot be changed")
 
 
 def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
