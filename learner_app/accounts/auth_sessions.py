@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import SecretStr, TypeAdapter
 
-from learner_app.accounts.credentials import check_credentials
+from learner_app.accounts.credentials import USER, check_credentials
 from learner_app.accounts.rows import (
     AuthSession,
     AuthSessionFilters,
@@ -22,19 +22,16 @@ from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.user_sql import CLOSE_SESSIONS
 from learner_app.accounts.values import Lifetime, NetworkAddress
-from learner_app.errors import MissingReference
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
 from learner_app.repository.reading import ReadingRepository
-from learner_app.repository.rows import Shape
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 from learner_app.repository.values import new_uuid
 
 LIFETIME = TypeAdapter(Lifetime)
 ADDRESS = TypeAdapter(NetworkAddress)
-USER = Shape(UserTable, User)
 WIDTH = len(AuthSession.__struct_fields__)
 LONGEST_AGENT = 500
 
@@ -43,9 +40,6 @@ mine = Names(AuthSessionTable, "s")
 u = Names(UserTable, "u")
 ROW = s.fields(AuthSession)
 COLUMNS = f"{s.id}, {s.user_id}, {s.token_hash}, {s.expires_at}, {s.ip_address}, {s.user_agent}"
-
-NOW = "statement_timestamp()"
-"""By the database's clock; the transaction may have begun long ago."""
 
 LIVES = f"{s.expires_at} > {NOW}"
 
@@ -146,7 +140,7 @@ class AuthSessionRepository(ReadingRepository[AuthSession, UUID]):
         values = (new_uuid(), *(key or ()), token_hash(token), *device)
         session = None if key is None else await self._one(OPEN, *values)
         if session is None:
-            raise _missing_user()
+            raise self._missing("user_id")
         return OpenedSession(token, session)
 
     async def sign_in(
@@ -244,11 +238,3 @@ def _storable_agent(text: str | None) -> str | None:
     if not isinstance(text, str):
         return None
     return text[:LONGEST_AGENT].replace("\0", "").encode(errors="replace").decode()
-
-
-def _missing_user() -> MissingReference:
-    return MissingReference(
-        "auth_sessions: the row that user_id points to does not exist",
-        table="auth_sessions",
-        fields=["user_id"],
-    )

@@ -15,7 +15,7 @@ from learner_app.accounts.sealed import unsealed
 from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.user_sql import CREDENTIAL, IS_USABLE, SET_HASH
 from learner_app.accounts.values import Identity, Provider
-from learner_app.errors import Conflict, InvalidTransition, MissingReference
+from learner_app.errors import Conflict, InvalidTransition
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import require_read_committed
@@ -100,11 +100,13 @@ class AccountRepository(ReadingRepository[Account, UUID]):
         if provider == CREDENTIAL:
             raise refused(self.table, "provider_id", "is that of passwords")
         if (key := self._key.parts(user_id)) is None:
-            raise _missing_user()
+            raise self._missing("user_id")
         async with self.engine.transaction():
             account = await self._linked(key[0], provider, identity)
             if account.user_id != key[0]:
-                raise _others()
+                says, rule = "the identity is another user's", "accounts_provider_id_account_id_key"
+                fields = ("provider_id", "account_id")
+                raise self._error(Conflict, says, *fields, constraint=rule)
             return account if tokens is None else await self.update_tokens(account.id, tokens)
 
     async def find_by_provider(self, provider_id: str, account_id: str) -> Account | None:
@@ -168,7 +170,8 @@ class AccountRepository(ReadingRepository[Account, UUID]):
             is_password = account.provider_id == CREDENTIAL
             others = await self.engine.fetchval(OTHERS, owner, account.id)
             if not others and (is_password or not has_password):
-                raise _only_way()
+                says = "the user would have no way left to sign in"
+                raise self._error(InvalidTransition, says, "id")
             await self._one(UNLINK, account.id)
             if is_password:
                 user = await self.engine.fetchrow(SET_HASH, owner, unusable_hash())
@@ -181,26 +184,3 @@ class AccountRepository(ReadingRepository[Account, UUID]):
             linked = linked or await self._one(FIND, provider, identity)
             if linked is not None:
                 return linked
-
-
-def _others() -> Conflict:
-    return Conflict(
-        "accounts: the identity is another user's",
-        table="accounts",
-        constraint="accounts_provider_id_account_id_key",
-        fields=["provider_id", "account_id"],
-    )
-
-
-def _only_way() -> InvalidTransition:
-    return InvalidTransition(
-        "accounts: the user would have no way left to sign in", table="accounts", fields=["id"]
-    )
-
-
-def _missing_user() -> MissingReference:
-    return MissingReference(
-        "accounts: the row that user_id points to does not exist",
-        table="accounts",
-        fields=["user_id"],
-    )

@@ -22,7 +22,7 @@ from learner_app.repository.inputs import checked
 from learner_app.repository.locks import lock_name
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
 from learner_app.repository.reading import ReadingRepository
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 from learner_app.repository.values import new_uuid
 
 IDENTIFIER = TypeAdapter(Identity)
@@ -32,9 +32,6 @@ MOST_ATTEMPTS = 10
 """Wrong codes after which the right one is worth nothing."""
 
 v = Names(VerificationTable)
-
-NOW = "statement_timestamp()"
-"""By the database's clock; the transaction may have begun long ago."""
 
 ISSUE = f"""
 WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)

@@ -178,7 +178,8 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
 
         Raises:
             TransactionRequired: outside a transaction the number would not stay free.
-            TransactionError: in a ``repeatable read`` one, which would not see the latest number.
+            TransactionError: in a ``repeatable read`` or ``serializable`` one, which would not see
+                the latest number.
             LockTimeout: another worker is at this series for longer than DB_LOCK_TIMEOUT.
         """
         self._require_transaction("next_episode_number")

@@ -12,7 +12,7 @@ from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.batches import oldest
 from learner_app.repository.locks import ISOLATION
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 
 g = Names(GenerationStatusTable)
 j = Names(GenerationStatusTable, "j")
@@ -26,11 +26,8 @@ FINISHED = f"{g.status} IN ('completed', 'failed')"
 IS_DUE = f"{FINISHED} AND {g.webhook_url} IS NOT NULL AND NOT {g.webhook_sent}"
 """The webhook has to be sent."""
 
-NOW = f"GREATEST(statement_timestamp(), {g.started_at})"
-"""A job is never completed before it is started, whatever happens to the clock.
-
-Of the statement, as of ``updated_at``: the transaction may have begun long ago.
-"""
+ENDED = f"GREATEST({NOW}, {g.started_at})"
+"""A job is never completed before it is started, whatever happens to the clock."""
 
 STARTED = f"{g.started_at} + interval '0'"
 """The order of jobs that are few among many finished ones.
@@ -40,7 +37,7 @@ instead of taking the few by the index on the status or the session and sorting 
 """
 
 
-IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < statement_timestamp() - $1::interval"
+IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < {NOW} - $1::interval"
 """Claimed and untouched for longer than that: ``updated_at`` moves at the claim."""
 
 
@@ -57,13 +54,13 @@ CLAIM_OR_TAKE_OVER = _claim(f"({WAITS} OR {IS_STALE})")
 
 COMPLETE = f"""
 WITH piece AS (SELECT {c.id} AS id FROM {c} WHERE {c.id} = $2 FOR KEY SHARE)
-UPDATE {g} SET {g.status} = 'completed', {g.content_id} = piece.id, {g.completed_at} = {NOW}
+UPDATE {g} SET {g.status} = 'completed', {g.content_id} = piece.id, {g.completed_at} = {ENDED}
 FROM piece WHERE {g.generation_id} = $1 AND {ACTIVE} RETURNING {ROW}
 """
 """Takes job and piece. The piece is locked before the job, since the join begins with it."""
 
 FAIL = f"""
-UPDATE {g} SET {g.status} = 'failed', {g.error_message} = $2, {g.completed_at} = {NOW}
+UPDATE {g} SET {g.status} = 'failed', {g.error_message} = $2, {g.completed_at} = {ENDED}
 WHERE {g.generation_id} = $1 AND {ACTIVE} RETURNING {ROW}
 """
 
@@ -110,7 +107,7 @@ def claim_webhooks(limit: int) -> str:
     return f"""
     SELECT {ROW} FROM {g}
     WHERE CASE WHEN {IS_DUE} THEN true ELSE false END AND {g.started_at} >= COALESCE(
-        statement_timestamp() - $1::interval, '-infinity'
+        {NOW} - $1::interval, '-infinity'
     )
     ORDER BY {g.started_at}, {g.generation_id} LIMIT {limit:d} FOR UPDATE SKIP LOCKED
     """

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate
 from learner_app.content.tables import ContentTable
-from learner_app.errors import InvalidTransition, MissingReference
+from learner_app.errors import InvalidTransition
 from learner_app.generation import queue
 from learner_app.generation.rows import (
     Age,
@@ -93,8 +93,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Raises:
             MissingReference: there is no such session.
             Conflict: none is active, and the id is taken by a finished one.
-            TransactionError: in a ``repeatable read`` transaction, which would not see the jobs
-                of those who were faster.
+            TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
+                not see the jobs of those who were faster.
             LockTimeout: the session is locked for longer than DB_LOCK_TIMEOUT.
         """
         async with self.engine.transaction():
@@ -282,7 +282,3 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         if any(getattr(row, name) != value for name, value in same.items()):
             raise self._error(InvalidTransition, f"the job is {row.status} already", "status")
         return row
-
-    def _missing(self, field: str) -> MissingReference:
-        says = f"the row that {field} points to does not exist"
-        return self._error(MissingReference, says, field)

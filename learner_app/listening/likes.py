@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Unpack
 from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
-from learner_app.errors import Conflict
 from learner_app.listening.engagement import (
     OF_CONTENT,
     TOP_CONTENT,
@@ -30,7 +29,7 @@ from learner_app.repository.filters import Filters, equals
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
 from learner_app.repository.queries import Expression
-from learner_app.repository.sql import Names, Slot
+from learner_app.repository.sql import NOW, Names, Slot
 from learner_app.repository.values import MAYBE_MOMENT
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
@@ -39,9 +38,6 @@ REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 k = Names(LikeEngagementTable)
 old = Names(LikeEngagementTable, "old")
 ROW = k.fields(Like)
-
-NOW = "statement_timestamp()"
-"""The transaction may have begun before somebody else's like."""
 
 INSERT = f"""
 INSERT INTO {old}
@@ -138,7 +134,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             like = await self._one(LIKE, *parts, wanted) or await self.find(key)
             if like is not None:
                 return like
-        raise self._error(Conflict, "its key is taken by a row that is not seen", *self._key.names)
+        raise self._unseen()
 
     async def unlike(self, key: LikeKey) -> Like:
         """Take the like back; again changes nothing.

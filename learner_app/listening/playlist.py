@@ -5,7 +5,7 @@ from typing import Any
 
 from learner_app.content.rows import Content
 from learner_app.content.tables import ContentTable
-from learner_app.errors import MissingReference, StaleVersion
+from learner_app.errors import StaleVersion
 from learner_app.listening import playlist_sql as sql
 from learner_app.listening.rows import (
     Appended,
@@ -63,12 +63,12 @@ class PlaylistRepository(
         if not ids:
             return []
         if None in map(self._key.parts, ids):
-            raise self._missing_content()
+            raise self._missing("content_id")
         async with self._together():
             there = await self.engine.fetch(sql.LOCK_PIECES, list(set(ids)))
             session = await self.get(session_id, lock="no key update")
             if len(there) < len(set(ids)):
-                raise self._missing_content()
+                raise self._missing("content_id")
             return await self._append(session, ids, ids[0] if make_current else None)
 
     async def set_current(self, session_id: str, content_id: str) -> ListeningSession:
@@ -83,7 +83,7 @@ class PlaylistRepository(
             raise refused(self.table, "content_id", "is not in the session's list")
         changed = await self._of_key(session_id, sql.SET_CURRENT, *piece)
         if changed is None and content_id in (await self.get(session_id)).content_ids:
-            raise self._missing_content()
+            raise self._missing("content_id")
         if changed is None:
             raise refused(self.table, "content_id", "is not in the session's list")
         return changed
@@ -210,7 +210,3 @@ class PlaylistRepository(
     async def _playlist(self, session_id: str, statement: str, *args: Any) -> Any:
         key = self._key.parts(session_id)
         return None if key is None else await self.engine.fetchrow(statement, *key, *args)
-
-    def _missing_content(self) -> MissingReference:
-        says = "the piece that content_id points to does not exist"
-        return self._error(MissingReference, says, "content_id")

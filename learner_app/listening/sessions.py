@@ -7,8 +7,6 @@ from typing import Annotated, Unpack
 
 from pydantic import Field, TypeAdapter
 
-from learner_app.content.rows import Content
-from learner_app.content.tables import ContentTable
 from learner_app.listening.playlist import PlaylistRepository
 from learner_app.listening.rows import (
     Ensured,
@@ -20,19 +18,17 @@ from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import Shape
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 from learner_app.repository.values import MOMENT, ROUNDING
 
-CONTENT = Shape(ContentTable, Content)
 LISTENED = TypeAdapter(Annotated[Decimal, Field(ge=0, le=1800)])
 LONGEST_TIME = 2**31 - 1
 
 s = Names(ListeningSessionTable)
 ROW = s.fields(ListeningSession)
 TOUCH = f"""
-UPDATE {s} SET {s.last_activity_at} = COALESCE($2, statement_timestamp())
-WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, statement_timestamp()) RETURNING {ROW}
+UPDATE {s} SET {s.last_activity_at} = COALESCE($2, {NOW})
+WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW}) RETURNING {ROW}
 """
 ADD_TIME = f"""
 UPDATE {s} SET {s.total_listening_time} = {s.total_listening_time} + $2

@@ -95,7 +95,11 @@ class Repository(ReadingRepository[R, K], Generic[R, K, C, U]):
             row = await self.find(self._key.of(self._key_of(new)))
             if row is not None:
                 return row, False
-        raise self._error(Conflict, "its key is taken by a row that is not seen", *self._key.names)
+        raise self._unseen()
+
+    def _unseen(self) -> Conflict:
+        says = "its key is taken by a row that is not seen"
+        return self._error(Conflict, says, *self._key.names)
 
     async def _lock_references(self, new: Sequence[C]) -> None:
         """Lock the rows that new ones refer to, table by table and in order.

@@ -10,7 +10,7 @@ import msgspec
 from piccolo.table import Table
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import DatabaseError, NotFound, TransactionRequired
+from learner_app.errors import DatabaseError, MissingReference, NotFound, TransactionRequired
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import listed, refused
 from learner_app.repository.keys import TableKey
@@ -227,6 +227,10 @@ class ReadingRepository(Generic[R, K]):
 
     def _not_found(self) -> NotFound:
         return self._error(NotFound, "there is no such row", *self._key.names)
+
+    def _missing(self, field: str) -> MissingReference:
+        says = f"the row that {field} points to does not exist"
+        return self._error(MissingReference, says, field)
 
     def _error(self, kind: type[E], says: str, *fields: str, constraint: str | None = None) -> E:
         """An error that the database itself does not raise."""

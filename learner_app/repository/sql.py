@@ -12,6 +12,9 @@ from piccolo.table import Table
 from learner_app.repository.rows import Row
 from learner_app.schema.schema_object import quoted
 
+NOW = "statement_timestamp()"
+"""By the database's clock; the transaction may have begun long ago, and before somebody else's."""
+
 
 class Slot(str):
     """Stands in a query of Piccolo's for a value that comes with each call."""

@@ -1,10 +1,24 @@
 """Events for tests."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.listening.rows import BehavioralEventCreate
+
+START = datetime(2026, 9, 1, tzinfo=UTC)
+TRAITS = {
+    "format": "narrative",
+    "genre": "mystery",
+    "difficulty": "lexical-heavy",
+    "template_id": "t1",
+}
+"""Of the content of ``tests.content.factories``."""
+
+
+def minute(n: int) -> datetime:
+    return START + timedelta(minutes=n)
 
 
 def event(event_id: str | None = None, **fields: Any) -> dict[str, Any]:

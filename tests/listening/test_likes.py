@@ -20,12 +20,6 @@ likes = LikeRepository()
 KEY = LikeKey(content_id="c1", session_id="s1")
 
 
-@pytest.fixture
-async def heard(db: DatabaseEngine) -> None:
-    await add_contents("c1", "c2")
-    await ensure_sessions("s1", "s2")
-
-
 async def test_liking_again_changes_nothing(heard: None):
     first = await likes.like(KEY)
     assert (first.liked, first.reaction_type, first.unliked_at) == (True, "like", None)

@@ -12,27 +12,9 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.repositories import BehavioralEventRepository
 from tests.content.factories import add_contents
-from tests.listening.factories import ensure_sessions, event, new_event
+from tests.listening.factories import TRAITS, event, minute, new_event
 
 events = BehavioralEventRepository()
-START = datetime(2026, 9, 1, tzinfo=UTC)
-TRAITS = {
-    "format": "narrative",
-    "genre": "mystery",
-    "difficulty": "lexical-heavy",
-    "template_id": "t1",
-}
-
-
-@pytest.fixture
-async def heard(db: DatabaseEngine) -> None:
-    """Two pieces and two sessions."""
-    await add_contents("c1", "c2")
-    await ensure_sessions("s1", "s2")
-
-
-def minute(n: int) -> datetime:
-    return START + timedelta(minutes=n)
 
 
 async def test_batch_stores_what_is_good(heard: None):
