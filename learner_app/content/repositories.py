@@ -17,7 +17,7 @@ from learner_app.content.rows import (
 from learner_app.content.tables import ContentTable
 from learner_app.errors import Conflict
 from learner_app.repository.base import Repository
-from learner_app.repository.filters import Filters, at_least, before, equals
+from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import lock_name
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
@@ -53,12 +53,6 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         ContentTable,
         ContentFilters,
         {
-            "format": equals(ContentTable.format),
-            "genre": equals(ContentTable.genre),
-            "difficulty": equals(ContentTable.difficulty),
-            "language": equals(ContentTable.language),
-            "session_id": equals(ContentTable.session_id),
-            "series_id": equals(ContentTable.series_id),
             "generated_from": at_least(ContentTable.generated_at),
             "generated_to": before(ContentTable.generated_at),
             "min_quality": at_least(ContentTable.quality_score),
@@ -216,9 +210,13 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
     async def set_engagement_metrics(self, content_id: str, metrics: dict[str, Any]) -> Content:
         """Keep the latest computed engagement with the piece."""
         given = checked(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
-        return await self.update(content_id, ContentUpdate(engagement_metrics=given))
+        return await self._set(content_id, "engagement_metrics", given)
 
     async def set_quality_score(self, content_id: str, score: Decimal | float) -> Content:
         """From 0, poor, to 1, excellent; in hundredths."""
         given = checked(FRACTION, score, "quality_score", ContentTable)
-        return await self.update(content_id, ContentUpdate(quality_score=given))
+        return await self._set(content_id, "quality_score", given)
+
+    async def _set(self, content_id: str, name: str, value: Any) -> Content:
+        statement = self._queries.update([name])
+        return self._found(await self._update_one(statement, content_id, {name: value}))

@@ -25,7 +25,7 @@ from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import affected
-from learner_app.repository.filters import Filters, at_least, before, equals
+from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
@@ -52,10 +52,6 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         GenerationStatusTable,
         GenerationFilters,
         {
-            "session_id": equals(GenerationStatusTable.session_id),
-            "content_id": equals(GenerationStatusTable.content_id),
-            "status": equals(GenerationStatusTable.status),
-            "webhook_sent": equals(GenerationStatusTable.webhook_sent),
             "started_from": at_least(GenerationStatusTable.started_at),
             "started_to": before(GenerationStatusTable.started_at),
         },

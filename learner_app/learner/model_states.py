@@ -110,6 +110,8 @@ class LearnerModelStateRepository(
             SerializationFailure: in a ``repeatable read`` transaction that began before somebody
                 else's change.
         """
+        if not callable(fn):
+            raise refused(self.table, "fn", "must be a function")
         async with self.engine.transaction():
             old = await self._locked(LearnerModelStateCreate(session_id=session_id))
             learned = self._learned(old, fn(old)).given()

@@ -18,7 +18,7 @@ from learner_app.learner.rows import (
 )
 from learner_app.learner.tables import UserPreferencesTable
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.filters import Filters, at_least, before, equals
+from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
 from learner_app.repository.queries import DEFAULT
@@ -71,8 +71,6 @@ class UserPreferencesRepository(
         t,
         UserPreferencesFilters,
         {
-            "session_id": equals(t.session_id),
-            "difficulty_preference": equals(t.difficulty_preference),
             "saved_from": at_least(t.last_updated),
             "saved_to": before(t.last_updated),
         },

@@ -25,7 +25,7 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.filters import Filters, at_least, before, equals, one_of
+from learner_app.repository.filters import Filters, at_least, before, one_of
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
@@ -82,9 +82,6 @@ class EventReader(
         BehavioralEventTable,
         BehavioralEventFilters,
         {
-            "session_id": equals(BehavioralEventTable.session_id),
-            "content_id": equals(BehavioralEventTable.content_id),
-            "event_type": equals(BehavioralEventTable.event_type),
             "types": one_of(BehavioralEventTable.event_type),
             "since": at_least(BehavioralEventTable.timestamp),
             "until": before(BehavioralEventTable.timestamp),

@@ -92,6 +92,8 @@ class BehavioralEventRepository(EventReader):
         Outside a transaction what came before an error stays; the same stream again stores the
         rest.
         """
+        if not isinstance(events, AsyncIterable):
+            raise refused(self.table, "events", "must be an async iterable")
         recorded = duplicates = failed = seen = 0
         failures: list[EventFailure] = []
         async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:

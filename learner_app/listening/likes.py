@@ -25,7 +25,7 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import LikeEngagementTable
 from learner_app.repository.base import ROUNDS, DeletingRepository
-from learner_app.repository.filters import Filters, equals
+from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
 from learner_app.repository.queries import Expression
@@ -82,16 +82,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
 
     table = LikeEngagementTable
     row = Like
-    filters = Filters(
-        LikeEngagementTable,
-        LikeFilters,
-        {
-            "session_id": equals(LikeEngagementTable.session_id),
-            "content_id": equals(LikeEngagementTable.content_id),
-            "liked": equals(LikeEngagementTable.liked),
-            "reaction_type": equals(LikeEngagementTable.reaction_type),
-        },
-    )
+    filters = Filters(LikeEngagementTable, LikeFilters)
     stored_as: ClassVar[Mapping[str, Expression]] = {
         "content_characteristics": characteristics,
         "liked_at": lambda given: QueryString(

@@ -17,6 +17,7 @@ from learner_app.errors import (
     NotFound,
     TransactionError,
 )
+from learner_app.learner.repositories import LearnerModelStateRepository
 from learner_app.listening.repositories import (
     BehavioralEventRepository,
     LikeRepository,
@@ -173,6 +174,8 @@ async def test_texts_are_no_lists_and_inputs_are_of_their_table(listening: None)
         lambda: events.list_for_content(None),
         lambda: events.record_batch({"id": "e1"}),
         lambda: events.record_batch(None),
+        lambda: events.ingest([]),
+        lambda: LearnerModelStateRepository().fold("s0", None),
         lambda: events.engagement_for_contents("c0"),
         lambda: likes.map_for_contents("s0", "c0"),
         lambda: sessions.add(new_content("x")),
