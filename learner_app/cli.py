@@ -8,8 +8,9 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from learner_app.errors import LearnerError
-from learner_app.settings import load_settings, point_piccolo_here
+from learner_app.database.target import Target, parse_url
+from learner_app.errors import LearnerError, SettingsError
+from learner_app.settings import Settings, load_settings, point_piccolo_here
 
 cli = typer.Typer(
     help="The data foundation of adaptive-learning applications.",
@@ -101,7 +102,8 @@ def migrate(
     from learner_app.conf import DB
     from learner_app.operations.migrate import apply_migrations, plan_migrations
 
-    text = asyncio.run(plan_migrations(DB))
+    with DB.as_owner():
+        text = asyncio.run(plan_migrations(DB))
     print(text.strip() or "Nothing is pending.")
     if text and not plan:
         print(f"{asyncio.run(apply_migrations(DB))} migrations applied.")
@@ -125,13 +127,15 @@ def rollback(
     yes: Yes = False,
 ) -> None:
     """Show the SQL that undoes an app's last migration, then run it."""
+    from learner_app.conf import DB
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
-    text = asyncio.run(plan_roll_back(app, to))
-    print(text.strip() or "Nothing is applied.")
-    if text and _agreed("Run it?", yes=yes):
-        asyncio.run(roll_back(app, to))
-        print("Rolled back.")
+    with DB.as_owner():
+        text = asyncio.run(plan_roll_back(app, to))
+        print(text.strip() or "Nothing is applied.")
+        if text and _agreed("Run it?", yes=yes):
+            asyncio.run(roll_back(app, to))
+            print("Rolled back.")
 
 
 @cli.command()
@@ -141,14 +145,86 @@ def reset(yes: Yes = False) -> None:
     from learner_app.operations.reset import drop_tables, tables_to_drop
     from learner_app.up import prepare
 
-    names = asyncio.run(tables_to_drop(DB))
-    if not _agreed(f"Delete everything in {DB.target} ({len(names)} tables)?", yes=yes):
-        return
-    asyncio.run(drop_tables(DB, names))
+    with DB.as_owner():
+        names = asyncio.run(tables_to_drop(DB))
+        if not _agreed(f"Delete everything in {DB.target} ({len(names)} tables)?", yes=yes):
+            return
+        asyncio.run(drop_tables(DB, names))
     prepared = asyncio.run(prepare(seed=True, seed_if_empty=False, staff=DB.target.is_development))
     print(f"{prepared.migrations} migrations applied, {prepared.seeded_rows} example rows added.")
     if prepared.staff_password:
         print(f"Staff login: admin / {prepared.staff_password}   (shown this once)")
+
+
+@cli.command()
+def roles(
+    database: Annotated[str | None, typer.Option(help="Database, created if missing.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Role that migrates and dumps.")] = None,
+    app: Annotated[str | None, typer.Option(help="Role of the application.")] = None,
+    schema: Annotated[str | None, typer.Option(help="Schema of the tables.")] = None,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Only print the script, for psql and an administrator.")
+    ] = False,
+) -> None:
+    """Create or repair the owner and the application role; keeps rows and passwords.
+
+    Names and passwords come from DATABASE_URL and the owner's settings, where they are set. The
+    administrator is DATABASE_ADMIN_URL; the command asks for it where it is not set.
+    """
+    from learner_app.operations import roles as work
+    from learner_app.operations.role_script import psql_script
+
+    settings = load_settings()
+    chosen = work.choose_roles(
+        settings, database=database, owner=owner, application=app, schema=schema
+    )
+    if sql:
+        print(psql_script(chosen, work.product_tables()))
+        return
+    administrator = _administrator(settings)
+    passwords = work.configured_passwords(settings)
+    report = asyncio.run(work.set_up_roles(administrator, settings, chosen, passwords))
+    print("\n".join(work.summary(chosen, report, administrator)))
+
+
+def _administrator(settings: Settings) -> Target:
+    name = "DATABASE_ADMIN_URL"
+    if settings.database_admin_url:
+        return parse_url(name, settings.database_admin_url.get_secret_value())
+    if not sys.stdin.isatty():
+        raise SettingsError(f"{name} is not set: the URL of a role that may create roles")
+    return parse_url(name, typer.prompt(name, hide_input=True))
+
+
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="File to write; must not exist.")],
+) -> None:
+    """Dump the whole database to a file, as the owner role."""
+    from learner_app.conf import DB
+    from learner_app.operations.backup import back_up
+
+    done = asyncio.run(back_up(DB, file))
+    print(f"{file}: {done.tables} tables of {done.target}, {done.size} bytes.")
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="File that `learner backup` or pg_dump wrote.")],
+    yes: Yes = False,
+) -> None:
+    """Replace the tables of the database by those of a backup, in one transaction."""
+    from learner_app.conf import DB
+    from learner_app.operations.backup import restore as load
+    from learner_app.operations.backup import tables_to_replace
+
+    with DB.as_owner():
+        names = asyncio.run(tables_to_replace(DB))
+        question = f"Replace everything in {DB.target} ({len(names)} tables)?"
+        if names and not _agreed(question, yes=yes):
+            sys.exit(1)
+        pending = asyncio.run(load(DB, file, names))
+    print(f"Restored. {pending} migrations are pending.")
 
 
 @staff.command("password")

@@ -30,6 +30,7 @@ def _engine() -> DatabaseEngine:
     return DatabaseEngine(
         needs_pool=names.isdisjoint(COMMANDS),
         exits_without_database="piccolo" in names and needs_database,
+        connects_as_owner="piccolo" in names and "migrations" in sys.argv,
     )
 
 

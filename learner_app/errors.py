@@ -211,6 +211,14 @@ class MigrationError(LearnerError):
     """A migration could not be applied; the database is as it was before it."""
 
 
+class RolesError(LearnerError):
+    """The owner and the application role cannot be set up as requested."""
+
+
+class BackupError(LearnerError):
+    """A backup or restore was refused or failed; an incomplete backup file is never left."""
+
+
 class ServerError(LearnerError):
     """The embedded PostgreSQL could not be prepared, started or stopped."""
 

@@ -24,6 +24,8 @@ LOCK_SECONDS = 10.0
 LEAST_PASSWORD_WORK = 35_840
 """The weakest of OWASP's equivalent settings: 7 MiB and 5 passes."""
 
+OWNER_SETTINGS = ("database_owner_url", "db_owner_user", "db_owner_password")
+
 PICCOLO_CONF = "PICCOLO_CONF"
 OUR_CONF = "learner_app.conf"
 
@@ -42,6 +44,10 @@ class Settings(BaseSettings):
     db_name: str | None = None
     db_user: str | None = None
     db_password: SecretStr | None = None
+    database_owner_url: SecretStr | None = None
+    db_owner_user: str | None = None
+    db_owner_password: SecretStr | None = None
+    database_admin_url: SecretStr | None = None
     db_ssl: bool | None = None
     db_ssl_verify: bool = True
     db_ssl_root_cert: Path | None = None
@@ -91,6 +97,19 @@ class Settings(BaseSettings):
             raise ValueError("DB_ECHO is for APP_ENV=development only")
         return self
 
+    @model_validator(mode="after")
+    def _owner_settings_fit(self) -> "Settings":
+        parts = self.db_owner_user is not None or self.db_owner_password is not None
+        if parts and self.database_owner_url is not None:
+            raise ValueError("set DATABASE_OWNER_URL or DB_OWNER_USER, not both")
+        if self.db_owner_password is not None and self.db_owner_user is None:
+            raise ValueError("DB_OWNER_PASSWORD needs DB_OWNER_USER")
+        is_owner_set = parts or self.database_owner_url is not None
+        if is_owner_set and self.database_url is None and self.db_host is None:
+            name = "DB_OWNER_USER" if parts else "DATABASE_OWNER_URL"
+            raise ValueError(f"{name} needs DATABASE_URL, or DB_HOST and its fellow settings")
+        return self
+
     @property
     def statement_seconds(self) -> float:
         """After how long the server ends a statement: below the time that we wait for it."""
@@ -124,11 +143,23 @@ def load_settings() -> Settings:
         SettingsError: a variable has a value that is not allowed; the message names the variable.
     """
     try:
-        return Settings(_env_file=project_folder() / ".env")  # type: ignore[call-arg]  # known to pydantic-settings only
+        settings = Settings(_env_file=project_folder() / ".env")  # type: ignore[call-arg]  # known to pydantic-settings only
     except ValidationError as error:
         raise SettingsError("; ".join(_complaint(item) for item in error.errors())) from None
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text") from None
+    return _without_other_owner(settings)
+
+
+def _without_other_owner(settings: Settings) -> Settings:
+    """Drop the owner role of ``.env`` where the environment names the database.
+
+    The owner in the file belongs to the database in the file: `learner reset` must not reach it.
+    """
+    given = {name.lower() for name, value in os.environ.items() if value}
+    if given.isdisjoint(OWNER_SETTINGS) and not given.isdisjoint({"database_url", "db_host"}):
+        return settings.model_copy(update=dict.fromkeys(OWNER_SETTINGS))
+    return settings
 
 
 def _complaint(item: ErrorDetails) -> str:

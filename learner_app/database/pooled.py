@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 from piccolo.engine import PostgresEngine
@@ -13,10 +14,11 @@ from piccolo.engine import PostgresEngine
 from learner_app.database.connecting import Connector
 from learner_app.database.connection import Connection
 from learner_app.database.nodes import Nodes, make_nodes
+from learner_app.database.owner import find_owner_target
 from learner_app.database.pool import Pool
 from learner_app.database.target import Target, find_target, parse_url, verifies
 from learner_app.database.watch import Watch
-from learner_app.errors import LearnerError, PoolNotStarted, SettingsError
+from learner_app.errors import LearnerError, PoolNotStarted, SettingsError, TransactionError
 from learner_app.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 CLOSE_SECONDS = 5
 START_SECONDS = 2
 """How long the start waits for a first connection, which the pool goes on trying to open."""
+
+_engine_as_owner: ContextVar[PooledEngine | None] = ContextVar("engine_as_owner", default=None)
+"""The engine whose connections are those of the owner role in this context."""
 
 
 class PooledEngine(PostgresEngine):
@@ -40,25 +45,32 @@ class PooledEngine(PostgresEngine):
         url: str | None = None,
         *,
         name: str | None = None,
+        owner_url: str | None = None,
         needs_pool: bool = True,
         exits_without_database: bool = False,
+        connects_as_owner: bool = False,
     ) -> None:
         """
         Args:
             url: where to connect; found through the settings when left out.
             name: that of the read replica; None for the main server.
+            owner_url: where the owner role connects, if ``url`` is given; the same if left out.
             needs_pool: refuse statements without a pool, which would connect anew each time;
                 False is for commands, which send few.
             exits_without_database: end the program with one line instead of an error when there
                 is no database to talk to, for commands whose runner would bury the line.
+            connects_as_owner: connect as the owner role always, as in :meth:`as_owner`.
         """
         self.url = url
+        self.owner_url = owner_url
         self.name = name
         self.needs_pool = needs_pool
         self._exits = exits_without_database
         self._settings: Settings | None = None
         self._nodes: tuple[Settings, Nodes[Any]] | None = None
+        self._connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
+        self._owner_connector: Connector | None = None
         self._watch: Watch | None = None
         super().__init__(config={})
 
@@ -85,11 +97,50 @@ class PooledEngine(PostgresEngine):
             SettingsError: none is configured, or the setting cannot be understood.
         """
         try:
-            if self.url is None:
-                return find_target(self.settings)
-            return parse_url(f"DB_REPLICAS, {self.name}" if self.name else "url", self.url)
+            return self._owner_target() if self.is_owner else self._application_target()
         except SettingsError as error:
             raise self._final(error) from None
+
+    def _application_target(self) -> Target:
+        if self.url is None:
+            return find_target(self.settings)
+        return parse_url(f"DB_REPLICAS, {self.name}" if self.name else "url", self.url)
+
+    def _owner_target(self) -> Target:
+        if self.url is None:
+            return find_owner_target(self.settings)
+        return parse_url("owner_url", self.owner_url or self.url)
+
+    @property
+    def is_owner(self) -> bool:
+        """True where new connections are those of the owner role, see :meth:`as_owner`."""
+        return self._connects_as_owner or _engine_as_owner.get() is self
+
+    @contextmanager
+    def as_owner(self) -> Iterator[None]:
+        """Connect as the owner role inside the block, without the pool.
+
+        The block covers this task and the tasks that it starts. Where no owner role is
+        configured, nothing changes.
+
+        Raises:
+            TransactionError: inside a transaction, whose connection is the application's.
+            SettingsError: the settings of the owner role are invalid.
+        """
+        try:
+            is_same = self._owner_target() == self._application_target()
+        except SettingsError as error:
+            raise self._final(error) from None
+        if self.is_owner or is_same:
+            yield
+            return
+        if self.transaction_exists():
+            raise TransactionError("the owner role is needed: do this outside a transaction")
+        token = _engine_as_owner.set(self)
+        try:
+            yield
+        finally:
+            _engine_as_owner.reset(token)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -120,12 +171,16 @@ class PooledEngine(PostgresEngine):
     def connector(self) -> Connector:
         """What opens connections to the target; the same one while nothing changes."""
         target, settings = self.target, self.settings
-        known = self._connector
+        known = self._owner_connector if self.is_owner else self._connector
         if known is None or known.settings is not settings or known.target != target:
             try:
-                self._connector = known = Connector(target, settings)
+                known = Connector(target, settings)
             except SettingsError as error:
                 raise self._final(error) from None
+            if self.is_owner:
+                self._owner_connector = known
+            else:
+                self._connector = known
         return known
 
     async def start_connection_pool(self, **_kwargs: Any) -> None:
@@ -200,6 +255,7 @@ class PooledEngine(PostgresEngine):
             DatabaseUnavailable, DatabaseRefused: a new one was needed and could not be had.
             PoolNotStarted: there is no pool.
         """
+        in_pool = in_pool and not self.is_owner
         if self.pool is not None and in_pool:
             if self.pool.loop is not asyncio.get_running_loop():
                 raise PoolNotStarted("the connection pool belongs to another event loop")

@@ -1,8 +1,8 @@
-"""The development database of ``learner up``: an embedded server with one database and one role.
+"""The development database of ``learner up``: an embedded server with one database and two roles.
 
-The role is an ordinary one that owns the database, so that row level security binds it. A file in
-the data folder names the database while it runs; ``piccolo`` and scripts find it through the
-settings.
+The application role owns nothing, so that row-level security applies to it; the owner role migrates
+and dumps. A file in the data folder names both while the server runs; ``piccolo`` and scripts find
+them through the settings.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from learner_app.database.engine import DatabaseEngine
+from learner_app.database.target import parse_url
 from learner_app.errors import ServerError
 from learner_app.operations.embedded import (
     SUPERUSER,
@@ -24,10 +24,14 @@ from learner_app.operations.embedded import (
     embedded_binaries,
     major_version,
 )
+from learner_app.operations.role_script import Roles
+from learner_app.operations.roles import set_up_roles
 from learner_app.settings import Settings
 
 NAME = "learner"
-"""Of the role and of its database."""
+"""Name of the application role and of the database."""
+
+ROLES = Roles(database=NAME, owner="learner_owner", application=NAME)
 
 
 @contextmanager
@@ -46,8 +50,9 @@ def development_database(settings: Settings) -> Iterator[Path]:
         server = EmbeddedServer(data, programs)
         try:
             server.start()
-            asyncio.run(ensure_database(server, NAME, NAME))
-            _write(settings.running_file, {"url": server.url(NAME, NAME)})
+            asyncio.run(ensure_database(server, settings))
+            running = {"url": server.url(NAME, NAME), "owner": ROLES.owner}
+            _write(settings.running_file, running)
             with _kept_alive(server):
                 yield server.data
         finally:
@@ -102,18 +107,14 @@ def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
             raise failures[0]
 
 
-async def ensure_database(server: EmbeddedServer, database: str, owner: str) -> None:
-    """Make the role and its database unless they exist."""
-    connection = await DatabaseEngine(server.url(SUPERUSER, SUPERUSER)).get_new_connection()
-    try:
-        role_exists = "SELECT true FROM pg_roles WHERE rolname = $1"
-        if not await connection.fetchval(role_exists, owner):
-            await connection.execute(f'CREATE ROLE "{owner}" LOGIN NOSUPERUSER NOBYPASSRLS')
-        database_exists = "SELECT true FROM pg_database WHERE datname = $1"
-        if not await connection.fetchval(database_exists, database):
-            await connection.execute(f'CREATE DATABASE "{database}" OWNER "{owner}"')
-    finally:
-        await connection.close()
+async def ensure_database(server: EmbeddedServer, settings: Settings) -> None:
+    """Create or repair the database and its roles.
+
+    A data folder of an earlier version, whose one role owned everything, gets the owner role; its
+    rows stay as they are.
+    """
+    administrator = parse_url("server", server.url(SUPERUSER, SUPERUSER))
+    await set_up_roles(administrator, settings, ROLES, sets_passwords=False)
 
 
 @contextmanager

@@ -38,9 +38,10 @@ async def apply_migrations(engine: DatabaseEngine) -> int:
     Raises:
         MigrationError: one of them failed; those before it stay applied.
     """
-    pending = await _count_pending(engine)
-    if pending:
-        await _transcript(run_forwards(app_name="all"))
+    with engine.as_owner():
+        pending = await _count_pending(engine)
+        if pending:
+            await _transcript(run_forwards(app_name="all"))
     return pending
 
 

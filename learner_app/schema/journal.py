@@ -20,6 +20,7 @@ from piccolo.conf.apps import AppConfig, MigrationModule
 from piccolo.engine import PostgresEngine, engine_finder
 
 from learner_app.errors import LockTimeout, MigrationError
+from learner_app.schema.ownership import protect_journal, require_owner
 
 ADVISORY_LOCK = 0x6C6561726E6572
 """Key of the lock, the letters of "learner"; locks are per database."""
@@ -43,8 +44,9 @@ def install() -> None:
 async def _create_journal(_manager: BaseMigrationManager) -> bool:
     if await Migration.table_exists():
         return False
-    async with _turn(lock_timeout=False):
+    async with _turn(lock_timeout=False) as connection:
         await Migration.create_table(if_not_exists=True)
+        await protect_journal(connection)
     return True
 
 
@@ -187,8 +189,8 @@ def _engine() -> PostgresEngine:
 
 
 @asynccontextmanager
-async def _turn(lock_timeout: bool = True) -> AsyncIterator[None]:
-    """A transaction that holds the lock.
+async def _turn(lock_timeout: bool = True) -> AsyncIterator[Any]:
+    """A transaction that holds the lock; yields its connection.
 
     Asked for again and again, not waited for: a statement that waits holds a snapshot, and CREATE
     INDEX CONCURRENTLY in the process before us would wait for that one for ever.
@@ -197,9 +199,10 @@ async def _turn(lock_timeout: bool = True) -> AsyncIterator[None]:
         async with _engine().transaction() as transaction:
             execute, fetchval = transaction.connection.execute, transaction.connection.fetchval
             if await fetchval(f"SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK})"):
+                await require_owner(transaction.connection)
                 if lock_timeout:
                     await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-                yield
+                yield transaction.connection
                 return
         await asyncio.sleep(POLL_SECONDS)
 
@@ -211,6 +214,7 @@ async def _turn_outside_transaction() -> AsyncIterator[None]:
     try:
         while not await connection.fetchval(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})"):
             await asyncio.sleep(POLL_SECONDS)
+        await require_owner(connection)
         yield
     finally:
         await connection.close()

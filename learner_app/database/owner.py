@@ -1,0 +1,65 @@
+"""Connection target of the owner role, which migrates and dumps the database."""
+
+import json
+from dataclasses import replace
+
+from learner_app.database.target import Target, find_target, parse_url
+from learner_app.errors import SettingsError
+from learner_app.settings import Settings
+
+
+def find_owner_target(settings: Settings) -> Target:
+    """Return the target of the owner role, or that of the application where no owner is set.
+
+    Raises:
+        DatabaseNotConfigured: no database is configured.
+        SettingsError: a setting is invalid, or the owner's URL names another database.
+    """
+    application = find_target(settings)
+    if settings.database_owner_url:
+        url = settings.database_owner_url.get_secret_value()
+        owner = parse_url("DATABASE_OWNER_URL", url)
+        _require_same_database(owner, application, settings)
+        return owner
+    if settings.db_owner_user:
+        password = settings.db_owner_password
+        return replace(
+            application,
+            user=settings.db_owner_user,
+            password=password.get_secret_value() if password else None,
+        )
+    if application.is_development:
+        return replace(application, user=_development_owner(settings) or application.user)
+    return application
+
+
+def _require_same_database(owner: Target, application: Target, settings: Settings) -> None:
+    """Raise SettingsError if migrations and the application would use different tables.
+
+    Behind PgBouncer the application's database may be an alias, so nothing can be compared.
+    """
+    if settings.db_pgbouncer:
+        return
+    if owner.database != application.database:
+        raise SettingsError(
+            "DATABASE_OWNER_URL names another database than the application uses "
+            f"({owner.database!r}, not {application.database!r})"
+        )
+    if _search_path(owner) != _search_path(application):
+        raise SettingsError(
+            "DATABASE_OWNER_URL and the URL of the application must set the same search_path"
+        )
+
+
+def _search_path(target: Target) -> str | None:
+    return target.server_settings.get("search_path")
+
+
+def _development_owner(settings: Settings) -> str | None:
+    """Name of the owner role of a running ``learner up``; None if it has only one role."""
+    try:
+        running = json.loads(settings.running_file.read_text())
+    except (OSError, ValueError):  # stopped a moment ago: connecting reports it
+        return None
+    owner = running.get("owner")
+    return owner if isinstance(owner, str) else None

@@ -1,0 +1,270 @@
+"""Backup and restore by the PostgreSQL client programs, as the owner role.
+
+Row-level security must not hide rows from a dump: where it would apply to the connected role, the
+backup is refused. A backup file appears under its name only when it is complete.
+"""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.database.libpq import libpq_environment
+from learner_app.database.target import Target
+from learner_app.database.waiting import wait_for_database
+from learner_app.errors import BackupError, ServerError
+from learner_app.operations.embedded import embedded_binaries
+from learner_app.operations.reset import tables_to_drop
+from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
+from learner_app.schema.ownership import protect_journal
+from learner_app.schema.pending import pending_migrations
+from learner_app.schema.schema_object import quoted
+
+INSTALLED = (
+    "/usr/lib/postgresql/*/bin",  # Debian and Ubuntu
+    "/usr/pgsql-*/bin",  # Red Hat and its relatives
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
+VERSION_SECONDS = 10
+
+_HIDDEN = """
+    SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND row_security_active(c.oid)
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+"""
+_SCHEMA = "SELECT current_schema()"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A finished backup file."""
+
+    target: Target
+    tables: int
+    """Tables whose rows it has."""
+    size: int
+    """Bytes."""
+
+
+async def back_up(engine: DatabaseEngine, file: Path) -> Backup:
+    """Dump the whole database of the engine into a new file in the custom format of pg_dump.
+
+    Only the account that runs this can read the file.
+
+    Raises:
+        BackupError: the file exists, row-level security hides rows from the owner role, no
+            pg_dump fits the server, or pg_dump failed.
+        DatabaseError: the server cannot be asked.
+    """
+    with engine.as_owner():
+        target, programs = engine.target, await _prepare(engine)
+        environment = libpq_environment(target, engine.settings)
+        tables, size = await asyncio.to_thread(_dump, programs, environment, file)
+    return Backup(target, tables, size)
+
+
+def _dump(programs: Path, environment: dict[str, str], file: Path) -> tuple[int, int]:
+    """Write the file; return the number of tables and of bytes in it."""
+    if file.exists() or file.is_symlink():
+        raise BackupError(f"{file} exists already: name another file")
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.touch(mode=0o600, exist_ok=False)
+    try:
+        _run([programs / "pg_dump", "-Fc", "--no-password", f"--file={partial}"], environment)
+        listed = _run([programs / "pg_restore", "--list", partial], environment)
+        _put_in_place(partial, file)
+        size = partial.stat().st_size
+    finally:
+        partial.unlink(missing_ok=True)
+    return sum(" TABLE DATA " in line for line in listed.splitlines()), size
+
+
+async def _prepare(engine: DatabaseEngine) -> Path:
+    """Return the folder of the client programs, once a dump is known to be complete."""
+    await wait_for_database(engine)
+    connection = await engine.get_new_connection()
+    try:
+        hidden = [row[0] for row in await connection.fetch(_HIDDEN)]
+        major = connection.get_server_version().major
+    finally:
+        await connection.close()
+    if hidden:
+        raise BackupError(
+            f"{engine.target}: row-level security hides rows of {', '.join(hidden)} from this "
+            "role. Connect as the owner role (DATABASE_OWNER_URL), which `learner roles` creates; "
+            "see docs/backup.md"
+        )
+    return find_programs(major)
+
+
+def find_programs(major: int) -> Path:
+    """Return the folder of the client programs for a server of that major version.
+
+    Those of the same version are preferred, since a server may not understand what a newer
+    pg_restore sends; otherwise the oldest newer ones.
+
+    Raises:
+        BackupError: none are installed, or all are older than the server.
+    """
+    found = {_major_of(folder): folder for folder in reversed(_candidates())}
+    found.pop(0, None)
+    fitting = [version for version in sorted(found) if version >= major]
+    if fitting:
+        return found[fitting[0]]
+    known = f"only {max(found)} was found" if found else "none was found"
+    raise BackupError(
+        f"pg_dump of PostgreSQL {major} or newer is needed, {known}: install the client programs "
+        f"(Debian: postgresql-client-{major})"
+    )
+
+
+def _candidates() -> list[Path]:
+    folders = [Path(folder) for folder in os.get_exec_path() if folder]
+    for pattern in INSTALLED:
+        folders += sorted(Path("/").glob(pattern.removeprefix("/")))
+    with suppress(ServerError):
+        folders.append(embedded_binaries() / "bin")
+    return [folder for folder in folders if (folder / "pg_dump").is_file()]
+
+
+def _major_of(folder: Path) -> int:
+    """Return the major version of the pg_dump in the folder, 0 if it cannot be run."""
+    try:
+        text = subprocess.run(
+            [folder / "pg_dump", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=VERSION_SECONDS,
+        ).stdout
+        return int(text.split()[2].partition(".")[0])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return 0
+
+
+async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
+    """Return the tables that a restore drops; empty for an empty database.
+
+    Raises:
+        SettingsError: the database has tables and APP_ENV is production.
+        ResetRefused: the database has tables that no registered app declares.
+    """
+    await wait_for_database(engine)
+    connection = await engine.get_new_connection()
+    try:
+        query = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema())"
+        if not await connection.fetchval(query):
+            return []
+    finally:
+        await connection.close()
+    return await tables_to_drop(engine)
+
+
+async def restore(engine: DatabaseEngine, file: Path, replaced: Sequence[str]) -> int:
+    """Load a backup as the owner role, in one transaction that first drops the given tables.
+
+    Roles and privileges do not come from the file: objects belong to the owner role, and its
+    default privileges give the application role access.
+
+    Args:
+        engine: the database.
+        file: a dump in one of the archive formats of pg_dump.
+        replaced: tables to drop, see :func:`tables_to_replace`.
+
+    Returns:
+        The number of migrations that the restored database does not have yet.
+
+    Raises:
+        BackupError: the file cannot be read or loaded; the database is unchanged.
+    """
+    with engine.as_owner():
+        await wait_for_database(engine)
+        connection = await engine.get_new_connection()
+        try:
+            major = connection.get_server_version().major
+            schema = await connection.fetchval(_SCHEMA)
+        finally:
+            await connection.close()
+        environment = libpq_environment(engine.target, engine.settings)
+        programs = find_programs(major)
+        await asyncio.to_thread(_load, programs, environment, file, replaced, schema)
+        connection = await engine.get_new_connection()
+        try:
+            await protect_journal(connection)
+            return len(await pending_migrations(connection))
+        finally:
+            await connection.close()
+
+
+def _load(
+    programs: Path,
+    environment: dict[str, str],
+    file: Path,
+    replaced: Sequence[str],
+    schema: str | None,
+) -> None:
+    """Drop the tables and load the file, by psql in one transaction."""
+    command: list[str | Path] = [programs / "pg_restore", "--no-owner", "--no-privileges"]
+    if schema not in (None, "public"):
+        command.append(f"--schema={schema}")  # it exists already
+    with TemporaryDirectory(prefix="learner-restore-") as folder:
+        script, drop = Path(folder) / "restore.sql", Path(folder) / "drop.sql"
+        _run([*command, f"--file={script}", file], environment)
+        tables = ", ".join(quoted(name) for name in replaced)
+        drops = [f"DROP TABLE {tables};", f"{DROP_UNUSED_TOUCH_FUNCTIONS};"] if replaced else []
+        drop.write_text("\n".join(drops))
+        psql: list[str | Path] = [
+            programs / "psql",
+            "-X",
+            "--no-password",
+            "--quiet",
+            "--single-transaction",
+        ]
+        options = ["--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+        _run([*psql, *options, f"--file={drop}", f"--file={script}"], environment)
+
+
+def _run(command: Sequence[str | Path], environment: dict[str, str]) -> str:
+    """Return the standard output of a client program.
+
+    Raises:
+        BackupError: the program failed; with the first line of its complaint.
+    """
+    inherited = {"PATH": os.defpath, "LC_ALL": "C"}
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=inherited | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        name = Path(command[0]).name
+        raise BackupError(f"{name} failed: {_first_line(done.stderr)}")
+    return done.stdout
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that is an error, without the place in the script."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line.lower()]
+    chosen = (errors or lines or ["no reason given"])[0]
+    return chosen.partition("rror:")[2].strip() or chosen
+
+
+def _put_in_place(partial: Path, file: Path) -> None:
+    """Give the file its name, once it is on disk; never over another file."""
+    with partial.open("rb") as dump:
+        os.fsync(dump.fileno())
+    try:
+        file.hardlink_to(partial)
+    except FileExistsError:
+        raise BackupError(f"{file} exists already: name another file") from None
