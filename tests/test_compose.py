@@ -8,7 +8,12 @@ from pathlib import Path
 import asyncpg
 import yaml
 
+from learner_app.database.target import parse_url
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer, embedded_binaries
+from learner_app.operations.role_script import Roles
+from learner_app.operations.roles import set_up_roles
+from learner_app.settings import Settings
+from tests.operations.test_roles import PRIVILEGES
 
 
 def test_compose_file_follows_the_schema(checkout: Path):
@@ -31,37 +36,52 @@ def test_services_are_as_agreed(checkout: Path):
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
-async def test_first_start_makes_an_ordinary_role_and_two_databases(
-    checkout: Path, open_folder: Path
-):
+ROLES = """
+    SELECT rolname, rolsuper, rolbypassrls, rolcreatedb, rolcanlogin FROM pg_roles
+    WHERE rolname LIKE 'le%' ORDER BY rolname
+"""
+
+
+async def test_first_start_creates_what_learner_roles_would(checkout: Path, open_folder: Path):
     server = EmbeddedServer(open_folder / "data")
     server.start()
     try:
+        database, app, owner = r'my "base" \ = :x', "le'arner", 'le\'arner "owner"'
         environment = {
             "PATH": f"{embedded_binaries() / 'bin'}:{os.environ['PATH']}",
             "PGHOST": str(server._socket_folder),
-            "DB_USER": "le'arner",
-            "DB_NAME": 'my "base"',
+            "DB_USER": app,
+            "DB_NAME": database,
             "DB_PASSWORD": "it's a $ecret",
+            "DB_OWNER_USER": owner,
+            "DB_OWNER_PASSWORD": "an'other",
         }
         script = checkout / "compose" / "create-databases.sh"
         done = subprocess.run(
             [script], env=environment, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert (done.returncode, done.stderr) == (0, "")
         admin = await asyncpg.connect(server.url(SUPERUSER, SUPERUSER))
         owners = await admin.fetch(
             "SELECT datname, pg_get_userbyid(datdba) FROM pg_database WHERE datname LIKE 'my%'"
         )
-        role = await admin.fetchrow(
-            "SELECT rolsuper, rolbypassrls, rolcanlogin FROM pg_roles WHERE rolname = $1",
-            environment["DB_USER"],
-        )
-        await admin.close()
         assert {tuple(row) for row in owners} == {
-            ('my "base"', "le'arner"),
-            ('my "base"_test', "le'arner"),
+            (database, owner),
+            (f"{database}_test", f"{app}_test"),
         }
-        assert tuple(role) == (False, False, True)
+        assert [tuple(row) for row in await admin.fetch(ROLES)] == [
+            (app, False, False, False, True),
+            (owner, False, True, False, True),
+            (f"{app}_test", False, False, True, True),
+        ]
+        await admin.close()
+
+        inside = await asyncpg.connect(server.url(database, SUPERUSER))
+        before = await inside.fetch(PRIVILEGES, "public")
+        administrator = parse_url("server", server.url(SUPERUSER, SUPERUSER))
+        report = await set_up_roles(administrator, Settings(), Roles(database, owner, app))
+        assert (report.created, report.still_owned) == ((), ())
+        assert await inside.fetch(PRIVILEGES, "public") == before
+        await inside.close()
     finally:
         server.stop()

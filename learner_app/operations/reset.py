@@ -8,6 +8,7 @@ from learner_app.database.waiting import wait_for_database
 from learner_app.errors import ResetRefused
 from learner_app.operations.seed.plant import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
+from learner_app.schema.ownership import require_owner
 from learner_app.schema.schema_object import quoted
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
@@ -18,12 +19,14 @@ async def tables_to_drop(engine: DatabaseEngine) -> list[str]:
 
     Raises:
         SettingsError: in production.
+        MigrationError: the role may not drop them.
         ResetRefused: there are tables that no registered app declares.
     """
     refuse_in_production(engine)
     await wait_for_database(engine)
     connection = await engine.get_new_connection()
     try:
+        await require_owner(connection)
         found = [row[0] for row in await connection.fetch(TABLES)]
     finally:
         await connection.close()

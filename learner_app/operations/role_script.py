@@ -260,7 +260,7 @@ COMMIT;"""
 def _psql_database(name: str) -> str:
     r"""Return a connection string that ``\connect`` reads as this database, whatever its name."""
     escaped = name.replace("\\", r"\\").replace("'", r"\'")
-    return "'" + f"dbname='{escaped}'".replace("\\", r"\\").replace("'", "''") + "'"
+    return quoted(f"dbname='{escaped}'")
 
 
 def _block(body: str) -> str:

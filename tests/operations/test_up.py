@@ -1,5 +1,7 @@
 """``learner up`` as a person runs it: from an empty folder to the page, stopped and again."""
 
+import asyncio
+import json
 import os
 import re
 import signal
@@ -8,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
+from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
 from tests.product import Product
 
 
@@ -46,6 +50,68 @@ def test_from_nothing_to_the_page_and_again(product: Product):
     new = product.run("learner", "staff", "password", "admin").stdout.split()[-1]
     assert (sign_in(product, password), sign_in(product, new)) == (401, 200)
     assert product.stop(signal.SIGINT) == "Stopped.\n"
+
+
+ROLES_SCRIPT = """
+import asyncio
+from learner_app.conf import DB
+
+async def main():
+    sql = ("SELECT current_user, (SELECT count(*) FROM tenants), (SELECT count(*) FROM content),"
+           " (SELECT string_agg(DISTINCT tableowner, ',') FROM pg_tables"
+           "  WHERE schemaname = 'public')")
+    print(*(await DB.fetchrow(sql)))
+    with DB.as_owner():
+        print(*(await DB.fetchrow(sql)))
+
+DB.needs_pool = False
+asyncio.run(main())
+"""
+
+
+async def test_data_folder_of_one_role_goes_on_with_two_and_keeps_its_rows(product: Product):
+    """A folder of the version in which the role ``learner`` owned database and tables."""
+    server = EmbeddedServer(product.data / "postgres-18")
+    server.start()
+    try:
+        admin = await asyncpg.connect(server.url(SUPERUSER, SUPERUSER))
+        await admin.execute("CREATE ROLE learner LOGIN NOSUPERUSER NOBYPASSRLS")
+        await admin.execute("CREATE DATABASE learner OWNER learner")
+        await admin.close()
+        product.environment["DATABASE_URL"] = server.url("learner", "learner")
+        assert product.run("learner", "migrate").returncode == 0
+        assert product.run("learner", "seed").returncode == 0
+        admin = await asyncpg.connect(server.url("learner", SUPERUSER))
+        await admin.execute("INSERT INTO tenants (name, slug) VALUES ('A', 'a'), ('B', 'b')")
+        await admin.close()
+    finally:
+        server.stop()
+        product.environment.pop("DATABASE_URL", None)
+
+    for _ in range(2):
+        product.start()
+        running = json.loads((product.data / "running.json").read_text())
+        assert running["owner"] == "learner_owner"
+        assert "postgresql://learner@/" in running["url"]
+        told = product.run("python", "-c", ROLES_SCRIPT)
+        assert told.stdout.splitlines() == [
+            "learner 0 26 learner_owner",
+            "learner_owner 2 26 learner_owner",
+        ], told.stderr
+        health = await asyncio.to_thread(httpx.get, f"{product.address}/health/db")
+        assert health.json()["pending_migrations"] == 0
+        product.stop()
+
+
+def test_commands_beside_learner_up_use_both_roles(product: Product):
+    product.start()
+    assert product.run("learner", "rollback", "tenancy", "--yes").stdout.endswith("Rolled back.\n")
+    migrated = product.run("piccolo", "migrations", "forwards", "all")
+    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+    reset = product.run("learner", "reset", "--yes")
+    assert "7 migrations applied" in reset.stdout, reset.stderr
+    told = product.run("python", "-c", ROLES_SCRIPT).stdout
+    assert told.splitlines()[0] == "learner 0 26 learner_owner"
 
 
 def sign_in(product: Product, password: str) -> int:
