@@ -28,7 +28,7 @@ TENANTS = """
            (SELECT count(*) FROM users)
 """
 PRINTED_DIFFERENTLY = re.compile(r"::text|::character varying|[()\[\]]")
-"""Casts of `column IN (...)`, which PostgreSQL prints elsewhere after a restore; the check is the same."""
+"""Casts of ``column IN (...)``, which PostgreSQL prints in other places after a restore."""
 
 
 async def everything(two_roles: TwoRoles, database: str | None = None) -> dict[str, Any]:
@@ -61,7 +61,9 @@ async def filled(separated: TwoRoles) -> TwoRoles:
 
 def blocks(page: str, heading: str) -> list[str]:
     """Return the shell commands of a section of the page, without those of its subsections."""
-    (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", page, re.M | re.S)
+    (section,) = re.findall(
+        rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL
+    )
     return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
 
@@ -184,11 +186,9 @@ def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str
     assert "0 migrations are pending" in told
     counts = "SELECT (SELECT count(*) FROM tenants) AS t, (SELECT count(*) > 0 FROM sessions) AS s"
     assert "t=2 s=True" in psql(counts)
-    with pytest.raises(AssertionError, match="InsufficientPrivilege|AccessDenied"):
-        script = "import asyncio; from learner_app.conf import DB; DB.needs_pool = False\n"
-        script += "asyncio.run(DB.execute('DELETE FROM migration'))"
-        done = product.run("python", "-c", script)
-        assert done.returncode == 0, done.stderr
+    forging = "import asyncio; from learner_app.conf import DB; DB.needs_pool = False\n"
+    forging += "asyncio.run(DB.execute('DELETE FROM migration'))"
+    assert "AccessDenied" in product.run("python", "-c", forging).stderr
     product.stop()
 
     shell(copy, folder, product.environment)
