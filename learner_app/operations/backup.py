@@ -79,7 +79,7 @@ def _dump(programs: Path, environment: dict[str, str], file: Path) -> tuple[int,
         _run([programs / "pg_dump", "-Fc", "--no-password", f"--file={partial}"], environment)
         listed = _run([programs / "pg_restore", "--list", partial], environment)
         _put_in_place(partial, file)
-        size = partial.stat().st_size
+        size = file.stat().st_size
     finally:
         partial.unlink(missing_ok=True)
     return sum(" TABLE DATA " in line for line in listed.splitlines()), size
@@ -265,6 +265,8 @@ def _put_in_place(partial: Path, file: Path) -> None:
     with partial.open("rb") as dump:
         os.fsync(dump.fileno())
     try:
-        file.hardlink_to(partial)
+        file.hardlink_to(partial)  # fails if the file exists by now, which a rename would replace
     except FileExistsError:
         raise BackupError(f"{file} exists already: name another file") from None
+    except OSError:  # a file system without hard links
+        partial.rename(file)

@@ -43,8 +43,10 @@ MISSING_BYPASS = (
 _ROLE_NAMES = "SELECT rolname FROM pg_roles WHERE rolname = ANY($1)"
 _SEES_EVERY_ROW = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = $1"
 _OWNED = """
-    SELECT pg_describe_object(classid, objid, 0) FROM pg_shdepend
+    SELECT pg_describe_object(classid, objid, 0) FROM pg_shdepend d
     WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND objsubid = 0
+      AND NOT EXISTS (SELECT FROM pg_class WHERE d.classid = 'pg_class'::regclass
+                      AND pg_class.oid = d.objid AND relpersistence = 't')
       AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1)
       AND dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
     ORDER BY 1

@@ -229,6 +229,9 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "DATABASE_OWNER_URL" in refused.stderr
     assert two_roles.roles.application in refused.stderr
+    by_piccolo = piccolo("migrations", "forwards", "all", DATABASE_URL=url)
+    assert by_piccolo.returncode != 0
+    assert "DATABASE_OWNER_URL" in by_piccolo.stdout + by_piccolo.stderr
     assert await two_roles.fetch("SELECT count(*) FROM pg_tables WHERE schemaname='public'") == [
         (0,)
     ]
@@ -255,15 +258,8 @@ async def test_commands_use_the_owner_for_the_schema_and_the_application_for_row
     roles = two_roles.roles
     await two_roles.set_up()
     settings = {"DATABASE_URL": two_roles.app_url, "DATABASE_OWNER_URL": two_roles.owner_url}
-    piccolo = subprocess.run(
-        [PROGRAMS / "piccolo", "migrations", "forwards", "all"],
-        env=program_environment(**settings),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert piccolo.returncode == 0, piccolo.stdout + piccolo.stderr
+    done = piccolo("migrations", "forwards", "all", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
     assert await two_roles.fetch(owners) == [(roles.owner,)]
     assert run("rollback", "tenancy", "--yes", **settings).stdout.endswith("Rolled back.\n")
@@ -275,6 +271,17 @@ async def test_commands_use_the_owner_for_the_schema_and_the_application_for_row
     assert await two_roles.fetch(OWNED, roles.application) == [(0,)]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await two_roles.execute("DELETE FROM migration", roles.application)
+
+
+def piccolo(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAMS / "piccolo", *arguments],
+        env=program_environment(**settings),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 async def test_second_run_changes_nothing(separated: TwoRoles):
@@ -478,6 +485,35 @@ async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
         await two_roles.remove()
         await two_roles.execute(f"DROP OWNED BY {name}", database=SUPERUSER)
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
+
+
+@ON_EMBEDDED
+async def test_administrator_with_bypassrls_gives_it_to_the_owner(two_roles: TwoRoles):
+    """Since PostgreSQL 16, as on Azure and Neon; the administrator may be the owner as well."""
+    name = f"admin_{two_roles.roles.owner}"
+    attributes = "LOGIN CREATEROLE CREATEDB BYPASSRLS"
+    await two_roles.execute(f"CREATE ROLE {name} {attributes}", database=SUPERUSER)
+    target = two_roles.administrator
+    administrator = type(target)(target.hosts, target.ports, name, SUPERUSER)
+    try:
+        for roles in (two_roles.roles, renamed(two_roles.roles, owner=name)):
+            report = await two_roles.set_up(roles, administrator=administrator)
+            assert report.owner_sees_every_row
+            await two_roles.remove()
+    finally:
+        await two_roles.execute(f"DROP OWNED BY {name}", database=SUPERUSER)
+        await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
+
+
+@ON_EMBEDDED
+async def test_run_beside_a_serving_application(separated: TwoRoles, engine: DatabaseEngine):
+    """Open transactions that only read do not delay it, and temporary tables are no ownership."""
+    async with engine.connection() as connection:
+        await connection.execute("CREATE TEMP TABLE staging (a int)")
+        async with engine.transaction():
+            await engine.fetch("SELECT count(*) FROM sessions")
+            async with asyncio.timeout(20):
+                assert (await separated.set_up()).still_owned == ()
 
 
 @ON_EMBEDDED
