@@ -166,7 +166,7 @@ def roles(
         bool, typer.Option("--sql", help="Only print the script, for psql and an administrator.")
     ] = False,
 ) -> None:
-    """Create or repair the owner and the application role; keeps rows and passwords.
+    """Create or repair the owner and the application role, keeping rows and passwords.
 
     Names and passwords come from DATABASE_URL and the owner's settings, where they are set. The
     administrator is DATABASE_ADMIN_URL; the command asks for it where it is not set.

@@ -216,7 +216,10 @@ class RolesError(LearnerError):
 
 
 class BackupError(LearnerError):
-    """A backup or restore was refused or failed; an incomplete backup file is never left."""
+    """A backup or restore was refused or failed.
+
+    An incomplete backup file is never left.
+    """
 
 
 class ServerError(LearnerError):

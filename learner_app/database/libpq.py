@@ -39,7 +39,7 @@ def _encryption(target: Target, settings: Settings) -> dict[str, str]:
 
 
 def _authorities(target: Target, settings: Settings) -> str:
-    """Return the file of trusted authorities; libpq knows ``system`` since version 16 only."""
+    """Return the file of trusted authorities, since libpq before 16 does not know ``system``."""
     named = target.root_certificate or settings.db_ssl_root_cert
     if named in (None, "system"):
         return ssl.get_default_verify_paths().cafile or "system"

@@ -56,7 +56,7 @@ def _search_path(target: Target) -> str | None:
 
 
 def _development_owner(settings: Settings) -> str | None:
-    """Name of the owner role of a running ``learner up``; None if it has only one role."""
+    """Return the owner role of a running ``learner up``, or None if it has only one role."""
     try:
         running = json.loads(settings.running_file.read_text())
     except (OSError, ValueError):  # stopped a moment ago: connecting reports it

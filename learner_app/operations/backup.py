@@ -70,7 +70,7 @@ async def back_up(engine: DatabaseEngine, file: Path) -> Backup:
 
 
 def _dump(programs: Path, environment: dict[str, str], file: Path) -> tuple[int, int]:
-    """Write the file; return the number of tables and of bytes in it."""
+    """Write the file and return the number of tables and of bytes in it."""
     if file.exists() or file.is_symlink():
         raise BackupError(f"{file} exists already: name another file")
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
@@ -149,7 +149,7 @@ def _major_of(folder: Path) -> int:
 
 
 async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
-    """Return the tables that a restore drops; empty for an empty database.
+    """Return the tables that a restore drops, none for an empty database.
 
     Raises:
         SettingsError: the database has tables and APP_ENV is production.
@@ -261,7 +261,7 @@ def _first_line(text: str) -> str:
 
 
 def _put_in_place(partial: Path, file: Path) -> None:
-    """Give the file its name, once it is on disk; never over another file."""
+    """Give the file its name once it is on disk, never over another file."""
     with partial.open("rb") as dump:
         os.fsync(dump.fileno())
     try:

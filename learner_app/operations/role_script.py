@@ -117,7 +117,7 @@ END""")
 
 
 def create_database(roles: Roles) -> str:
-    """Return the statement that creates the database; it cannot run in a transaction."""
+    """Return the statement that creates the database, for outside a transaction."""
     database, owner = quoted(roles.database), quoted(roles.owner)
     return f"CREATE DATABASE {database} OWNER {owner} ENCODING 'UTF8' TEMPLATE template0"
 

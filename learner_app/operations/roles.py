@@ -115,7 +115,7 @@ async def set_up_roles(
     *,
     sets_passwords: bool = True,
 ) -> RolesReport:
-    """Create or repair both roles, the database and all privileges; idempotent.
+    """Create or repair both roles, the database and all privileges, any number of times.
 
     Rows are not touched. Passwords of roles that exist already stay as they are.
 
@@ -165,7 +165,7 @@ class _Session:
 async def _create(
     connection: Any, roles: Roles, passwords: Mapping[str, str], sets_passwords: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Create roles and database; return the new roles, and the random passwords among theirs.
+    """Create what is missing and return the new roles with their random passwords.
 
     The lock is that of the session: it covers the work in the other database as well.
     """
