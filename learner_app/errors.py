@@ -211,6 +211,10 @@ class MigrationError(LearnerError):
     """A migration could not be applied; the database is as it was before it."""
 
 
+class MigrationsPending(MigrationError):
+    """The database lacks migrations that an operation needs; nothing was done."""
+
+
 class ServerError(LearnerError):
     """The embedded PostgreSQL could not be prepared, started or stopped."""
 
