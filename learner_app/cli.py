@@ -58,13 +58,13 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader, such as `head`, is gone; Python must not flush the rest at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader, such as `head`, has what it wanted
+        _discard_output()
         sys.exit(1)
     except LearnerError as error:
         _fail(_advice(error))
     except OSError as error:
+        _discard_output()
         _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}")
     except Exception as error:
         from learner_app.database.failures import DRIVER_ERRORS, translate
@@ -72,6 +72,17 @@ def _one_line_errors() -> Iterator[None]:
         if not isinstance(error, DRIVER_ERRORS):
             raise
         _fail(_advice(translate(error)))
+
+
+def _discard_output() -> None:
+    """Keep Python from writing what is left in its buffer at the exit, and failing once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, ValueError):  # there is no stream, or it is closed
+        return
 
 
 def _prepare_output() -> None:
@@ -175,7 +186,7 @@ def migrate(
     from learner_app.operations.migrate import apply_migrations, plan_migrations
 
     text = asyncio.run(plan_migrations(DB))
-    print(text.strip() or "Nothing is pending.")
+    print(text.strip() or "Nothing is pending.", flush=True)
     if text and not plan:
         print(f"{asyncio.run(apply_migrations(DB))} migrations applied.")
 
@@ -200,9 +211,11 @@ def rollback(
     """Show the SQL that undoes an app's last migration, then run it."""
     from learner_app.conf import DB
     from learner_app.database.target import refuse_other_database
+    from learner_app.database.waiting import wait_for_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
     refuse_other_database(DB.settings)
+    asyncio.run(wait_for_database(DB))
     text = asyncio.run(plan_roll_back(app, to))
     print(text.strip() or "Nothing is applied.")
     if text:

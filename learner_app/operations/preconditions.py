@@ -24,6 +24,5 @@ async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
         await connection.close()
     if pending:
         names = ", ".join(sorted(set(pending)))
-        raise MigrationsPending(
-            f"{engine.target} lacks {len(pending)} migrations ({names}): run `learner migrate`"
-        )
+        amount = "1 migration" if len(pending) == 1 else f"{len(pending)} migrations"
+        raise MigrationsPending(f"{engine.target} lacks {amount} ({names}): run `learner migrate`")

@@ -10,6 +10,7 @@ from learner_app.errors import ResetRefused
 from learner_app.operations.embedded import SUPERUSER
 from learner_app.operations.reset import drop_tables, plan_reset
 from learner_app.testing.servers import OwnServer, TestServer
+from tests.database.test_connecting import free_port
 from tests.operations.test_commands import CANARY, count, run
 
 
@@ -48,7 +49,9 @@ async def test_database_of_learner_up_survives_an_incomplete_target(
 ):
     data = running_product(marked, tmp_path)
     assert str(marked.target) in run("reset", answer="n\n", LEARNER_DATA=data).stdout
-    for command in (("reset", "--yes"), ("rollback", "content", "--yes"), ("seed",), ("migrate",)):
+    up = ("up", "--port", str(free_port()))
+    deleting = (("reset", "--yes"), ("rollback", "content", "--yes"))
+    for command in (*deleting, ("seed",), ("migrate",), ("staff", "add", "ada"), up):
         done = run(*command, LEARNER_DATA=data, **variables)
         assert done.returncode == 1
         assert done.stderr.startswith(f"learner: {named}")
