@@ -163,7 +163,7 @@ def seed(
         int, typer.Option(help="Also made-up listening, up to that many events.", min=0)
     ] = 0,
 ) -> None:
-    """Insert the example data that is missing; what is there is left as it is."""
+    """Insert the example data that is missing. Existing rows are not changed."""
     from learner_app.conf import DB
     from learner_app.operations.seed.bulk import plant_events
     from learner_app.operations.seed.plant import plant_seed
@@ -236,7 +236,7 @@ def reset(
         ),
     ] = False,
 ) -> None:
-    """Drop all tables of the registered apps, migrate and seed again; refused in production."""
+    """Drop all tables of the registered apps, migrate and seed again. Refused in production."""
     from learner_app.conf import DB
     from learner_app.operations.reset import drop_tables, plan_reset
     from learner_app.up import prepare
@@ -255,7 +255,7 @@ def reset(
 
 @staff.command("password")
 def staff_password(name: Name) -> None:
-    """Set a new random password and show it once; signs the person out everywhere."""
+    """Set a new random password, show it once, and end all sessions of the person."""
     from learner_app.admin.staff import renew_password
 
     print(f"Password of {name}: {asyncio.run(renew_password(name))}")
@@ -263,7 +263,7 @@ def staff_password(name: Name) -> None:
 
 @staff.command("add")
 def staff_add(name: Name) -> None:
-    """Add somebody who may sign in to the admin; the random password is shown once."""
+    """Add somebody who may sign in to the admin, and show the random password once."""
     from learner_app.admin.staff import add_staff
 
     print(f"Password of {name}: {asyncio.run(add_staff(name))}")

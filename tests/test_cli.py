@@ -64,6 +64,7 @@ def test_unreachable_server_is_one_line(command: tuple):
     assert done.stderr.startswith("learner: u@127.0.0.1:1/d: connection refused")
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("command", COMMANDS)
 def test_missing_configuration_is_one_line(command: tuple, tmp_path: Path):
     done = run(*command, LEARNER_DATA=str(tmp_path))
@@ -72,6 +73,7 @@ def test_missing_configuration_is_one_line(command: tuple, tmp_path: Path):
     assert "`learner up`" in done.stderr
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("command", [*COMMANDS, UP])
 def test_missing_database_is_one_line(main_server: TestServer, command: tuple):
     done = run(*command, url=main_server.url("no_such_database"))
@@ -86,6 +88,7 @@ def password_server() -> Iterator[TcpServer]:
     server.stop()
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("command", [*COMMANDS, UP])
 def test_wrong_password_is_one_line(password_server: TcpServer, command: tuple):
     port = password_server.port

@@ -29,7 +29,7 @@ SETTINGS = _Names("DB_SSL_CERT", "DB_SSL_KEY", "DB_SSL_KEY_PASSWORD")
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """Certificate and private key as PEM files; without a key file the first one holds both."""
+    """Certificate and private key as PEM files, or one file with both."""
 
     certificate: str
     key: str | None = None

@@ -116,7 +116,11 @@ def refuse_other_database(settings: Settings) -> None:
 
 
 def _report_other_database(settings: Settings, target: Target) -> None:
-    """Warn of ``DB_*`` settings that DATABASE_URL overrides; without DB_HOST they are an error."""
+    """Warn of ``DB_*`` settings that DATABASE_URL overrides.
+
+    Raises:
+        SettingsError: they are no whole database, since DB_HOST is not set.
+    """
     names = _differing_parts(settings, target)
     if names and settings.db_host is None:
         refuse_other_database(settings)

