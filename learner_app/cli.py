@@ -1,16 +1,31 @@
 """The ``learner`` command."""
 
 import asyncio
+import io
+import logging
+import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
-import asyncpg
 import typer
 
 from learner_app.database.target import Target, parse_url
-from learner_app.errors import LearnerError, SettingsError
+from learner_app.errors import DatabaseError, LearnerError, SettingsError
 from learner_app.settings import Settings, load_settings, point_piccolo_here
+
+PROGRAM = "learner"
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a shell: 128 and the number of the signal."""
+
+ANSWER_SECONDS = 1.0
+"""How long a question waits for an answer from a pipe or a file."""
+
+MISSING_OBJECTS = ("42P01", "42703")
+"""SQLSTATEs of a table or a column that the database lacks."""
 
 cli = typer.Typer(
     help="The data foundation of adaptive-learning applications.",
@@ -26,26 +41,95 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def main() -> None:
-    """Run the command; what goes wrong is one line on stderr and exit code 1."""
-    sys.path.insert(0, str(Path.cwd()))
-    point_piccolo_here()
+    """Run the command. An error is one line on standard error and exit code 1."""
+    with _one_line_errors():
+        sys.path.insert(0, str(Path.cwd()))
+        point_piccolo_here()
+        _prepare_output()
+        try:
+            cli(prog_name=PROGRAM)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
     try:
-        cli()
+        yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader, such as `head`, has what it wanted
+        _discard_output()
+        sys.exit(1)
     except LearnerError as error:
-        _fail(str(error))
-    except asyncpg.PostgresError as error:
-        _fail(f"the database refused ({error.sqlstate} {type(error).__name__})")
+        _fail(_advice(error))
     except OSError as error:
+        _discard_output()
         _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}")
+    except Exception as error:
+        from learner_app.database.failures import DRIVER_ERRORS, translate
+
+        if not isinstance(error, DRIVER_ERRORS):
+            raise
+        _fail(_advice(translate(error)))
 
 
-def _fail(message: str) -> None:
-    print(f"learner: {message}", file=sys.stderr)
+def _discard_output() -> None:
+    """Keep Python from writing what is left in its buffer at the exit, and failing once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, ValueError):  # there is no stream, or it is closed
+        return
+
+
+def _prepare_output() -> None:
+    """Set up both streams for terminals, pipes and files."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is None or not sys.stderr.isatty():
+        # The attempts to connect are for somebody who waits; a log has the error of the last one.
+        logging.getLogger("learner_app.database.waiting").setLevel(logging.ERROR)
+
+
+def _advice(error: LearnerError) -> str:
+    if isinstance(error, DatabaseError) and error.sqlstate in MISSING_OBJECTS:
+        return f"{error}: the database lacks a table or a column, run `learner migrate`"
+    return str(error)
+
+
+def _fail(message: str) -> NoReturn:
+    with suppress(OSError):
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
     sys.exit(1)
 
 
-def _agreed(question: str, *, yes: bool) -> bool:
-    return yes or typer.confirm(question)
+def _require_agreement(question: str, *, yes: bool) -> None:
+    """Return if the answer is yes, else end the program with exit code 1."""
+    if yes:
+        return
+    print(f"{question} [y/N]: ", end="", flush=True)
+    answer = sys.stdin.readline() if _can_answer() else ""
+    if not answer:
+        print()
+        _fail("nobody answered, nothing was changed; --yes does not ask")
+    if answer.strip().lower() not in ("y", "yes"):
+        _fail("declined, nothing was changed")
+
+
+def _can_answer() -> bool:
+    """Return False if standard input is closed, or is a pipe on which no answer arrives."""
+    if sys.stdin is None or sys.stdin.closed:
+        return False
+    try:
+        number = sys.stdin.fileno()
+    except OSError:  # a stream in memory, as of Typer's test runner
+        return True
+    return sys.stdin.isatty() or bool(select.select([number], [], [], ANSWER_SECONDS)[0])
 
 
 @cli.command()
@@ -80,7 +164,7 @@ def seed(
         int, typer.Option(help="Also made-up listening, up to that many events.", min=0)
     ] = 0,
 ) -> None:
-    """Insert the example data that is missing; what is there is left as it is."""
+    """Insert the example data that is missing. Existing rows are not changed."""
     from learner_app.conf import DB
     from learner_app.operations.seed.bulk import plant_events
     from learner_app.operations.seed.plant import plant_seed
@@ -104,7 +188,7 @@ def migrate(
 
     with DB.as_owner():
         text = asyncio.run(plan_migrations(DB))
-    print(text.strip() or "Nothing is pending.")
+    print(text.strip() or "Nothing is pending.", flush=True)
     if text and not plan:
         print(f"{asyncio.run(apply_migrations(DB))} migrations applied.")
 
@@ -128,28 +212,45 @@ def rollback(
 ) -> None:
     """Show the SQL that undoes an app's last migration, then run it."""
     from learner_app.conf import DB
+    from learner_app.database.target import refuse_other_database
+    from learner_app.database.waiting import wait_for_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
+    refuse_other_database(DB.settings)
     with DB.as_owner():
+        asyncio.run(wait_for_database(DB))
         text = asyncio.run(plan_roll_back(app, to))
         print(text.strip() or "Nothing is applied.")
-        if text and _agreed("Run it?", yes=yes):
+        if text:
+            print(f"Target: {DB.target}", flush=True)
+            _require_agreement("Run it?", yes=yes)
             asyncio.run(roll_back(app, to))
             print("Rolled back.")
 
 
 @cli.command()
-def reset(yes: Yes = False) -> None:
-    """Drop every table of ours, migrate and seed again; refused in production."""
+def reset(
+    yes: Yes = False,
+    keep_foreign_tables: Annotated[
+        bool,
+        typer.Option(
+            "--keep-foreign-tables",
+            help="Leave tables that no registered app declares in place, instead of refusing.",
+        ),
+    ] = False,
+) -> None:
+    """Drop all tables of the registered apps, migrate and seed again. Refused in production."""
     from learner_app.conf import DB
-    from learner_app.operations.reset import drop_tables, tables_to_drop
+    from learner_app.operations.reset import drop_tables, plan_reset
     from learner_app.up import prepare
 
     with DB.as_owner():
-        names = asyncio.run(tables_to_drop(DB))
-        if not _agreed(f"Delete everything in {DB.target} ({len(names)} tables)?", yes=yes):
-            return
-        asyncio.run(drop_tables(DB, names))
+        print(f"Target: {DB.target}", flush=True)
+        plan = asyncio.run(plan_reset(DB, keep_foreign_tables=keep_foreign_tables))
+        kept = f", keep {len(plan.foreign_tables)} others" if plan.foreign_tables else ""
+        question = f"Delete everything in {len(plan.tables)} tables of {DB.target}{kept}?"
+        _require_agreement(question, yes=yes)
+        asyncio.run(drop_tables(DB, plan))
     prepared = asyncio.run(prepare(seed=True, seed_if_empty=False, staff=DB.target.is_development))
     print(f"{prepared.migrations} migrations applied, {prepared.seeded_rows} example rows added.")
     if prepared.staff_password:
@@ -220,16 +321,18 @@ def restore(
 
     with DB.as_owner():
         names = asyncio.run(tables_to_replace(DB))
-        question = f"Replace everything in {DB.target} ({len(names)} tables)?"
-        if names and not _agreed(question, yes=yes):
-            sys.exit(1)
+        print(f"Target: {DB.target}", flush=True)
+        if names:
+            _require_agreement(
+                f"Replace everything in {len(names)} tables of {DB.target}?", yes=yes
+            )
         pending = asyncio.run(load(DB, file, names))
     print(f"Restored. {pending} migrations are pending.")
 
 
 @staff.command("password")
 def staff_password(name: Name) -> None:
-    """Set a new random password and show it once; signs the person out everywhere."""
+    """Set a new random password, show it once, and end all sessions of the person."""
     from learner_app.admin.staff import renew_password
 
     print(f"Password of {name}: {asyncio.run(renew_password(name))}")
@@ -237,7 +340,7 @@ def staff_password(name: Name) -> None:
 
 @staff.command("add")
 def staff_add(name: Name) -> None:
-    """Add somebody who may sign in to the admin; the random password is shown once."""
+    """Add somebody who may sign in to the admin, and show the random password once."""
     from learner_app.admin.staff import add_staff
 
     print(f"Password of {name}: {asyncio.run(add_staff(name))}")

@@ -16,6 +16,14 @@ from learner_app.settings import point_piccolo_here
 COMMANDS = {"piccolo", "learner"}
 """Programs that send few statements, each over a connection of its own."""
 
+COMMAND_MODULES = {
+    ("learner_app", "__main__"): "learner",
+    ("learner_app", "cli"): "learner",
+    ("piccolo", "__main__"): "piccolo",
+    ("piccolo", "main"): "piccolo",
+}
+"""The same programs started by ``python -m``: package and module of the file that runs."""
+
 COMMANDS_WITH_DATABASE = {"migrations", "user", "fixtures", "sql_shell"}
 
 
@@ -25,12 +33,12 @@ def _engine() -> DatabaseEngine:
     The command's own handler would wrap the line in a page of help.
     """
     program = Path(sys.argv[0])
-    names = {program.stem, program.parent.name}
+    name = COMMAND_MODULES.get((program.parent.name, program.stem), program.stem)
     needs_database = not COMMANDS_WITH_DATABASE.isdisjoint(sys.argv)
     return DatabaseEngine(
-        needs_pool=names.isdisjoint(COMMANDS),
-        exits_without_database="piccolo" in names and needs_database,
-        connects_as_owner="piccolo" in names and "migrations" in sys.argv,
+        needs_pool=name not in COMMANDS,
+        exits_without_database=name == "piccolo" and needs_database,
+        connects_as_owner=name == "piccolo" and "migrations" in sys.argv,
     )
 
 

@@ -211,6 +211,10 @@ class MigrationError(LearnerError):
     """A migration could not be applied; the database is as it was before it."""
 
 
+class MigrationsPending(MigrationError):
+    """The database lacks migrations that an operation needs; nothing was done."""
+
+
 class RolesError(LearnerError):
     """The owner and the application role cannot be set up as requested."""
 

@@ -3,8 +3,11 @@
 import secrets
 
 from learner_app.admin.tables import StaffSessionTable, StaffUserTable
+from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StaffError
+from learner_app.operations.preconditions import require_migrated
 
+APP = "staff"
 PASSWORD_BYTES = 15
 MAX_NAME_LENGTH = 100
 """Of the column in Piccolo's BaseUser."""
@@ -23,9 +26,11 @@ async def add_staff(name: str) -> str:
 
     Raises:
         StaffError: the name is taken, empty or longer than 100 characters.
+        MigrationsPending: the tables of the admin do not exist yet.
     """
     if not 0 < len(name) <= MAX_NAME_LENGTH:
         raise StaffError("a staff name has 1 to 100 characters")
+    await require_migrated(_engine(), APP)
     if await StaffUserTable.exists().where(StaffUserTable.username == name):
         raise StaffError(f"there is a staff member {name!r} already")
     password = _new_password()
@@ -45,15 +50,22 @@ async def renew_password(name: str) -> str:
 
     Raises:
         StaffError: there is nobody of that name.
+        MigrationsPending: the tables of the admin do not exist yet.
     """
+    await require_migrated(_engine(), APP)
     found = await StaffUserTable.select(StaffUserTable.id).where(StaffUserTable.username == name)
     if not found:
         raise StaffError(f"there is no staff member {name!r}: make one with `learner staff add`")
     password = _new_password()
-    async with StaffUserTable._meta.db.transaction():
+    async with _engine().transaction():
         await StaffUserTable.update_password(found[0]["id"], password)
         await StaffSessionTable.delete().where(StaffSessionTable.user_id == found[0]["id"])
     return password
+
+
+def _engine() -> DatabaseEngine:
+    engine: DatabaseEngine = StaffUserTable._meta.db  # type: ignore[assignment]  # Piccolo's base class
+    return engine
 
 
 def _new_password() -> str:

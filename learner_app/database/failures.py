@@ -198,7 +198,7 @@ ADVICE = {
     "28000": "the server refused the user: check the user, TLS and the server's pg_hba.conf",
     "3D000": "there is no such database: create it, or check its name",
     "42501": "the user may not connect to this database: GRANT CONNECT",
-    "42704": "the server does not know a setting of the URL: remove it there",
+    "42704": "the server does not know {settings}: remove it from the URL",
     "22023": "the server refuses the value of a setting: check those of the URL and DB_*_TIMEOUT",
     "08P01": "no understanding: check that it is PostgreSQL, and user and password",
 }
@@ -216,7 +216,8 @@ def explain(error: BaseException, target: Target) -> LearnerError:
         )
     sqlstate = getattr(error, "sqlstate", None)
     if sqlstate in ADVICE:
-        return DatabaseRefused(f"{target}: {ADVICE[sqlstate]} ({sqlstate})", sqlstate=sqlstate)
+        advice = ADVICE[sqlstate].format(settings=_settings_in(error, target))
+        return DatabaseRefused(f"{target}: {advice} ({sqlstate})", sqlstate=sqlstate)
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return DatabaseReadOnly(f"{target}: no host is {target.session_attributes}")
     # a socket that is missing in its folder is of a server that is stopped, or just starting
@@ -225,6 +226,12 @@ def explain(error: BaseException, target: Target) -> LearnerError:
     if refusal:
         return DatabaseRefused(f"{target}: {refusal}")
     return DatabaseUnavailable(f"{target}: {_passing_cause(error, sqlstate)}", sqlstate=sqlstate)
+
+
+def _settings_in(error: BaseException, target: Target) -> str:
+    """Return the names of the URL's session settings that the server's message contains."""
+    names = [name for name in target.server_settings if name in str(error)]
+    return ", ".join(names) or "a setting of the URL"
 
 
 def _refusal(error: BaseException) -> str | None:

@@ -2,6 +2,7 @@
 
 import ssl
 
+from learner_app.database.client_certificate import ClientCertificate
 from learner_app.database.target import Target, tls
 from learner_app.settings import Settings
 
@@ -32,10 +33,12 @@ def _encryption(target: Target, settings: Settings) -> dict[str, str]:
     wanted = tls(settings, target)
     if not isinstance(wanted, ssl.SSLContext):
         return {"PGSSLMODE": "disable" if wanted is False else wanted}
+    client = target.client_certificate or ClientCertificate.from_settings(settings)
+    variables = client.libpq_variables() if client else {}
     if wanted.verify_mode is ssl.CERT_NONE:
-        return {"PGSSLMODE": "require"}
+        return variables | {"PGSSLMODE": "require"}
     mode = "verify-full" if wanted.check_hostname else "verify-ca"
-    return {"PGSSLMODE": mode, "PGSSLROOTCERT": _authorities(target, settings)}
+    return variables | {"PGSSLMODE": mode, "PGSSLROOTCERT": _authorities(target, settings)}
 
 
 def _authorities(target: Target, settings: Settings) -> str:

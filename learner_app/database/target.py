@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
+from learner_app.database.client_certificate import ClientCertificate
+from learner_app.database.url_options import take_session_settings
 from learner_app.errors import DatabaseNotConfigured, SettingsError
-from learner_app.settings import Settings
+from learner_app.settings import Settings, warn_once
 
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 DEFAULT_PORT = 5432
@@ -20,23 +22,6 @@ MAX_PORT = 65_535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 UNENCRYPTED_MODES = SSL_MODES[:3]
 ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
-NOT_FOR_US = (
-    "channel_binding",
-    "connect_timeout",
-    "fallback_application_name",
-    "gssencmode",
-    "gsslib",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "krbsrvname",
-    "sslcompression",
-    "sslnegotiation",
-    "tcp_user_timeout",
-)
-"""Options of libpq that providers put into their URLs; the driver has none of them."""
-
 ESCAPES = "write # as %23, @ as %40, / as %2F and ? as %3F in user and password"
 
 Tls = ssl.SSLContext | Literal[False, "allow", "prefer"]
@@ -54,6 +39,7 @@ class Target:
     password: str | None = field(default=None, repr=False)
     sslmode: str | None = None
     root_certificate: str | None = None
+    client_certificate: ClientCertificate | None = None
     session_attributes: str = "any"
     server_settings: dict[str, str] = field(default_factory=dict)
     is_development: bool = False
@@ -91,44 +77,96 @@ class Target:
 
 
 def find_target(settings: Settings) -> Target:
-    """DATABASE_URL, else DB_HOST and its fellows, else the database of a running ``learner up``.
+    """Return the database of DATABASE_URL, of DB_HOST, or of a running ``learner up``.
+
+    DATABASE_URL takes precedence over DB_HOST and the settings beside it.
 
     Raises:
         DatabaseNotConfigured: there is none of them.
-        SettingsError: what there is cannot be understood.
+        SettingsError: a setting is malformed, or another one that it requires is missing.
     """
     if settings.database_url:
-        return parse_url("DATABASE_URL", settings.database_url.get_secret_value())
-    if settings.db_host:
+        target = parse_url("DATABASE_URL", settings.database_url.get_secret_value())
+        _report_other_database(settings, target)
+        return target
+    if settings.names_database:
         return _from_parts(settings)
     try:
         running = json.loads(settings.running_file.read_text())
         target = parse_url("running.json", running["url"])
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         raise DatabaseNotConfigured(
-            "no database: start one with `learner up`, or set DATABASE_URL"
+            "no database is configured: start one with `learner up`, or set DATABASE_URL"
         ) from None
     return Target(target.hosts, target.ports, target.user, target.database, is_development=True)
 
 
+def refuse_other_database(settings: Settings) -> None:
+    """Raise SettingsError if DATABASE_URL and the ``DB_*`` settings name different databases.
+
+    For commands that delete: they do not rely on the precedence of DATABASE_URL.
+    """
+    if settings.database_url is None:
+        return
+    target = parse_url("DATABASE_URL", settings.database_url.get_secret_value())
+    if names := _differing_parts(settings, target):
+        raise SettingsError(
+            f"DATABASE_URL and {', '.join(names)} name different databases: remove one of them"
+        )
+
+
+def _report_other_database(settings: Settings, target: Target) -> None:
+    """Warn of ``DB_*`` settings that DATABASE_URL overrides.
+
+    Raises:
+        SettingsError: they are no whole database, since DB_HOST is not set.
+    """
+    names = _differing_parts(settings, target)
+    if names and settings.db_host is None:
+        refuse_other_database(settings)
+    if names:
+        warn_once(f"DATABASE_URL takes precedence: {', '.join(names)} differ from it, ignored")
+
+
+def _differing_parts(settings: Settings, target: Target) -> list[str]:
+    """Return the names of the ``DB_*`` settings that differ from the target."""
+    allowed = {
+        "db_host": target.hosts,
+        "db_port": target.ports,
+        "db_name": (target.database,),
+        "db_user": (target.user,),
+        "db_password": (target.password,),
+    }
+    values = {name: getattr(settings, name) for name in settings.model_fields_set & set(allowed)}
+    if password := values.get("db_password"):
+        values["db_password"] = password.get_secret_value()
+    return [
+        name.upper()
+        for name, accepted in allowed.items()
+        if values.get(name) is not None and values[name] not in accepted
+    ]
+
+
 def _from_parts(settings: Settings) -> Target:
-    if not settings.db_name or not settings.db_user:
-        raise SettingsError("DB_HOST needs DB_NAME and DB_USER beside it")
+    missing = [name for name in ("DB_NAME", "DB_USER") if not getattr(settings, name.lower())]
+    if missing:
+        raise SettingsError(f"DB_HOST is set without {' and '.join(missing)}")
     password = settings.db_password.get_secret_value() if settings.db_password else None
     return Target(
         hosts=(settings.db_host or "",),
         ports=(settings.db_port,),
-        user=settings.db_user,
-        database=settings.db_name,
+        user=settings.db_user or "",
+        database=settings.db_name or "",
         password=password,
     )
 
 
 def parse_url(setting: str, url: str) -> Target:
-    """Understand a PostgreSQL URL; mistakes name the setting and what is allowed, never a value.
+    """Parse a PostgreSQL URL.
 
     Raises:
-        SettingsError: it is no such URL.
+        SettingsError: the URL is malformed or has an unsupported option; the message names the
+            setting and what is allowed, never a value.
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator or scheme not in SCHEMES:
@@ -139,6 +177,8 @@ def parse_url(setting: str, url: str) -> Target:
     netloc, _, path = before_query.partition("/")
     if "#" in rest or "@" in path or netloc.count("@") > 1:
         raise SettingsError(f"{setting}: {ESCAPES}")
+    if "\0" in unquote(rest):  # ends a string of the protocol, so the rest would be another one
+        raise SettingsError(f"{setting} must not contain a NUL character (%00)")
     try:
         options = _options(query)
     except ValueError:
@@ -147,8 +187,6 @@ def parse_url(setting: str, url: str) -> Target:
     user, _, password = credentials.partition(":")
     hosts, ports = _places(setting, options.pop("host", "") or unquote(places), options)
     user = options.pop("user", unquote(user)) or getpass.getuser()
-    for name in NOT_FOR_US:
-        options.pop(name, None)
     attributes = _one_of(setting, "target_session_attrs", options, ATTRIBUTES)
     return Target(
         hosts=hosts,
@@ -158,8 +196,9 @@ def parse_url(setting: str, url: str) -> Target:
         database=options.pop("dbname", unquote(path)) or user,
         sslmode=_one_of(setting, "sslmode", options, SSL_MODES),
         root_certificate=options.pop("sslrootcert", None),
+        client_certificate=ClientCertificate.from_options(setting, options),
         session_attributes=attributes or "any",
-        server_settings=options,
+        server_settings=take_session_settings(setting, options),
     )
 
 
@@ -208,20 +247,44 @@ def _one_of(
 
 
 def tls(settings: Settings, target: Target) -> Tls:
-    """How the connection to the target is encrypted, as asyncpg wants it.
+    """Return the encryption of a connection, as the ``ssl`` argument of asyncpg.
 
-    In production it is encrypted and the certificate verified; giving up the second takes an
-    explicit DB_SSL_VERIFY=false, giving up the first is an error.
+    In production the connection is encrypted and the certificate verified. DB_SSL_VERIFY=false
+    turns off the verification only.
+
+    Raises:
+        SettingsError: encryption is off in production or despite a client certificate, or a
+            certificate file is not usable.
     """
-    mode = target.sslmode or _mode_from_settings(settings)
+    client = target.client_certificate or ClientCertificate.from_settings(settings)
+    mode = target.sslmode or _mode_from_settings(settings, target, client)
     if mode in UNENCRYPTED_MODES:
-        if settings.app_env == "production":
-            name = "sslmode" if target.sslmode else "DB_SSL"
-            raise SettingsError(
-                f"APP_ENV is production and {name} allows an unencrypted connection: "
-                "use sslmode=verify-full, or DB_SSL=true"
-            )
+        _refuse_unencrypted(settings, target, client)
         return False if mode == "disable" else "allow" if mode == "allow" else "prefer"
+    context = _server_context(settings, target, mode)
+    if client:
+        client.load_into(context)
+    return context
+
+
+def _refuse_unencrypted(
+    settings: Settings, target: Target, client: ClientCertificate | None
+) -> None:
+    name = "sslmode" if target.sslmode else "DB_SSL"
+    if settings.app_env == "production":
+        raise SettingsError(
+            f"APP_ENV is production and {name} allows an unencrypted connection: "
+            "use sslmode=verify-full, or DB_SSL=true"
+        )
+    if client:
+        raise SettingsError(
+            f"{client.names.certificate} is set and {name} allows an unencrypted connection: "
+            "use sslmode=verify-full, or DB_SSL=true"
+        )
+
+
+def _server_context(settings: Settings, target: Target, mode: str) -> ssl.SSLContext:
+    """Return a context that verifies the server as the mode and DB_SSL_VERIFY say."""
     if not verifies(settings, target):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -233,16 +296,20 @@ def tls(settings: Settings, target: Target) -> Tls:
 
 
 def verifies(settings: Settings, target: Target) -> bool:
-    """Whether a certificate is verified; DB_SSL_VERIFY=false gives way to an explicit verify-*."""
+    """Return True if the server's certificate is verified.
+
+    An explicit ``sslmode=verify-ca`` or ``verify-full`` takes precedence over DB_SSL_VERIFY=false.
+    """
     return settings.db_ssl_verify or (target.sslmode or "").startswith("verify")
 
 
-def _mode_from_settings(settings: Settings) -> str:
+def _mode_from_settings(
+    settings: Settings, target: Target, client: ClientCertificate | None
+) -> str:
     if settings.db_ssl is not None:
         return "verify-full" if settings.db_ssl else "disable"
-    if settings.app_env == "production" or settings.db_ssl_root_cert:
-        return "verify-full"
-    return "prefer"
+    has_certificate = target.root_certificate or settings.db_ssl_root_cert or client
+    return "verify-full" if settings.app_env == "production" or has_certificate else "prefer"
 
 
 def _verifying_context(root_certificate: str | Path | None) -> ssl.SSLContext:

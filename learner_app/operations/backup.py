@@ -19,7 +19,7 @@ from learner_app.database.target import Target
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
-from learner_app.operations.reset import tables_to_drop
+from learner_app.operations.reset import JOURNAL, JOURNAL_EXISTS, plan_reset
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import protect_journal
 from learner_app.schema.pending import pending_migrations
@@ -39,6 +39,7 @@ _HIDDEN = """
       AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 """
 _SCHEMA = "SELECT current_schema()"
+_HAS_TABLES = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema())"
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,14 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
     await wait_for_database(engine)
     connection = await engine.get_new_connection()
     try:
-        query = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema())"
-        if not await connection.fetchval(query):
-            return []
+        existing = await connection.fetchval(_HAS_TABLES)
+        has_journal = await connection.fetchval(JOURNAL_EXISTS, JOURNAL)
     finally:
         await connection.close()
-    return await tables_to_drop(engine)
+    if not existing:
+        return []
+    plan = await plan_reset(engine)
+    return plan.tables + [JOURNAL] * bool(has_journal)
 
 
 async def restore(engine: DatabaseEngine, file: Path, replaced: Sequence[str]) -> int:

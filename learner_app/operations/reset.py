@@ -1,9 +1,13 @@
-"""Beginning anew: every table of ours is dropped, whatever the journal says, and made again."""
+"""Reset: drop every table of the registered apps, whatever the journal of migrations says."""
 
+from typing import NamedTuple
+
+import asyncpg
 from piccolo.apps.migrations.tables import Migration
 from piccolo.conf.apps import Finder
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.target import refuse_other_database
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import ResetRefused
 from learner_app.operations.seed.plant import refuse_in_production
@@ -11,18 +15,47 @@ from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import require_owner
 from learner_app.schema.schema_object import quoted
 
-TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
+JOURNAL = Migration._meta.tablename
+NAMES_SHOWN = 5
+LOCK_SECONDS = 10
+
+TABLES = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (
+  SELECT FROM pg_depend d
+  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+"""Tables of the current schema, without those that belong to an extension."""
+
+JOURNAL_EXISTS = "SELECT true FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
 
 
-async def tables_to_drop(engine: DatabaseEngine) -> list[str]:
-    """Names of the tables that are there and ours.
+class ResetPlan(NamedTuple):
+    """Tables that a reset drops, and tables that it leaves in place."""
+
+    tables: list[str]
+    """Names of the tables to drop, without the journal of migrations."""
+    foreign_tables: list[str]
+    """Names of the tables that no registered app declares."""
+
+
+async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = False) -> ResetPlan:
+    """Return the tables that :func:`drop_tables` would drop, without writing anything.
+
+    Args:
+        engine: the database to reset.
+        keep_foreign_tables: plan a reset that leaves tables of nobody's app in place, instead of
+            refusing it.
 
     Raises:
-        SettingsError: in production.
+        SettingsError: APP_ENV is production, or the settings name two databases.
         MigrationError: the role may not drop them.
         ResetRefused: there are tables that no registered app declares.
     """
     refuse_in_production(engine)
+    if engine.url is None:
+        refuse_other_database(engine.settings)
     await wait_for_database(engine)
     connection = await engine.get_new_connection()
     try:
@@ -31,20 +64,59 @@ async def tables_to_drop(engine: DatabaseEngine) -> list[str]:
     finally:
         await connection.close()
     declared = {table._meta.tablename for table in Finder().get_table_classes()}
-    unknown = [name for name in found if name not in declared | {Migration._meta.tablename}]
-    if unknown:
+    foreign = [name for name in found if name not in declared | {JOURNAL}]
+    if foreign and not keep_foreign_tables:
         raise ResetRefused(
-            f"{engine.target} holds tables that are not ours, nothing was deleted: "
-            + ", ".join(unknown[:5])
+            f"{engine.target} has tables that no registered app declares: {_some(foreign)}. "
+            "Nothing was deleted; --keep-foreign-tables resets and leaves these tables in place"
         )
-    return found
+    return ResetPlan([name for name in found if name in declared], foreign)
 
 
-async def drop_tables(engine: DatabaseEngine, names: list[str]) -> None:
-    """Drop the tables and the trigger functions in one transaction; foreign keys do not matter."""
+async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
+    """Drop the tables, their trigger functions and the journal of migrations, in one transaction.
+
+    Where foreign tables remain, the journal may be theirs as well: only the entries of the
+    registered apps are deleted.
+
+    Raises:
+        ResetRefused: a view, a foreign key or another object depends on a table, or another
+            session keeps one locked; nothing was deleted.
+    """
     async with engine.transaction() as transaction:
-        await transaction.connection.execute("SET LOCAL lock_timeout = '10s'")
-        if names:
-            listed = ", ".join(quoted(name) for name in names)
-            await transaction.connection.execute(f"DROP TABLE {listed}")
-        await transaction.connection.execute(DROP_UNUSED_TOUCH_FUNCTIONS)
+        execute = transaction.connection.execute
+        await execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        try:
+            if plan.tables:
+                await execute(f"DROP TABLE {', '.join(quoted(name) for name in plan.tables)}")
+            await execute(DROP_UNUSED_TOUCH_FUNCTIONS)
+            await _forget_migrations(transaction.connection, keep_others=bool(plan.foreign_tables))
+        except asyncpg.DependentObjectsStillExistError as error:
+            dependents = (error.detail or "an object depends on a table").splitlines()
+            raise ResetRefused(
+                f"{engine.target}: {_some(dependents, '; ')}. Nothing was deleted; drop what "
+                "depends on the tables first"
+            ) from None
+        except asyncpg.LockNotAvailableError:
+            raise ResetRefused(
+                f"{engine.target}: another session locks a table. Nothing was deleted; end that "
+                "session's transaction first"
+            ) from None
+
+
+async def _forget_migrations(connection: asyncpg.Connection, *, keep_others: bool) -> None:
+    if not await connection.fetchval(JOURNAL_EXISTS, JOURNAL):
+        return
+    if keep_others:
+        apps = Finder().get_app_names()
+        query = f"DELETE FROM {quoted(JOURNAL)} WHERE app_name = ANY($1)"  # noqa: S608  # a constant
+        await connection.execute(query, apps)
+    else:
+        await connection.execute(f"DROP TABLE {quoted(JOURNAL)}")
+
+
+def _some(names: list[str], separator: str = ", ") -> str:
+    """Return the first few names in one line."""
+    shown = separator.join(names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown}{separator}and {more} more" if more > 0 else shown

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from learner_app.database.target import find_target, parse_url, tls
+from learner_app.database.target import find_target, parse_url, refuse_other_database, tls
 from learner_app.errors import DatabaseNotConfigured, SettingsError
-from learner_app.settings import Settings
+from learner_app.settings import Settings, warn_once
 
 CANARY = "hunter2canary"
 
@@ -96,9 +96,64 @@ def test_without_a_database_it_says_what_to_do(tmp_path: Path):
         find_target(Settings(learner_data=tmp_path))
 
 
-def test_parts_that_miss_one():
-    with pytest.raises(SettingsError, match="DB_NAME"):
-        find_target(Settings(db_host="h", db_user="u"))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"db_host": "h", "db_user": "u"}, "DB_HOST is set without DB_NAME"),
+        ({"db_host": "h", "db_name": "n"}, "DB_HOST is set without DB_USER"),
+        ({"db_host": "h"}, "DB_HOST is set without DB_NAME and DB_USER"),
+        ({"db_name": "n"}, "DB_NAME is set without DB_HOST"),
+        ({"db_name": "n", "db_user": "u"}, "DB_NAME and DB_USER are set without DB_HOST"),
+    ],
+)
+def test_missing_part_is_named(settings: dict, message: str):
+    with pytest.raises(SettingsError, match=message):
+        find_target(Settings(**settings))
+
+
+URL = f"postgresql://u:{CANARY}@h:5433/n"
+SAME = {"db_host": "h", "db_port": 5433, "db_name": "n", "db_user": "u", "db_password": CANARY}
+
+
+def test_parts_that_agree_with_the_url_are_accepted(caplog):
+    warn_once.cache_clear()
+    settings = Settings(database_url=URL, **SAME)
+    assert str(find_target(settings)) == "u@h:5433/n"
+    refuse_other_database(settings)
+    for name, value in SAME.items():
+        refuse_other_database(Settings(database_url=URL, **{name: value}))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("db_name", "x"), ("db_user", "x"), ("db_password", "x"), ("db_port", 5432)],
+)
+def test_part_that_differs_from_the_url_without_host_is_an_error(name: str, value: object):
+    with pytest.raises(SettingsError) as caught:
+        find_target(Settings(database_url=URL, **{name: value}))
+    assert "DATABASE_URL" in str(caught.value)
+    assert name.upper() in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_url_takes_precedence_over_another_database_with_a_warning(caplog, name: str):
+    warn_once.cache_clear()
+    settings = Settings(database_url=URL, **SAME | {name: 1 if name == "db_port" else "other"})
+    assert str(find_target(settings)) == "u@h:5433/n"
+    assert f"{name.upper()} differ from it" in caplog.text
+    assert CANARY not in caplog.text
+    with pytest.raises(SettingsError, match=f"{name.upper()} name different databases"):
+        refuse_other_database(settings)
+
+
+@pytest.mark.parametrize("part", ["u%00x", "u:p%00x", "u@h%00x"])
+def test_nul_in_the_url_is_refused(part: str):
+    with pytest.raises(SettingsError, match="NUL"):
+        parse_url("X", f"postgresql://{part if '@' in part else part + '@h'}/d")
+    with pytest.raises(SettingsError, match="NUL"):
+        parse_url("X", "postgresql://u@h/d?application_name=x%00database%00other")
 
 
 def security(url_options: str = "", **settings: object) -> str:
@@ -127,6 +182,7 @@ def security(url_options: str = "", **settings: object) -> str:
         ("?sslmode=require", {"app_env": "production", "db_ssl_verify": False}, "encrypted"),
         ("", {"app_env": "production", "db_ssl_verify": False}, "encrypted"),
         ("?sslmode=verify-full", {"app_env": "production", "db_ssl_verify": False}, "verified"),
+        ("?sslrootcert=system", {}, "verified"),
     ],
 )
 def test_encryption(options: str, settings: dict, expected: str):

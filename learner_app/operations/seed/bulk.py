@@ -42,6 +42,7 @@ async def plant_events(
 
     Raises:
         SettingsError: in production.
+        MigrationsPending: the tables do not exist yet, or not in their newest form.
     """
     refuse_in_production(engine)
     await plant_seed(engine)

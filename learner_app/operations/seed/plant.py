@@ -9,10 +9,14 @@ from learner_app.accounts.tables import UserTable
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import SettingsError
+from learner_app.operations.preconditions import require_migrated
 from learner_app.operations.seed.learning import generation_jobs, learner_states, preferences
 from learner_app.operations.seed.listening import tell_sessions
 from learner_app.operations.seed.people import SEED_USERS, account_rows, user_rows
 from learner_app.operations.seed.pieces import load_pieces
+
+APPS = ("accounts", "content", "generation", "learner", "listening")
+"""Piccolo apps whose tables the seed fills."""
 
 ROWS_A_STATEMENT = 500
 ADVISORY_LOCK = 0x73656564
@@ -34,8 +38,10 @@ async def plant_seed(engine: DatabaseEngine) -> dict[str, Planted]:
 
     Raises:
         SettingsError: in production.
+        MigrationsPending: the tables do not exist yet, or not in their newest form.
     """
     refuse_in_production(engine)
+    await require_migrated(engine, *APPS)
     pieces = load_pieces()
     sessions = tell_sessions(pieces)
     users = user_rows()

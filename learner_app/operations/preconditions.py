@@ -1,0 +1,28 @@
+"""Conditions that an operation checks before it writes."""
+
+from learner_app.database.engine import DatabaseEngine
+from learner_app.database.waiting import wait_for_database
+from learner_app.errors import MigrationsPending
+from learner_app.schema.pending import pending_migrations
+
+
+async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
+    """Return if the database has every migration of the apps.
+
+    Args:
+        engine: the database to look at.
+        apps: names of Piccolo apps; migrations of other apps may be pending.
+
+    Raises:
+        MigrationsPending: at least one migration is pending.
+    """
+    await wait_for_database(engine)
+    connection = await engine.get_new_connection()
+    try:
+        pending = [app for app, _ in await pending_migrations(connection) if app in apps]
+    finally:
+        await connection.close()
+    if pending:
+        names = ", ".join(sorted(set(pending)))
+        amount = "1 migration" if len(pending) == 1 else f"{len(pending)} migrations"
+        raise MigrationsPending(f"{engine.target} lacks {amount} ({names}): run `learner migrate`")
