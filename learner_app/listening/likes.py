@@ -36,33 +36,34 @@ DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 
 k = Names(LikeEngagementTable)
+bare = k.unqualified
 old = Names(LikeEngagementTable, "old")
 ROW = k.fields(Like)
 
 INSERT = f"""
 INSERT INTO {old}
-    ({k.content_id}, {k.session_id}, {k.liked}, {k.liked_at}, {k.reaction_type},
-     {k.content_characteristics})
+    ({bare.content_id}, {bare.session_id}, {bare.liked}, {bare.liked_at}, {bare.reaction_type},
+     {bare.content_characteristics})
 VALUES ($1::text, $2::text, true, {NOW}, COALESCE($3::text, 'like'),
         COALESCE({OF_CONTENT.format("$1::text")}, '{{}}'))
-ON CONFLICT ({k.content_id}, {k.session_id}) DO UPDATE
+ON CONFLICT ({bare.content_id}, {bare.session_id}) DO UPDATE
 """
 LIKE = f"""
-{INSERT} SET {k.liked} = true, {k.liked_at} = COALESCE({old.liked_at}, {NOW}),
-    {k.unliked_at} = NULL,
-    {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
+{INSERT} SET {bare.liked} = true, {bare.liked_at} = COALESCE({old.liked_at}, {NOW}),
+    {bare.unliked_at} = NULL,
+    {bare.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
 WHERE NOT {old.liked}
    OR {old.reaction_type} IS DISTINCT FROM COALESCE($3, {old.reaction_type}, 'like')
 RETURNING {old.fields(Like)}
 """
 TOGGLE = f"""
-{INSERT} SET {k.liked} = NOT {old.liked}, {k.liked_at} = COALESCE({old.liked_at}, {NOW}),
-    {k.unliked_at} = CASE WHEN {old.liked} THEN GREATEST({NOW}, {old.liked_at}) END,
-    {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
+{INSERT} SET {bare.liked} = NOT {old.liked}, {bare.liked_at} = COALESCE({old.liked_at}, {NOW}),
+    {bare.unliked_at} = CASE WHEN {old.liked} THEN GREATEST({NOW}, {old.liked_at}) END,
+    {bare.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
 RETURNING {old.fields(Like)}
 """
 UNLIKE = f"""
-UPDATE {k} SET {k.liked} = false, {k.unliked_at} = GREATEST({NOW}, {k.liked_at})
+UPDATE {k} SET {bare.liked} = false, {bare.unliked_at} = GREATEST({NOW}, {k.liked_at})
 WHERE {k.content_id} = $1 AND {k.session_id} = $2 AND {k.liked} RETURNING {ROW}
 """
 OF_CONTENTS = (

@@ -25,13 +25,14 @@ LISTENED = TypeAdapter(Annotated[Decimal, Field(ge=0, le=1800)])
 LONGEST_TIME = 2**31 - 1
 
 s = Names(ListeningSessionTable)
+bare = s.unqualified
 ROW = s.fields(ListeningSession)
 TOUCH = f"""
-UPDATE {s} SET {s.last_activity_at} = COALESCE($2, {NOW})
+UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
 WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW}) RETURNING {ROW}
 """
 ADD_TIME = f"""
-UPDATE {s} SET {s.total_listening_time} = {s.total_listening_time} + $2
+UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
 WHERE {s.id} = $1 AND {s.total_listening_time} <= {LONGEST_TIME} - $2 RETURNING {ROW}
 """
 BY_ACTIVITY = Order(ListeningSessionTable.last_activity_at, ListeningSessionTable.id)
