@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from learner_app.listening.tables import (
@@ -235,17 +235,27 @@ class Like(Row, frozen=True):
 
 
 class LikeCreate(Input, table=LikeEngagementTable):
-    """A new like, as brought along from elsewhere; else see ``LikeRepository.like``."""
+    """Like imported from elsewhere; in an application use ``LikeRepository.like``."""
 
     content_id: Key
     session_id: Key
     liked: Flag = False
     liked_at: Moment | None = None
-    """Now, where it is liked and none is given."""
+    """Now if omitted and ``liked``."""
     unliked_at: Moment | None = None
+    """Only of a like that was taken back."""
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject | None = None
-    """Those of the piece where left out."""
+    """Those of the content if omitted."""
+
+    @field_validator("unliked_at")
+    @classmethod
+    def _only_of_a_like_taken_back(
+        cls, value: datetime | None, info: ValidationInfo
+    ) -> datetime | None:
+        if value is not None and info.data.get("liked"):
+            raise ValueError("must be omitted while liked is true")
+        return value
 
 
 class LikeUpdate(Input, table=LikeEngagementTable):

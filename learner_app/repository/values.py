@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import uuid_utils
-from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, HttpUrl, TypeAdapter, ValidationError
 
 from learner_app.repository.rows import json_text
 
@@ -27,6 +27,11 @@ ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
 """Our own: the caller's may be short of digits or trap what is inexact."""
 
 _EXPONENT = re.compile(r"\de[+-](\d{1,3})")
+_URL = TypeAdapter(HttpUrl)
+_HTTP_PREFIX = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
+"""White space, control characters and backslashes, which parsers of URLs drop or replace."""
+
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -52,6 +57,16 @@ def is_storable(text: str) -> bool:
 def _storable(text: str) -> str:
     if not is_storable(text):
         raise ValueError("must not contain NUL characters or lone surrogates")
+    return text
+
+
+def _http_url(text: str) -> str:
+    """Return the text unchanged if every parser reads it as the same http or https URL."""
+    is_plain = _HTTP_PREFIX.match(text) and not _NOT_IN_URL.search(text)
+    try:
+        _URL.validate_python(text if is_plain else "")
+    except ValidationError:
+        raise ValueError("must be an http or https URL") from None
     return text
 
 
@@ -146,6 +161,12 @@ Text200 = Annotated[str, Field(strict=True, max_length=200), STORABLE]
 Text255 = Annotated[str, Field(strict=True, max_length=255), STORABLE]
 Text500 = Annotated[str, Field(strict=True, max_length=500), STORABLE]
 Text1000 = Annotated[str, Field(strict=True, max_length=1000), STORABLE]
+
+HTTP_URL = AfterValidator(_http_url)
+"""Absolute http or https URL with a host, stored as given; every other scheme is rejected."""
+
+HttpUrlText1000 = Annotated[Text1000, HTTP_URL]
+HttpUrlText2000 = Annotated[str, Field(strict=True, max_length=2000), STORABLE, HTTP_URL]
 
 EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
 """Clients send types that no list names."""

@@ -79,7 +79,9 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "page": lambda: content.page(format="podcast", limit=10),
         "search": lambda: content.search(format="podcast", generated_from=START),
         "stream": lambda: drained(content.stream(session_id="s1")),
-        "attach_audio": lambda: content.attach_audio("c1", url="u", format="mp3", duration=1),
+        "attach_audio": lambda: content.attach_audio(
+            "c1", url="https://u", format="mp3", duration=1
+        ),
         "list_by_session": lambda: content.list_by_session("s1"),
         "list_series": lambda: content.list_series("s2", "series2"),
         "latest_episode": lambda: content.latest_episode("s2", "series2"),
@@ -110,7 +112,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "next_content": lambda: sessions.next_content("s1"),
         "previous_content": lambda: sessions.previous_content("s1"),
         "position": lambda: sessions.position("s1"),
-        "list_content": lambda: sessions.list_content("s1"),
+        "list_content": lambda: sessions.list_content("s1", after="c1"),
         "remove_content": lambda: sessions.remove_content("s1", "c1"),
         "add_listening_time": lambda: sessions.add_listening_time("s1", 1),
         "clear": lambda: sessions.clear("s1"),
