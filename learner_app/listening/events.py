@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import datetime
-from typing import TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from learner_app.errors import InvalidValue
+from learner_app.listening.clock import TOO_LATE
 from learner_app.listening.event_reader import IN_TIME, EventReader
 from learner_app.listening.recording import Given, check, copy, record
 from learner_app.listening.rows import (
@@ -19,7 +20,7 @@ from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import MAX_LIMIT, bounded
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 from learner_app.repository.values import MOMENT
 
 T = TypeVar("T")
@@ -50,9 +51,13 @@ class BehavioralEventRepository(EventReader):
             return await super().add(new)
 
     async def add_many(self, new: Sequence[BehavioralEventCreate]) -> list[BehavioralEvent]:
-        """Store events, all or none of them; else as :meth:`add`."""
+        """Store events, all or none of them; else as :meth:`add`.
+
+        Events without a timestamp get the current one of the database, a microsecond apart, so
+        that lists have them in the order given.
+        """
         with _time_is_told():
-            return await super().add_many(new)
+            return await super().add_many(await self._timed(listed(new, "new", self.table)))
 
     async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
         """Store an event; the same id again returns what was stored first.
@@ -152,8 +157,21 @@ class BehavioralEventRepository(EventReader):
             raise refused(self.table, "session_id", "or a range must be given")
         return self._stream(given, IN_TIME)
 
+    async def _timed(self, events: list[BehavioralEventCreate]) -> list[BehavioralEventCreate]:
+        untimed = [at for at, event in enumerate(events) if _is_untimed(event)]
+        if len(untimed) > 1:
+            now = await self.engine.fetchval(f"SELECT {NOW}")
+            for place, at in enumerate(untimed):
+                time = now + timedelta(microseconds=place)
+                events[at] = events[at].model_copy(update={"timestamp": time})
+        return events
+
     async def _delete(self, events: list[BehavioralEvent]) -> None:
         await self.engine.execute(DELETE, [event.id for event in events])
+
+
+def _is_untimed(event: Any) -> bool:
+    return isinstance(event, BehavioralEventCreate) and event.timestamp is None
 
 
 @contextmanager
@@ -164,8 +182,7 @@ def _time_is_told() -> Iterator[None]:
     except InvalidValue as error:
         if error.sqlstate != NOT_NULL or error.fields != ("timestamp",):
             raise
-        reason = "is more than a day ahead of the database's clock"
-        raise refused(BehavioralEventTable, "timestamp", reason) from error.__cause__
+        raise refused(BehavioralEventTable, "timestamp", TOO_LATE) from error.__cause__
 
 
 async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:
