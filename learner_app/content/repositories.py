@@ -30,9 +30,10 @@ NEWEST_FIRST = Order(ContentTable.generated_at, ContentTable.id, descending=True
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
 c = Names(ContentTable)
+bare = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
 MERGE_METADATA = f"""
-UPDATE {c} SET {c.metadata} = {MERGED}
+UPDATE {c} SET {bare.metadata} = {MERGED}
 WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
 RETURNING {c.fields(Content)}
 """

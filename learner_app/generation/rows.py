@@ -51,7 +51,8 @@ class Generation(Row, frozen=True):
     estimated_completion_time: int | None
     """In seconds."""
     started_at: datetime
-    """When it was asked for."""
+    """Start of the current or last attempt. Until the first claim, when the job was asked for;
+    after a requeue, when the job was requeued. It identifies the claim."""
     completed_at: datetime | None
     """When it was completed or failed."""
     created_at: datetime
@@ -99,6 +100,6 @@ class GenerationFilters(TypedDict, total=False):
     status: Status
     webhook_sent: bool
     started_from: Moment
-    """Asked for then or later."""
+    """``started_at`` is then or later."""
     started_to: Moment
-    """Asked for before then."""
+    """``started_at`` is before then."""

@@ -38,11 +38,12 @@ EXPECTED = Slot("expected")
 IS_EXPECTED = t.version == EXPECTED
 
 SETTINGS = tuple(UserPreferencesUpdate.model_fields)
-bare, mine, moved = Names(t), Names(t, "mine"), Names(t, "moved")
+mine, moved = Names(t, "mine"), Names(t, "moved")
+bare = mine.unqualified
 CARRIED = [getattr(bare, name) for name in (*SETTINGS, "last_updated")]
 MIGRATE = f"""
 WITH moved AS (
-    DELETE FROM {bare} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+    DELETE FROM {Names(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
 )
 INSERT INTO {mine} ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(CARRIED)})
 SELECT $2::text, $1::text, {moved.version} + 1, {", ".join(f"moved.{name}" for name in CARRIED)}

@@ -35,8 +35,8 @@ from learner_app.repository.values import MAYBE_MOMENT
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 
-bare = Names(LikeEngagementTable)
 k = Names(LikeEngagementTable, "k")
+bare = k.unqualified
 ROW = k.fields(Like)
 IS_KEY = f"{k.content_id} = $1 AND {k.session_id} = $2"
 

@@ -19,8 +19,8 @@ from learner_app.listening.tables import (
 from learner_app.repository.locks import ISOLATION
 from learner_app.repository.sql import Names
 
-bare = Names(ListeningSessionTable)
 s = Names(ListeningSessionTable, "s")
+bare = s.unqualified
 c = Names(ContentTable, "c")
 e = Names(BehavioralEventTable)
 k = Names(LikeEngagementTable)

@@ -53,7 +53,7 @@ TURN_SECONDS = 0.005
 e = Names(BehavioralEventTable)
 c = Names(ContentTable, "c")
 s = Names(ListeningSessionTable, "s")
-bare = Names(ListeningSessionTable)
+bare = s.unqualified
 FIELDS = ", ".join(f'"{name}"' for name in COLUMNS)
 STAGING = "incoming_events"
 
@@ -116,11 +116,11 @@ def _record(source: str) -> str:
         LEFT JOIN pieces ON pieces.id = given.content_id
         LEFT JOIN heard ON heard.id = given.session_id
     ), recorded AS (
-        INSERT INTO {e} ({", ".join(getattr(e, name) for name in COLUMNS)})
+        INSERT INTO {e} ({", ".join(getattr(e.unqualified, name) for name in COLUMNS)})
         SELECT DISTINCT ON (known.id COLLATE "C") {", ".join(stored.values())} FROM known
         WHERE NOT (known.lacks_content OR known.lacks_session OR known.is_ahead)
         ORDER BY known.id COLLATE "C", known.place
-        ON CONFLICT ({e.id}) DO NOTHING RETURNING 1
+        ON CONFLICT ({e.unqualified.id}) DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM recorded) AS recorded,
            ARRAY(SELECT place FROM known WHERE lacks_content) AS lack_content,

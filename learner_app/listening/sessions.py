@@ -42,15 +42,16 @@ WHOLE_SECONDS = TypeAdapter(
 )
 
 s = Names(ListeningSessionTable)
+bare = s.unqualified
 ROW = s.fields(ListeningSession)
 TOUCH = f"""
-UPDATE {s} SET {s.last_activity_at} = COALESCE($2, {NOW})
+UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
 WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
   AND ($2 <= {LATEST}) IS NOT FALSE RETURNING {ROW}
 """
 IS_TOO_LATE = f"SELECT $1::timestamptz > {LATEST}"
 ADD_TIME = f"""
-UPDATE {s} SET {s.total_listening_time} = {s.total_listening_time} + $2
+UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
 WHERE {s.id} = $1 AND {s.total_listening_time} <= {LONGEST_TIME} - $2 RETURNING {ROW}
 """
 BY_ACTIVITY = Order(ListeningSessionTable.last_activity_at, ListeningSessionTable.id)
