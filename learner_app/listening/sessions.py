@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Unpack
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from learner_app.listening.clock import LATEST, TOO_LATE
 from learner_app.listening.playlist import PlaylistRepository
@@ -25,21 +25,13 @@ from learner_app.repository.values import MOMENT
 LONGEST_TIME = 2**31 - 1
 
 
-def _only_numbers(given: Any) -> Any:
-    if isinstance(given, bool) or not isinstance(given, int | float | Decimal):
-        raise ValueError("must be a number")  # noqa: TRY004  # pydantic collects these only
-    return given
-
-
 def _whole(seconds: Decimal) -> Decimal:
     if seconds != int(seconds):
         raise ValueError("must be a whole number of seconds")
     return seconds
 
 
-WHOLE_SECONDS = TypeAdapter(
-    Annotated[Decimal, BeforeValidator(_only_numbers), Field(ge=0, le=1800), AfterValidator(_whole)]
-)
+WHOLE_SECONDS = TypeAdapter(Annotated[Decimal, Field(ge=0, le=1800), AfterValidator(_whole)])
 
 s = Names(ListeningSessionTable)
 bare = s.unqualified
