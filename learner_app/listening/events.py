@@ -21,7 +21,7 @@ from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import MAX_LIMIT, bounded
 from learner_app.repository.sql import NOW, Names
-from learner_app.repository.values import MOMENT
+from learner_app.repository.values import FLAG, MOMENT
 
 T = TypeVar("T")
 
@@ -86,6 +86,7 @@ class BehavioralEventRepository(EventReader):
         """
         if len(listed(events, "events", self.table)) > MOST_EVENTS:
             raise refused(self.table, "events", f"must be at most {MOST_EVENTS}")
+        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
         incoming = await check(events, self._shape.encoded)
         return await record(self.engine, incoming, ensure=ensure_sessions)
 
@@ -99,6 +100,7 @@ class BehavioralEventRepository(EventReader):
         """
         if not isinstance(events, AsyncIterable):
             raise refused(self.table, "events", "must be an async iterable")
+        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
         recorded = duplicates = failed = seen = 0
         failures: list[EventFailure] = []
         async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:

@@ -18,10 +18,11 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import listed, refused
+from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, bounded
 from learner_app.repository.rows import Shape
+from learner_app.repository.values import FLAG
 
 CONTENT = Shape(ContentTable, Content)
 NOT_IN_LIST = "is not in the session's list"
@@ -61,6 +62,7 @@ class PlaylistRepository(
     ) -> list[Appended]:
         """The same for several, all or none; ``make_current`` is about the first of them."""
         ids = listed(content_ids, "content_ids", self.table)
+        checked(FLAG, make_current, "make_current", self.table)
         if not ids:
             return []
         if None in map(self._key.parts, ids):
