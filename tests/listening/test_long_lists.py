@@ -147,7 +147,7 @@ async def test_a_page_reads_its_own_contents_only(long_list: str, db: DatabaseEn
         sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {playlist_sql.LIST}"
         plan = json.loads(await db.fetchval(sql, "s1", *after, 100))[0]["Plan"]
         scanned = [rows for node, rows in scans(plan) if node == "content"]
-        assert scanned == [100]
+        assert scanned == [100], plan
 
 
 def scans(plan: dict[str, Any]) -> list[tuple[str | None, int]]:
