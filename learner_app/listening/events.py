@@ -42,7 +42,9 @@ class BehavioralEventRepository(EventReader):
     """
 
     async def add(self, new: BehavioralEventCreate) -> BehavioralEvent:
-        """Store an event that is surely new; else as :meth:`record`.
+        """Insert a new event.
+
+        Otherwise as :meth:`record`.
 
         Raises:
             Conflict: there is one with its id.
@@ -51,16 +53,18 @@ class BehavioralEventRepository(EventReader):
             return await super().add(new)
 
     async def add_many(self, new: Sequence[BehavioralEventCreate]) -> list[BehavioralEvent]:
-        """Store events, all or none of them; else as :meth:`add`.
+        """Insert new events, all or none.
 
-        Events without a timestamp get the current one of the database, a microsecond apart, so
-        that lists have them in the order given.
+        Otherwise as :meth:`add`. Events without a timestamp get the current one of the database,
+        a microsecond apart, so that lists have them in the order given.
         """
         with _time_is_told():
             return await super().add_many(await self._timed(listed(new, "new", self.table)))
 
     async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
-        """Store an event; the same id again returns what was stored first.
+        """Insert an event, or return the stored one with its id.
+
+        Without a timestamp it gets the current one of the database.
 
         Raises:
             MissingReference: the piece or the session does not exist.

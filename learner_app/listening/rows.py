@@ -238,7 +238,10 @@ class Like(Row, frozen=True):
 
 
 class LikeCreate(Input, table=LikeEngagementTable):
-    """Like imported from elsewhere; in an application use ``LikeRepository.like``."""
+    """Like imported from elsewhere.
+
+    An application calls ``LikeRepository.like`` instead.
+    """
 
     content_id: Key
     session_id: Key

@@ -117,7 +117,9 @@ class ListeningSessionRepository(PlaylistRepository):
     async def add_listening_time(
         self, session_id: str, seconds: Decimal | float
     ) -> ListeningSession:
-        """Add whole seconds to the time listened; concurrent additions sum up.
+        """Add whole seconds to the time listened.
+
+        The sum is computed by the database, so that no concurrent addition is lost.
 
         Args:
             session_id: the session.

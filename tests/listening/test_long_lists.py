@@ -156,6 +156,15 @@ def scans(plan: dict[str, Any]) -> list[tuple[str | None, int]]:
     return own + [scan for inner in plan.get("Plans", []) for scan in scans(inner)]
 
 
+async def test_a_neighbour_is_read_without_reading_the_list(long_list: str, db: DatabaseEngine):
+    for sql in (playlist_sql.NEXT, playlist_sql.PREVIOUS):
+        plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", "s1"))[0][
+            "Plan"
+        ]
+        assert sum(rows for node, rows in scans(plan) if node == "content") == 2
+        assert all(rows <= 1 for _, rows in scans(plan)), plan
+
+
 async def test_pages_survive_changes_of_the_list(db: DatabaseEngine):
     await add_contents(*"abcdefg")
     await sessions.ensure("s1")
