@@ -170,7 +170,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         raise self._unseen()
 
     async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
-        """Take the like back, or give it if it was not given; atomic under concurrency.
+        """Take the like back, or give it if it is not given, in one statement.
 
         Args:
             key: content and session.

@@ -18,10 +18,11 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import listed, refused
+from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, bounded
 from learner_app.repository.rows import Shape
+from learner_app.repository.values import FLAG
 
 CONTENT = Shape(ContentTable, Content)
 NOT_IN_LIST = "is not in the session's list"
@@ -48,7 +49,7 @@ class PlaylistRepository(
     async def append_content(
         self, session_id: str, content_id: str, *, make_current: bool = False
     ) -> Appended:
-        """Put a piece at the end of the list, where it is not in it.
+        """Append a content to the list unless it is in the list.
 
         Raises:
             NotFound: there is no such session.
@@ -59,8 +60,12 @@ class PlaylistRepository(
     async def append_many(
         self, session_id: str, content_ids: Sequence[str], *, make_current: bool = False
     ) -> list[Appended]:
-        """The same for several, all or none; ``make_current`` is about the first of them."""
+        """Append several contents, all or none.
+
+        Otherwise as :meth:`append_content`. ``make_current`` makes the first of them current.
+        """
         ids = listed(content_ids, "content_ids", self.table)
+        checked(FLAG, make_current, "make_current", self.table)
         if not ids:
             return []
         if None in map(self._key.parts, ids):
@@ -125,7 +130,10 @@ class PlaylistRepository(
         return None if record is None else CONTENT.make(record)
 
     async def position(self, session_id: str) -> Position:
-        """Where the session stands in its list; deleted pieces do not count."""
+        """Return the place of the current content, and the number of contents.
+
+        Contents deleted by other means than :meth:`delete_content` are not counted.
+        """
         record = await self._playlist(session_id, sql.POSITION)
         index, total, has_current = record or (0, 0, False)
         return Position(index if has_current else None, total)
@@ -154,9 +162,9 @@ class PlaylistRepository(
         return list(map(CONTENT.make, records))
 
     async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
-        """Take a piece off the list, where it is on it.
+        """Remove a content from the list if it is in the list.
 
-        Was it the current one, its previous neighbour is now, else the next one, else none.
+        If it was current, the previous neighbour becomes current, else the next one, else none.
 
         Raises:
             NotFound: there is no such session.

@@ -118,33 +118,32 @@ MOVE_NEXT, MOVE_PREVIOUS = _move(FOLLOWING), _move(PRECEDING)
 """Parameters: session, and the content that must be current or NULL. Return the new current one."""
 
 POSITION = f"""
-SELECT found.before, found.before + found.others, found.place IS NOT NULL AND found.is_there
+SELECT count(*) FILTER (WHERE item.place < list.place),
+       count(*),
+       COALESCE(bool_or(item.place = list.place), false)
 FROM (
-    SELECT list.place,
-        (SELECT count(*) FROM {c}
-         WHERE {c.id} = ANY(list.ids[:COALESCE(list.place, 1) - 1])) AS before,
-        (SELECT count(*) FROM {c}
-         WHERE {c.id} = ANY(list.ids[COALESCE(list.place, 1):])) AS others,
-        EXISTS (SELECT FROM {c} WHERE {c.id} = list.current) AS is_there
-    FROM (
-        SELECT {s.content_ids} AS ids, {s.current_content_id} AS current, {PLACE} AS place
-        FROM {s} WHERE {s.id} = $1 OFFSET 0
-    ) AS list
-) AS found
+    SELECT {s.content_ids} AS ids, {PLACE} AS place FROM {s} WHERE {s.id} = $1 OFFSET 0
+) AS list, unnest(list.ids) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
 """
-"""Existing contents before the current one, all of them, and whether the current one exists."""
+"""Existing contents before the current one, all of them, and whether the current one exists.
+
+``OFFSET 0`` computes the place once. A join is linear with every plan; ``id = ANY (list.ids)`` is
+quadratic in the sequential scan that the planner prefers while there are few contents.
+"""
 
 LIST = f"""
 SELECT {CONTENT} FROM unnest((
     SELECT {s.content_ids}[
         CASE WHEN $2::text IS NULL THEN 0 ELSE array_position({s.content_ids}, $2) END + 1:
     ] FROM {s} WHERE {s.id} = $1
-)) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
+)) WITH ORDINALITY AS item (id, place)
+CROSS JOIN LATERAL (SELECT * FROM {c} WHERE {c.id} = item.id OFFSET 0) AS c
 ORDER BY item.place LIMIT $3
 """
 """Parameters: session, the content after which the page begins or NULL, and the limit.
 
-The ordinality of a function scan is a known order, so that the join ends at the limit.
+``OFFSET 0`` makes the contents be looked up one by one in the order of the list, which ends at the
+limit: the planner does not know how long the list is, and might read all contents instead.
 """
 
 NEXT_CURRENT = f"""

@@ -15,10 +15,11 @@ import msgspec
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue, SerializationFailure
+from learner_app.listening.clock import LATEST, TOO_LATE
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 from learner_app.repository.values import KEY_LENGTH
 
 Given = BehavioralEventCreate | Mapping[str, Any]
@@ -70,7 +71,7 @@ ON COMMIT DROP
 """
 EMPTY_STAGING = f"TRUNCATE {STAGING}"
 
-IS_AHEAD = "given.timestamp > now() + interval '1 day'"
+IS_AHEAD = f"given.timestamp > {LATEST}"
 
 
 def _ensure_sessions(source: str) -> str:
@@ -89,10 +90,13 @@ def _record(source: str) -> str:
 
     The events themselves go in in the order of their ids, that of ``add_many`` too, so that
     batches with common events cannot wait for each other.
+
+    Events without a timestamp are a microsecond apart, so that lists have them in the order given.
+    A statement takes longer than that per event: later ones begin after the last of these times.
     """
     stored = {
         **{name: f'known."{name}"' for name in COLUMNS},
-        "timestamp": "COALESCE(known.timestamp, now())",
+        "timestamp": f"COALESCE(known.timestamp, {NOW} + known.place * interval '1 microsecond')",
         "content_characteristics": "COALESCE(known.content_characteristics, known.traits)",
     }
     return f"""
@@ -131,7 +135,7 @@ ENSURE_FROM_STAGING, RECORD_STAGING = _ensure_sessions(FROM_STAGING), _record(FR
 REASONS = {
     "lack_content": "content_id: there is no such piece",
     "lack_session": "session_id: there is no such session",
-    "ahead": "timestamp: is more than a day ahead of the database's clock",
+    "ahead": f"timestamp: {TOO_LATE}",
 }
 """By what the statement tells; of several the first."""
 
@@ -196,10 +200,7 @@ def _checked(event: Any) -> BehavioralEventCreate:
         return event
     if not isinstance(event, Mapping):
         raise InvalidValue("is not an event")
-    given = dict(event)
-    if given.get("id", "") is None:  # as good as left out
-        del given["id"]
-    return BehavioralEventCreate.model_validate(given)
+    return BehavioralEventCreate.model_validate(dict(event))
 
 
 def _id_of(event: Any) -> str | None:

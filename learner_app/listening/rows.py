@@ -197,9 +197,12 @@ class Engagement(msgspec.Struct, frozen=True):
     total_completions: int
     """Events ``complete`` and ``complete-with-replay``."""
     average_completion_rate: float
-    """Completions by plays; 0 without plays."""
+    """Completions by plays, at most 1; 0 without plays."""
     average_listening_duration: float
-    """Mean over sessions of the furthest playback position in each piece, in seconds."""
+    """Mean over sessions of the furthest playback position in each content, in seconds.
+
+    A position past the end counts as the end, one beyond twice the duration is ignored.
+    """
     like_count: int
     """Likes that stand."""
     skip_rate: float
@@ -235,7 +238,10 @@ class Like(Row, frozen=True):
 
 
 class LikeCreate(Input, table=LikeEngagementTable):
-    """Like imported from elsewhere; in an application use ``LikeRepository.like``."""
+    """Like imported from elsewhere.
+
+    An application calls ``LikeRepository.like`` instead.
+    """
 
     content_id: Key
     session_id: Key

@@ -237,6 +237,7 @@ Seconds = Annotated[Decimal, NUMBER, numeric(10, 2), AfterValidator(between(0)),
 
 Flag = Annotated[bool, Field(strict=True)]
 
+FLAG: TypeAdapter[bool] = TypeAdapter(Flag)
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 MAYBE_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(Moment | None)
 JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)
