@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import NoneType, UnionType
@@ -24,6 +24,7 @@ WRONG: dict[type, list[Any]] = {
     timedelta: [60, 60.0, "60", "PT1M", True],
     Decimal: ["1", "0.5", True, b"1"],
     float: ["1", "0.5", True, b"1"],
+    bool: [0, 1, "true", "no", ""],
 }
 FIELDS = {"score": "quality_score"}
 """Parameters that are named after another field."""
@@ -62,11 +63,20 @@ def typed_parameters() -> typing.Iterator[Any]:
 PARAMETERS = list(typed_parameters())
 
 
+async def nothing() -> AsyncIterator[Any]:
+    for event in ():
+        yield event
+
+
 def valid(annotation: Any) -> Any:
     """Some valid value of a type."""
     kind = min(kinds(annotation), key=str)
     if typing.get_origin(kind) is typing.Literal:
         return typing.get_args(kind)[0]
+    if typing.get_origin(kind) is Sequence:
+        return []
+    if typing.get_origin(kind) is AsyncIterable:
+        return nothing()
     if typing.get_origin(kind) is dict:
         return {"genre": "mystery"}
     if isinstance(kind, type) and issubclass(kind, Input) and kind.__name__.endswith("Update"):
