@@ -113,7 +113,7 @@ UPDATE {g} SET {bare.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
 
 
 def requeue_stale(batch: int) -> str:
-    """End the claims of stale jobs; takes the interval for which they have to be untouched."""
+    """Return SQL that ends the claims of stale jobs; its parameter is their minimum age."""
     keys = oldest(g, g.generation_id, IS_STALE, g.updated_at, batch)
     return f"""
     UPDATE {g} SET {bare.status} = 'generating', {bare.started_at} = {NEXT_START}

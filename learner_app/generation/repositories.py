@@ -116,9 +116,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             return Started(active or await self.add(new), created=active is None)
 
     async def claim_next(self, stale_after: timedelta | None = None) -> Generation | None:
-        """Claim the job that was asked for first, for this worker alone; None if none waits.
+        """Claim the waiting job that was asked for first, None if no job waits.
 
-        The row is the claim: pass it to the operations that end the job. Its ``started_at`` is
+        Of concurrent workers each gets another job. The row is the claim: pass it to the operations that end the job. Its ``started_at`` is
         later than that of every earlier claim of the job, and not before the end of the previous
         attempt.
 
@@ -225,7 +225,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         return await self._many(queue.LIST_ACTIVE_OF_SESSION, limit, *session)
 
     async def requeue_stale(self, older_than: timedelta, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Put stale jobs back into the queue and return how many; call it until 0.
+        """Put a batch of stale jobs back into the queue and return how many. Call it until 0.
 
         Their claims end. They keep their place in the queue. Locked jobs are skipped.
 
@@ -303,8 +303,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         if new.session_id != session_id:
             raise refused(ContentTable, "session_id", "is not the session to store it for")
         async with self.engine.transaction():
-            # before the content, where the other worker's would be a conflict
-            await self._has_made(generation_id, new.id)
+            if isinstance(generation_id, Generation):
+                # before the content: under its id the other worker may have stored its own
+                await self._has_made(generation_id, new.id)
             content = await ContentRepository(self.engine).add_idempotent(new)
             if await self._has_made(generation_id, content.id):
                 return content  # it may have been removed from the session since

@@ -120,7 +120,7 @@ class UserPreferencesRepository(
         return await self.find(session_id)
 
     async def get_or_default(self, key: UUID | str) -> UserPreferences:
-        """Those of that id, or what somebody has who chose nothing; writes nothing."""
+        """Return the stored preferences of that id, or unsaved default ones."""
         return await self.find(key) or _unchosen(owner_id(key))
 
     async def save(

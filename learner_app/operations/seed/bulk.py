@@ -37,7 +37,7 @@ SELECT (SELECT count(*) FROM sessions WHERE id LIKE 'bulk-%'),
 async def plant_events(
     engine: DatabaseEngine, wanted: int, on_progress: Callable[[int], None]
 ) -> int:
-    """Fill up to that many events of made-up sessions; the small seed is planted first.
+    """Insert events of made-up sessions until there are that many, after the small seed.
 
     No event is later than the current time, whatever their number.
 
@@ -89,9 +89,9 @@ async def _count(connection: Any) -> tuple[int, int]:
 
 
 def _batch(pieces: list[Piece], done: int, size: int, now: datetime) -> list[SeedSession]:
-    """Return the next whole sessions; the last one is cut to make exactly ``size`` events.
+    """Return the next sessions, the last one cut, with exactly ``size`` events together.
 
-    Empty if the clock is before the period.
+    Empty if the current time is before the period.
     """
     batch: list[SeedSession] = []
     missing = size
