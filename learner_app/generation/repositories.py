@@ -118,9 +118,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
     async def claim_next(self, stale_after: timedelta | None = None) -> Generation | None:
         """Claim the waiting job that was asked for first, None if no job waits.
 
-        Of concurrent workers each gets another job. The row is the claim: pass it to the operations that end the job. Its ``started_at`` is
-        later than that of every earlier claim of the job, and not before the end of the previous
-        attempt.
+        Of concurrent workers each gets another job. The row is the claim: pass it to the
+        operations that end the job. Its ``started_at`` is later than that of every earlier claim of
+        the job, and not before the end of the previous attempt.
 
         Args:
             stale_after: also claim jobs of other workers that were not updated for longer than
