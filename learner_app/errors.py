@@ -84,6 +84,10 @@ class StaleVersion(DatabaseError):
     """The row is no longer as the caller knew it; read it again. Nothing was changed."""
 
 
+class StaleClaim(StaleVersion):
+    """The caller's claim on a job has ended: the job was requeued or another worker claimed it."""
+
+
 class InvalidTransition(DatabaseError):
     """The row's state does not allow that step. Nothing was changed."""
 

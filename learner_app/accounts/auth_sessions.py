@@ -36,10 +36,14 @@ WIDTH = len(AuthSession.__struct_fields__)
 LONGEST_AGENT = 500
 
 s = Names(AuthSessionTable)
+bare = s.unqualified
 mine = Names(AuthSessionTable, "s")
 u = Names(UserTable, "u")
 ROW = s.fields(AuthSession)
-COLUMNS = f"{s.id}, {s.user_id}, {s.token_hash}, {s.expires_at}, {s.ip_address}, {s.user_agent}"
+COLUMNS = (
+    f"{bare.id}, {bare.user_id}, {bare.token_hash}, "
+    f"{bare.expires_at}, {bare.ip_address}, {bare.user_agent}"
+)
 
 LIVES = f"{s.expires_at} > {NOW}"
 
@@ -62,7 +66,7 @@ WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
 """
 
 EXTEND = f"""
-UPDATE {s} SET {s.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
+UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
 WHERE {s.token_hash} = $1 AND {LIVES} AND {s.updated_at} <= {NOW} - interval '1 day'
 RETURNING {ROW}
 """

@@ -28,12 +28,14 @@ PROVIDER, IDENTITY = TypeAdapter(Provider), TypeAdapter(Identity)
 OLDEST_FIRST = Order(AccountTable.created_at, AccountTable.id)
 
 a = Names(AccountTable)
+bare = a.unqualified
 u = Names(UserTable)
 ROW = a.fields(Account)
 
 LINK = f"""
-INSERT INTO {a} ({a.id}, {a.user_id}, {a.provider_id}, {a.account_id}) VALUES ($1, $2, $3, $4)
-ON CONFLICT ({a.provider_id}, {a.account_id}) DO NOTHING RETURNING {ROW}
+INSERT INTO {a} ({bare.id}, {bare.user_id}, {bare.provider_id}, {bare.account_id})
+VALUES ($1, $2, $3, $4)
+ON CONFLICT ({bare.provider_id}, {bare.account_id}) DO NOTHING RETURNING {ROW}
 """
 
 FIND = f"SELECT {ROW} FROM {a} WHERE {a.provider_id} = $1 AND {a.account_id} = $2"

@@ -12,7 +12,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import UserPreferencesRepository
 from learner_app.repository.batches import affected
 from learner_app.repository.locks import require_read_committed
-from learner_app.repository.rows import Shape
+from learner_app.repository.rows import Shape, to_json
 
 ACCOUNT = Shape(AccountTable, Account)
 SESSION = Shape(AuthSessionTable, AuthSession)
@@ -52,5 +52,5 @@ async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
         "verifications": await rows(CODE, user_sql.CODES_OF, user.email, str(user.id)),
         "preferences": await UserPreferencesRepository(engine).find_for_user(str(user.id)),
     }
-    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
+    document: dict[str, Any] = msgspec.json.decode(to_json(found))
     return document

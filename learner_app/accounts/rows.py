@@ -24,7 +24,7 @@ from learner_app.accounts.values import (
 )
 from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
-from learner_app.repository.values import Moment, Positive, Text, Text255
+from learner_app.repository.values import Flag, Moment, Positive, Text, Text255
 
 
 class User(Row, frozen=True):
@@ -144,7 +144,7 @@ class ProviderUserCreate(SecretInput, table=UserTable):
 
     email: Email
     name: Text255 = ""
-    email_verified: bool = False
+    email_verified: Flag = False
     """Whether the provider says so, and is to be believed."""
     image: Image | None = None
 

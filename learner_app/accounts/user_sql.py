@@ -19,6 +19,7 @@ u = Names(UserTable)
 a = Names(AccountTable)
 s = Names(AuthSessionTable)
 v = Names(VerificationTable)
+bare_u, bare_a = u.unqualified, a.unqualified
 ROW = u.fields(User)
 
 CREDENTIAL = "credential"
@@ -31,19 +32,21 @@ IS_USABLE = f"left({u.hashed_password}, 1) <> '{UNUSABLE}'"
 
 REGISTER = f"""
 WITH added AS (
-    INSERT INTO {u} ({u.id}, {u.email}, {u.hashed_password}, {u.name})
-    VALUES ($1, lower($2), $3, $4) ON CONFLICT ({u.email}) DO NOTHING RETURNING {ROW}
+    INSERT INTO {u} ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name})
+    VALUES ($1, lower($2), $3, $4) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
 ), identity AS (
-    INSERT INTO {a} ({a.id}, {a.user_id}, {a.provider_id}, {a.account_id})
-    SELECT $5, {u.id}, '{CREDENTIAL}', {u.id}::text FROM added
+    INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
+    SELECT $5, {bare_u.id}, '{CREDENTIAL}', {bare_u.id}::text FROM added
 )
-SELECT {ROW} FROM added
+SELECT {bare_u.fields(User)} FROM added
 """
 """Takes id, address, hash, name, and the id of the account. Gives nothing where it is taken."""
 
 ADD_WITHOUT_PASSWORD = f"""
-INSERT INTO {u} ({u.id}, {u.email}, {u.hashed_password}, {u.name}, {u.email_verified}, {u.image})
-VALUES ($1, lower($2), $3, $4, $5, $6) ON CONFLICT ({u.email}) DO NOTHING RETURNING {ROW}
+INSERT INTO {u}
+    ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name},
+     {bare_u.email_verified}, {bare_u.image})
+VALUES ($1, lower($2), $3, $4, $5, $6) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
 """
 
 FIND_BY_EMAIL = f"SELECT {ROW} FROM {u} WHERE {u.email} = lower($1)"
@@ -55,22 +58,22 @@ CREDENTIALS_OF = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.id} = $1"
 CREDENTIALS = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.email} = lower($1)"
 
 UPGRADE = f"""
-UPDATE {u} SET {u.hashed_password} = $3 WHERE {u.id} = $1 AND {u.hashed_password} = $2
+UPDATE {u} SET {bare_u.hashed_password} = $3 WHERE {u.id} = $1 AND {u.hashed_password} = $2
 RETURNING {ROW}
 """
 """A password that was changed meanwhile is not changed back."""
 
-SET_HASH = f"UPDATE {u} SET {u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}"
+SET_HASH = f"UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}"
 
 CHANGE_HASH = f"""
-UPDATE {u} SET {u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
+UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
 RETURNING {ROW}
 """
 
 ADD_CREDENTIAL = f"""
-INSERT INTO {a} ({a.id}, {a.user_id}, {a.provider_id}, {a.account_id})
+INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
 VALUES ($1, $2, '{CREDENTIAL}', $2::uuid::text)
-ON CONFLICT ({a.provider_id}, {a.account_id}) DO NOTHING
+ON CONFLICT ({bare_a.provider_id}, {bare_a.account_id}) DO NOTHING
 """
 
 CLOSE_SESSIONS = f"""
@@ -84,17 +87,17 @@ DELETE FROM {v} WHERE {v.identifier} IN ('{RESET}:' || $1::text, '{RESET}:' || $
 LOCK = f"SELECT {u.email} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
 
 CHANGE_EMAIL = f"""
-UPDATE {u} SET {u.email} = lower($2), {u.email_verified} = false
+UPDATE {u} SET {bare_u.email} = lower($2), {bare_u.email_verified} = false
 WHERE {u.id} = $1 AND {u.email} <> lower($2) RETURNING {ROW}
 """
 
 VERIFY_EMAIL = f"""
-UPDATE {u} SET {u.email_verified} = true
+UPDATE {u} SET {bare_u.email_verified} = true
 WHERE {u.id} = $1 AND {u.email} = lower($2) AND NOT {u.email_verified} RETURNING {ROW}
 """
 
 SET_ADMIN = f"""
-UPDATE {u} SET {u.is_admin} = $2 WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
+UPDATE {u} SET {bare_u.is_admin} = $2 WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
 """
 
 IS_OF = (

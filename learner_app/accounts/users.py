@@ -30,10 +30,9 @@ from learner_app.errors import StaleVersion
 from learner_app.repository.inputs import checked
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.values import new_uuid
+from learner_app.repository.values import FLAG, new_uuid
 
 EMAIL = TypeAdapter(Email)
-FLAG = TypeAdapter(bool)
 NEWEST_FIRST = Order(UserTable.created_at, UserTable.id, descending=True)
 
 

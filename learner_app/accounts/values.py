@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
@@ -11,13 +10,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from learner_app.accounts.emails import normal_email
 from learner_app.accounts.passwords import complaint
-from learner_app.repository.values import FIRST_YEAR, LAST_YEAR, STORABLE, Text255, is_storable
+from learner_app.repository.values import (
+    DAY,
+    FIRST_YEAR,
+    LAST_YEAR,
+    STORABLE,
+    HttpUrlText2000,
+    Text255,
+    is_storable,
+)
 
 KnowledgeLevel = Literal["Beginner", "Intermediate", "Advanced"]
 ReferralSource = Literal["Search", "Friend", "Social", "Other"]
 DarkMode = Literal["light", "dark", "auto"]
-
-URL_CHARACTERS = re.compile(r"https?://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
 
 
 def _one_spelling(given: Any) -> Any:
@@ -34,12 +39,6 @@ def _storable_secret(token: SecretStr) -> SecretStr:
     if not is_storable(token.get_secret_value()):
         raise ValueError("must not contain NUL characters or lone surrogates")
     return token
-
-
-def _http_url(text: str) -> str:
-    if not URL_CHARACTERS.fullmatch(text):
-        raise ValueError("must be an http or https URL")
-    return text
 
 
 def _address(text: str) -> str:
@@ -64,9 +63,9 @@ Password = Annotated[SecretStr, Field(strict=True), AfterValidator(_by_the_rules
 ProviderToken = Annotated[SecretStr, Field(strict=True), AfterValidator(_storable_secret)]
 Provider = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
 Identity = Annotated[str, Field(strict=True, min_length=1, max_length=255), STORABLE]
-Image = Annotated[str, Field(strict=True, max_length=2000), STORABLE, AfterValidator(_http_url)]
+Image = HttpUrlText2000
 Essay = Annotated[str, Field(strict=True, max_length=10_000), STORABLE]
-Day = Annotated[date, AfterValidator(_in_calendar)]
+Day = Annotated[date, DAY, AfterValidator(_in_calendar)]
 Score = Annotated[int, Field(strict=True, ge=0, le=100)]
 
 Lifetime = Annotated[

@@ -32,10 +32,11 @@ MOST_ATTEMPTS = 10
 """Wrong codes after which the right one is worth nothing."""
 
 v = Names(VerificationTable)
+bare = v.unqualified
 
 ISSUE = f"""
 WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)
-INSERT INTO {v} ({v.id}, {v.identifier}, {v.value_hash}, {v.expires_at})
+INSERT INTO {v} ({bare.id}, {bare.identifier}, {bare.value_hash}, {bare.expires_at})
 VALUES ($1, $2, $3, {NOW} + $4::interval)
 """
 
@@ -45,7 +46,7 @@ WITH consumed AS (
         AND {v.expires_at} > {NOW} AND {v.attempts} < {MOST_ATTEMPTS}
     RETURNING 1
 ), failed AS (
-    UPDATE {v} SET {v.attempts} = {v.attempts} + 1
+    UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
     WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
         AND {v.attempts} < {MOST_ATTEMPTS}
 )

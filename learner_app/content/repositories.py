@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from decimal import Decimal
 from typing import Any, Unpack
 
+import msgspec
 from pydantic import TypeAdapter
 
 from learner_app.content.rows import (
@@ -21,7 +22,7 @@ from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import lock_name
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import json_text
+from learner_app.repository.rows import json_text, to_json
 from learner_app.repository.sql import Names, compiled
 from learner_app.repository.values import JSON_BYTES, JSON_OBJECT, Fraction
 
@@ -30,9 +31,10 @@ NEWEST_FIRST = Order(ContentTable.generated_at, ContentTable.id, descending=True
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
 c = Names(ContentTable)
+bare = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
 MERGE_METADATA = f"""
-UPDATE {c} SET {c.metadata} = {MERGED}
+UPDATE {c} SET {bare.metadata} = {MERGED}
 WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
 RETURNING {c.fields(Content)}
 """
@@ -207,8 +209,21 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             changes = ContentUpdate(metadata={**(known or {}), **patch})
             return await self.update(content_id, changes)
 
-    async def set_engagement_metrics(self, content_id: str, metrics: dict[str, Any]) -> Content:
-        """Keep the latest computed engagement with the piece."""
+    async def set_engagement_metrics(
+        self, content_id: str, metrics: dict[str, Any] | msgspec.Struct
+    ) -> Content:
+        """Replace the stored engagement with the content.
+
+        Args:
+            content_id: the content.
+            metrics: the result of ``BehavioralEventRepository.engagement_for_content`` or another
+                structure, stored by its field names, times as ISO 8601 text; or a JSON object.
+
+        Raises:
+            NotFound: there is no such content.
+        """
+        if isinstance(metrics, msgspec.Struct):
+            metrics = msgspec.json.decode(to_json(metrics))
         given = checked(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
         return await self._set(content_id, "engagement_metrics", given)
 

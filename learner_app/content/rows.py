@@ -13,6 +13,7 @@ from learner_app.repository.rows import Row
 from learner_app.repository.values import (
     BigNatural,
     Fraction,
+    HttpUrlText1000,
     JsonObject,
     Key,
     Moment,
@@ -25,7 +26,6 @@ from learner_app.repository.values import (
     Text200,
     Text255,
     Text500,
-    Text1000,
     new_key,
 )
 
@@ -84,7 +84,7 @@ class ContentCreate(Input, table=ContentTable):
     title: Text500
     description: Text | None = None
     text_content: Text
-    audio_url: Text1000
+    audio_url: HttpUrlText1000
     audio_format: AudioFormat | None = "mp3"
     audio_bitrate: Positive | None = None
     audio_size: BigNatural | None = None
@@ -121,7 +121,7 @@ class ContentUpdate(Input, table=ContentTable):
     title: Text500 = UNSET
     description: Text | None = None
     text_content: Text = UNSET
-    audio_url: Text1000 = UNSET
+    audio_url: HttpUrlText1000 = UNSET
     audio_format: AudioFormat | None = None
     audio_bitrate: Positive | None = None
     audio_size: BigNatural | None = None
@@ -151,7 +151,7 @@ class ContentUpdate(Input, table=ContentTable):
 class Audio(Input, table=ContentTable):
     """The audio file of a piece."""
 
-    url: Text1000
+    url: HttpUrlText1000
     format: AudioFormat
     bitrate: Positive | None
     """In kbit/s."""

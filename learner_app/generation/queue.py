@@ -15,6 +15,7 @@ from learner_app.repository.locks import ISOLATION
 from learner_app.repository.sql import NOW, Names
 
 g = Names(GenerationStatusTable)
+bare = g.unqualified
 j = Names(GenerationStatusTable, "j")
 c = Names(ContentTable, "c")
 s = Names(ListeningSessionTable)
@@ -29,22 +30,37 @@ IS_DUE = f"{FINISHED} AND {g.webhook_url} IS NOT NULL AND NOT {g.webhook_sent}"
 ENDED = f"GREATEST({NOW}, {g.started_at})"
 """A job is never completed before it is started, whatever happens to the clock."""
 
-STARTED = f"{g.started_at} + interval '0'"
-"""The order of jobs that are few among many finished ones.
-
-By the bare column the planner would walk its index from the oldest job, through all finished ones,
-instead of taking the few by the index on the status or the session and sorting them.
+NEXT_START = f"GREATEST({NOW}, {g.updated_at}, {g.started_at} + interval '1 microsecond')"
+"""Start of a new attempt, or of a new wait: strictly after the previous start, and not before the
+last write of the previous attempt, even if the clock was set back. Two claims of a job therefore
+never have the same ``started_at``, which serves as the fencing token.
 """
 
+QUEUED = f"LEAST({g.created_at}, {g.started_at})"
+"""When the job was asked for. A claim moves ``started_at`` forward but not the job's place in the
+queue; imported jobs may have been asked for before their row was created.
+"""
+
+IN_ORDER = f"{QUEUED}, {g.started_at}"
+"""Queue order, to be followed by the key.
+
+There is no index on the expression, so the few active jobs are found by the index on the status or
+the session and sorted. By ``started_at`` alone the planner would walk its index through all
+finished jobs.
+"""
+
+HOLDS = f"({{0}}::timestamptz IS NULL OR {g.status} = 'processing' AND {g.started_at} = {{0}})"
+"""Fence with a parameter for the ``started_at`` of the caller's claim; NULL matches any job."""
 
 IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < {NOW} - $1::interval"
 """Claimed and untouched for longer than that: ``updated_at`` moves at the claim."""
 
 
 def _claim(condition: str) -> str:
-    key = oldest(g, g.generation_id, condition, STARTED, 1)
+    key = oldest(g, g.generation_id, condition, IN_ORDER, 1)
     return f"""
-    UPDATE {g} SET {g.status} = 'processing' WHERE {g.generation_id} = ANY({key}) RETURNING {ROW}
+    UPDATE {g} SET {bare.status} = 'processing', {bare.started_at} = {NEXT_START}
+    WHERE {g.generation_id} = ANY({key}) RETURNING {ROW}
     """
 
 
@@ -54,28 +70,32 @@ CLAIM_OR_TAKE_OVER = _claim(f"({WAITS} OR {IS_STALE})")
 
 COMPLETE = f"""
 WITH piece AS (SELECT {c.id} AS id FROM {c} WHERE {c.id} = $2 FOR KEY SHARE)
-UPDATE {g} SET {g.status} = 'completed', {g.content_id} = piece.id, {g.completed_at} = {ENDED}
-FROM piece WHERE {g.generation_id} = $1 AND {ACTIVE} RETURNING {ROW}
+UPDATE {g} SET {bare.status} = 'completed', {bare.content_id} = piece.id,
+    {bare.completed_at} = {ENDED}
+FROM piece WHERE {g.generation_id} = $1 AND {ACTIVE} AND {HOLDS.format("$3")} RETURNING {ROW}
 """
-"""Takes job and piece. The piece is locked before the job, since the join begins with it."""
+"""Parameters: job, piece, claim. The join starts with the piece, so it is locked before the job."""
 
 FAIL = f"""
-UPDATE {g} SET {g.status} = 'failed', {g.error_message} = $2, {g.completed_at} = {ENDED}
-WHERE {g.generation_id} = $1 AND {ACTIVE} RETURNING {ROW}
+UPDATE {g} SET {bare.status} = 'failed', {bare.error_message} = $2, {bare.completed_at} = {ENDED}
+WHERE {g.generation_id} = $1 AND {ACTIVE} AND {HOLDS.format("$3")} RETURNING {ROW}
 """
+"""Parameters: job, error, claim."""
 
 LOCK_SESSION = f"SELECT {ISOLATION} FROM {s} WHERE {s.id} = $1 FOR NO KEY UPDATE"
 
 NEWEST_ACTIVE = f"""
 SELECT {ROW} FROM {g} WHERE {g.session_id} = $1 AND {ACTIVE}
-ORDER BY {STARTED} DESC, {g.generation_id} DESC LIMIT 1
+ORDER BY {QUEUED} DESC, {g.started_at} DESC, {g.generation_id} DESC LIMIT 1
 """
 
-LIST_ACTIVE = f"SELECT {ROW} FROM {g} WHERE {ACTIVE} ORDER BY {STARTED}, {g.generation_id} LIMIT $1"
+LIST_ACTIVE = f"""
+SELECT {ROW} FROM {g} WHERE {ACTIVE} ORDER BY {IN_ORDER}, {g.generation_id} LIMIT $1
+"""
 
 LIST_ACTIVE_OF_SESSION = f"""
 SELECT {ROW} FROM {g} WHERE {ACTIVE} AND {g.session_id} = $2
-ORDER BY {STARTED}, {g.generation_id} LIMIT $1
+ORDER BY {IN_ORDER}, {g.generation_id} LIMIT $1
 """
 
 WITH_CONTENT = f"""
@@ -84,7 +104,7 @@ FROM {j} LEFT JOIN {c} ON {c.id} = {j.content_id} WHERE {j.generation_id} = $1
 """
 
 MARK_SENT = f"""
-UPDATE {g} SET {g.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
+UPDATE {g} SET {bare.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
     SELECT {g.generation_id} FROM {g} WHERE {g.generation_id} = ANY($1::text[]) AND {IS_DUE}
     ORDER BY {g.generation_id} FOR UPDATE
 ))
@@ -93,9 +113,12 @@ UPDATE {g} SET {g.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
 
 
 def requeue_stale(batch: int) -> str:
-    """Takes the interval for which they have to be untouched."""
+    """Return SQL that ends the claims of stale jobs; its parameter is their minimum age."""
     keys = oldest(g, g.generation_id, IS_STALE, g.updated_at, batch)
-    return f"UPDATE {g} SET {g.status} = 'generating' WHERE {g.generation_id} = ANY({keys})"
+    return f"""
+    UPDATE {g} SET {bare.status} = 'generating', {bare.started_at} = {NEXT_START}
+    WHERE {g.generation_id} = ANY({keys})
+    """
 
 
 def claim_webhooks(limit: int) -> str:

@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from typing import Any, Unpack
 
+from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate
 from learner_app.content.tables import ContentTable
-from learner_app.errors import InvalidTransition
+from learner_app.errors import InvalidTransition, StaleClaim
 from learner_app.generation import queue
 from learner_app.generation.rows import (
     Age,
@@ -30,6 +31,7 @@ from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
 from learner_app.repository.rows import Shape
+from learner_app.repository.sql import Slot
 from learner_app.repository.values import MOMENT, Text
 
 CONTENT = Shape(ContentTable, Content)
@@ -37,13 +39,25 @@ AGE = TypeAdapter(Age)
 TEXT = TypeAdapter(Text)
 WIDTH = len(Generation.__struct_fields__)
 
+CLAIM = Slot("claim")
+HOLDS_CLAIM = WhereRaw("{} = 'processing'", GenerationStatusTable.status) & (
+    GenerationStatusTable.started_at == CLAIM
+)
+
 
 class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate, GenerationUpdate]):
     """The jobs that make content, and the queue that workers take them from.
 
     A job waits (``generating``), is claimed (``processing``) and ends for good (``completed`` or
-    ``failed``). A worker that is at it for long keeps it by :meth:`update`, of its
-    ``estimated_completion_time`` for instance: stale is what nobody touched.
+    ``failed``). A job that nobody updated for a while is stale and can be claimed again.
+
+    **Claims are fenced.** A worker passes the row that :meth:`claim_next` returned to
+    :meth:`complete`, :meth:`fail`, :meth:`store_for_session` and :meth:`update`. After the job was
+    requeued or claimed by another worker, these raise ``StaleClaim`` and change nothing. The token
+    is ``started_at``, which moves forward at every claim. An id instead of a row is not fenced: it
+    is for operators, who end a job whoever works on it.
+
+    A worker extends its claim by an :meth:`update`, for instance of ``estimated_completion_time``.
     """
 
     table = GenerationStatusTable
@@ -102,11 +116,15 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             return Started(active or await self.add(new), created=active is None)
 
     async def claim_next(self, stale_after: timedelta | None = None) -> Generation | None:
-        """Take the job that has waited longest, for this worker alone; None without any.
+        """Claim the waiting job that was asked for first, None if no job waits.
+
+        Of concurrent workers each gets another job. The row is the claim: pass it to the
+        operations that end the job. Its ``started_at`` is later than that of every earlier claim of
+        the job, and not before the end of the previous attempt.
 
         Args:
-            stale_after: also claimed jobs that nobody touched for longer than that, whose worker
-                is taken for dead.
+            stale_after: also claim jobs of other workers that were not updated for longer than
+                that; their claims end.
 
         Raises:
             InvalidValue: ``stale_after`` is negative or over ten years.
@@ -116,39 +134,70 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         age = checked(AGE, stale_after, "stale_after", self.table)
         return await self._one(queue.CLAIM_OR_TAKE_OVER, age)
 
-    async def complete(self, generation_id: str, content_id: str) -> Generation:
-        """End a job with the piece that came of it; the same call again changes nothing.
+    async def update(self, key: Generation | str, changes: GenerationUpdate) -> Generation:
+        """Change the given fields only. An update by a worker also extends its claim.
 
-        A job that waits again may be completed too: by its first worker, who is late. Of two who
-        complete it the first one counts.
+        Args:
+            key: the claimed job, or the id of a job.
+            changes: the fields; without any, the row is returned as it is.
 
         Raises:
-            NotFound: there is no such job.
-            InvalidTransition: it failed, or was completed with another piece.
-            MissingReference: there is no such piece.
+            NotFound: the job does not exist.
+            StaleClaim: a claimed job was given, and that claim has ended.
         """
+        if not isinstance(key, Generation):
+            return await super().update(key, changes)
+        given, job_id, claim = self._given(changes), key.generation_id, key.started_at
+        if given:
+            statement = self._queries.update(list(given), only=HOLDS_CLAIM)
+            changed = await self._update_one(statement, job_id, given, **{CLAIM: claim})
+            if changed is not None:
+                return changed
+        row = await self.get(job_id)
+        if given or row.status != "processing" or row.started_at != claim:
+            raise self._stale_claim()
+        return row
+
+    async def complete(self, generation_id: Generation | str, content_id: str) -> Generation:
+        """Complete a job with its content. The same call again changes nothing.
+
+        Args:
+            generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
+                which may then be waiting or claimed by any worker.
+            content_id: the content that was generated.
+
+        Raises:
+            NotFound: the job does not exist.
+            StaleClaim: a claimed job was given, and that claim has ended.
+            InvalidTransition: the job failed, or was completed with other content.
+            MissingReference: the content does not exist.
+        """
+        job_id, claim = _token(generation_id)
         piece = self._key.parts(content_id)
-        done = None if piece is None else await self._of_key(generation_id, queue.COMPLETE, *piece)
-        done = done or await self._ended(generation_id, status="completed", content_id=content_id)
-        if done is None:
+        done = piece and await self._of_key(job_id, queue.COMPLETE, *piece, claim)
+        done = done or await self._ended(job_id, claim, status="completed", content_id=content_id)
+        if not done:
             raise self._missing("content_id")
         return done
 
-    async def fail(self, generation_id: str, error: str) -> Generation:
-        """End a job that cannot be done; the same call again changes nothing.
+    async def fail(self, generation_id: Generation | str, error: str) -> Generation:
+        """End a job that cannot be done. The same call again changes nothing.
 
         Args:
-            generation_id: the job; one that waits again may fail too.
-            error: why; any text without NUL.
+            generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
+                which may then be waiting or claimed by any worker.
+            error: the reason; any text without NUL.
 
         Raises:
-            NotFound: there is no such job.
-            InvalidTransition: it is completed, or failed with another error.
+            NotFound: the job does not exist.
+            StaleClaim: a claimed job was given, and that claim has ended.
+            InvalidTransition: the job is completed, or failed with another error.
         """
+        job_id, claim = _token(generation_id)
         error = checked(TEXT, error, "error", self.table)
-        failed = await self._of_key(generation_id, queue.FAIL, error)
+        failed = await self._of_key(job_id, queue.FAIL, error, claim)
         return self._found(
-            failed or await self._ended(generation_id, status="failed", error_message=error)
+            failed or await self._ended(job_id, claim, status="failed", error_message=error)
         )
 
     async def get_with_content(self, generation_id: str) -> GenerationWithContent:
@@ -176,13 +225,13 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         return await self._many(queue.LIST_ACTIVE_OF_SESSION, limit, *session)
 
     async def requeue_stale(self, older_than: timedelta, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Let some claimed jobs wait again and say how many; call it until 0.
+        """Put a batch of stale jobs back into the queue and return how many. Call it until 0.
 
-        Jobs that somebody has locked are passed over.
+        Their claims end. They keep their place in the queue. Locked jobs are skipped.
 
         Args:
-            older_than: for how long nobody touched them.
-            batch: how many at most.
+            older_than: jobs that were not updated for longer than that.
+            batch: maximum number of jobs.
 
         Raises:
             InvalidValue: ``older_than`` is negative or over ten years.
@@ -201,8 +250,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
 
         Args:
             limit: how many at most.
-            max_age: only jobs that were asked for since. Without it all finished jobs are looked
-                at where few are due, which takes a while when they are millions.
+            max_age: only jobs whose last attempt started within that time. Without it all finished
+                jobs are read when few are due, which is slow for millions of jobs.
 
         Raises:
             TransactionRequired: outside a transaction.
@@ -233,24 +282,33 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         return affected(await self.engine.execute(queue.purge_finished(batch), moment))
 
     async def store_for_session(
-        self, session_id: str, new: ContentCreate, generation_id: str | None = None
+        self, session_id: str, new: ContentCreate, generation_id: Generation | str | None = None
     ) -> Content:
-        """Store a piece, append it to its session and complete the job: all or nothing.
+        """Store content, append it to its session and complete the job: all or nothing.
 
         The same call again for a job changes nothing, so that a worker may repeat it.
 
+        Args:
+            session_id: the session.
+            new: the content.
+            generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job.
+
         Raises:
-            InvalidValue: the piece or the job is of another session.
-            NotFound: there is no such session, or no such job; ``table`` says which.
-            Conflict: the piece's id is taken by one that differs.
-            InvalidTransition: the job failed, or was completed with another piece.
+            InvalidValue: content or job belong to another session.
+            NotFound: session or job do not exist; ``table`` names which.
+            StaleClaim: a claimed job was given, and that claim has ended.
+            Conflict: other content has the id.
+            InvalidTransition: the job failed, or was completed with other content.
         """
         if new.session_id != session_id:
             raise refused(ContentTable, "session_id", "is not the session to store it for")
         async with self.engine.transaction():
+            if isinstance(generation_id, Generation):
+                # before the content: under its id the other worker may have stored its own
+                await self._has_made(generation_id, new.id)
             content = await ContentRepository(self.engine).add_idempotent(new)
-            if generation_id is not None and await self._has_made(generation_id, content.id):
-                return content  # since then the piece may have been taken off the list
+            if await self._has_made(generation_id, content.id):
+                return content  # it may have been removed from the session since
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)
             if generation_id is not None:
                 job = await self.complete(generation_id, content.id)
@@ -258,18 +316,39 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
                     raise refused(self.table, "generation_id", "is a job of another session")
         return content
 
-    async def _has_made(self, generation_id: str, content_id: str) -> bool:
-        job = await self.find(generation_id)
-        return job is not None and (job.status, job.content_id) == ("completed", content_id)
-
-    async def _ended(self, generation_id: str, **same: Any) -> Generation | None:
-        """The job, if it ended exactly so; None if it did not end.
+    async def _has_made(self, job: Generation | str | None, content_id: str) -> bool:
+        """Return whether the job is completed with that content.
 
         Raises:
-            NotFound: there is no such job.
-            InvalidTransition: it ended otherwise.
+            StaleClaim: a claimed job was given, and that claim has ended.
         """
-        row = await self.get(generation_id)
+        if job is None:
+            return False
+        job_id, claim = _token(job)
+        row = await self.find(job_id)
+        if row is None:
+            return False
+        self._require_claim(row, claim)
+        return (row.status, row.content_id) == ("completed", content_id)
+
+    def _require_claim(self, row: Generation, claim: datetime | None) -> None:
+        """Raise StaleClaim unless the row is under that claim, or ended under it."""
+        if claim is not None and (row.started_at != claim or row.status == "generating"):
+            raise self._stale_claim()
+
+    def _stale_claim(self) -> StaleClaim:
+        return self._error(StaleClaim, "the caller's claim on the job has ended", "started_at")
+
+    async def _ended(self, job_id: str, claim: datetime | None, **same: Any) -> Generation | None:
+        """Return the job if it ended exactly so, None if it did not end.
+
+        Raises:
+            NotFound: the job does not exist.
+            StaleClaim: the claim has ended.
+            InvalidTransition: the job ended otherwise.
+        """
+        row = await self.get(job_id)
+        self._require_claim(row, claim)
         if row.status not in ("completed", "failed"):
             return None
         if row.content_id is None and (piece := same.get("content_id")) is not None:
@@ -278,3 +357,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         if any(getattr(row, name) != value for name, value in same.items()):
             raise self._error(InvalidTransition, f"the job is {row.status} already", "status")
         return row
+
+
+def _token(job: Generation | str) -> tuple[str, datetime | None]:
+    """Return the id of a job and the ``started_at`` of the claim, None for an id alone."""
+    return (job.generation_id, job.started_at) if isinstance(job, Generation) else (job, None)

@@ -1,36 +1,18 @@
 """Jobs of content generation: rows, what may be given to add and change them, and filters."""
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, HttpUrl, TypeAdapter, ValidationError
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from learner_app.content.rows import Content
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.repository.inputs import Input
 from learner_app.repository.rows import Row
-from learner_app.repository.values import Key, Moment, Natural, Text1000, new_key
+from learner_app.repository.values import HttpUrlText1000, Key, Moment, Natural, new_key
 
 Status = Literal["generating", "processing", "completed", "failed"]
-
-HTTP_URL = TypeAdapter(HttpUrl)
-URL_CHARACTERS = re.compile(r"https?://[^\s\x00-\x1f\x7f\\]+", re.IGNORECASE)
-"""Parsers of URLs drop or mend the others; what is stored is what was given."""
-
-
-def _http_url(text: str) -> str:
-    try:
-        HTTP_URL.validate_python(text)
-    except ValidationError:
-        raise ValueError("must be an http or https URL") from None
-    if not URL_CHARACTERS.fullmatch(text):
-        raise ValueError("must be an http or https URL")
-    return text
-
-
-WebhookUrl = Annotated[Text1000, AfterValidator(_http_url)]
 
 Age = Annotated[timedelta, Field(strict=True, ge=timedelta(), le=timedelta(days=3650))]
 """How long ago something was; at most ten years."""
@@ -51,7 +33,8 @@ class Generation(Row, frozen=True):
     estimated_completion_time: int | None
     """In seconds."""
     started_at: datetime
-    """When it was asked for."""
+    """Start of the current or last attempt. Until the first claim, when the job was asked for;
+    after a requeue, when the job was requeued. It identifies the claim."""
     completed_at: datetime | None
     """When it was completed or failed."""
     created_at: datetime
@@ -77,7 +60,7 @@ class GenerationCreate(Input, table=GenerationStatusTable):
 
     generation_id: Key = Field(default_factory=new_key)
     session_id: Key
-    webhook_url: WebhookUrl | None = None
+    webhook_url: HttpUrlText1000 | None = None
     """Called when the job is finished."""
     estimated_completion_time: Natural | None = None
     """In seconds."""
@@ -86,7 +69,7 @@ class GenerationCreate(Input, table=GenerationStatusTable):
 class GenerationUpdate(Input, table=GenerationStatusTable):
     """Changes of a job; where it stands changes by operations of its own."""
 
-    webhook_url: WebhookUrl | None = None
+    webhook_url: HttpUrlText1000 | None = None
     """None gives up a webhook that was not sent yet."""
     estimated_completion_time: Natural | None = None
 
@@ -99,6 +82,6 @@ class GenerationFilters(TypedDict, total=False):
     status: Status
     webhook_sent: bool
     started_from: Moment
-    """Asked for then or later."""
+    """``started_at`` is then or later."""
     started_to: Moment
-    """Asked for before then."""
+    """``started_at`` is before then."""

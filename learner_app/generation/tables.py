@@ -45,7 +45,10 @@ class GenerationStatusTable(
     webhook_sent = Boolean(default=False, help_text="Whether the webhook was called.")
     error_message = Text(default=None, null=True, help_text="Why it failed.")
     estimated_completion_time = Integer(default=None, null=True, help_text="In seconds.")
-    started_at = Timestamptz(default=Now(), help_text="When it was asked for.")
+    started_at = Timestamptz(
+        default=Now(),
+        help_text="Start of the last attempt; before the first, when it was asked for.",
+    )
     completed_at = Timestamptz(default=None, null=True, help_text="When it succeeded or failed.")
     created_at = Timestamptz(default=Now(), help_text="Set by the database.")
     updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")

@@ -1,10 +1,13 @@
 """The repository of what the adaptive model has learned."""
 
 from collections.abc import AsyncGenerator, Callable
+from copy import deepcopy
 from datetime import UTC, datetime
+from decimal import Decimal
+from math import isclose
 from typing import Any, Unpack
 
-from piccolo.columns import Column
+from piccolo.columns import Column, Numeric
 from piccolo.querystring import QueryString
 
 from learner_app.errors import StaleVersion
@@ -20,9 +23,15 @@ from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
+from learner_app.repository.rows import is_same_json
 from learner_app.repository.sql import Slot
 from learner_app.repository.values import MOMENT
 
+SCALES = {
+    column._meta.name: column.scale
+    for column in LearnerModelStateTable._meta.columns
+    if isinstance(column, Numeric)
+}
 LEARNED = tuple(LearnerModelStateUpdate.model_fields)
 KEPT = tuple(name for name in LearnerModelState.__struct_fields__ if name not in LEARNED)
 
@@ -98,14 +107,21 @@ class LearnerModelStateRepository(
     ) -> LearnerModelState:
         """Learn: store what ``fn`` makes of the state, while nobody else can change it.
 
+        If ``fn`` changes nothing, nothing is written.
+
         Args:
-            session_id: the session; its state is created where there was none.
-            fn: gives a changed copy, by ``msgspec.structs.replace(state, data_points=...)``. Called
-                under the row's lock, so it should be quick. When it raises, nothing changes.
+            session_id: the session; its state is created if there was none.
+            fn: returns a changed copy, by ``msgspec.structs.replace(state, data_points=...)``.
+                Called under the row's lock, so it should be quick. If it raises, nothing changes.
+
+        Returns:
+            The stored state; NUMERIC fields are rounded to hundredths.
 
         Raises:
-            InvalidValue: a value is out of range, or a field changed that is not learned. Nothing
-                changed.
+            InvalidValue: a value is out of range, a field changed that is not learned, or a change
+                of a NUMERIC field is so small that rounding undoes it: such steps would be lost at
+                every call. Accumulate them in ``content_type_preferences``, which is exact.
+                Nothing changed.
             MissingReference: there is no such session.
             SerializationFailure: in a ``repeatable read`` transaction that began before somebody
                 else's change.
@@ -114,7 +130,9 @@ class LearnerModelStateRepository(
             raise refused(self.table, "fn", "must be a function")
         async with self.engine.transaction():
             old = await self._locked(LearnerModelStateCreate(session_id=session_id))
-            learned = self._learned(old, fn(old)).given()
+            learned = self._learned(old, fn(deepcopy(old))).given()  # fn may change its dicts
+            if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
+                return old
             statement = self._queries.update(LEARNED, LEARNS)
             return self._found(await self._update_one(statement, old.session_id, learned))
 
@@ -173,9 +191,15 @@ class LearnerModelStateRepository(
         for name in KEPT:
             if getattr(new, name) != getattr(old, name):
                 raise refused(self.table, name, "is not a field that can be set")
-        return LearnerModelStateUpdate.model_validate(
+        learned = LearnerModelStateUpdate.model_validate(
             {name: getattr(new, name) for name in LEARNED}
         )
+        for name, scale in SCALES.items():
+            known = getattr(old, name)
+            if getattr(learned, name) == known and _differs(getattr(new, name), known):
+                says = f"the change is lost by rounding to {scale} decimal places"
+                raise refused(self.table, name, says)
+        return learned
 
     async def _update_expected(
         self, key: str, given: dict[str, Any], expect: datetime
@@ -189,6 +213,11 @@ class LearnerModelStateRepository(
         if given or known.last_updated != expect:
             raise self._error(StaleVersion, "it has learned since", "last_updated")
         return known
+
+
+def _differs(new: Decimal | float, old: Decimal) -> bool:
+    """Return whether a value was changed, by more than the error of float arithmetic."""
+    return not isclose(new, old, rel_tol=1e-9) if isinstance(new, float) else new != old
 
 
 def _blank(session_id: str) -> LearnerModelState:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Unpack
+from uuid import UUID
 
 from piccolo.columns import Column
 from piccolo.querystring import QueryString
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 
 from learner_app.errors import StaleVersion
 from learner_app.learner.moments import AT_ONCE, STORED_AT_ONCE, later
+from learner_app.learner.owner_ids import OwnerKey, owner_id
 from learner_app.learner.rows import (
     UserPreferences,
     UserPreferencesCreate,
@@ -38,14 +40,15 @@ EXPECTED = Slot("expected")
 IS_EXPECTED = t.version == EXPECTED
 
 SETTINGS = tuple(UserPreferencesUpdate.model_fields)
-bare, mine, moved = Names(t), Names(t, "mine"), Names(t, "moved")
+mine, moved = Names(t, "mine"), Names(t, "moved")
+bare = mine.unqualified
 CARRIED = [getattr(bare, name) for name in (*SETTINGS, "last_updated")]
 MIGRATE = f"""
 WITH moved AS (
-    DELETE FROM {bare} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+    DELETE FROM {Names(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
 )
 INSERT INTO {mine} ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(CARRIED)})
-SELECT $2::text, $1::text, {moved.version} + 1, {", ".join(f"moved.{name}" for name in CARRIED)}
+SELECT $2::text, $3::text, {moved.version} + 1, {", ".join(f"moved.{name}" for name in CARRIED)}
 FROM moved
 ON CONFLICT ({bare.id}) DO UPDATE SET
     {bare.session_id} = EXCLUDED.{bare.session_id},
@@ -54,15 +57,19 @@ ON CONFLICT ({bare.id}) DO UPDATE SET
 WHERE EXCLUDED.{bare.last_updated} > {mine.last_updated}
 RETURNING {mine.fields(UserPreferences)}
 """
-"""Takes the session and the user. Gives nothing where the user's row stays as it is."""
+"""Parameters: owner ids of the session and of the user, and the session.
+
+Returns no row if the user's row stays as it is.
+"""
 
 
 class UserPreferencesRepository(
-    DeletingRepository[UserPreferences, str, UserPreferencesCreate, UserPreferencesUpdate]
+    DeletingRepository[UserPreferences, UUID | str, UserPreferencesCreate, UserPreferencesUpdate]
 ):
-    """Settings by the user's id once somebody is signed in, else by the listening session's id.
+    """Settings, by the user's id once somebody is signed in, else by the listening session's id.
 
-    Every write counts ``version`` up and moves ``last_updated``.
+    A ``UUID`` and its text in any case are the same id. Every write adds 1 to ``version`` and moves
+    ``last_updated``.
     """
 
     table = UserPreferencesTable
@@ -75,6 +82,7 @@ class UserPreferencesRepository(
             "saved_to": before(t.last_updated),
         },
     )
+    key_type = OwnerKey
     stored_as = STORED_AT_ONCE
 
     async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
@@ -98,24 +106,26 @@ class UserPreferencesRepository(
         """All of them by id, in constant memory."""
         return self._stream(filters)
 
-    async def find_for_user(self, user_id: str) -> UserPreferences | None:
-        """Those of somebody who signed in."""
+    async def find_for_user(self, user_id: UUID | str) -> UserPreferences | None:
+        """Return the preferences of a user, None if the user saved none."""
         return await self.find(user_id)
 
     async def find_for_session(self, session_id: str) -> UserPreferences | None:
-        """Those that are the session's own or were made in it; of several those saved last."""
-        if (key := self._key.parts(session_id)) is None:
-            return None
-        statement = self._queries.keep("find_for_session", self._find_for_session)
-        return await self._one(statement.sql, *statement.args({"session_id": key[0]}))
+        """Return the preferences saved in a listening session without being signed in.
 
-    async def get_or_default(self, key: str) -> UserPreferences:
-        """Those of that id, or what somebody has who chose nothing; writes nothing."""
-        return await self.find(key) or _unchosen(key)
+        Never those of a user, even if they were saved in this session or migrated from it: after
+        sign-out the session belongs to whoever uses the browser next. While somebody is signed in,
+        call :meth:`find_for_user`.
+        """
+        return await self.find(session_id)
+
+    async def get_or_default(self, key: UUID | str) -> UserPreferences:
+        """Return the stored preferences of that id, or unsaved default ones."""
+        return await self.find(key) or _unchosen(owner_id(key))
 
     async def save(
         self,
-        key: str,
+        key: UUID | str,
         changes: UserPreferencesUpdate,
         *,
         session_id: str | None = None,
@@ -150,7 +160,7 @@ class UserPreferencesRepository(
             raise self._error(StaleVersion, "another version is stored", "version")
         return saved
 
-    async def update(self, key: str, changes: UserPreferencesUpdate) -> UserPreferences:
+    async def update(self, key: UUID | str, changes: UserPreferencesUpdate) -> UserPreferences:
         """Change the fields that were given and no others; without any, the row is as it was.
 
         Raises:
@@ -162,7 +172,7 @@ class UserPreferencesRepository(
         statement = self._queries.update(list(given), SAVED)
         return self._found(await self._update_one(statement, key, given))
 
-    async def migrate_to_user(self, session_id: str, user_id: str) -> UserPreferences | None:
+    async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:
         """Make a session's preferences those of the user who signed in in it.
 
         Those of the session are gone then. Where the user has some, the ones saved last win as a
@@ -176,11 +186,11 @@ class UserPreferencesRepository(
         Raises:
             InvalidValue: ``user_id`` cannot be an id.
         """
-        user_id = checked(KEY, user_id, "user_id", self.table)
+        user = checked(KEY, owner_id(user_id), "user_id", self.table)
         session = self._key.parts(session_id)
-        if session is None or session_id == user_id:
-            return await self.find(user_id)
-        return await self._one(MIGRATE, *session, user_id) or await self.find(user_id)
+        if session is None or session == (user,):
+            return await self.find(user)
+        return await self._one(MIGRATE, *session, user, str(session_id)) or await self.find(user)
 
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int
@@ -211,11 +221,6 @@ class UserPreferencesRepository(
             where=IS_EXPECTED if is_expected else None,
         )
         return compiled(query.returning(*self._shape.columns))
-
-    def _find_for_session(self) -> Statement:
-        session = Slot("session_id")
-        query = self._queries.select([(t.id == session) | (t.session_id == session)])
-        return compiled(query.order_by(t.last_updated, t.id, ascending=False).limit(1))
 
 
 def _unchosen(key: str) -> UserPreferences:

@@ -4,14 +4,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from learner_app.content.rows import Format
+from learner_app.learner.owner_ids import owner_id
 from learner_app.learner.tables import LearnerModelStateTable, UserPreferencesTable
 from learner_app.repository.inputs import UNSET, Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import (
+    AS_NUMBER,
+    NUMBER,
     Flag,
     Fraction,
     JsonObject,
@@ -43,13 +46,17 @@ Weight = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Weights = dict[Format, Weight]
 """From 0 to 1 for any of the formats."""
 
-Adjustment = Annotated[Decimal, numeric(5, 2)]
+Adjustment = Annotated[Decimal, NUMBER, numeric(5, 2), AS_NUMBER]
 """Below 1,000 either way, in hundredths."""
 
 Formats = Annotated[list[Format], AfterValidator(_without_duplicates)]
 Genres = Annotated[list[Text100], Field(max_length=MOST_GENRES)]
 
-Speed = Annotated[Decimal, numeric(3, 2), AfterValidator(between(Decimal("0.25"), 4))]
+OwnerId = Annotated[Key, BeforeValidator(owner_id)]
+
+Speed = Annotated[
+    Decimal, NUMBER, numeric(3, 2), AfterValidator(between(Decimal("0.25"), 4)), AS_NUMBER
+]
 """From a quarter of the recorded speed to four times, in hundredths."""
 
 
@@ -107,7 +114,7 @@ class UserPreferences(Row, frozen=True):
     """The settings that a learner chose."""
 
     id: str
-    """The user's id once signed in, else the listening session's id."""
+    """The user's id once signed in, else the listening session's id; a UUID is in lower case."""
     session_id: str | None
     """The listening session they were made in, where it is known; it may be gone."""
     difficulty_preference: DifficultyLevel
@@ -128,7 +135,7 @@ class UserPreferences(Row, frozen=True):
 class UserPreferencesCreate(Input, table=UserPreferencesTable):
     """New preferences; what is left out is as it is for somebody who chose nothing."""
 
-    id: Key
+    id: OwnerId
     session_id: Key | None = None
     difficulty_preference: DifficultyLevel = "intermediate"
     preferred_formats: Formats = Field(default_factory=lambda: list(FORMATS))

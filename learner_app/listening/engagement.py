@@ -34,13 +34,23 @@ KEYS: dict[Dimension, str] = {
     "template": "template_id",
 }
 
+FURTHEST = f"""
+max(LEAST({e.playback_position}, {c.duration}))
+    FILTER (WHERE {e.playback_position} BETWEEN 0 AND 2 * {c.duration}::numeric)
+"""
+"""Furthest position of a session in a content, the end for one that is a little past it.
+
+One beyond twice the duration is an error of the client: it is ignored, since a single one would
+otherwise decide the mean.
+"""
+
 PER_SESSION = f"""
 count(*) AS events,
 count(*) FILTER (WHERE {e.event_type} = 'play') AS plays,
 count(*) FILTER (WHERE {e.event_type} IN ('complete', 'complete-with-replay')) AS completions,
 count(*) FILTER (WHERE {e.event_type} LIKE 'skip%') AS skips,
 count(*) FILTER (WHERE {e.event_type} LIKE 'replay%') AS replays,
-max({e.playback_position}) AS furthest,
+{FURTHEST} AS furthest,
 max({e.timestamp}) AS newest
 """
 OVER_SESSIONS = """
@@ -56,7 +66,7 @@ max(v.newest) AS newest
 FOR_CONTENTS = f"""
 SELECT g.id AS kind, {OVER_SESSIONS},
        (SELECT count(*) FROM {k} WHERE {k.content_id} = g.id AND {k.liked}) AS likes
-FROM unnest($1::text[]) AS g (id)
+FROM unnest($1::text[]) AS g (id) LEFT JOIN {c} ON {c.id} = g.id
 LEFT JOIN LATERAL (
     SELECT {PER_SESSION} FROM {e} WHERE {e.content_id} = g.id GROUP BY {e.session_id}
 ) AS v ON true
@@ -116,7 +126,7 @@ def engagement_by(dimension: Dimension, *, since: bool, until: bool) -> str:
     return f"""
     WITH events AS (
         SELECT v.kind, {OVER_SESSIONS} FROM (
-            SELECT {kind} AS kind, {PER_SESSION} FROM {e}
+            SELECT {kind} AS kind, {PER_SESSION} FROM {e} JOIN {c} ON {c.id} = {e.content_id}
             WHERE {" AND ".join(bounds) or "true"}
             GROUP BY kind, {e.content_id}, {e.session_id}
         ) AS v GROUP BY v.kind
@@ -138,7 +148,7 @@ def engagement(record: Any) -> Engagement:
     return Engagement(
         total_plays=plays,
         total_completions=completions,
-        average_completion_rate=completions / plays if plays else 0.0,
+        average_completion_rate=min(completions / plays, 1.0) if plays else 0.0,
         average_listening_duration=record["furthest"] or 0.0,
         like_count=record["likes"],
         skip_rate=(record["skips"] or 0) / events if events else 0.0,

@@ -8,6 +8,7 @@ from piccolo.query.functions.aggregate import Count
 from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
+from learner_app.listening.clock import LATEST
 from learner_app.listening.engagement import (
     FOR_CONTENTS,
     NONE,
@@ -37,7 +38,7 @@ from learner_app.repository.paging import (
 )
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
-from learner_app.repository.sql import Names, Slot, Statement, compiled
+from learner_app.repository.sql import NOW, Names, Slot, Statement, compiled
 from learner_app.repository.values import JSON_OBJECT, MAYBE_MOMENT
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
@@ -66,8 +67,12 @@ what is rare would be looked for in the whole table."""
 
 
 def not_ahead(given: Slot) -> QueryString:
-    """The time given, else now; NULL, which the column refuses, for one that is far ahead."""
-    sql = "CASE WHEN {} > now() + interval '1 day' THEN NULL ELSE COALESCE({}, now()) END"
+    """Return SQL for the given time or else the current one, NULL if it is over a day ahead.
+
+    The column rejects NULL. The current time is that of the statement: several events of one
+    transaction keep their order.
+    """
+    sql = f"CASE WHEN {{}} > {LATEST} THEN NULL ELSE COALESCE({{}}, {NOW}) END"
     return QueryString(sql, given, given)
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import datetime
-from typing import TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from learner_app.errors import InvalidValue
+from learner_app.listening.clock import TOO_LATE
 from learner_app.listening.event_reader import IN_TIME, EventReader
 from learner_app.listening.recording import Given, check, copy, record
 from learner_app.listening.rows import (
@@ -19,8 +20,8 @@ from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import MAX_LIMIT, bounded
-from learner_app.repository.sql import Names
-from learner_app.repository.values import MOMENT
+from learner_app.repository.sql import NOW, Names
+from learner_app.repository.values import FLAG, MOMENT
 
 T = TypeVar("T")
 
@@ -41,7 +42,9 @@ class BehavioralEventRepository(EventReader):
     """
 
     async def add(self, new: BehavioralEventCreate) -> BehavioralEvent:
-        """Store an event that is surely new; else as :meth:`record`.
+        """Insert a new event.
+
+        Otherwise as :meth:`record`.
 
         Raises:
             Conflict: there is one with its id.
@@ -50,12 +53,18 @@ class BehavioralEventRepository(EventReader):
             return await super().add(new)
 
     async def add_many(self, new: Sequence[BehavioralEventCreate]) -> list[BehavioralEvent]:
-        """Store events, all or none of them; else as :meth:`add`."""
+        """Insert new events, all or none.
+
+        Otherwise as :meth:`add`. Events without a timestamp get the current one of the database,
+        a microsecond apart, so that lists have them in the order given.
+        """
         with _time_is_told():
-            return await super().add_many(new)
+            return await super().add_many(await self._timed(listed(new, "new", self.table)))
 
     async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
-        """Store an event; the same id again returns what was stored first.
+        """Insert an event, or return the stored one with its id.
+
+        Without a timestamp it gets the current one of the database.
 
         Raises:
             MissingReference: the piece or the session does not exist.
@@ -81,6 +90,7 @@ class BehavioralEventRepository(EventReader):
         """
         if len(listed(events, "events", self.table)) > MOST_EVENTS:
             raise refused(self.table, "events", f"must be at most {MOST_EVENTS}")
+        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
         incoming = await check(events, self._shape.encoded)
         return await record(self.engine, incoming, ensure=ensure_sessions)
 
@@ -94,6 +104,7 @@ class BehavioralEventRepository(EventReader):
         """
         if not isinstance(events, AsyncIterable):
             raise refused(self.table, "events", "must be an async iterable")
+        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
         recorded = duplicates = failed = seen = 0
         failures: list[EventFailure] = []
         async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:
@@ -152,8 +163,21 @@ class BehavioralEventRepository(EventReader):
             raise refused(self.table, "session_id", "or a range must be given")
         return self._stream(given, IN_TIME)
 
+    async def _timed(self, events: list[BehavioralEventCreate]) -> list[BehavioralEventCreate]:
+        untimed = [at for at, event in enumerate(events) if _is_untimed(event)]
+        if len(untimed) > 1:
+            now = await self.engine.fetchval(f"SELECT {NOW}")
+            for place, at in enumerate(untimed):
+                time = now + timedelta(microseconds=place)
+                events[at] = events[at].model_copy(update={"timestamp": time})
+        return events
+
     async def _delete(self, events: list[BehavioralEvent]) -> None:
         await self.engine.execute(DELETE, [event.id for event in events])
+
+
+def _is_untimed(event: Any) -> bool:
+    return isinstance(event, BehavioralEventCreate) and event.timestamp is None
 
 
 @contextmanager
@@ -164,8 +188,7 @@ def _time_is_told() -> Iterator[None]:
     except InvalidValue as error:
         if error.sqlstate != NOT_NULL or error.fields != ("timestamp",):
             raise
-        reason = "is more than a day ahead of the database's clock"
-        raise refused(BehavioralEventTable, "timestamp", reason) from error.__cause__
+        raise refused(BehavioralEventTable, "timestamp", TOO_LATE) from error.__cause__
 
 
 async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:

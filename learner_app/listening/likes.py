@@ -35,35 +35,54 @@ from learner_app.repository.values import MAYBE_MOMENT
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 
-k = Names(LikeEngagementTable)
-old = Names(LikeEngagementTable, "old")
+k = Names(LikeEngagementTable, "k")
+bare = k.unqualified
 ROW = k.fields(Like)
+IS_KEY = f"{k.content_id} = $1 AND {k.session_id} = $2"
 
-INSERT = f"""
-INSERT INTO {old}
-    ({k.content_id}, {k.session_id}, {k.liked}, {k.liked_at}, {k.reaction_type},
-     {k.content_characteristics})
+UPSERT = f"""
+INSERT INTO {k}
+    ({bare.content_id}, {bare.session_id}, {bare.liked}, {bare.liked_at}, {bare.reaction_type},
+     {bare.content_characteristics})
 VALUES ($1::text, $2::text, true, {NOW}, COALESCE($3::text, 'like'),
         COALESCE({OF_CONTENT.format("$1::text")}, '{{}}'))
-ON CONFLICT ({k.content_id}, {k.session_id}) DO UPDATE
+ON CONFLICT ({bare.content_id}, {bare.session_id}) DO UPDATE
 """
-LIKE = f"""
-{INSERT} SET {k.liked} = true, {k.liked_at} = COALESCE({old.liked_at}, {NOW}),
-    {k.unliked_at} = NULL,
-    {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
-WHERE NOT {old.liked}
-   OR {old.reaction_type} IS DISTINCT FROM COALESCE($3, {old.reaction_type}, 'like')
-RETURNING {old.fields(Like)}
-"""
+REACTION_AFTER = f"COALESCE($3, {k.reaction_type}, 'like')"
+IS_OTHER_REACTION = f"$3 <> COALESCE({k.reaction_type}, 'like')"
+
+
+def _written_or_known(write: str) -> str:
+    """Return SQL for the row that a statement wrote, or else the row of the key as it was.
+
+    Both are of one statement. A second one could return what another transaction wrote in between.
+    """
+    return f"""
+    WITH written AS ({write} RETURNING {ROW})
+    SELECT * FROM written
+    UNION ALL SELECT {ROW} FROM {k} WHERE {IS_KEY} AND NOT EXISTS (SELECT FROM written)
+    """
+
+
+LIKE = _written_or_known(
+    f"""
+    {UPSERT} SET {bare.liked} = true, {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
+        {bare.unliked_at} = NULL, {bare.reaction_type} = {REACTION_AFTER}
+    WHERE NOT {k.liked} OR {k.reaction_type} IS DISTINCT FROM {REACTION_AFTER}
+    """
+)
+UNLIKE = _written_or_known(
+    f"""
+    UPDATE {k} SET {bare.liked} = false, {bare.unliked_at} = GREATEST({NOW}, {k.liked_at})
+    WHERE {IS_KEY} AND {k.liked}
+    """
+)
+TOGGLED = f"NOT {k.liked} OR ({IS_OTHER_REACTION}) IS TRUE"
 TOGGLE = f"""
-{INSERT} SET {k.liked} = NOT {old.liked}, {k.liked_at} = COALESCE({old.liked_at}, {NOW}),
-    {k.unliked_at} = CASE WHEN {old.liked} THEN GREATEST({NOW}, {old.liked_at}) END,
-    {k.reaction_type} = COALESCE($3, {old.reaction_type}, 'like')
-RETURNING {old.fields(Like)}
-"""
-UNLIKE = f"""
-UPDATE {k} SET {k.liked} = false, {k.unliked_at} = GREATEST({NOW}, {k.liked_at})
-WHERE {k.content_id} = $1 AND {k.session_id} = $2 AND {k.liked} RETURNING {ROW}
+{UPSERT} SET {bare.liked} = {TOGGLED}, {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
+    {bare.unliked_at} = CASE WHEN NOT ({TOGGLED}) THEN GREATEST({NOW}, {k.liked_at}) END,
+    {bare.reaction_type} = {REACTION_AFTER}
+RETURNING {ROW}
 """
 OF_CONTENTS = (
     f"SELECT {ROW} FROM {k} WHERE {k.session_id} = $1 AND {k.content_id} = ANY($2::text[])"
@@ -110,37 +129,56 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         return self._stream(filters)
 
     async def like(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
-        """Like a piece; again changes nothing, another reaction only that.
+        """Like the content and return the like, in one statement.
+
+        A like that exists is unchanged unless another reaction is given. One that was taken back
+        is given again, and keeps the time when it was given first.
 
         Args:
-            key: piece and session.
-            reaction: ``like`` where none is given and none is known.
+            key: content and session.
+            reaction: the stored one if omitted, ``like`` if there is none.
 
         Raises:
-            MissingReference: the piece or the session does not exist.
+            MissingReference: the content or the session does not exist.
         """
         wanted = checked(REACTION, reaction, "reaction", self.table)
         parts = self._parts(key)
-        for _ in range(ROUNDS):  # again when the row is deleted between the two statements
-            like = await self._one(LIKE, *parts, wanted) or await self.find(key)
-            if like is not None:
+        for _ in range(ROUNDS):
+            like = await self._one(LIKE, *parts, wanted)
+            if like is not None and like.liked and wanted in (None, like.reaction_type):
                 return like
+            # unchanged, in a newer version of the row than the snapshot of the statement has
         raise self._unseen()
 
     async def unlike(self, key: LikeKey) -> Like:
-        """Take the like back; again changes nothing.
+        """Take the like back and return it, in one statement.
+
+        A like that was taken back before is unchanged.
 
         Raises:
-            NotFound: it was never liked.
+            NotFound: the session never liked the content.
         """
-        if (taken_back := await self._of_key(key, UNLIKE)) is not None:
-            return taken_back
-        known = await self.find(key)
-        was_liked = known and (known.liked_at or known.unliked_at)
-        return self._found(known if was_liked else None)
+        if (parts := self._key.parts(key)) is None:
+            raise self._not_found()
+        for _ in range(ROUNDS):
+            like = self._found(await self._one(UNLIKE, *parts))
+            if not (like.liked or like.liked_at or like.unliked_at):
+                raise self._not_found()
+            if not like.liked:
+                return like
+            # taken back by another transaction after the snapshot of the statement
+        raise self._unseen()
 
     async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
-        """Like it where the like does not stand, else take it back; however many do at once."""
+        """Take the like back, or give it if it is not given, in one statement.
+
+        Args:
+            key: content and session.
+            reaction: another one than the stored one replaces it and leaves the like given.
+
+        Raises:
+            MissingReference: the content or the session does not exist.
+        """
         wanted = checked(REACTION, reaction, "reaction", self.table)
         return self._found(await self._one(TOGGLE, *self._parts(key), wanted))
 

@@ -18,12 +18,14 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import listed, refused
+from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, bounded
 from learner_app.repository.rows import Shape
+from learner_app.repository.values import FLAG
 
 CONTENT = Shape(ContentTable, Content)
+NOT_IN_LIST = "is not in the session's list"
 
 
 class PlaylistRepository(
@@ -47,7 +49,7 @@ class PlaylistRepository(
     async def append_content(
         self, session_id: str, content_id: str, *, make_current: bool = False
     ) -> Appended:
-        """Put a piece at the end of the list, where it is not in it.
+        """Append a content to the list unless it is in the list.
 
         Raises:
             NotFound: there is no such session.
@@ -58,8 +60,12 @@ class PlaylistRepository(
     async def append_many(
         self, session_id: str, content_ids: Sequence[str], *, make_current: bool = False
     ) -> list[Appended]:
-        """The same for several, all or none; ``make_current`` is about the first of them."""
+        """Append several contents, all or none.
+
+        Otherwise as :meth:`append_content`. ``make_current`` makes the first of them current.
+        """
         ids = listed(content_ids, "content_ids", self.table)
+        checked(FLAG, make_current, "make_current", self.table)
         if not ids:
             return []
         if None in map(self._key.parts, ids):
@@ -80,12 +86,12 @@ class PlaylistRepository(
             MissingReference: the piece was deleted.
         """
         if (piece := self._key.parts(content_id)) is None:
-            raise refused(self.table, "content_id", "is not in the session's list")
+            raise refused(self.table, "content_id", NOT_IN_LIST)
         changed = await self._of_key(session_id, sql.SET_CURRENT, *piece)
         if changed is None and content_id in (await self.get(session_id)).content_ids:
             raise self._missing("content_id")
         if changed is None:
-            raise refused(self.table, "content_id", "is not in the session's list")
+            raise refused(self.table, "content_id", NOT_IN_LIST)
         return changed
 
     async def move_next(
@@ -124,22 +130,41 @@ class PlaylistRepository(
         return None if record is None else CONTENT.make(record)
 
     async def position(self, session_id: str) -> Position:
-        """Where the session stands in its list; deleted pieces do not count."""
+        """Return the place of the current content, and the number of contents.
+
+        Contents deleted by other means than :meth:`delete_content` are not counted.
+        """
         record = await self._playlist(session_id, sql.POSITION)
         index, total, has_current = record or (0, 0, False)
         return Position(index if has_current else None, total)
 
-    async def list_content(self, session_id: str, *, limit: int = DEFAULT_LIMIT) -> list[Content]:
-        """The pieces in the session's own order; deleted ones are left out."""
+    async def list_content(
+        self, session_id: str, *, limit: int = DEFAULT_LIMIT, after: str | None = None
+    ) -> list[Content]:
+        """Return existing contents of the session's list, in its order.
+
+        Args:
+            session_id: empty list if there is no such session.
+            limit: maximum number of contents, 1 to 1,000; a shorter result is the last page.
+            after: id of the last content of the previous page; the first page if omitted.
+
+        Raises:
+            InvalidValue: ``after`` is not in the list, or no longer; start again without it.
+        """
         bounded(limit, self.table)
-        if (key := self._key.parts(session_id)) is None:
-            return []
-        return list(map(CONTENT.make, await self.engine.fetch(sql.LIST, *key, limit)))
+        start = (None,) if after is None else self._key.parts(after)
+        key = self._key.parts(session_id)
+        records = await self.engine.fetch(sql.LIST, *key, *start, limit) if key and start else []
+        if not records and after is not None:
+            session = await self.find(session_id)
+            if session is not None and after not in session.content_ids:
+                raise refused(self.table, "after", NOT_IN_LIST)
+        return list(map(CONTENT.make, records))
 
     async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
-        """Take a piece off the list, where it is on it.
+        """Remove a content from the list if it is in the list.
 
-        Was it the current one, its previous neighbour is now, else the next one, else none.
+        If it was current, the previous neighbour becomes current, else the next one, else none.
 
         Raises:
             NotFound: there is no such session.
@@ -171,10 +196,10 @@ class PlaylistRepository(
             return False
 
         async def unit() -> bool:
-            isolation = await self.engine.fetchval(sql.LOCK_CONTENT, *key)
-            if isolation is None:
-                return False
+            [(isolation, exists)] = await self.engine.fetch(sql.LOCK_CONTENT, *key)
             require_fresh(isolation)
+            if not exists:
+                return False
             await self.engine.fetchval(sql.LOCK_LISTENERS, *key)
             holders = await self.engine.fetch(sql.LOCK_HOLDERS, *key, list(key))
             ids = [holder["id"] for holder in holders]
@@ -190,12 +215,18 @@ class PlaylistRepository(
         places: dict[str, int] = {}
         for place, item in enumerate(session.content_ids):
             places.setdefault(item, place)
-        lacking = [item for item in dict.fromkeys(ids) if item not in places]
-        places |= {item: place for place, item in enumerate(lacking, len(session.content_ids))}
+        first: dict[str, int] = {}
+        for at, item in enumerate(ids):
+            first.setdefault(item, at)
+        lacking = [item for item in first if item not in places]
         if lacking or current not in (None, session.current_content_id):
             await self.engine.execute(sql.APPEND, session.id, lacking, current)
-        first = {item: ids.index(item) for item in lacking}
-        return [Appended(places[item], first.get(item) == at) for at, item in enumerate(ids)]
+        length = len(session.content_ids)
+        places |= {item: place for place, item in enumerate(lacking, length)}
+        return [
+            Appended(places[item], places[item] >= length and first[item] == at)
+            for at, item in enumerate(ids)
+        ]
 
     async def _move(self, session_id: str, statement: str, expected: str | None) -> Content | None:
         known = (None,) if expected is None else self._key.parts(expected)

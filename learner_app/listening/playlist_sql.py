@@ -19,8 +19,8 @@ from learner_app.listening.tables import (
 from learner_app.repository.locks import ISOLATION
 from learner_app.repository.sql import Names
 
-bare = Names(ListeningSessionTable)
 s = Names(ListeningSessionTable, "s")
+bare = s.unqualified
 c = Names(ContentTable, "c")
 e = Names(BehavioralEventTable)
 k = Names(LikeEngagementTable)
@@ -28,12 +28,7 @@ SESSION = s.fields(ListeningSession)
 CONTENT = c.fields(Content)
 
 PLACE = f"array_position({s.content_ids}, {s.current_content_id})"
-"""Of the current piece, from 1; NULL without one."""
-
-ITEMS = f"""
-unnest({s.content_ids}) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
-"""
-"""The pieces that still exist, in their places."""
+"""Place of the current content in the list, from 1; NULL if it is not in the list."""
 
 LOCK_PIECES = f"""
 SELECT {c.id} FROM {c} WHERE {c.id} = ANY($1::text[]) ORDER BY {c.id} FOR KEY SHARE
@@ -54,52 +49,109 @@ RETURNING {SESSION}
 """
 
 
-def _neighbour(forward: bool) -> str:
-    """The key of the nearest piece that still exists."""
-    where = f"item.place > COALESCE({PLACE}, 0)" if forward else f"item.place < {PLACE}"
-    return f"""(
-        SELECT item.id FROM {ITEMS}
-        WHERE {where} ORDER BY item.place {"" if forward else "DESC"} LIMIT 1
-    )"""
+def _existing(ids: str, order: str) -> str:
+    """Return SQL for the first or last existing content of an array of ids.
+
+    An element of a ``text[]`` is found by walking the array from its start, so a subscript per row
+    would be quadratic: the array is unnested once. ``OFFSET 0`` keeps the order of the subqueries,
+    so that the search ends at the first content that exists.
+    """
+    return f"""
+    SELECT item.id FROM (
+        SELECT id, place FROM unnest({ids}) WITH ORDINALITY AS item (id, place)
+        ORDER BY place {order} OFFSET 0
+    ) AS item
+    WHERE item.id IS DISTINCT FROM {s.current_content_id}
+      AND EXISTS (SELECT FROM {c} WHERE {c.id} = item.id OFFSET 0)
+    ORDER BY item.place {order} LIMIT 1
+    """
 
 
-def _peek(forward: bool) -> str:
-    key = f"SELECT {_neighbour(forward)} FROM {s} WHERE {s.id} = $1"
+def _adjacent(place: str) -> str:
+    """Return SQL for the content at a place of the list, NULL if it does not exist."""
+    return f"""
+    SELECT {c.id} FROM {c}
+    WHERE {c.id} = {s.content_ids}[{place}] AND {c.id} <> {s.current_content_id}
+    """
+
+
+FOLLOWING = f"""
+COALESCE(
+    ({_adjacent(f"{PLACE} + 1")}),
+    ({_existing(f"{s.content_ids}[COALESCE({PLACE}, 0) + 1:]", "ASC")})
+)
+"""
+"""Key of the next existing content of the list, of the first one if none is current.
+
+The second branch runs only if the adjacent content was deleted by other means than
+``delete_content``, or if none is current.
+"""
+
+PRECEDING = f"""
+COALESCE(
+    ({_adjacent(f"{PLACE} - 1")}),
+    ({_existing(f"{s.content_ids}[:{PLACE} - 1]", "DESC")})
+)
+"""
+"""Key of the previous existing content of the list, NULL if none is current."""
+
+
+def _peek(neighbour: str) -> str:
+    key = f"SELECT {neighbour} FROM {s} WHERE {s.id} = $1"
     return f"SELECT {CONTENT} FROM {c} WHERE {c.id} = ({key})"
 
 
-def _move(forward: bool) -> str:
+def _move(neighbour: str) -> str:
     return f"""
     WITH moved AS (
-        UPDATE {s} SET {bare.current_content_id} = {_neighbour(forward)}
+        UPDATE {s} SET {bare.current_content_id} = {neighbour}
         WHERE {s.id} = $1 AND ($2::text IS NULL OR {s.current_content_id} = $2)
-          AND {_neighbour(forward)} IS NOT NULL
+          AND {neighbour} IS NOT NULL
         RETURNING {s.current_content_id} AS id
     )
     SELECT {CONTENT} FROM moved JOIN {c} ON {c.id} = moved.id
     """
 
 
-NEXT, PREVIOUS = _peek(forward=True), _peek(forward=False)
-MOVE_NEXT, MOVE_PREVIOUS = _move(forward=True), _move(forward=False)
-"""Take the session, and the piece that has to be the current one or NULL; give the piece."""
+NEXT, PREVIOUS = _peek(FOLLOWING), _peek(PRECEDING)
+MOVE_NEXT, MOVE_PREVIOUS = _move(FOLLOWING), _move(PRECEDING)
+"""Parameters: session, and the content that must be current or NULL. Return the new current one."""
 
 POSITION = f"""
-SELECT count(*) FILTER (WHERE item.place < {PLACE}),
+SELECT count(*) FILTER (WHERE item.place < list.place),
        count(*),
-       COALESCE(bool_or(item.place = {PLACE}), false)
-FROM {s}, {ITEMS} WHERE {s.id} = $1
+       COALESCE(bool_or(item.place = list.place), false)
+FROM (
+    SELECT {s.content_ids} AS ids, {PLACE} AS place FROM {s} WHERE {s.id} = $1 OFFSET 0
+) AS list, unnest(list.ids) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
+"""
+"""Existing contents before the current one, all of them, and whether the current one exists.
+
+``OFFSET 0`` computes the place once. A join is linear with every plan; ``id = ANY (list.ids)`` is
+quadratic in the sequential scan that the planner prefers while there are few contents.
 """
 
-LIST = f"SELECT {CONTENT} FROM {s}, {ITEMS} WHERE {s.id} = $1 ORDER BY item.place LIMIT $2"
+LIST = f"""
+SELECT {CONTENT} FROM unnest((
+    SELECT {s.content_ids}[
+        CASE WHEN $2::text IS NULL THEN 0 ELSE array_position({s.content_ids}, $2) END + 1:
+    ] FROM {s} WHERE {s.id} = $1
+)) WITH ORDINALITY AS item (id, place)
+CROSS JOIN LATERAL (SELECT * FROM {c} WHERE {c.id} = item.id OFFSET 0) AS c
+ORDER BY item.place LIMIT $3
+"""
+"""Parameters: session, the content after which the page begins or NULL, and the limit.
+
+``OFFSET 0`` makes the contents be looked up one by one in the order of the list, which ends at the
+limit: the planner does not know how long the list is, and might read all contents instead.
+"""
 
 NEXT_CURRENT = f"""
-CASE WHEN {s.current_content_id} = $2 THEN (
-    SELECT item.id FROM {ITEMS} WHERE item.place <> {PLACE}
-    ORDER BY item.place > {PLACE}, abs(item.place - {PLACE}) LIMIT 1
-) ELSE {s.current_content_id} END
+CASE WHEN {s.current_content_id} = $2 THEN
+    CASE WHEN {PLACE} IS NOT NULL THEN COALESCE({PRECEDING}, {FOLLOWING}) END
+ELSE {s.current_content_id} END
 """
-"""Of a list that the piece is taken off: the previous neighbour, else the next one, or none."""
+"""Current content of a list without $2: the previous neighbour, else the next one, else none."""
 
 
 def _remove(condition: str) -> str:
@@ -119,7 +171,8 @@ UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
 WHERE {s.id} = $1 RETURNING {SESSION}
 """
 
-LOCK_CONTENT = f"SELECT {ISOLATION} FROM {c} WHERE {c.id} = $1 FOR UPDATE"
+LOCK_CONTENT = f"SELECT {ISOLATION}, (SELECT true FROM {c} WHERE {c.id} = $1 FOR UPDATE)"
+"""Isolation level, and true if the content exists."""
 
 LOCK_LISTENERS = f"""
 SELECT count(*) FROM (

@@ -15,10 +15,11 @@ import msgspec
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue, SerializationFailure
+from learner_app.listening.clock import LATEST, TOO_LATE
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import NOW, Names
 from learner_app.repository.values import KEY_LENGTH
 
 Given = BehavioralEventCreate | Mapping[str, Any]
@@ -52,7 +53,7 @@ TURN_SECONDS = 0.005
 e = Names(BehavioralEventTable)
 c = Names(ContentTable, "c")
 s = Names(ListeningSessionTable, "s")
-bare = Names(ListeningSessionTable)
+bare = s.unqualified
 FIELDS = ", ".join(f'"{name}"' for name in COLUMNS)
 STAGING = "incoming_events"
 
@@ -70,7 +71,7 @@ ON COMMIT DROP
 """
 EMPTY_STAGING = f"TRUNCATE {STAGING}"
 
-IS_AHEAD = "given.timestamp > now() + interval '1 day'"
+IS_AHEAD = f"given.timestamp > {LATEST}"
 
 
 def _ensure_sessions(source: str) -> str:
@@ -89,10 +90,13 @@ def _record(source: str) -> str:
 
     The events themselves go in in the order of their ids, that of ``add_many`` too, so that
     batches with common events cannot wait for each other.
+
+    Events without a timestamp are a microsecond apart, so that lists have them in the order given.
+    A statement takes longer than that per event: later ones begin after the last of these times.
     """
     stored = {
         **{name: f'known."{name}"' for name in COLUMNS},
-        "timestamp": "COALESCE(known.timestamp, now())",
+        "timestamp": f"COALESCE(known.timestamp, {NOW} + known.place * interval '1 microsecond')",
         "content_characteristics": "COALESCE(known.content_characteristics, known.traits)",
     }
     return f"""
@@ -112,11 +116,11 @@ def _record(source: str) -> str:
         LEFT JOIN pieces ON pieces.id = given.content_id
         LEFT JOIN heard ON heard.id = given.session_id
     ), recorded AS (
-        INSERT INTO {e} ({", ".join(getattr(e, name) for name in COLUMNS)})
+        INSERT INTO {e} ({", ".join(getattr(e.unqualified, name) for name in COLUMNS)})
         SELECT DISTINCT ON (known.id COLLATE "C") {", ".join(stored.values())} FROM known
         WHERE NOT (known.lacks_content OR known.lacks_session OR known.is_ahead)
         ORDER BY known.id COLLATE "C", known.place
-        ON CONFLICT ({e.id}) DO NOTHING RETURNING 1
+        ON CONFLICT ({e.unqualified.id}) DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM recorded) AS recorded,
            ARRAY(SELECT place FROM known WHERE lacks_content) AS lack_content,
@@ -131,7 +135,7 @@ ENSURE_FROM_STAGING, RECORD_STAGING = _ensure_sessions(FROM_STAGING), _record(FR
 REASONS = {
     "lack_content": "content_id: there is no such piece",
     "lack_session": "session_id: there is no such session",
-    "ahead": "timestamp: is more than a day ahead of the database's clock",
+    "ahead": f"timestamp: {TOO_LATE}",
 }
 """By what the statement tells; of several the first."""
 
@@ -196,10 +200,7 @@ def _checked(event: Any) -> BehavioralEventCreate:
         return event
     if not isinstance(event, Mapping):
         raise InvalidValue("is not an event")
-    given = dict(event)
-    if given.get("id", "") is None:  # as good as left out
-        del given["id"]
-    return BehavioralEventCreate.model_validate(given)
+    return BehavioralEventCreate.model_validate(dict(event))
 
 
 def _id_of(event: Any) -> str | None:

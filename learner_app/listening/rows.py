@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from learner_app.listening.tables import (
@@ -197,9 +197,12 @@ class Engagement(msgspec.Struct, frozen=True):
     total_completions: int
     """Events ``complete`` and ``complete-with-replay``."""
     average_completion_rate: float
-    """Completions by plays; 0 without plays."""
+    """Completions by plays, at most 1; 0 without plays."""
     average_listening_duration: float
-    """Mean over sessions of the furthest playback position in each piece, in seconds."""
+    """Mean over sessions of the furthest playback position in each content, in seconds.
+
+    A position past the end counts as the end, one beyond twice the duration is ignored.
+    """
     like_count: int
     """Likes that stand."""
     skip_rate: float
@@ -235,17 +238,30 @@ class Like(Row, frozen=True):
 
 
 class LikeCreate(Input, table=LikeEngagementTable):
-    """A new like, as brought along from elsewhere; else see ``LikeRepository.like``."""
+    """Like imported from elsewhere.
+
+    An application calls ``LikeRepository.like`` instead.
+    """
 
     content_id: Key
     session_id: Key
     liked: Flag = False
     liked_at: Moment | None = None
-    """Now, where it is liked and none is given."""
+    """Now if omitted and ``liked``."""
     unliked_at: Moment | None = None
+    """Only of a like that was taken back."""
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject | None = None
-    """Those of the piece where left out."""
+    """Those of the content if omitted."""
+
+    @field_validator("unliked_at")
+    @classmethod
+    def _only_of_a_like_taken_back(
+        cls, value: datetime | None, info: ValidationInfo
+    ) -> datetime | None:
+        if value is not None and info.data.get("liked"):
+            raise ValueError("must be omitted while liked is true")
+        return value
 
 
 class LikeUpdate(Input, table=LikeEngagementTable):

@@ -5,8 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Unpack
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
+from learner_app.listening.clock import LATEST, TOO_LATE
 from learner_app.listening.playlist import PlaylistRepository
 from learner_app.listening.rows import (
     Ensured,
@@ -19,19 +20,30 @@ from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.sql import NOW, Names
-from learner_app.repository.values import MOMENT, ROUNDING
+from learner_app.repository.values import MOMENT
 
-LISTENED = TypeAdapter(Annotated[Decimal, Field(ge=0, le=1800)])
 LONGEST_TIME = 2**31 - 1
 
+
+def _whole(seconds: Decimal) -> Decimal:
+    if seconds != int(seconds):
+        raise ValueError("must be a whole number of seconds")
+    return seconds
+
+
+WHOLE_SECONDS = TypeAdapter(Annotated[Decimal, Field(ge=0, le=1800), AfterValidator(_whole)])
+
 s = Names(ListeningSessionTable)
+bare = s.unqualified
 ROW = s.fields(ListeningSession)
 TOUCH = f"""
-UPDATE {s} SET {s.last_activity_at} = COALESCE($2, {NOW})
-WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW}) RETURNING {ROW}
+UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
+WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
+  AND ($2 <= {LATEST}) IS NOT FALSE RETURNING {ROW}
 """
+IS_TOO_LATE = f"SELECT $1::timestamptz > {LATEST}"
 ADD_TIME = f"""
-UPDATE {s} SET {s.total_listening_time} = {s.total_listening_time} + $2
+UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
 WHERE {s.id} = $1 AND {s.total_listening_time} <= {LONGEST_TIME} - $2 RETURNING {ROW}
 """
 BY_ACTIVITY = Order(ListeningSessionTable.last_activity_at, ListeningSessionTable.id)
@@ -84,25 +96,41 @@ class ListeningSessionRepository(PlaylistRepository):
         return Ensured(known, created=False) if known else Ensured(*await self._ensure(new))
 
     async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
-        """Note activity, now by the database's clock if left out; it never moves back.
+        """Move the time of the latest activity forward, never back.
+
+        Args:
+            session_id: the session.
+            at: time of the activity, the current one of the database if omitted.
 
         Raises:
             NotFound: there is no such session.
+            InvalidValue: ``at`` is more than a day ahead of the database's clock.
         """
         moment = None if at is None else checked(MOMENT, at, "at", self.table)
-        return await self._of_key(session_id, TOUCH, moment) or await self.get(session_id)
+        if (moved := await self._of_key(session_id, TOUCH, moment)) is not None:
+            return moved
+        session = await self.get(session_id)
+        if moment is not None and await self.engine.fetchval(IS_TOO_LATE, moment):
+            raise refused(self.table, "at", TOO_LATE)
+        return session
 
     async def add_listening_time(
         self, session_id: str, seconds: Decimal | float
     ) -> ListeningSession:
-        """Add to the time listened; rounded to whole seconds.
+        """Add whole seconds to the time listened.
+
+        The sum is computed by the database, so that no concurrent addition is lost.
+
+        Args:
+            session_id: the session.
+            seconds: 0 to 1,800; a whole number of any numeric type.
 
         Raises:
             NotFound: there is no such session.
-            InvalidValue: negative, not a number, or over 1,800 s.
+            InvalidValue: ``seconds`` has a fraction, which the column cannot store, or is out of
+                range; or the sum would be.
         """
-        given = checked(LISTENED, seconds, "seconds", self.table)
-        whole = int(given.quantize(Decimal(1), context=ROUNDING))
+        whole = int(checked(WHOLE_SECONDS, seconds, "seconds", self.table))
         while True:  # again only when the session is deleted and made anew in between
             changed = await self._of_key(session_id, ADD_TIME, whole)
             if changed is not None:

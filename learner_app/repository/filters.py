@@ -69,12 +69,15 @@ class Filters:
         """The values as the driver takes them; None where no row can have one of them.
 
         Raises:
-            InvalidValue: an unknown filter, or a value of the wrong type; None is one.
+            InvalidValue: an unknown filter, a value of the wrong type, or None: a filter that is
+                not wanted is omitted.
         """
         values: dict[str, Any] = {}
         for name in sorted(given):
             if name not in self._adapters:
                 raise refused(self._table, name, "is not a filter of the table")
+            if given[name] is None:
+                raise refused(self._table, name, "must not be None; omit the filter instead")
             value = checked(self._adapters[name], given[name], name, self._table)
             if isinstance(value, str) and not is_storable(value):
                 return None

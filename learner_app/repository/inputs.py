@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import wraps
+from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from piccolo.table import Table
@@ -108,16 +111,46 @@ class SecretInput(Input):
 
 
 def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
-    """A single value, as the adapter's type.
+    """Validate a keyword argument.
+
+    Nothing is parsed: a text is no number, time or boolean, and a number is no time.
 
     Raises:
         InvalidValue: names the field.
     """
     try:
-        return adapter.validate_python(value)
+        valid = adapter.validate_python(value)
     except ValidationError as error:
         mistakes = error.errors(include_input=False, include_url=False)
         raise refused(table, field, "; ".join(_says(item) for item in mistakes)) from None
+    if wanted := _conversion(value, valid):
+        raise refused(table, field, f"must be {wanted}")
+    return valid
+
+
+CONVERTED_FROM: dict[type, tuple[type | UnionType, str]] = {
+    bool: (bool, "True or False"),
+    int: (int, "a whole number"),
+    float: (int | float | Decimal, "a number"),
+    Decimal: (int | float | Decimal, "a number"),
+    str: (str, "text"),
+    datetime: (datetime, "a datetime with a time zone"),
+    date: (date, "a date"),
+    timedelta: (timedelta, "a timedelta"),
+}
+"""By type of a valid value: the types that may be given for it, and their description."""
+
+
+def _conversion(value: Any, valid: Any) -> str | None:
+    """Return what should have been given, None if Pydantic did not parse the value."""
+    if isinstance(valid, list):
+        return next(filter(None, map(_conversion, value, valid)), None)
+    kind = type(valid)
+    if kind not in CONVERTED_FROM:
+        return None
+    accepted, wanted = CONVERTED_FROM[kind]
+    is_same = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
+    return None if is_same else wanted
 
 
 def listed(values: Sequence[T], field: str, table: type[Table]) -> list[T]:

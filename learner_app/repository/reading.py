@@ -62,6 +62,9 @@ class ReadingRepository(Generic[R, K]):
     order: ClassVar[Order]
     """Of pages and streams; by the key when left out."""
 
+    key_type: ClassVar[type[TableKey]] = TableKey
+    """Conversion of the keys that callers pass."""
+
     stored_as: ClassVar[Mapping[str, Expression]] = {}
     """Expressions for columns that ``add`` stores otherwise than given."""
 
@@ -74,7 +77,7 @@ class ReadingRepository(Generic[R, K]):
         if "table" not in vars(cls):
             return
         cls._shape = Shape(cls.table, cls.row)
-        cls._key = TableKey(cls.table)
+        cls._key = cls.key_type(cls.table)
         cls._queries = Queries(cls.table, cls._shape.columns, cls._key, cls.stored_as)
         if "order" not in vars(cls):
             cls.order = Order(*cls._key.columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,6 +15,8 @@ from learner_app.errors import InvalidValue
 from learner_app.schema.columns import Inet
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ROW_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_KEPT: dict[str, Any] = {"builtin_types": (Decimal,), "str_keys": True}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -21,8 +24,8 @@ class Row(msgspec.Struct, frozen=True):
 
     Nullable columns are ``X | None``, JSONB is decoded, arrays are lists, NUMERIC is ``Decimal``,
     network addresses are texts, times are aware and in UTC.
-    ``msgspec.structs.replace(row, field=...)`` makes a changed copy, ``msgspec.json.encode(row)``
-    its JSON.
+    ``msgspec.structs.replace(row, field=...)`` returns a changed copy, :func:`to_json` the JSON.
+    Rows with lists or dicts (arrays, JSONB) are not hashable.
     """
 
 
@@ -75,6 +78,36 @@ class Shape(Generic[R]):
             table = self._table._meta.tablename
             text = f"{table}: {name}: is no JSON"
             raise InvalidValue(text, table=table, fields=[name]) from None
+
+
+def to_json(value: Any) -> bytes:
+    """Encode a row, or any structure of rows, lists and dicts, as JSON.
+
+    NUMERIC columns become exact JSON numbers, times and dates ISO 8601 texts, UUIDs texts.
+    (``msgspec.json.encode`` writes a ``Decimal`` as a text.)
+    """
+    try:
+        return _ROW_ENCODER.encode(value)
+    except OverflowError:  # msgspec limits int to 64 bits, JSONB and Decimal do not
+        return _ROW_ENCODER.encode(_without_long_integers(msgspec.to_builtins(value, **_KEPT)))
+
+
+def _without_long_integers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_long_integers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_long_integers(item) for item in value]
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def is_same_json(one: Any, other: Any) -> bool:
+    """Return whether two values are equal as JSON, where true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        same_keys = one.keys() == other.keys()
+        return same_keys and all(is_same_json(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same_json, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def json_text(value: Any) -> str:

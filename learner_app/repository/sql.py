@@ -43,16 +43,29 @@ def compiled(query: Query[Any, Any]) -> Statement:
 
 
 class Names:
-    """Identifiers of a table for SQL written by hand: ``f"UPDATE {s} SET {s.title} = $2"``.
+    """Quoted identifiers of a table for hand-written SQL.
 
-    A name that the table has not is an error when the module is imported. Alone it is the table,
-    with its alias where it has one; an attribute is the column, qualified by the alias.
+    ``f"SELECT {s.title} FROM {s}"``: the object itself is the table, with its alias if it has one.
+    An attribute is a column, qualified by the alias or else by the table name, so that in a
+    subquery it never binds to a column of an inner table. An unknown column raises ``ValueError``
+    at import time.
+
+    SET targets, INSERT column lists and ON CONFLICT targets must not be qualified: take these
+    from :attr:`unqualified`.
     """
 
     def __init__(self, table: type[Table], alias: str = "") -> None:
         self.table = table
         self._meta = table._meta
         self._alias = alias
+        self._qualifier = f"{alias or self._meta.get_formatted_tablename()}."
+
+    @property
+    def unqualified(self) -> Names:
+        """The same table, with column names alone."""
+        names = Names(self.table, self._alias)
+        names._qualifier = ""
+        return names
 
     def __str__(self) -> str:
         name = self._meta.get_formatted_tablename()
@@ -60,8 +73,8 @@ class Names:
 
     def __getattr__(self, column: str) -> str:
         name = quoted(self._meta.get_column_by_name(column)._meta.db_column_name)
-        return f"{self._alias}.{name}" if self._alias else name
+        return f"{self._qualifier}{name}"
 
     def fields(self, row: type[Row]) -> str:
-        """The names of a row type's columns in its order, as SELECT and RETURNING want them."""
+        """Comma-separated columns of a row type in its order, for SELECT and RETURNING."""
         return ", ".join(getattr(self, name) for name in row.__struct_fields__)

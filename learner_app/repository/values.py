@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 import uuid_utils
-from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 
 from learner_app.repository.rows import json_text
 
@@ -26,7 +35,14 @@ FIRST_YEAR, LAST_YEAR = 2, 9998
 ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
 """Our own: the caller's may be short of digits or trap what is inexact."""
 
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_ISO_TIME = re.compile(rf"{_ISO_DAY.pattern}[Tt ]\d\d:", re.ASCII)
 _EXPONENT = re.compile(r"\de[+-](\d{1,3})")
+_URL = TypeAdapter(HttpUrl)
+_HTTP_PREFIX = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
+"""White space, control characters and backslashes, which parsers of URLs drop or replace."""
+
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -52,6 +68,16 @@ def is_storable(text: str) -> bool:
 def _storable(text: str) -> str:
     if not is_storable(text):
         raise ValueError("must not contain NUL characters or lone surrogates")
+    return text
+
+
+def _http_url(text: str) -> str:
+    """Return the text unchanged if every parser reads it as the same http or https URL."""
+    is_plain = _HTTP_PREFIX.match(text) and not _NOT_IN_URL.search(text)
+    try:
+        _URL.validate_python(text if is_plain else "")
+    except ValidationError:
+        raise ValueError("must be an http or https URL") from None
     return text
 
 
@@ -97,6 +123,27 @@ def _depth(value: Any) -> int:
             inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
         ]
     return depth
+
+
+def _number(value: Any) -> Any:
+    """Reject texts and booleans, which Pydantic would convert."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError("must be a number")  # noqa: TRY004  # what Pydantic catches
+    return value
+
+
+def _time(value: Any) -> Any:
+    """Reject numbers, which Pydantic would read as seconds since 1970, also if given as text."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _ISO_TIME.match(value)):
+        return value
+    raise ValueError("must be a datetime, or ISO 8601 text, with a time zone")
+
+
+def _day(value: Any) -> Any:
+    """Reject numbers, as :func:`_time` does."""
+    if isinstance(value, date) or (isinstance(value, str) and _ISO_DAY.fullmatch(value)):
+        return value
+    raise ValueError("must be a date, or ISO 8601 text")
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -147,6 +194,12 @@ Text255 = Annotated[str, Field(strict=True, max_length=255), STORABLE]
 Text500 = Annotated[str, Field(strict=True, max_length=500), STORABLE]
 Text1000 = Annotated[str, Field(strict=True, max_length=1000), STORABLE]
 
+HTTP_URL = AfterValidator(_http_url)
+"""Absolute http or https URL with a host, stored as given; every other scheme is rejected."""
+
+HttpUrlText1000 = Annotated[Text1000, HTTP_URL]
+HttpUrlText2000 = Annotated[str, Field(strict=True, max_length=2000), STORABLE, HTTP_URL]
+
 EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
 """Clients send types that no list names."""
 
@@ -156,8 +209,17 @@ Key = Annotated[str, Field(strict=True, min_length=1, max_length=KEY_LENGTH), ST
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
 """At most 1 MB as JSON."""
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-"""With a time zone; in UTC from here on."""
+NUMBER = BeforeValidator(_number)
+"""For Decimal fields: int, float and Decimal, no text. Goes after constraints of ``Field``."""
+
+AS_NUMBER = PlainSerializer(float, when_used="json")
+"""A number in the JSON of an input too, so that the input accepts it again."""
+
+DAY = BeforeValidator(_day)
+"""For date fields: dates and ISO 8601 text, no seconds since 1970."""
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_in_utc)]
+"""Time with a time zone, converted to UTC. Inputs also accept ISO 8601 text, as in JSON."""
 
 Natural = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 """A whole number from 0, for INTEGER columns."""
@@ -165,16 +227,17 @@ Natural = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 BigNatural = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
-Fraction = Annotated[Decimal, numeric(3, 2), AfterValidator(between(0, 1))]
+Fraction = Annotated[Decimal, NUMBER, numeric(3, 2), AfterValidator(between(0, 1)), AS_NUMBER]
 """From 0 to 1 in hundredths."""
 
-Percent = Annotated[Decimal, numeric(5, 2), AfterValidator(between(0, 100))]
+Percent = Annotated[Decimal, NUMBER, numeric(5, 2), AfterValidator(between(0, 100)), AS_NUMBER]
 
-Seconds = Annotated[Decimal, numeric(10, 2), AfterValidator(between(0))]
+Seconds = Annotated[Decimal, NUMBER, numeric(10, 2), AfterValidator(between(0)), AS_NUMBER]
 """In hundredths of a second, for NUMERIC(10, 2)."""
 
 Flag = Annotated[bool, Field(strict=True)]
 
+FLAG: TypeAdapter[bool] = TypeAdapter(Flag)
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 MAYBE_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(Moment | None)
 JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import InvalidTransition, NotFound
+from learner_app.errors import InvalidTransition, NotFound, StaleClaim
 from learner_app.generation.repositories import GenerationRepository
 from learner_app.generation.rows import Generation
 from learner_app.generation.tables import GenerationStatusTable
@@ -29,6 +29,8 @@ class Job:
     result: str | None = None
     sent: bool = False
     touched: int = 0
+    started: int = 0
+    """Of the last attempt."""
 
     @property
     def is_active(self) -> bool:
@@ -45,6 +47,16 @@ class Model:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.clock = 0
+        self.claims: dict[str, list[tuple[Generation, int]]] = {}
+        """Rows that claim_next returned, with the start of that attempt, by id."""
+
+    def add(self, key: str, session: str, webhook: bool) -> None:
+        self.clock += 1
+        self.jobs[key] = Job(session, webhook, started=self.clock)
+        self.claims.pop(key, None)
+
+    def begin(self, job: Job, status: str) -> None:
+        self.touch(job, status=status, started=self.clock + 1)
 
     def touch(self, job: Job, **changes: Any) -> None:
         self.clock += 1
@@ -56,20 +68,22 @@ class Model:
         active = [name for name in active if self.jobs[name].is_active]
         if active:
             return active[-1], False
-        self.jobs[key] = Job(session, webhook)
+        self.add(key, session, webhook)
         return key, True
 
     def claim(self, stale: bool) -> str | None:
         for name, job in self.jobs.items():
             if job.status == "generating" or (stale and job.status == "processing"):
-                self.touch(job, status="processing")
+                self.begin(job, "processing")
                 return name
         return None
 
-    def end(self, key: str, status: str, result: str) -> str:
+    def end(self, key: str, status: str, result: str, claim: int | None) -> str:
         job = self.jobs.get(key)
         if job is None:
             return "NotFound"
+        if claim is not None and (job.started != claim or job.status == "generating"):
+            return "StaleClaim"
         if job.is_active:
             self.touch(job, status=status, result=result)
         return "Generation" if (job.status, job.result) == (status, result) else "InvalidTransition"
@@ -78,11 +92,14 @@ class Model:
         stale = [job for job in self.jobs.values() if job.status == "processing"]
         stale = sorted(stale, key=lambda job: job.touched)[:batch]
         for job in stale:
-            self.touch(job, status="generating")
+            self.begin(job, "generating")
         return len(stale)
 
     def due(self) -> list[str]:
-        return [name for name, job in self.jobs.items() if job.is_due]
+        return self.by_start([name for name, job in self.jobs.items() if job.is_due])
+
+    def by_start(self, names: list[str]) -> list[str]:
+        return sorted(names, key=lambda name: self.jobs[name].started)
 
     def mark(self, keys: list[str]) -> int:
         due = set(self.due()) & set(keys)
@@ -92,6 +109,7 @@ class Model:
 
     def purge(self, batch: int) -> int:
         over = [name for name, job in self.jobs.items() if not job.is_active and not job.is_due]
+        over = self.by_start(over)
         for name in over[:batch]:
             del self.jobs[name]
         return len(over[:batch])
@@ -100,7 +118,7 @@ class Model:
 async def kind(call: Any) -> str:
     try:
         return type(await call).__name__
-    except (NotFound, InvalidTransition) as error:
+    except (NotFound, InvalidTransition, StaleClaim) as error:
         return type(error).__name__
 
 
@@ -111,7 +129,7 @@ async def start(model: Model, key: str, number: int) -> None:
     new = new_job(key, session, webhook_url="http://a.example" if webhook else None)
     if number % 5 == 0:
         await jobs.start(new)
-        model.jobs[key] = Job(session, webhook)
+        model.add(key, session, webhook)
         return
     started, created = await jobs.start_if_none_active(new)
     expected = model.start_if_none_active(key, session, webhook)
@@ -122,16 +140,27 @@ async def claim(model: Model, _: str, number: int) -> None:
     stale_after = [None, NOTHING, HOUR][number % 3]
     job = await jobs.claim_next(stale_after)
     assert (job and job.generation_id) == model.claim(stale_after == NOTHING)
+    if job is not None:
+        attempt = model.jobs[job.generation_id].started
+        model.claims.setdefault(job.generation_id, []).append((job, attempt))
+
+
+def holder(model: Model, key: str, number: int) -> tuple[Generation | str, int | None]:
+    """Who ends a job: a worker by its claim, of any attempt, or an operator by the id."""
+    claims = model.claims.get(key, [])
+    return claims[number % len(claims)] if claims and number % 4 else (key, None)
 
 
 async def complete(model: Model, key: str, number: int) -> None:
     piece = PIECES[number % 2]
-    assert await kind(jobs.complete(key, piece)) == model.end(key, "completed", piece)
+    job, claim = holder(model, key, number)
+    assert await kind(jobs.complete(job, piece)) == model.end(key, "completed", piece, claim)
 
 
 async def fail(model: Model, key: str, number: int) -> None:
     error = f"error {number % 2}"
-    assert await kind(jobs.fail(key, error)) == model.end(key, "failed", error)
+    job, claim = holder(model, key, number)
+    assert await kind(jobs.fail(job, error)) == model.end(key, "failed", error, claim)
 
 
 async def requeue(model: Model, _: str, number: int) -> None:
@@ -172,7 +201,8 @@ def seen(job: Generation) -> Job:
 
 async def compare(model: Model) -> None:
     rows = {job.generation_id: job async for job in jobs.stream()}
-    expected = {name: Job(**{**vars(job), "touched": 0}) for name, job in model.jobs.items()}
+    unseen = {"touched": 0, "started": 0}
+    expected = {name: Job(**vars(job) | unseen) for name, job in model.jobs.items()}
     assert {name: seen(job) for name, job in rows.items()} == expected
     assert all(
         (row.completed_at is None) == model.jobs[name].is_active for name, row in rows.items()
@@ -182,7 +212,8 @@ async def compare(model: Model) -> None:
 
 
 OPERATIONS: list[Callable[[Model, str, int], Any]] = [
-    start, start, start, claim, claim, complete, fail, requeue, send, purge, delete,
+    start, start, start, claim, claim, claim, complete, complete, fail, fail,
+    requeue, send, purge, delete,
 ]  # fmt: skip
 steps = st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(IDS), st.integers(0, 29))
 

@@ -134,11 +134,16 @@ async def test_all_kinds_of_changes_leave_lists_whole(listening: None):
         assert row.current_content_id in {*there, None}
 
 
-async def test_deleting_content_wants_to_see_all_lists(clone: DatabaseEngine, listening: None):
+async def test_delete_content_refuses_transactions_with_an_old_snapshot(
+    clone: DatabaseEngine, listening: None
+):
     for isolation in ("repeatable read", "serializable"):
         with pytest.raises(TransactionError):
             async with clone.transaction(isolation=isolation):
                 await sessions.delete_content("c0")
+        with pytest.raises(TransactionError):  # it may have been added after the snapshot
+            async with clone.transaction(isolation=isolation):
+                await sessions.delete_content("nothing")
     assert (await sessions.get("s0")).content_ids == PIECES[:3]
 
 

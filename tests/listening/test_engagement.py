@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
+from learner_app.content.repositories import ContentRepository
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.repositories import BehavioralEventRepository, LikeRepository
@@ -32,7 +34,7 @@ def computed(given: list[dict[str, Any]], like_count: int) -> Engagement:
     return Engagement(
         plays,
         completions,
-        completions / plays,
+        min(completions / plays, 1.0),
         pytest.approx(sum(furthest.values()) / len(furthest)),
         like_count,
         pytest.approx(share("skip")),
@@ -109,3 +111,90 @@ async def test_kinds_beyond_the_thousand_do_not_lose_their_likes(db: DatabaseEng
     found = await events.engagement_by("template")
     assert len(found) == len(await likes.count_by("template")) + 980 == 1000
     assert found["t1004"].like_count == 1
+
+
+async def store(*positions: Any, **fields: Any) -> None:
+    """A session of its own for each position, in a content of 300 s."""
+    sessions = [f"p{number}" for number in range(len(positions))]
+    batch = [
+        event(session_id=session, playback_position=position, **fields)
+        for session, position in zip(sessions, positions, strict=True)
+    ]
+    assert not (await events.record_batch(batch, ensure_sessions=True)).failed
+
+
+async def mean_positions() -> set[float]:
+    """By both queries, which agree."""
+    by_content = await events.engagement_for_content("c1")
+    by_genre = await events.engagement_by("genre")
+    return {
+        by_content.average_listening_duration,
+        by_genre["mystery"].average_listening_duration,
+    }
+
+
+async def test_one_absurd_position_does_not_change_the_mean(db: DatabaseEngine):
+    await add_contents("c1", duration=300)
+    await store(100, 110, 120)
+    assert await mean_positions() == {110}
+    for absurd in (99_999_999.99, 86_400, 601):
+        await events.record_batch([event(session_id="p0", playback_position=absurd)])
+        await events.record_batch(
+            [event(session_id="other", playback_position=absurd)], ensure_sessions=True
+        )
+        assert await mean_positions() == {110}
+
+
+async def test_a_position_past_the_end_counts_as_the_end(db: DatabaseEngine):
+    await add_contents("c1", duration=300)
+    await store(90, 300.4, 600)
+    assert await mean_positions() == {230}
+
+
+@pytest.mark.parametrize("position", ["NaN", "-50", "99999999.99"])
+async def test_positions_that_no_operation_stores_are_ignored(db: DatabaseEngine, position: str):
+    await add_contents("c1", duration=300)
+    await store(100, 50)
+    sql = (
+        "UPDATE behavioral_events SET playback_position = $1::text::numeric WHERE session_id = 'p1'"
+    )
+    await db.execute(sql, position)
+    assert await mean_positions() == {100}
+
+
+async def test_only_absurd_positions_have_no_mean(db: DatabaseEngine):
+    await add_contents("c1", duration=300)
+    await store(10**6, 10**7)
+    assert await mean_positions() == {0.0}
+
+
+async def test_completion_rates_stay_within_one(db: DatabaseEngine):
+    """A client that replays sends more completions than plays, or loses a play."""
+    await add_contents("c1")
+    await store(1, event_type="play")
+    await store(1, 1, 1, event_type="complete")
+    for found in (
+        await events.engagement_for_content("c1"),
+        (await events.engagement_by("genre"))["mystery"],
+    ):
+        assert (found.total_plays, found.total_completions) == (1, 3)
+        assert found.average_completion_rate == 1.0
+    await store(1, 1, 1, event_type="play")
+    assert (await events.engagement_for_content("c1")).average_completion_rate == 3 / 4
+
+
+async def test_engagement_is_stored_with_its_content(given: list[dict[str, Any]]):
+    contents = ContentRepository()
+    for content_id in ("c1", "c2"):
+        found = await events.engagement_for_content(content_id)
+        stored = (await contents.set_engagement_metrics(content_id, found)).engagement_metrics
+        assert stored is not None
+        assert stored["total_plays"] == found.total_plays
+        assert stored["average_completion_rate"] == found.average_completion_rate
+        assert msgspec.convert(stored, Engagement) == found
+    await add_contents("c4")
+    nothing = await events.engagement_for_content("c4")
+    stored = (await contents.set_engagement_metrics("c4", nothing)).engagement_metrics
+    assert stored == msgspec.structs.asdict(nothing)
+    (by_genre, *_others) = (await events.engagement_by("genre")).values()
+    assert (await contents.set_engagement_metrics("c4", by_genre)).engagement_metrics

@@ -1,9 +1,10 @@
 """Likes: one row for session and piece, whatever happens at once."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue, MissingReference, NotFound
 from learner_app.listening.repositories import LikeRepository
-from learner_app.listening.rows import ContentLikes, LikeCreate, LikeKey, LikeUpdate
+from learner_app.listening.rows import ContentLikes, Like, LikeCreate, LikeKey, LikeUpdate
 from tests.content.factories import add_contents
-from tests.listening.factories import ensure_sessions
+from tests.listening.factories import ensure_sessions, minute
 
+T = TypeVar("T")
 likes = LikeRepository()
 KEY = LikeKey(content_id="c1", session_id="s1")
 
@@ -95,6 +97,47 @@ async def test_maps_lists_and_counts(heard: None):
     assert await likes.top_content(limit=1) == [("c1", 2)]
 
 
+async def test_toggle_with_another_reaction_changes_the_reaction(heard: None):
+    first = await likes.toggle(KEY)
+    assert (first.liked, first.reaction_type) == (True, "like")
+    for reaction in ("love", "favorite", "like"):
+        row = await likes.toggle(KEY, reaction)
+        assert (row.liked, row.reaction_type, row.unliked_at) == (True, reaction, None)
+        assert row.liked_at == first.liked_at
+    gone = await likes.toggle(KEY, "like")
+    assert (gone.liked, gone.reaction_type, gone.liked_at) == (False, "like", first.liked_at)
+    back = await likes.toggle(KEY, "love")
+    assert (back.liked, back.reaction_type, back.unliked_at) == (True, "love", None)
+    gone = await likes.toggle(KEY)
+    assert (gone.liked, gone.reaction_type) == (False, "love")
+    assert gone.unliked_at is not None
+
+
+async def test_toggle_of_an_imported_like_without_reaction_takes_it_back(heard: None):
+    for reaction in (None, "like"):
+        await likes.delete(KEY)
+        await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
+        assert not (await likes.toggle(KEY, reaction)).liked
+    await likes.delete(KEY)
+    await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
+    loved = await likes.toggle(KEY, "love")
+    assert (loved.liked, loved.reaction_type) == (True, "love")
+
+
+async def test_toggles_to_different_reactions_at_once_keep_the_like(clone: DatabaseEngine):
+    await add_contents("c1")
+    await ensure_sessions("s1")
+    first = await likes.like(KEY)
+    for _ in range(10):
+        rows = await asyncio.gather(*(likes.toggle(KEY, one) for one in ("love", "favorite")))
+        assert [(row.liked, row.reaction_type) for row in rows] == [
+            (True, "love"),
+            (True, "favorite"),
+        ]
+        row = await likes.like(KEY, "like")
+        assert row.liked_at == first.liked_at
+
+
 @pytest.mark.parametrize("times", [21, 50])
 async def test_toggles_at_once_end_in_the_right_state(clone: DatabaseEngine, times: int):
     await add_contents("c1")
@@ -122,7 +165,8 @@ STEPS = st.lists(
 
 def expected(model: dict[LikeKey, tuple[bool, str]], step: str, key: LikeKey, reaction: str | None):
     """The state after a step by a model of a few lines; an error for what is not possible."""
-    liked, known = model.get(key, (False, "like"))
+    liked, before = model.get(key, (False, "like"))
+    known = before
     if step == "unlike" and key not in model:
         return NotFound
     if step == "delete":
@@ -130,7 +174,8 @@ def expected(model: dict[LikeKey, tuple[bool, str]], step: str, key: LikeKey, re
         return None
     if step != "unlike":
         known = reaction or known
-    model[key] = ({"like": True, "unlike": False, "toggle": not liked}[step], known)
+    toggled = not liked or reaction not in (None, before)
+    model[key] = ({"like": True, "unlike": False, "toggle": toggled}[step], known)
     return None
 
 
@@ -164,6 +209,82 @@ async def test_a_like_that_was_brought_along_has_a_time(heard: None):
     assert (gone.liked, gone.liked_at) == (False, brought.liked_at)
 
 
+async def test_like_and_unlike_return_the_state_they_wrote(clone: DatabaseEngine):
+    """Whatever other callers write meanwhile: never the opposite, never another reaction."""
+    await add_contents("c1")
+    await ensure_sessions("s1")
+    first = await likes.like(KEY)
+    wrong: list[Like] = []
+
+    async def repeat(step: Callable[[], Awaitable[Like]], liked: bool, reaction: str | None):
+        for _ in range(100):
+            row = await step()
+            is_right = row.liked == liked and (row.unliked_at is None) == liked
+            if not is_right or reaction not in (None, row.reaction_type):
+                wrong.append(row)
+            assert row.liked_at == first.liked_at
+
+    await asyncio.gather(
+        *[repeat(lambda: likes.like(KEY), True, None) for _ in range(2)],
+        repeat(lambda: likes.like(KEY, "love"), True, "love"),
+        repeat(lambda: likes.like(KEY, "favorite"), True, "favorite"),
+        *[repeat(lambda: likes.unlike(KEY), False, None) for _ in range(4)],
+    )
+    assert not wrong, f"{len(wrong)} of 800"
+
+
+async def test_each_of_like_unlike_and_toggle_is_one_statement(
+    clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
+):
+    await add_contents("c1")
+    await ensure_sessions("s1")
+    sent: list[str] = []
+    fetchrow = DatabaseEngine.fetchrow
+
+    async def noted(engine: DatabaseEngine, sql: str, *args: Any, **options: Any) -> Any:
+        sent.append(sql)
+        return await fetchrow(engine, sql, *args, **options)
+
+    monkeypatch.setattr(DatabaseEngine, "fetchrow", noted)
+    for step in (likes.like, likes.like, likes.unlike, likes.unlike, likes.toggle, likes.toggle):
+        sent.clear()
+        await step(KEY)
+        assert len(sent) == 1
+
+
+async def test_steps_without_a_change_write_nothing(heard: None):
+    like = await likes.like(KEY, "love")
+    for reaction in (None, "love"):
+        assert await likes.like(KEY, reaction) == like
+    gone = await likes.unlike(KEY)
+    assert await likes.unlike(KEY) == gone
+    assert await likes.get(KEY) == gone
+
+
+async def test_like_waits_for_an_uncommitted_unlike(clone: DatabaseEngine):
+    await add_contents("c1")
+    await ensure_sessions("s1")
+    first = await likes.like(KEY)
+    async with clone.transaction():
+        await likes.unlike(KEY)
+        waiting = asyncio.create_task(_elsewhere(likes.like(KEY)), context=Context())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+    row = await waiting
+    assert (row.liked, row.unliked_at, row.liked_at) == (True, None, first.liked_at)
+    assert await likes.get(KEY) == row
+
+
+@pytest.mark.parametrize("liked_at", [None, minute(0)])
+def test_a_like_that_is_given_cannot_be_taken_back(liked_at: datetime | None):
+    given: dict[str, Any] = {"content_id": "c1", "session_id": "s1", "liked_at": liked_at}
+    with pytest.raises(InvalidValue) as caught:
+        LikeCreate(**given, liked=True, unliked_at=minute(1))
+    assert caught.value.fields == ("unliked_at",)
+    assert LikeCreate(**given, liked=True, unliked_at=None).liked
+    assert LikeCreate(**given, unliked_at=minute(1)).unliked_at == minute(1)
+
+
 async def test_times_are_in_order_whoever_began_first(clone: DatabaseEngine):
     await add_contents("c1")
     await ensure_sessions("s1")
@@ -176,5 +297,6 @@ async def test_times_are_in_order_whoever_began_first(clone: DatabaseEngine):
     assert row.unliked_at > row.liked_at
 
 
-async def _elsewhere(work: Awaitable[object]) -> None:
-    await work
+async def _elsewhere(work: Awaitable[T]) -> T:
+    """A task of its own context, so outside the transaction of the test."""
+    return await work

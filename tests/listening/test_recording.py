@@ -11,6 +11,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.repositories import BehavioralEventRepository
+from learner_app.listening.rows import BehavioralEventCreate
 from tests.content.factories import add_contents
 from tests.listening.factories import TRAITS, event, minute, new_event
 
@@ -34,6 +35,7 @@ async def test_batch_stores_what_is_good(heard: None):
         event("e9\0"),
         event("e4"),
         event("e10", context={"at": float("inf")}),
+        {**event(), "id": None},
     ]
     result = await events.record_batch(batch)
     assert (result.recorded, result.duplicates) == (3, 2)
@@ -48,6 +50,7 @@ async def test_batch_stores_what_is_good(heard: None):
         10: ("e8", "timestamp"),
         11: ("e9\0", "id"),
         13: ("e10", "context"),
+        14: (None, "id"),
     }
     assert [failure.index for failure in result.failed] == sorted(told)
     assert (await events.get("e1")).event_type == "play", "the first payload"
@@ -73,6 +76,8 @@ async def test_all_ways_in_store_the_same(heard: None, db: DatabaseEngine):
         {"device_info": {}, "context": {"deep": deep, "": None, text: text}},
         {"context": {"numbers": [10**30, -0.0, 1e300, 1.5e-7, 2**63, True]}},
     ]
+
+    odd = [{"timestamp": minute(number), **fields} for number, fields in enumerate(odd)]
 
     async def source() -> AsyncIterator[dict[str, Any]]:
         for number, fields in enumerate(odd):
@@ -181,3 +186,122 @@ async def test_ingest_keeps_what_came_before_an_error(clone: DatabaseEngine):
     with pytest.raises(ConnectionError):
         await events.ingest(source(), ensure_sessions=True)
     assert await events.count() == 5000
+
+
+async def test_an_event_whose_id_is_null_is_refused(heard: None):
+    """An id that is omitted is made; a client that sends null would not know it either."""
+    null = {**event(), "id": None}
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        yield null
+        yield event()
+
+    batch = await events.record_batch([event(), null])
+    assert (batch.recorded, [failure.index for failure in batch.failed]) == (1, [1])
+    stream = await events.ingest(source())
+    assert (stream.recorded, [failure.index for failure in stream.failures]) == (1, [0])
+    for failure in (*batch.failed, *stream.failures):
+        assert failure.id is None
+        assert failure.reason.startswith("id: ")
+    with pytest.raises(InvalidValue) as caught:
+        BehavioralEventCreate(**null)
+    assert caught.value.fields == ("id",)
+
+
+def backwards(count: int, prefix: str = "e") -> list[str]:
+    """Ids whose order is the opposite of the one in which they are recorded."""
+    return [f"{prefix}{number:05}" for number in range(count, 0, -1)]
+
+
+async def ids_in_time() -> list[str]:
+    listed = [row.id for row in await events.list_for_session("s1", limit=1000)]
+    streamed = [row.id async for row in events.stream(session_id="s1")]
+    assert listed == streamed[:1000]
+    newest = [row.id for row in await events.recent_for_session("s1", 1000)]
+    assert newest == streamed[-1000:]
+    paged: list[str] = []
+    page = await events.page(session_id="s1", limit=300)
+    while True:
+        paged += [row.id for row in page.rows]
+        if page.next is None:
+            break
+        page = await events.page(session_id="s1", limit=300, after=page.next)
+    assert paged == streamed
+    return streamed
+
+
+async def test_a_batch_is_read_back_in_the_order_given(heard: None):
+    names = backwards(5000)
+    await events.record_batch([event(name) for name in names])
+    assert await ids_in_time() == names
+
+
+async def test_a_stream_is_read_back_in_the_order_given(heard: None):
+    names = backwards(12_000)
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        for name in names:
+            yield event(name)
+
+    await events.ingest(source())
+    assert await ids_in_time() == names
+
+
+async def test_events_of_a_transaction_are_read_back_in_the_order_given(heard: None):
+    """All of the test is one transaction, whose ``now()`` is the same."""
+    names = iter(all_names := backwards(700))
+
+    def given(count: int) -> list[BehavioralEventCreate]:
+        return [new_event(next(names)) for _ in range(count)]
+
+    async def source(count: int) -> AsyncIterator[BehavioralEventCreate]:
+        for one in given(count):
+            yield one
+
+    for _ in range(5):
+        await events.record(*given(1))
+        await events.add(*given(1))
+        assert (await events.record_batch(given(100))).recorded == 100
+        await events.record(*given(1))
+        await events.add_many(given(30))
+        await events.add(*given(1))
+        await events.ingest(source(5))
+        await events.record(*given(1))
+    assert await ids_in_time() == all_names
+
+
+async def test_batches_of_one_caller_are_read_back_in_the_order_given(clone: DatabaseEngine):
+    """Each is a transaction of its own, on whatever connection of the pool."""
+    await add_contents("c1")
+    names = backwards(1200)
+    for first in range(0, 1200, 100):
+        await events.record_batch(
+            [event(name) for name in names[first : first + 98]], ensure_sessions=first == 0
+        )
+        for name in names[first + 98 : first + 100]:
+            await events.record(new_event(name))
+    assert await ids_in_time() == names
+
+
+async def test_timestamps_that_are_given_are_kept_beside_those_that_are_not(heard: None):
+    names = backwards(10)
+    times = [minute(number) if number % 2 else None for number in range(10)]
+    for add in (events.record_batch, events.add_many):
+        rows = [new_event(one, timestamp=at) for one, at in zip(names, times, strict=True)]
+        await add(rows)
+        stored = await events.get_many(names)
+        assert [row.timestamp for row in stored[1::2]] == [minute(n) for n in range(1, 10, 2)]
+        untimed = [row.timestamp for row in stored[::2]]
+        assert untimed == sorted(set(untimed))
+        assert untimed[-1] - untimed[0] < timedelta(milliseconds=1)
+        assert await ids_in_time() == names[1::2] + names[::2]
+        for name in names:
+            await events.delete(name)
+
+
+async def test_events_of_one_time_without_ids_are_read_back_in_the_order_given(heard: None):
+    """Their ids are made in order, and break the tie."""
+    places = list(range(1000))
+    await events.record_batch([event(timestamp=minute(0), playback_position=n) for n in places])
+    rows = await events.list_for_session("s1", limit=1000)
+    assert [int(row.playback_position) for row in rows] == places

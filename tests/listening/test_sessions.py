@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,12 @@ from learner_app.errors import (
     StaleVersion,
 )
 from learner_app.listening.repositories import ListeningSessionRepository
-from learner_app.listening.rows import Appended, ListeningSessionCreate, Position
+from learner_app.listening.rows import (
+    Appended,
+    ListeningSessionCreate,
+    ListeningSessionUpdate,
+    Position,
+)
 from tests.content.factories import add_contents
 
 sessions = ListeningSessionRepository()
@@ -156,15 +162,58 @@ async def test_removing_the_last_piece_leaves_none(session: str):
 
 
 async def test_listening_time_adds_up(session: str):
-    for seconds in (10, 0.5, Decimal("1799.5"), 0):
+    for seconds in (10, 1.0, Decimal("1800.00"), Decimal("1E+2"), 0, -0.0):
         row = await sessions.add_listening_time(session, seconds)
-    assert row.total_listening_time == 10 + 1 + 1800
-    for wrong in (-1, float("nan"), float("inf"), 1800.1, 10**9):
-        with pytest.raises(InvalidValue) as caught:
-            await sessions.add_listening_time(session, wrong)
-        assert caught.value.fields == ("seconds",)
+    assert row.total_listening_time == 10 + 1 + 1800 + 100
     with pytest.raises(NotFound):
         await sessions.add_listening_time("nobody", 1)
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        *(0.4, 0.5, 1.0000001, Decimal("1799.5"), Decimal("1E-30"), 1e-300, "1", "1.0", b"1", None),
+        *(-1, -0.5, float("nan"), float("inf"), 1800.1, 1801, 10**9, Decimal("1E+999999"), True),
+        *(Decimal("NaN"), Decimal("sNaN"), timedelta(seconds=1), [1]),
+    ],
+)
+async def test_listening_time_that_cannot_be_stored_exactly_is_refused(session: str, seconds: Any):
+    with pytest.raises(InvalidValue) as caught:
+        await sessions.add_listening_time(session, seconds)
+    assert caught.value.fields == ("seconds",)
+    assert (await sessions.get(session)).total_listening_time == 0
+
+
+async def test_listening_time_beyond_the_column_is_refused(session: str):
+    most = 2**31 - 1
+    await sessions.update(session, ListeningSessionUpdate(total_listening_time=most - 1))
+    with pytest.raises(InvalidValue) as caught:
+        await sessions.add_listening_time(session, 2)
+    assert caught.value.fields == ("total_listening_time",)
+    assert (await sessions.add_listening_time(session, 1)).total_listening_time == most
+
+
+async def test_activity_more_than_a_day_ahead_is_refused(session: str):
+    now = datetime.now(UTC)
+    before = await sessions.get(session)
+    for at in (now + timedelta(days=1, minutes=1), now + timedelta(days=10_000)):
+        with pytest.raises(InvalidValue) as caught:
+            await sessions.touch(session, at)
+        assert caught.value.fields == ("at",)
+        assert "ahead" in str(caught.value)
+        with pytest.raises(NotFound):
+            await sessions.touch("nobody", at)
+    assert await sessions.get(session) == before
+    nearly = now + timedelta(hours=23)
+    assert (await sessions.touch(session, nearly)).last_activity_at == nearly
+
+
+async def test_activity_too_far_ahead_is_refused_whatever_the_stored_one_is(session: str):
+    far = datetime.now(UTC) + timedelta(days=100)
+    await sessions.add(ListeningSessionCreate(id="far", last_activity_at=far))
+    with pytest.raises(InvalidValue):
+        await sessions.touch("far", far - timedelta(days=1))
+    assert (await sessions.touch("far")).last_activity_at == far
 
 
 async def test_clear_empties_the_list(session: str):
@@ -232,7 +281,7 @@ async def test_moves_from_one_place_at_once_advance_once(clone: DatabaseEngine):
 
 async def test_time_and_activity_of_many_at_once(clone: DatabaseEngine):
     await sessions.ensure("s1")
-    start = datetime(2030, 1, 1, tzinfo=UTC)
+    start = datetime.now(UTC) + timedelta(hours=1)
     await asyncio.gather(
         *(sessions.add_listening_time("s1", 2) for _ in range(50)),
         *(sessions.touch("s1", start + timedelta(seconds=n * 7 % 50)) for n in range(50)),

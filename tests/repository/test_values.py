@@ -215,3 +215,72 @@ async def test_what_is_taken_comes_back(db: DatabaseEngine, fields: dict[str, An
     added = await content.add(new_content(new_key(), **fields))
     assert {name: getattr(added, name) for name in fields} == fields
     assert await content.get(added.id) == added
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "file:///etc/passwd"),
+        *("ftp://a.example/x", "//a.example/x", "/x.mp3", "x.mp3", "", "a.example/x"),
+        *(
+            "http:",
+            "http://",
+            "http:/a.example",
+            "http:a.example",
+            "https:///a.example",
+            "https://?q",
+        ),
+        *(
+            " https://a.example",
+            "https://a.example ",
+            "https://a.example/a b",
+            "https://a.example/\n",
+        ),
+        *(
+            "https://a.example/\t",
+            "ht\ntps://a.example",
+            "https://a.example/\u00a0",
+            "\x01https://a",
+        ),
+        *(
+            "https://a.example/\x85",
+            "https://a.example/\x9f",
+            "https://a.example\\x",
+            "https://a\0",
+        ),
+        *("https://a.example/\ud800", "https://a.example:99999", "https://[::1", "https://a|b/"),
+        *(
+            "javascript://a.example/%0aalert(1)",
+            "https://a.example/" + "x" * 983,
+            None,
+            5,
+            b"https://a",
+        ),
+    ],
+)
+def test_urls_other_than_http_and_https_are_refused(url: Any):
+    for make in (lambda: new_content(audio_url=url), lambda: ContentUpdate(audio_url=url)):
+        with pytest.raises(InvalidValue) as caught:
+            make()
+        assert caught.value.fields == ("audio_url",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://a.example", "https://a.example/x.mp3?a=1&b=%20#t=5", "HTTPS://A.example/X"),
+        *(
+            "https://a.example:8443/",
+            "https://127.0.0.1/x",
+            "https://[::1]:8000/",
+            "http://localhost/x",
+        ),
+        *(
+            "https://münchen.example/ü.mp3",
+            "https://user@a.example/",
+            "https://a.example/" + "x" * 982,
+        ),
+    ],
+)
+async def test_http_urls_are_stored_as_given(db: DatabaseEngine, url: str):
+    assert (await content.add(new_content(audio_url=url))).audio_url == url

@@ -1,0 +1,207 @@
+"""Lists of thousands of contents: cost of navigation, pages, equality with short lists."""
+
+import json
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from learner_app.content.tables import ContentTable
+from learner_app.database.engine import DatabaseEngine
+from learner_app.errors import InvalidValue
+from learner_app.listening import playlist_sql
+from learner_app.listening.repositories import ListeningSessionRepository
+from learner_app.listening.rows import Position
+from tests.content.factories import add_contents
+
+sessions = ListeningSessionRepository()
+LENGTH = 5000
+MILLISECONDS = 100
+"""Far above the linear cost (2 to 10 ms) and far below the quadratic one (400 to 6,000 ms)."""
+
+IDS = [f"01a1fede-88a3-72d4-a49f-{n:012}" for n in range(LENGTH)]
+MIDDLE = LENGTH // 2
+ADD_CONTENT = """
+INSERT INTO content (id, title, text_content, audio_url, format, template_id, difficulty, duration,
+                     model_parameters, session_id)
+SELECT id, 'Il faro', 'text', 'https://audio.example/a.mp3', 'narrative', 't1', 'lexical-heavy',
+       300, '{}', 's1' FROM unnest($1::text[]) AS id
+"""
+
+
+@pytest.fixture
+async def long_list(db: DatabaseEngine) -> str:
+    """A session with 5,000 contents, the middle one current."""
+    await db.execute(ADD_CONTENT, IDS)
+    await sessions.ensure("s1")
+    await sessions.append_many("s1", IDS)
+    await sessions.set_current("s1", IDS[MIDDLE])
+    return "s1"
+
+
+async def fastest(call: Callable[[], Awaitable[Any]], times: int = 3) -> float:
+    """Milliseconds of the fastest of several calls; other load on the machine only adds."""
+    elapsed = []
+    for _ in range(times):
+        start = perf_counter()
+        await call()
+        elapsed.append((perf_counter() - start) * 1000)
+    return min(elapsed)
+
+
+async def test_navigation_of_5000_contents_is_not_quadratic(long_list: str):
+    removed = iter(IDS[MIDDLE - 100 :])
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "move_next": lambda: sessions.move_next("s1"),
+        "move_previous": lambda: sessions.move_previous("s1"),
+        "next_content": lambda: sessions.next_content("s1"),
+        "previous_content": lambda: sessions.previous_content("s1"),
+        "position": lambda: sessions.position("s1"),
+        "list_content": lambda: sessions.list_content("s1", after=IDS[MIDDLE]),
+        "append_content": lambda: sessions.append_content("s1", IDS[0]),
+        "set_current": lambda: sessions.set_current("s1", IDS[MIDDLE]),
+        "remove_content": lambda: sessions.remove_content("s1", next(removed)),
+    }
+    elapsed = {name: await fastest(call) for name, call in calls.items()}
+    assert max(elapsed.values()) < MILLISECONDS, elapsed
+
+
+async def test_removing_the_current_content_of_5000_is_not_quadratic(long_list: str):
+    current = IDS[MIDDLE]
+
+    async def remove() -> None:
+        nonlocal current
+        row = await sessions.remove_content("s1", current)
+        assert row.current_content_id == IDS[IDS.index(current) - 1]
+        current = row.current_content_id
+
+    assert await fastest(remove) < MILLISECONDS
+
+
+async def test_deleting_content_of_many_long_lists_is_not_quadratic(
+    long_list: str, db: DatabaseEngine
+):
+    holders = 10
+    await db.execute(
+        f"""
+        INSERT INTO sessions (id, content_ids, current_content_id)
+        SELECT 'h' || n, $1::text[], $2 FROM generate_series(1, {holders}) AS n
+        """,
+        IDS,
+        IDS[MIDDLE],
+    )
+    assert (
+        await fastest(lambda: sessions.delete_content(IDS[MIDDLE]), times=1)
+        < MILLISECONDS * holders
+    )
+    for session in ("s1", "h1", f"h{holders}"):
+        row = await sessions.get(session)
+        assert row.current_content_id == IDS[MIDDLE - 1]
+        assert row.content_ids == IDS[:MIDDLE] + IDS[MIDDLE + 1 :]
+
+
+async def test_appending_5000_contents_returns_their_places(db: DatabaseEngine):
+    await db.execute(ADD_CONTENT, IDS)
+    await sessions.ensure("s1")
+    places = await sessions.append_many("s1", [*IDS, IDS[7]])
+    assert places == [*((n, True) for n in range(LENGTH)), (7, False)]
+    again = await sessions.append_many("s1", IDS[::-1])
+    assert again == [(n, False) for n in range(LENGTH - 1, -1, -1)]
+
+
+async def test_gaps_of_thousands_of_deleted_contents_are_crossed(
+    long_list: str, db: DatabaseEngine
+):
+    """Contents deleted by other means stay in the list; the neighbour is far away then."""
+    gone = IDS[10:MIDDLE] + IDS[MIDDLE + 1 : LENGTH - 10]
+    await ContentTable.delete().where(ContentTable.id.is_in(gone))
+    for neighbour, content_id in (
+        (sessions.next_content, IDS[LENGTH - 10]),
+        (sessions.previous_content, IDS[9]),
+    ):
+        found = await neighbour("s1")
+        assert found is not None
+        assert found.id == content_id
+        assert await fastest(lambda one=neighbour: one("s1")) < MILLISECONDS
+    assert await sessions.position("s1") == Position(10, 21)
+    last = [row.id for row in await sessions.list_content("s1", after=IDS[MIDDLE])]
+    assert last == IDS[-10:]
+    moved = await sessions.move_next("s1")
+    assert moved is not None
+    assert moved.id == IDS[LENGTH - 10]
+
+
+async def test_pages_of_a_list_are_the_list(long_list: str):
+    seen: list[str] = []
+    after = None
+    while rows := await sessions.list_content("s1", limit=700, after=after):
+        seen += [row.id for row in rows]
+        after = seen[-1]
+    assert seen == IDS
+
+
+async def test_a_page_reads_its_own_contents_only(long_list: str, db: DatabaseEngine):
+    key = (IDS[MIDDLE],)
+    for after in ((None,), key):
+        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {playlist_sql.LIST}"
+        plan = json.loads(await db.fetchval(sql, "s1", *after, 100))[0]["Plan"]
+        scanned = [rows for node, rows in scans(plan) if node == "content"]
+        assert scanned == [100], plan
+
+
+def scans(plan: dict[str, Any]) -> list[tuple[str | None, int]]:
+    """Tables of a plan with the rows that were read of each."""
+    own = [(plan.get("Relation Name"), round(plan["Actual Rows"] * plan["Actual Loops"]))]
+    return own + [scan for inner in plan.get("Plans", []) for scan in scans(inner)]
+
+
+async def test_a_neighbour_is_read_without_reading_the_list(long_list: str, db: DatabaseEngine):
+    for sql in (playlist_sql.NEXT, playlist_sql.PREVIOUS):
+        plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", "s1"))[0][
+            "Plan"
+        ]
+        assert sum(rows for node, rows in scans(plan) if node == "content") == 2
+        assert all(rows <= 1 for _, rows in scans(plan)), plan
+
+
+async def test_pages_survive_changes_of_the_list(db: DatabaseEngine):
+    await add_contents(*"abcdefg")
+    await sessions.ensure("s1")
+    await sessions.append_many("s1", list("abcde"))
+
+    async def page(after: str | None = None) -> str:
+        return "".join(row.id for row in await sessions.list_content("s1", limit=2, after=after))
+
+    assert await page() == "ab"
+    await sessions.remove_content("s1", "a")
+    assert await page("b") == "cd"
+    await sessions.append_content("s1", "f")
+    assert await page("d") == "ef"
+    assert await page("f") == ""
+    await ContentTable.delete().where(ContentTable.id == "d")
+    assert await page("c") == "ef"
+    assert await page("d") == "ef", "still in the list, although deleted"
+
+
+@pytest.mark.parametrize("after", ["a", "nothing", "", "x\0", "x" * 256, 5])
+async def test_a_page_after_content_outside_the_list_is_invalid(db: DatabaseEngine, after: Any):
+    await add_contents("a", "b")
+    await sessions.ensure("s1")
+    await sessions.append_many("s1", ["a", "b"])
+    await sessions.remove_content("s1", "a")
+    with pytest.raises(InvalidValue) as caught:
+        await sessions.list_content("s1", after=after)
+    assert caught.value.fields == ("after",)
+    assert await sessions.list_content("nobody", after=after) == []
+
+
+async def test_a_list_with_one_content_twice_is_walked_to_its_end(db: DatabaseEngine):
+    """No operation writes such a list, but nothing in the schema forbids it."""
+    await add_contents("a", "b")
+    await db.execute("INSERT INTO sessions (id, content_ids) VALUES ('s1', '{a,a,b}')")
+    moved = [await sessions.move_next("s1") for _ in range(3)]
+    assert [piece and piece.id for piece in moved] == ["a", "b", None]
+    await sessions.set_current("s1", "a")
+    row = await sessions.remove_content("s1", "a")
+    assert (row.content_ids, row.current_content_id) == (["b"], "b")
