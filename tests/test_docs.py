@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,21 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
         return new_content(f"of-{job.generation_id}", session_id=job.session_id)
 
     async def lose(job: Any) -> ContentCreate:
-        await it["jobs"].fail(job.generation_id, "by somebody else")
+        assert await it["jobs"].claim_next(timedelta()) is not None
         return await write(job)
+
+    async def lose_and_fail(job: Any) -> ContentCreate:
+        await it["jobs"].fail(job.generation_id, "by an operator")
+        raise RuntimeError
 
     assert (await it["work"](write)).id == "of-g1"
     with pytest.raises(RuntimeError):
         await it["work"](write)
     assert await it["work"](lose) is None
+    assert (await it["jobs"].get("g3")).status == "processing", "by the other worker"
+    assert await it["jobs"].requeue_stale(timedelta()) == 1
+    with pytest.raises(RuntimeError):
+        await it["work"](lose_and_fail)
     assert await it["work"](write) is None
     jobs = [job async for job in it["jobs"].stream()]
     assert [job.status for job in jobs] == ["completed", "failed", "failed"]

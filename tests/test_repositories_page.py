@@ -39,6 +39,8 @@ async def test_page_on_repositories(clone: DatabaseEngine, checkout: Path):
     assert (await names["sessions"].get("s1")).current_content_id == "c1"
     assert (await names["likes"].count_likes("c1"), names["engagement"].total_plays) == (1, 1)
     assert names["learned"].data_points == 1
+    assert names["learned"].content_type_preferences == {"comprehension": 0.501}
+    assert (await names["jobs"].get(names["job"].generation_id)).status == "failed"
 
 
 async def test_page_on_accounts(clone: DatabaseEngine, checkout: Path):
@@ -46,7 +48,7 @@ async def test_page_on_accounts(clone: DatabaseEngine, checkout: Path):
     for code in snippets(checkout / "docs/accounts.md"):
         await run(checking(code), names)
     assert [value for value, _ in names["seen"]] == [told for _, told in names["seen"]]
-    assert len(names["seen"]) == 5
+    assert len(names["seen"]) == 6
 
 
 REPOSITORIES = [

@@ -19,10 +19,11 @@ from learner_app.accounts.credentials import (
 from learner_app.accounts.emails import known_email
 from learner_app.accounts.rows import ResetCode, User, UserFilters
 from learner_app.accounts.sealed import secret
-from learner_app.accounts.tables import UserTable
+from learner_app.accounts.tables import UserTable, VerificationTable
 from learner_app.accounts.tokens import token_hash
-from learner_app.accounts.verifications import VerificationRepository
+from learner_app.accounts.verifications import LIFETIME, VerificationRepository
 from learner_app.repository.filters import Filters, at_least, before
+from learner_app.repository.inputs import checked
 from learner_app.repository.reading import ReadingRepository
 
 
@@ -125,6 +126,7 @@ class UserPasswords(ReadingRepository[User, UUID]):
             InvalidValue: ``ttl`` cannot be one.
             TransactionError: as of ``VerificationRepository.issue``.
         """
+        checked(LIFETIME, ttl, "ttl", VerificationTable)  # also if nobody has the address
         async with self.engine.transaction():
             user = await self._locked_by(email)
             if user is None:

@@ -103,5 +103,5 @@ async def test_wrong_password_is_refused(client: httpx.AsyncClient):
 
 async def test_product_users_do_not_get_in(client: httpx.AsyncClient, clone: DatabaseEngine):
     await plant_seed(clone)
-    response = await sign_in(client, "admin@example.com", "learner-admin-1")
+    response = await sign_in(client, "admin@example.com", "AdminPassword123!")
     assert response.status_code == 401

@@ -212,7 +212,8 @@ async def compare(model: Model) -> None:
 
 
 OPERATIONS: list[Callable[[Model, str, int], Any]] = [
-    start, start, start, claim, claim, claim, complete, complete, fail, fail, requeue, send, purge, delete,
+    start, start, start, claim, claim, claim, complete, complete, fail, fail,
+    requeue, send, purge, delete,
 ]  # fmt: skip
 steps = st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(IDS), st.integers(0, 29))
 

@@ -144,6 +144,101 @@ async def test_fold_refuses_what_no_state_can_be(
     assert await states.find(session) == before
 
 
+async def versions(session: str) -> tuple[object, ...]:
+    """What every write of the row changes."""
+    sql = "SELECT xmin::text, ctid::text, updated_at, last_updated FROM learner_model_state"
+    return tuple(await states.engine.fetchrow(f"{sql} WHERE session_id = $1", session) or ())
+
+
+UNCHANGED = {
+    "the same state": lambda old: old,
+    "a copy": lambda old: replace(old, data_points=old.data_points),
+    "equal values": lambda old: replace(
+        old,
+        preference_weights=dict(reversed(old.preference_weights.items())),
+        comprehension_level=0.5,
+        content_type_preferences={"a": [1, {"b": True}]},
+        difficulty_adjustment=Decimal("0.000"),
+    ),
+    "arithmetic of floats": lambda old: replace(
+        old, comprehension_level=float(old.comprehension_level) + 0.1 + 0.2 - 0.3
+    ),
+    "rounded by the caller": lambda old: replace(
+        old, comprehension_level=round(old.comprehension_level + Decimal("0.004"), 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", UNCHANGED)
+async def test_a_fold_without_a_change_writes_nothing(clone: DatabaseEngine, change: str):
+    await sessions.ensure("s1")
+    changes = LearnerModelStateUpdate(content_type_preferences={"a": [1, {"b": True}]})
+    await states.initialise("s1")
+    state = await states.update("s1", changes)
+    before = await versions("s1")
+    assert await states.fold("s1", UNCHANGED[change]) == state
+    assert await versions("s1") == before
+
+
+def reweigh_in_place(state: LearnerModelState) -> LearnerModelState:
+    state.preference_weights["podcast"] = 0.9
+    return state
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        reweigh_in_place,
+        lambda old: replace(old, content_type_preferences={"a": True}),  # equal to 1 in Python
+        lambda old: replace(old, difficulty_adjustment=Decimal("0.01")),
+        lambda old: replace(old, comprehension_level=Decimal("0.505")),
+    ],
+)
+async def test_a_fold_with_any_change_writes(clone: DatabaseEngine, fn):
+    await sessions.ensure("s1")
+    await states.initialise("s1")
+    old = await states.update("s1", LearnerModelStateUpdate(content_type_preferences={"a": 1}))
+    new = await states.fold("s1", fn)
+    assert new == await states.get("s1")
+    assert new.last_updated > old.last_updated
+    assert repr(learned(new)) != repr(learned(old))
+
+
+@pytest.mark.parametrize("field", ["comprehension_level", "difficulty_adjustment"])
+@pytest.mark.parametrize("step", ["0.001", "-0.001", "0.0049", "1E-9"])
+async def test_a_step_that_rounding_would_undo_is_refused(session: str, field: str, step: str):
+    before = await states.initialise(session)
+    for exact in (Decimal(step), float(step)):
+        if step == "1E-9" and isinstance(exact, float):
+            continue  # as small as the error of float arithmetic
+
+        def learn(old: LearnerModelState, exact: Decimal | float = exact) -> LearnerModelState:
+            level = type(exact)(getattr(old, field)) + exact
+            return replace(old, **{field: level}, data_points=old.data_points + 1)
+
+        with pytest.raises(InvalidValue, match="2 decimal places") as caught:
+            await states.fold(session, learn)
+        assert caught.value.fields == (field,)
+    assert await states.get(session) == before
+
+
+async def test_small_steps_add_up_where_they_are_exact(session: str):
+    """The alternative of docs/repositories.md."""
+
+    def learn(old: LearnerModelState) -> LearnerModelState:
+        exact = old.content_type_preferences.get("comprehension", float(old.comprehension_level))
+        exact = min(max(exact + 0.001, 0), 1)
+        return replace(
+            old,
+            content_type_preferences=old.content_type_preferences | {"comprehension": exact},
+            comprehension_level=round(Decimal(exact), 2),
+        )
+
+    for _ in range(100):
+        state = await states.fold(session, learn)
+    assert state.comprehension_level == Decimal("0.60")
+
+
 async def test_fold_wants_a_state_back(session: str):
     with pytest.raises(InvalidValue) as caught:
         await states.fold(session, lambda _: None)  # type: ignore[arg-type, return-value]
@@ -209,7 +304,7 @@ async def test_no_two_writes_have_one_moment(session: str):
     )
     rows = [await states.get(session)]
     for _ in range(3):
-        rows.append(await states.fold(session, lambda same: same))
+        rows.append(await states.fold(session, count_one))
         rows.append(await states.update(session, LearnerModelStateUpdate(data_points=0)))
         rows.append(await states.reset(session))
     moments = [row.last_updated for row in rows]

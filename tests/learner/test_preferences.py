@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
+from learner_app.accounts.repositories import AuthSessionRepository, UserRepository
+from learner_app.accounts.rows import UserCreate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import (
     Conflict,
@@ -181,29 +184,79 @@ async def test_no_two_saves_have_one_moment(db: DatabaseEngine):
     )
 
 
-async def test_a_session_finds_what_was_saved_last_in_it(db: DatabaseEngine):
+async def test_a_session_finds_its_own_preferences_and_never_those_of_a_user(db: DatabaseEngine):
+    assert await preferences.find_for_session("s1") is None
+    users = await preferences.save("u1", Changes(auto_play=False), session_id="s1")
     assert await preferences.find_for_session("s1") is None
     own = await preferences.save("s1", Changes())
     assert await preferences.find_for_session("s1") == own
-    users = await preferences.save("u1", Changes(), session_id="s1")
-    assert await preferences.find_for_session("s1") == users
-    assert await preferences.find_for_user("u1") == users
+    newer = await preferences.save("u1", Changes(), session_id="s1")
+    assert await preferences.find_for_session("s1") == own
+    assert await preferences.find_for_user("u1") == newer != users
     assert await preferences.find_for_user("s2") is None
-    again = await preferences.save("s1", Changes())
-    assert await preferences.find_for_session("s1") == again
 
 
-async def test_preferences_of_a_session_are_found_by_the_indexes(db: DatabaseEngine):
-    await db.execute(
-        "INSERT INTO user_preferences (id, session_id, difficulty_preference)"
-        " SELECT 'u' || n, 's' || n, 'beginner' FROM generate_series(1, 5000) AS n"
+async def test_after_sign_out_the_browser_does_not_find_the_preferences_of_the_user(
+    db: DatabaseEngine,
+):
+    user = await UserRepository().register(
+        UserCreate(email="anna@example.com", password="correct-horse-7")
     )
-    await db.execute("ANALYZE user_preferences")
-    assert (await preferences.find_for_session("s77")).id == "u77"
-    plan = str(await db.fetch(f"EXPLAIN {preferences._find_for_session().sql}", "s77", "s77"))
-    assert "user_preferences_pkey" in plan
-    assert "idx_user_preferences_session_id" in plan
-    assert "Seq Scan" not in plan
+    await preferences.save("s1", Changes(preferred_genres=["mystery"]))
+    opened = await AuthSessionRepository().open(user.id, timedelta(days=1))
+    moved = await preferences.migrate_to_user("s1", user.id)
+    saved = await preferences.save(user.id, Changes(auto_play=False), session_id="s1")
+    assert (moved.id, saved.preferred_genres) == (str(user.id), ["mystery"])
+    await AuthSessionRepository().close(opened.token)
+
+    assert await preferences.find_for_session("s1") is None
+    assert chosen(await preferences.get_or_default("s1")) == UNCHOSEN
+    next_visitor = await preferences.save("s1", Changes(preferred_genres=["science"]))
+    assert chosen(next_visitor)[2] == ["science"]
+    assert await preferences.find_for_session("s1") == next_visitor
+    assert await preferences.find_for_user(user.id) == saved
+
+
+USER = UUID("9f1C0e5a-7b3d-4c21-8e6f-aB0123456789")
+FORMS: list[UUID | str] = [USER, str(USER), str(USER).upper(), str(USER).title()]
+
+
+@pytest.mark.parametrize("stored_as", FORMS, ids=["UUID", "lower", "upper", "mixed"])
+async def test_preferences_are_found_by_a_uuid_and_its_text_in_any_case(
+    db: DatabaseEngine, stored_as: UUID | str
+):
+    saved = await preferences.save(stored_as, Changes(auto_play=False))
+    assert saved.id == str(USER)
+    for form in FORMS:
+        assert await preferences.find(form) == await preferences.get(form) == saved
+        assert await preferences.find_for_user(form) == saved
+        assert await preferences.get_or_default(form) == saved
+        assert await preferences.get_many([form, "s1"]) == [saved]
+        assert await preferences.exists(form)
+        assert await preferences.update(form, Changes()) == saved
+        assert await preferences.migrate_to_user(str(form), form) == saved
+    for form in FORMS:
+        assert (await preferences.save(form, Changes())).id == saved.id
+        with pytest.raises(Conflict):
+            async with db.transaction():
+                await preferences.add(UserPreferencesCreate(id=form))
+    assert (await preferences.get(USER)).version == 1 + len(FORMS)
+    assert await preferences.count() == 1
+    await preferences.save("s1", Changes(preferred_genres=["mystery"]))
+    moved = await preferences.migrate_to_user("s1", FORMS[2])
+    assert (moved.id, moved.preferred_genres, moved.session_id) == (str(USER), ["mystery"], "s1")
+    assert await preferences.delete(FORMS[3])
+    assert (await preferences.get_or_default(USER)).id == str(USER)
+
+
+async def test_other_texts_are_different_ids(db: DatabaseEngine):
+    texts = ["s1", "S1", USER.hex, USER.hex.upper(), f"{{{USER}}}", USER.urn, f"{USER}\n"]
+    for text in texts:
+        assert (await preferences.save(text, Changes())).id == text
+    assert await preferences.count() == len(texts)
+    session = str(USER).upper()
+    await preferences.save("u1", Changes(), session_id=session)
+    assert await preferences.count(session_id=session) == 1, "sessions keep their spelling"
 
 
 async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
@@ -232,7 +285,7 @@ async def test_signing_in_takes_the_preferences_along(db: DatabaseEngine):
     assert chosen(moved) == chosen(own)
     assert moved.last_updated == own.last_updated
     assert not await preferences.exists("s1")
-    assert await preferences.find_for_session("s1") == moved
+    assert await preferences.find_for_session("s1") is None
     assert await preferences.migrate_to_user("s1", "u1") == moved, "nothing was written"
     with pytest.raises(StaleVersion):  # whoever saw the default does not know these
         await preferences.save("u1", Changes(), expect_version=1)

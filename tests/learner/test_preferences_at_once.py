@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -133,3 +134,37 @@ async def test_an_old_snapshot_cannot_lose_a_save(clone: DatabaseEngine, is_ther
             saved = await elsewhere(lambda: preferences.save("s1", Changes(auto_play=False)))
             await preferences.save("s1", Changes(auto_play=True))
     assert await preferences.get("s1") == saved
+
+
+async def test_a_session_never_shows_a_user_while_people_sign_in_and_save(clone: DatabaseEngine):
+    done = asyncio.Event()
+    seen = []
+
+    async def look() -> None:
+        while not done.is_set():
+            seen.append(await preferences.find_for_session("s1"))
+
+    async def sign_in(user: str) -> None:
+        for n in range(10):
+            await preferences.save("s1", Changes(preferred_genres=[f"before {user} {n}"]))
+            await preferences.migrate_to_user("s1", user)
+            await preferences.save(user, Changes(preferred_genres=[user]), session_id="s1")
+
+    looking = [asyncio.create_task(look()) for _ in range(3)]
+    await asyncio.gather(*(sign_in(f"u{n}") for n in range(4)))
+    done.set()
+    await asyncio.gather(*looking)
+    found = [row for row in seen if row is not None]
+    assert found
+    assert {row.id for row in found} == {"s1"}
+    assert all(row.preferred_genres[0].startswith("before") for row in found)
+    assert await preferences.find_for_session("s1") is None
+    assert await preferences.count(session_id="s1") == 4
+
+
+async def test_first_saves_under_all_forms_of_an_id_make_one_row(clone: DatabaseEngine):
+    user = UUID("9f1c0e5a-7b3d-4c21-8e6f-ab0123456789")
+    forms = [user, str(user), str(user).upper()]
+    rows = await asyncio.gather(*(preferences.save(forms[n % 3], Changes()) for n in range(15)))
+    assert sorted(row.version for row in rows) == list(range(1, 16))
+    assert await preferences.count() == 1

@@ -79,8 +79,7 @@ class Model:
         return self._store(replace(moved, id=user_id, session_id=session_id, version=version))
 
     def find_for_session(self, session_id: str) -> Known | None:
-        found = [row for row in self.rows.values() if session_id in (row.id, row.session_id)]
-        return max(found, key=lambda row: row.saved, default=None)
+        return self.rows.get(session_id)
 
     def _store(self, row: Known) -> Known:
         self.rows[row.id] = row

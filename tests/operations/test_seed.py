@@ -1,10 +1,13 @@
 """The seed: complete, sensible, the same every time, and harmless to what is there."""
 
 from collections import defaultdict
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 
+from learner_app.accounts.repositories import AuthSessionRepository
 from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.content.tables import ContentDifficulty, ContentFormat, ContentTable
 from learner_app.database.engine import DatabaseEngine
@@ -80,6 +83,24 @@ async def test_seed_repairs_and_never_resets(seeded: DatabaseEngine):
     assert created["accounts"] == (len(SEED_USERS), 0)
     user = await UserTable.select().where(UserTable.email == "demo@example.com").first()
     assert user["hashed_password"] == "mine"
+
+
+PASSWORDS = {
+    "test@example.com": "TestPassword123!",
+    "admin@example.com": "AdminPassword123!",
+    "demo@example.com": "DemoPassword123!",
+    "unverified@example.com": "UnverifiedPassword123!",
+}
+
+
+async def test_the_example_users_have_the_agreed_passwords(seeded: DatabaseEngine, checkout: Path):
+    sessions = AuthSessionRepository(seeded)
+    page = (checkout / "docs/seed.md").read_text()
+    for email, password in PASSWORDS.items():
+        opened = await sessions.sign_in(email, password, timedelta(hours=1))
+        assert opened is not None
+        assert f"| `{email}` | `{password}` |" in page
+    assert {user.email: user.password for user in SEED_USERS} == PASSWORDS
 
 
 async def test_users_can_sign_in_as_documented(seeded: DatabaseEngine):

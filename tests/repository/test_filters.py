@@ -16,7 +16,10 @@ from tests.repository.declarations import plain, repositories
 VALUES: dict[Any, list[Any]] = {
     int: [2**31 - 1, -(2**31) - 1, 2**31, 2**63, -(2**70), True],
     Decimal: [*map(Decimal, ("NaN", "-Infinity", "1E+1000000", "1E-99999", "-1", "1E+20", "0"))],
-    datetime: [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)],
+    datetime: [
+        *(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
+        datetime(2999, 1, 1),  # noqa: DTZ001  # no time zone
+    ],
     str: ["", "\0", "\ud800", "x" * 10_000],
     bool: [True, False],
     UUID: [UUID(int=0), str(UUID(int=0)), "", "\0", "\ud800", "x" * 10_000, 5],
@@ -53,3 +56,33 @@ async def test_a_value_counts_or_is_refused_by_its_name(
         assert await outcome(repository(), name, value) in {0, (table, (name,), None)}
     for value in ALWAYS_WRONG:
         assert await outcome(repository(), name, value) == (table, (name,), None)
+
+
+CONVERTIBLE: dict[Any, list[Any]] = {
+    int: ["1", True, 1.0, Decimal(1), "2026"],
+    Decimal: ["0.5", True, b"0.5"],
+    datetime: ["2026-01-01T00:00:00Z", 1_700_000_000, 1.7e9, "1700000000", Decimal(1), True],
+    bool: [0, 1, "true", "yes", b"1"],
+    str: [b"s1", bytearray(b"s1"), 1],
+    list[str]: [["play", b"pause"], "play"],
+}
+"""What Pydantic would convert to the type."""
+
+
+@pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
+async def test_nothing_is_parsed_for_a_filter(
+    db: DatabaseEngine, repository: type[ReadingRepository[Any, Any]], name: str, kind: Any
+):
+    for value in CONVERTIBLE.get(kind, []):
+        told = await outcome(repository(), name, value)
+        assert told == (repository.table._meta.tablename, (name,), None), value
+
+
+@pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
+async def test_a_filter_set_to_none_is_to_be_omitted(
+    db: DatabaseEngine, repository: type[ReadingRepository[Any, Any]], name: str, kind: Any
+):
+    with pytest.raises(InvalidValue) as caught:
+        await repository().count(**{name: None})
+    table = repository.table._meta.tablename
+    assert str(caught.value) == f"{table}: {name}: must not be None; omit the filter instead"

@@ -1,15 +1,23 @@
 """Inputs of every repository: whatever is given, they take it or name the field."""
 
-from datetime import UTC, datetime
+import json
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, TypeAdapter
 
+from learner_app.content.rows import ContentUpdate
 from learner_app.errors import InvalidValue
+from learner_app.learner.rows import LearnerModelStateCreate, UserPreferencesCreate
+from learner_app.listening.rows import BehavioralEventCreate
 from learner_app.repository.inputs import Input
 from learner_app.repository.values import JSON_BYTES
-from tests.repository.declarations import parameters, repositories
+from tests.repository.declarations import parameters, plain, repositories, subclasses
 
 INPUTS = [given for repository in repositories() for given in parameters(repository)[2:]]
 FIELDS = [
@@ -54,3 +62,129 @@ def test_columns_of_the_databases_own_are_no_fields(given: type[Input]):
         assert error is not None
         assert name in error.fields
         assert SECRET not in str(error)
+
+
+EPOCH = 1_700_000_000
+CONVERTIBLE: dict[Any, list[Any]] = {
+    int: ["1", "10", True, 1.0, Decimal(1)],
+    float: ["0.5", True],
+    Decimal: ["0.5", "1", True, b"1", "0.5 "],
+    datetime: [EPOCH, float(EPOCH), Decimal(EPOCH), str(EPOCH), f"-{EPOCH}", True, "2026-01-01"],
+    date: [86_400, 86_400.0, "86400", Decimal(86_400), True],
+    bool: [0, 1, "true", "yes", "1", b"1"],
+    str: [b"text", 1, 0.5, True],
+}
+"""What Pydantic would convert to the type."""
+
+TYPED_FIELDS = [
+    pytest.param(given, name, kind, id=f"{given.__name__}-{name}")
+    for given in INPUTS
+    for name, field in given.model_fields.items()
+    if (kind := plain(field.annotation)[0]) in CONVERTIBLE
+]
+URL_FIELDS = [
+    pytest.param(given, name, id=f"{given.__name__}-{name}")
+    for given in subclasses(Input)
+    if given.__module__.startswith("learner_app.")
+    for name in given.model_fields
+    if name.endswith("url") or name == "image"
+]
+
+
+@pytest.mark.parametrize(("given", "name", "kind"), TYPED_FIELDS)
+def test_nothing_is_parsed_for_a_field(given: type[Input], name: str, kind: Any):
+    """Neither in Python nor in JSON: a text is no number, and a number is no time."""
+    for value in CONVERTIBLE[kind]:
+        error = complaint(given, **{name: value})
+        assert error is not None
+        assert name in error.fields, value
+        if isinstance(value, str | int | float) and not (kind is int and value == 1.0):
+            with pytest.raises(InvalidValue) as caught:
+                given.model_validate_json(json.dumps({name: value}))
+            assert name in caught.value.fields, value
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [pytest.param(*one.values[:2], id=one.id) for one in TYPED_FIELDS if one.values[2] is datetime],
+)
+def test_times_are_accepted_as_iso_8601_text(given: type[Input], name: str):
+    wanted = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+    for text in (
+        "2026-01-02T03:04:05.6Z",
+        "2026-01-02T05:04:05.600+02:00",
+        "2026-01-02 03:04:05.6+00:00",
+    ):
+        with suppress(InvalidValue):  # of other fields, which are missing
+            assert getattr(given.model_validate({name: text}), name) == wanted
+        error = complaint(given, **{name: text})
+        assert error is None or name not in error.fields
+
+
+@pytest.mark.parametrize(("given", "name"), URL_FIELDS)
+def test_urls_are_http_or_https(given: type[Input], name: str):
+    for url in ("javascript:alert(1)", "data:text/html,x", "ftp://a.example/", "//a.example/", "x"):
+        error = complaint(given, **{name: url})
+        assert error is not None
+        assert name in error.fields
+    for url in ("http://a.example/x", "HTTPS://a.example"):
+        error = complaint(given, **{name: url})
+        assert error is None or name not in error.fields
+
+
+def test_every_url_field_is_under_test():
+    found = {one.id for one in URL_FIELDS}
+    assert {"ContentCreate-audio_url", "ContentUpdate-audio_url", "Audio-url"} <= found
+    assert {"GenerationCreate-webhook_url", "GenerationUpdate-webhook_url"} <= found
+    assert {"UserUpdate-image", "ProviderUserCreate-image"} <= found
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        LearnerModelStateCreate(
+            session_id="s1", comprehension_level=0.29, difficulty_adjustment=-3
+        ),
+        UserPreferencesCreate(id="u1", playback_speed=Decimal("1.1")),
+        BehavioralEventCreate(
+            content_id="c1",
+            session_id="s1",
+            event_type="play",
+            playback_position=Decimal("99999999.99"),
+            timestamp=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
+        ),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_the_json_of_an_input_is_accepted_again(made: Input):
+    again = type(made).model_validate_json(made.model_dump_json())
+    assert again == made
+    assert type(made).model_validate(made.model_dump()) == made
+
+
+class Nested(BaseModel):
+    """A body of a web service, with an input inside."""
+
+    changes: ContentUpdate
+
+
+WAYS: dict[str, Callable[[], Any]] = {
+    "constructor": lambda: ContentUpdate(duration=SECRET),  # type: ignore[arg-type]
+    "model_validate": lambda: ContentUpdate.model_validate({"duration": SECRET}),
+    "model_validate of no object": lambda: ContentUpdate.model_validate([SECRET]),
+    "model_validate_json": lambda: ContentUpdate.model_validate_json(f'{{"duration": "{SECRET}"}}'),
+    "model_validate_json of no object": lambda: ContentUpdate.model_validate_json(f'["{SECRET}"]'),
+    "nested": lambda: Nested.model_validate({"changes": {"duration": SECRET}}),
+    "nested JSON": lambda: Nested.model_validate_json(f'{{"changes": {{"duration": "{SECRET}"}}}}'),
+    "TypeAdapter": lambda: TypeAdapter(list[ContentUpdate]).validate_python([{"duration": SECRET}]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_inputs_raise_invalid_value_themselves(way: str):
+    with pytest.raises(InvalidValue) as caught:
+        WAYS[way]()
+    error = caught.value
+    assert error.fields == (() if "no object" in way else ("duration",))
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert SECRET not in "".join(traceback.format_exception(error))

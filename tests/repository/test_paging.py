@@ -235,7 +235,7 @@ async def test_text_that_no_row_can_have_matches_nothing(pieces: list[Content], 
 
 
 async def test_min_quality_leaves_out_what_has_none(db: DatabaseEngine):
-    for name, score in (("a", None), ("b", "0.5"), ("c", "0.49"), ("d", 1)):
+    for name, score in (("a", None), ("b", 0.5), ("c", Decimal("0.49")), ("d", 1)):
         await add_contents(name, quality_score=score)
     assert [row.id for row in (await content.page(min_quality=Decimal("0.5"))).rows] == ["b", "d"]
     assert await content.count(min_quality=Decimal("0.50000000000000000000000001")) == 1

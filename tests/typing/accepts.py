@@ -30,7 +30,7 @@ from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate, ContentFilters, ContentUpdate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.generation.repositories import GenerationRepository
-from learner_app.generation.rows import Generation, GenerationCreate
+from learner_app.generation.rows import Generation, GenerationCreate, GenerationUpdate
 from learner_app.learner.repositories import LearnerModelStateRepository, UserPreferencesRepository
 from learner_app.learner.rows import (
     LearnerModelState,
@@ -183,6 +183,10 @@ async def generation(jobs: GenerationRepository) -> None:
     assert_type(await jobs.start(GenerationCreate(session_id="s1")), Generation)
     assert_type((await jobs.start_if_none_active(GenerationCreate(session_id="s1"))).created, bool)
     assert_type(await jobs.claim_next(timedelta(minutes=5)), Generation | None)
+    if job := await jobs.claim_next():
+        assert_type(await jobs.update(job, GenerationUpdate()), Generation)
+        assert_type(await jobs.complete(job, "c1"), Generation)
+        assert_type(await jobs.fail(job.generation_id, "why"), Generation)
     assert_type((await jobs.get_with_content("g1")).content, Content | None)
     assert_type(await jobs.purge_finished(datetime.now().astimezone(), batch=10), int)
 

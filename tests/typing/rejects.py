@@ -134,6 +134,7 @@ async def generation(jobs: GenerationRepository) -> None:
     await jobs.claim_next(300)  # error
     print((await jobs.claim_next()).session_id)  # error
     await jobs.complete("g1", None)  # error
+    await jobs.fail(1, "why")  # error
     await jobs.page(status="done")  # error
 
 

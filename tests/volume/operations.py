@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import ContentUpdate
 from learner_app.generation.repositories import GenerationRepository
 from learner_app.generation.rows import GenerationCreate, GenerationUpdate
 from learner_app.learner.repositories import LearnerModelStateRepository, UserPreferencesRepository
 from learner_app.learner.rows import (
+    LearnerModelState,
     LearnerModelStateCreate,
     LearnerModelStateUpdate,
     UserPreferencesCreate,
@@ -55,6 +58,17 @@ async def prepare() -> None:
         await sessions.ensure(name)
     await jobs.add(GenerationCreate(generation_id="open", session_id="s1"))
     await events.add(new_event("n1", content_id="c1", session_id="s1"))
+
+
+def learn(state: LearnerModelState) -> LearnerModelState:
+    return replace(state, data_points=state.data_points + 1)
+
+
+async def claim_and_update() -> None:
+    job = await jobs.claim_next()
+    assert job is not None
+    await jobs.update(job, GenerationUpdate(estimated_completion_time=1))
+    await jobs.update("g1", GenerationUpdate(estimated_completion_time=1))
 
 
 async def sink(_rows: list[Any]) -> None: ...
@@ -183,7 +197,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "stream": lambda: drained(states.stream(learned_to=DAY)),
         "get_or_default": lambda: states.get_or_default("s1"),
         "initialise": lambda: states.initialise("n3"),
-        "fold": lambda: states.fold("s1", lambda old: old),
+        "fold": lambda: states.fold("s1", learn),
         "reset": lambda: states.reset("s1"),
         "list_stale": lambda: states.list_stale(DAY),
     },
@@ -212,7 +226,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "exists": lambda: jobs.exists("g1"),
         "add": lambda: jobs.add(GenerationCreate(session_id="s1")),
         "add_many": lambda: jobs.add_many([GenerationCreate(session_id="s1")]),
-        "update": lambda: jobs.update("g1", GenerationUpdate(estimated_completion_time=1)),
+        "update": claim_and_update,
         "delete": lambda: jobs.delete("g3"),
         "count": lambda: jobs.count(session_id="s1"),
         "page": lambda: jobs.page(status="processing"),

@@ -2,6 +2,9 @@
 
 Session number n is the same at every call, and a batch of whole sessions commits at once. So an
 interrupted run is taken up where it stopped, and two runs at once share the work.
+
+The sessions fill a fixed period in the past, one every 31 seconds. Those that no longer fit start
+at its beginning again, between the first ones: more events make the period denser, not longer.
 """
 
 import json
@@ -20,7 +23,11 @@ from learner_app.operations.seed.plant import ADVISORY_LOCK, plant_seed, refuse_
 
 EVENTS_A_BATCH = 20_000
 FIRST_MOMENT = datetime(2026, 6, 1, tzinfo=UTC)
+PERIOD = timedelta(days=150)
 SESSION_DISTANCE = timedelta(seconds=31)
+"""No divisor of the period, so that no two sessions start at the same time."""
+
+LONGEST_SESSION = timedelta(hours=2)
 PROGRESS = """
 SELECT (SELECT count(*) FROM sessions WHERE id LIKE 'bulk-%'),
        (SELECT count(*) FROM behavioral_events WHERE id LIKE 'bulk-%')
@@ -31,6 +38,8 @@ async def plant_events(
     engine: DatabaseEngine, wanted: int, on_progress: Callable[[int], None]
 ) -> int:
     """Fill up to that many events of made-up sessions; the small seed is planted first.
+
+    No event is later than the current time, whatever their number.
 
     Args:
         engine: where to; it needs about 1.6 GB of disk for a million events.
@@ -47,7 +56,7 @@ async def plant_events(
     await plant_seed(engine)
     pieces = load_pieces()
     connection = await engine.get_new_connection()
-    created = 0
+    now, created = datetime.now(UTC), 0
     try:
         sessions, events = await _count(connection)
         on_progress(events)
@@ -61,7 +70,9 @@ async def plant_events(
                     sessions, events = await _count(connection)
                     continue
                 size = min(EVENTS_A_BATCH, wanted - events)
-                batch = _batch(pieces, sessions, size)
+                batch = _batch(pieces, sessions, size, now)
+                if not batch:
+                    break
                 await _copy(connection, batch)
             written = sum(len(session.events) for session in batch)
             sessions, events, created = sessions + len(batch), events + written, created + written
@@ -77,23 +88,30 @@ async def _count(connection: Any) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def _batch(pieces: list[Piece], done: int, size: int) -> list[SeedSession]:
-    """The next whole sessions; the last one is cut so that there are exactly ``size`` events."""
+def _batch(pieces: list[Piece], done: int, size: int, now: datetime) -> list[SeedSession]:
+    """Return the next whole sessions; the last one is cut to make exactly ``size`` events.
+
+    Empty if the clock is before the period.
+    """
     batch: list[SeedSession] = []
     missing = size
-    for session in _sessions(pieces, done):
-        del session.events[missing:]
+    for session in _sessions(pieces, done, now):
+        session.cut(missing)
         batch.append(session)
         missing -= len(session.events)
         if missing == 0:
-            return batch
-    raise AssertionError("the sessions never end")
+            break
+    return batch
 
 
-def _sessions(pieces: list[Piece], after: int) -> Iterator[SeedSession]:
+def _sessions(pieces: list[Piece], after: int, now: datetime) -> Iterator[SeedSession]:
+    """Yield the sessions after that number, all of which end before ``now``."""
+    period = min(PERIOD, now - LONGEST_SESSION - FIRST_MOMENT)
+    if period <= timedelta():
+        return
     for number in count(after + 1):
         random = Random(number)  # noqa: S311  # a story, no secret
-        start = FIRST_MOMENT + number * SESSION_DISTANCE
+        start = FIRST_MOMENT + number * SESSION_DISTANCE % period
         session = SeedSession(f"bulk-{number:08}", number, random, start, start)
         for piece in random.sample(pieces, 1 + int(session.between(0, 5))):
             session.wait(3, 40)

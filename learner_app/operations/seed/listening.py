@@ -67,6 +67,16 @@ class SeedSession:
     def wait(self, low: float, high: float) -> None:
         self.now += timedelta(seconds=round(self.between(low, high), 3))
 
+    def cut(self, events: int) -> None:
+        """Let the session end after that many events, at least one."""
+        if len(self.events) <= events:
+            return
+        del self.events[events:]
+        played = {event.content_id for event in self.events}
+        self.heard = [piece for piece in self.heard if piece.id in played]
+        self.seconds_listened = float(sum(event.duration for event in self.events))
+        self.now = self.events[-1].timestamp
+
     def row(self) -> ListeningSessionTable:
         return ListeningSessionTable(**self.columns())
 

@@ -22,10 +22,10 @@ class SeedUser(NamedTuple):
 
 
 SEED_USERS = (
-    SeedUser("test@example.com", "Tina Test", "learner-test-1"),
-    SeedUser("admin@example.com", "Ada Admin", "learner-admin-1", is_admin=True),
-    SeedUser("demo@example.com", "Dario Demo", "learner-demo-1"),
-    SeedUser("unverified@example.com", "Ugo Nuovo", "learner-new-1", email_verified=False),
+    SeedUser("test@example.com", "Tina Test", "TestPassword123!"),
+    SeedUser("admin@example.com", "Ada Admin", "AdminPassword123!", is_admin=True),
+    SeedUser("demo@example.com", "Dario Demo", "DemoPassword123!"),
+    SeedUser("unverified@example.com", "Ugo Nuovo", "UnverifiedPassword123!", email_verified=False),
 )
 
 
