@@ -34,9 +34,20 @@ KEYS: dict[Dimension, str] = {
     "template": "template_id",
 }
 
+EVENTS = f"""
+{e} CROSS JOIN LATERAL (
+    SELECT {c.duration}::numeric AS duration, 2 * {c.duration}::numeric AS too_far
+    FROM {c} WHERE {c.id} = {e.content_id} OFFSET 0
+) AS heard
+"""
+"""Events with the duration of their content.
+
+``OFFSET 0`` has it looked up by key and memoized, also where a join would read all contents.
+"""
+
 FURTHEST = f"""
-max(LEAST({e.playback_position}, {c.duration}))
-    FILTER (WHERE {e.playback_position} BETWEEN 0 AND 2 * {c.duration}::numeric)
+max(LEAST({e.playback_position}, heard.duration))
+    FILTER (WHERE {e.playback_position} BETWEEN 0 AND heard.too_far)
 """
 """Furthest position of a session in a content, the end for one that is a little past it.
 
@@ -66,9 +77,9 @@ max(v.newest) AS newest
 FOR_CONTENTS = f"""
 SELECT g.id AS kind, {OVER_SESSIONS},
        (SELECT count(*) FROM {k} WHERE {k.content_id} = g.id AND {k.liked}) AS likes
-FROM unnest($1::text[]) AS g (id) LEFT JOIN {c} ON {c.id} = g.id
+FROM unnest($1::text[]) AS g (id)
 LEFT JOIN LATERAL (
-    SELECT {PER_SESSION} FROM {e} WHERE {e.content_id} = g.id GROUP BY {e.session_id}
+    SELECT {PER_SESSION} FROM {EVENTS} WHERE {e.content_id} = g.id GROUP BY {e.session_id}
 ) AS v ON true
 GROUP BY g.id
 """
@@ -126,7 +137,7 @@ def engagement_by(dimension: Dimension, *, since: bool, until: bool) -> str:
     return f"""
     WITH events AS (
         SELECT v.kind, {OVER_SESSIONS} FROM (
-            SELECT {kind} AS kind, {PER_SESSION} FROM {e} JOIN {c} ON {c.id} = {e.content_id}
+            SELECT {kind} AS kind, {PER_SESSION} FROM {EVENTS}
             WHERE {" AND ".join(bounds) or "true"}
             GROUP BY kind, {e.content_id}, {e.session_id}
         ) AS v GROUP BY v.kind

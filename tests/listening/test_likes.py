@@ -42,6 +42,7 @@ async def test_unliking_keeps_the_row_and_its_first_time(heard: None):
     assert await likes.unlike(KEY) == gone
     again = await likes.like(KEY)
     assert (again.liked, again.liked_at, again.unliked_at) == (True, first.liked_at, None)
+    assert again.created_at == first.created_at
     with pytest.raises(NotFound):
         await likes.unlike(LikeKey("c1", "s\0"))
 
