@@ -7,6 +7,8 @@ and the name of the constraint; ``docs/errors.md`` has the table.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from asyncpg import ForeignKeyViolationError, InterfaceError, UniqueViolationError
+
 
 class LearnerError(Exception):
     """Everything this package raises on purpose; the text fits on one line of a log."""
@@ -21,7 +23,11 @@ class DatabaseNotConfigured(SettingsError):
 
 
 class DatabaseError(LearnerError):
-    """The database could not do what it was asked; the driver's error is the ``__cause__``."""
+    """The database could not do what it was asked; the driver's error is the ``__cause__``.
+
+    An error about a constraint or a value is also an instance of the asyncpg class of its SQLSTATE:
+    ``except asyncpg.UniqueViolationError`` catches :class:`Conflict` and nothing else.
+    """
 
     retry: ClassVar[bool] = False
     """Whether doing the whole unit of work again, as it is, makes sense and doubles nothing."""
@@ -44,6 +50,7 @@ class DatabaseError(LearnerError):
             fields: the columns it is about.
         """
         super().__init__(message)
+        self.message = message
         self.sqlstate = sqlstate
         self.table = table
         self.constraint = constraint
@@ -57,7 +64,11 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class ConnectionLost(DatabaseUnavailable):
-    """The connection broke under a statement whose work is surely undone, or was only reading."""
+    """The connection broke, and no work of the statement or transaction was committed.
+
+    Raised for statements that only read, for statements that were not sent, and inside a
+    transaction before COMMIT. A write whose outcome is not known is :class:`CommitUnknown`.
+    """
 
 
 class PoolExhausted(DatabaseUnavailable):
@@ -92,15 +103,15 @@ class InvalidTransition(DatabaseError):
     """The row's state does not allow that step. Nothing was changed."""
 
 
-class Conflict(DatabaseError):
+class Conflict(DatabaseError, UniqueViolationError):  # type: ignore[misc]  # sqlstate
     """Another row has the values already (unique or exclusion constraint)."""
 
 
-class MissingReference(DatabaseError):
+class MissingReference(DatabaseError, ForeignKeyViolationError):  # type: ignore[misc]  # sqlstate
     """The row that ``fields`` point to does not exist (foreign key)."""
 
 
-class StillReferenced(DatabaseError):
+class StillReferenced(DatabaseError, ForeignKeyViolationError):  # type: ignore[misc]  # sqlstate
     """The row cannot be deleted while rows of ``table`` point to it (foreign key)."""
 
 
@@ -147,8 +158,9 @@ class StatementRefused(DatabaseError):
 class CommitUnknown(DatabaseError):
     """COMMIT, or a write outside a transaction, was sent and its answer lost: done or not.
 
-    Never repeated by itself. ``transaction_id`` is None unless the transaction was traced;
-    else ask ``DatabaseEngine.was_committed``.
+    Never repeated automatically, except for a write that is declared idempotent. Such a write
+    raises this error when the repeated attempt does not succeed either. ``transaction_id`` is
+    None unless the transaction was traced, else ask ``DatabaseEngine.was_committed``.
     """
 
     def __init__(
@@ -189,6 +201,13 @@ class TransactionAborted(TransactionError):
 
 class TransactionFinished(TransactionError):
     """A task outlived the transaction block that it was started in."""
+
+
+class LeaseEnded(DatabaseError, InterfaceError):
+    """A connection, cursor or prepared statement was used after the block that it belongs to.
+
+    Nothing was sent: the connection may already be in use by another caller.
+    """
 
 
 class TransactionBusy(TransactionError):

@@ -132,9 +132,6 @@ class Connector:
             now = asyncio.get_running_loop().time()
             self._silent_until[target.hosts[0], target.ports[0]] = now + AVOID_SECONDS
             raise
-        if self.settings.db_echo:
-            connection.add_query_logger(_echo)
-            connection.is_spoiled = False  # this one stays
         return connection
 
     def _explain(self, error: BaseException, target: Target) -> LearnerError:
@@ -204,8 +201,3 @@ def _limits(settings: Settings) -> dict[str, str]:
         "idle_in_transaction_session_timeout": settings.db_idle_in_transaction_timeout,
     }
     return {name: str(max(1, int(value * 1000))) for name, value in seconds.items()}
-
-
-def _echo(record: Any) -> None:
-    """Print a statement as it was sent, without the values bound to it."""
-    print(f"-- {record.elapsed * 1000:.1f} ms\n{record.query}", flush=True)

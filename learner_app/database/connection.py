@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import asyncpg
+import asyncpg.transaction
 
+from learner_app.database.reply_monitor import ReplyMonitor
+from learner_app.database.statement_log import SILENT, StatementLog
 from learner_app.database.statements import controls_transaction, leaves_session_state
-from learner_app.errors import SessionStateRefused, TransactionError
+from learner_app.errors import LeaseEnded, SessionStateRefused, TransactionError
 
 T = TypeVar("T")
 
 # asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
 _Base: Any = asyncpg.Connection
 
-UNREAD = select.POLLIN | getattr(select, "POLLRDHUP", 0)
+HUNG_UP = getattr(select, "POLLRDHUP", 0)
+UNREAD = select.POLLIN | HUNG_UP
 
 
 class Connection(_Base):  # type: ignore[misc]  # see above
     """What the pool lends; everything of ``asyncpg.Connection`` works on it."""
 
     __slots__ = (
+        "_cancelled",
         "_incoming",
+        "_operations",
+        "_when_idle",
         "answered",
         "generation",
         "has_session_state",
@@ -34,10 +42,13 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "is_unconfirmed",
         "keeps_no_state",
         "last_sent_at",
+        "lease",
+        "replies",
         "retire_at",
         "sent_at",
         "server",
         "session",
+        "statement_log",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,6 +67,12 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Loop time at which the statement under way was sent, 0 when there is none."""
         self.answered = 0
         """How many statements came to an end so far."""
+        self._operations: list[asyncio.Task[Any] | None] = []
+        self._cancelled: set[asyncio.Task[Any] | None] = set()
+        self.lease: Any = None
+        """The lease through which the current holder uses this connection, if there is one."""
+        self.statement_log: StatementLog = SILENT
+        self._when_idle: list[Callable[[], object]] = []
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
         self.generation = 0
@@ -63,6 +80,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Which one it is, by its own address, and when it was started."""
         self.session: tuple[int, Any] | None = None
         """Process id and start of the session on the server, known also after the end."""
+        self.replies = ReplyMonitor(self._protocol)
+        self._transport.set_protocol(self.replies)
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
 
@@ -76,12 +95,55 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Whether the server said something unasked: usually its farewell. Costs a microsecond."""
         return bool(self._incoming.poll(0))
 
+    def has_hung_up(self) -> bool:
+        """Return whether the server closed the connection, also when that was not read yet."""
+        return any(event & (HUNG_UP | select.POLLHUP) for _, event in self._incoming.poll(0))
+
     def is_busy(self) -> bool:
-        """Whether a transaction is open or a cancelled statement not yet acknowledged."""
+        """Whether a transaction is open, or a statement running or cancelled and not yet over."""
         protocol = self._protocol
         return bool(
-            protocol.is_in_transaction() or protocol._is_cancelling() or self._top_xact is not None
+            self._operations
+            or protocol.is_in_transaction()
+            or protocol._is_cancelling()
+            or self._top_xact is not None
         )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an operation has not come to an end."""
+        return bool(self._operations)
+
+    def cancel_operations(self) -> None:
+        """Cancel what is running; the tasks that wait for it get :class:`LeaseEnded`."""
+        for task in set(self._operations):
+            if task is not None and task not in self._cancelled:
+                self._cancelled.add(task)
+                task.cancel()
+
+    def call_when_idle(self, callback: Callable[[], object]) -> None:
+        """Call it when the running operations have come to an end."""
+        self._when_idle.append(callback)
+
+    async def until_idle(self) -> None:
+        """Wait until the running operations have come to an end."""
+        while self._operations:
+            idle = asyncio.Event()
+            self.call_when_idle(idle.set)
+            await idle.wait()
+
+    def leave_block(self) -> None:
+        """End the reign of a transaction block, and the savepoints that were made for it."""
+        if self.is_managed:
+            self.is_managed = False
+            self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
+
+    def forget_callbacks(self) -> None:
+        """Remove the listeners and loggers that the holder added."""
+        self._listeners.clear()
+        self._log_listeners.clear()
+        self._termination_listeners.clear()
+        self._query_loggers.clear()
 
     def is_read_only(self) -> bool:
         """Whether the server takes no writes, as far as it reported (PostgreSQL 14 and newer)."""
@@ -110,13 +172,44 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def control(self, sql: str) -> str:
         """Send a statement of the block in charge: BEGIN, SAVEPOINT, COMMIT and the like."""
-        status: str = await self.watched(super().execute(sql))
+        status: str = await self.watched(super().execute(sql), sql)
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
-        self._note(query)
-        status: str = await self.watched(super().execute(query, *args, **kwargs))
-        return status
+        tag: str
+        if args:  # asyncpg sends it by _execute()
+            tag = await super().execute(query, *args, **kwargs)
+        else:
+            self._note(query)
+            tag = await self.watched(super().execute(query, **kwargs), query)
+        return tag
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> Any:
+        """Return asyncpg's transaction, which is a savepoint inside a transaction block.
+
+        Raises:
+            TransactionError: inside a block with options, which only the outermost can have.
+        """
+        options = {"isolation": isolation, "readonly": readonly, "deferrable": deferrable}
+        return self.transaction_on(self, options)
+
+    def transaction_on(self, holder: Any, options: dict[str, Any]) -> Any:
+        """Return asyncpg's transaction for this connection or for a lease of it."""
+        self._check_open()
+        if self.is_managed:
+            if any(options.values()):
+                raise TransactionError(
+                    "inside a transaction block connection.transaction() is a savepoint: "
+                    "isolation, readonly and deferrable belong to the outermost DB.transaction()"
+                )
+            if self._top_xact is None:  # asyncpg sends SAVEPOINT below a transaction it knows
+                outermost: Any = asyncpg.transaction.Transaction(
+                    self, None, readonly=False, deferrable=False
+                )
+                self._top_xact = outermost  # type: ignore[misc]  # it is asyncpg's
+        return asyncpg.transaction.Transaction(holder, **options)
 
     async def close_cursor(self, cursor: Any) -> None:
         """Close it, and where the session is shared take its statement out of that as well."""
@@ -124,21 +217,77 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if self.keeps_no_state:
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
-    async def watched(self, work: Awaitable[T]) -> T:
-        """Await work of the driver's, in sight of the pool's watch; public for a cursor's."""
+    async def counted(self, work: Awaitable[T]) -> T:
+        """Await an operation during which no other holder may get the connection."""
+        task = asyncio.current_task()
+        self._operations.append(task)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            self._explain_cancellation(task)
+            raise
+        finally:
+            self._count_down(task)
+
+    async def watched(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
+        """Await a statement, in sight of the pool's watch and of the log.
+
+        Args:
+            work: what the driver does for it.
+            sql: its text, for the log.
+            is_bound: the server answers Bind before it executes, unlike to a simple query.
+        """
+        task = asyncio.current_task()
+        operations = self._operations
+        if is_bound and not operations:
+            self.replies.start()
+        operations.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
             result = await work
+        except asyncio.CancelledError:
+            self._explain_cancellation(task)
+            raise
+        except Exception as error:
+            if self.statement_log.is_on:
+                self._log(sql, error)
+            raise
         finally:
-            self.sent_at = 0.0
+            self.replies.stop()
+            self._count_down(task)
         self.answered += 1
+        if self.statement_log.is_on:
+            self._log(sql, result)
         return result
 
-    async def _execute(self, *args: Any, **kwargs: Any) -> Any:
-        return await self.watched(super()._execute(*args, **kwargs))
+    def _count_down(self, task: asyncio.Task[Any] | None) -> None:
+        self._operations.remove(task)
+        if self._cancelled and task not in self._operations:
+            self._cancelled.discard(task)
+        if not self._operations:
+            self.sent_at = 0.0
+            if self._when_idle:
+                callbacks, self._when_idle = self._when_idle, []
+                for callback in callbacks:
+                    callback()
 
-    async def _executemany(self, *args: Any, **kwargs: Any) -> Any:
-        return await self.watched(super()._executemany(*args, **kwargs))
+    def _explain_cancellation(self, task: asyncio.Task[Any] | None) -> None:
+        """Raise :class:`LeaseEnded` where the holder's block ended and nobody else cancelled."""
+        if task is not None and task in self._cancelled:
+            self._cancelled.discard(task)
+            if not task.uncancel():
+                raise LeaseEnded("the block ended while the statement was running") from None
+
+    def _log(self, sql: str, result: object) -> None:
+        self.statement_log.write(sql, self._loop.time() - self.last_sent_at, result)
+
+    async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        work = super()._execute(query, *args, **kwargs)
+        return await self.watched(work, query, is_bound=True)
+
+    async def _executemany(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        work = super()._executemany(query, *args, **kwargs)
+        return await self.watched(work, query, is_bound=True)
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # all statements but those of execute() without arguments are made here
@@ -167,6 +316,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     async def reset_type_codec(self, *args: Any, **kwargs: Any) -> None:
         self.is_spoiled = True
         await super().reset_type_codec(*args, **kwargs)
+
+    def _unwrap(self) -> Any:
+        """Return what asyncpg passes to listeners: the lease, which ends with its block."""
+        return self.lease or self
 
     def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
         if fields.get("R") == "SyncRepWaitForLSN":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from learner_app.database.driver_classes import copy_attributes, with_driver_class
 from learner_app.database.target import Target
 from learner_app.errors import (
     AccessDenied,
@@ -105,7 +106,8 @@ VALUES_IN_MESSAGE = ("22", "42601", "42704", "P0")
 def translate(error: BaseException, statement: str = "", *, lost: bool = False) -> DatabaseError:
     """The error of the package for one of the driver's; raise it ``from`` that.
 
-    Row values are taken out of the driver's error, since tracebacks show causes as well.
+    Row values are taken out of the driver's error, since tracebacks show causes as well. An error
+    about a constraint or a value is also an instance of the driver's class.
 
     Args:
         error: what asyncpg or the event loop raised.
@@ -121,7 +123,8 @@ def translate(error: BaseException, statement: str = "", *, lost: bool = False) 
     if isinstance(server, asyncpg.PostgresError):
         return _from_server(server, statement)
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        return InvalidValue("an argument does not fit its column or is of a wrong type")
+        kind = with_driver_class(InvalidValue, type(error))
+        return kind("an argument does not fit its column or is of a wrong type")
     meaning = SILENT if isinstance(error, TimeoutError | asyncio.TimeoutError) else LOST
     if isinstance(error, asyncpg.InterfaceError) and not lost:
         meaning = UNFIT
@@ -140,13 +143,18 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
     says = meaning.says.format(fields=", ".join(fields) or "value")
     place = f"{table}: " if table else ""
     rule = f"{constraint}, " if constraint else ""
-    return meaning.error(
+    is_about_values = sqlstate.startswith(("22", "23"))
+    kind = with_driver_class(meaning.error, type(error)) if is_about_values else meaning.error
+    failure = kind(
         f"{place}{says} ({rule}{sqlstate} {type(error).__name__})",
         sqlstate=sqlstate,
         table=table,
         constraint=constraint,
         fields=fields,
     )
+    if is_about_values:
+        copy_attributes(failure, error)
+    return failure
 
 
 def _forget_values(error: BaseException | None) -> None:

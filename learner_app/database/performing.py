@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
 from learner_app.database.connection import Connection
 from learner_app.database.failures import DRIVER_ERRORS, may_be_done, translate, was_sent
+from learner_app.database.lease import Lease
 from learner_app.database.pooled import PooledEngine
 from learner_app.database.statements import is_read
 from learner_app.errors import (
+    AccessDenied,
     CommitUnknown,
+    Conflict,
     ConnectionLost,
     DatabaseError,
     DatabaseReadOnly,
     InvalidValue,
+    MissingReference,
     SchemaChanged,
     StatementRefused,
+    StillReferenced,
     TransactionError,
     TransactionFinished,
 )
@@ -32,6 +39,19 @@ T = TypeVar("T")
 NOT_SUPPORTED = "0A000"
 OVER = "the transaction is over: await its tasks inside the block, or start them after it"
 Work = Callable[[Connection], Awaitable[T]]
+
+MOST_REPETITIONS = 5
+"""Of work that was never executed: when one session is ended, the others often are as well."""
+
+REJECTIONS = (
+    AccessDenied,
+    Conflict,
+    InvalidValue,
+    MissingReference,
+    StatementRefused,
+    StillReferenced,
+)
+"""Answers to an idempotent statement that would have been the same at the first attempt."""
 
 
 class PerformingEngine(PooledEngine):
@@ -63,10 +83,12 @@ class PerformingEngine(PooledEngine):
             sql: one statement.
             args: its values.
             idempotent: doing it twice is the same as once. Such a statement, like one that only
-                reads, is repeated once when its connection turns out to be dead.
+                reads, is repeated once when its connection breaks; any other only when it was
+                certainly not executed.
 
         Raises:
-            CommitUnknown: a write outside a transaction was sent and its answer lost.
+            CommitUnknown: a write outside a transaction was sent and its answer lost; of an
+                idempotent one also when the repetition failed.
             DatabaseError: the statement failed; see :mod:`learner_app.errors`.
         """
         return await self.perform(lambda it: it.fetch(sql, *args), sql, idempotent=idempotent)
@@ -91,71 +113,80 @@ class PerformingEngine(PooledEngine):
         """Do something on a connection, that of the transaction where there is one.
 
         Args:
-            work: what to do; asyncpg's methods all work on what it gets.
+            work: what to do; asyncpg's methods all work on what it gets, as long as it runs.
             statement: the SQL it sends, to tell reads from writes.
             idempotent: as of :meth:`fetch`.
             in_pool: False opens a connection for it.
+
+        Raises:
+            As :meth:`fetch`.
         """
         transaction = self.enclosing_transaction()
         if transaction is not None:
             return await transaction.perform(work, statement)
-        is_harmless = idempotent or is_read(statement)
-        with suppress(_Unbegun):
-            return await self._perform_alone(work, statement, is_harmless, in_pool)
-        return await self._perform_alone(work, statement, is_harmless, in_pool, is_last=True)
+        reads = is_read(statement)
+        attempt = partial(self._attempt, work, statement, in_pool=in_pool, reads=reads)
+        try:
+            return await attempt()
+        except _Broken as broken:
+            first = broken
+        return await _repeat(attempt, first, is_harmless=reads or idempotent)
 
-    async def _perform_alone(
-        self,
-        work: Work[T],
-        statement: str,
-        is_harmless: bool,
-        in_pool: bool,
-        *,
-        is_last: bool = False,
-    ) -> T:
+    async def _attempt(self, work: Work[T], statement: str, *, in_pool: bool, reads: bool) -> T:
         """
         Raises:
-            _Unbegun: the connection was dead, and to begin anew doubles nothing.
+            _Broken: the connection broke.
         """
         connection = await self.take_connection(in_pool=in_pool)
         answered = connection.answered
         try:
             result = await work(connection)
             _require_settled(connection)
+        except DatabaseError:
+            raise
         except DRIVER_ERRORS as error:
             failure = self.failure(error, statement, connection)
-            if isinstance(failure, ConnectionLost) and not is_last:
-                is_unsent = connection.answered == answered and not was_sent(error)
-                # what the server ended with a word, it had begun
-                if is_unsent or (is_harmless and failure.sqlstate is None):
-                    raise _Unbegun from error
-            if may_be_done(error) and not is_harmless:
-                failure = _lost_write(error)
-            raise failure from error
+            is_unknown = not reads and may_be_done(error)
+            if not isinstance(failure, ConnectionLost):
+                raise (_lost_write(error) if is_unknown else failure) from error
+            is_undone = connection.answered == answered and (
+                not was_sent(error) or connection.replies.proves_unexecuted(error)
+            )
+            raise _Broken(failure, is_undone=is_undone, is_unknown=is_unknown) from error
         else:
             return result
         finally:
             await self.give_back(connection)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncIterator[Lease]:
         """A connection of the driver's, for what the methods here do not offer, such as COPY.
 
-        Inside a transaction it is the transaction's, for this task alone meanwhile.
+        Inside a transaction it is the transaction's, for this task alone meanwhile. After the
+        block it refuses to work, and so do the cursors and prepared statements made through it;
+        a statement that is still running then is cancelled.
+
+        Raises:
+            CommitUnknown: a write was sent and its answer lost.
+            LeaseEnded: something of it was used after its block.
         """
         transaction = self.enclosing_transaction()
         if transaction is not None:
-            async with transaction.turn() as connection:
-                yield connection
+            async with transaction.turn() as lease:
+                yield lease
             return
         connection = await self.take_connection()
+        lease = Lease(connection)
         try:
-            yield connection
+            yield lease
             _require_settled(connection)
+        except DatabaseError:
+            raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             failure = self.failure(error, "", connection)
-            raise (_lost_write(error) if may_be_done(error) else failure) from error
+            raise (_lost_write(error) if error is lease.lost_write else failure) from error
         finally:
+            lease.end()
             await self.give_back(connection)
 
     def failure(
@@ -189,8 +220,47 @@ class PerformingEngine(PooledEngine):
         return failure
 
 
-class _Unbegun(Exception):  # a signal between two methods, never seen outside
-    """The connection was dead before the work began."""
+class _Broken(Exception):  # passed between functions of this module, never seen outside
+    """The connection broke under an attempt."""
+
+    def __init__(self, failure: ConnectionLost, *, is_undone: bool, is_unknown: bool) -> None:
+        """
+        Args:
+            failure: what the caller gets if the work is not repeated.
+            is_undone: certainly nothing was executed.
+            is_unknown: else, a write may have been done.
+        """
+        super().__init__()
+        self.failure = failure
+        self.is_undone = is_undone
+        self.is_unknown = is_unknown and not is_undone
+
+
+async def _repeat(attempt: Callable[[], Awaitable[T]], broken: _Broken, *, is_harmless: bool) -> T:
+    """Repeat work whose connection broke: once when it may have begun, else some times.
+
+    Raises:
+        CommitUnknown: a write was sent in one of the attempts, and none succeeded.
+    """
+    is_unknown = False
+    for number in count(1):
+        if not broken.is_undone:
+            is_unknown = is_unknown or broken.is_unknown
+            if not is_harmless:
+                break
+            is_harmless = False
+        if number > MOST_REPETITIONS:
+            break
+        try:
+            return await attempt()
+        except _Broken as again:
+            broken = again
+        except DatabaseError as error:
+            if is_unknown and not isinstance(error, REJECTIONS):
+                raise _lost_write(error) from error
+            raise
+    cause = broken.__cause__ or broken
+    raise (_lost_write(cause) if is_unknown else broken.failure) from cause
 
 
 def _lost_write(error: BaseException) -> CommitUnknown:

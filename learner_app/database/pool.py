@@ -23,6 +23,9 @@ from learner_app.settings import Settings
 CHECK_AFTER_SECONDS = 5
 """A connection that was unused for longer answers a SELECT before it is lent."""
 
+CANCEL_SECONDS = 2
+"""How long the server has to cancel a statement that was still running when its block ended."""
+
 OUTAGE_SECONDS = 1
 """How long a request waits for a server that is known to be away."""
 
@@ -100,7 +103,7 @@ class Pool:
         if self.held.pop(connection, None) is None:
             return
         connection.sent_at = 0.0
-        connection.is_managed = False
+        connection.leave_block()
         if (
             connection.is_closed()
             or connection.is_spoiled
@@ -108,6 +111,9 @@ class Pool:
             or self._is_old(connection)
         ):
             self._discard(connection)
+        elif connection.is_running:  # for a task that the holder left behind
+            connection.cancel_operations()
+            self._set_aside(connection, _mend_when_idle(connection))
         elif connection.has_session_state or connection.is_busy():
             self._set_aside(connection, mend(connection))
         else:
@@ -155,21 +161,26 @@ class Pool:
         self._opener.want(min(wanted, self.max - self.size), is_urgent=is_urgent)
 
     async def close(self, seconds: float) -> None:
-        """Close all connections; those in use after the seconds are cut."""
+        """Close all connections, also when cancelled; those in use first have the seconds."""
         self.is_closing = True
         self._opener.close()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(PoolNotStarted("the connection pool was closed"))
         deadline = self.loop.time() + seconds
-        while (self.held or self._mending) and self.loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        try:
+            while (self.held or self._mending) and self.loop.time() < deadline:
+                await asyncio.sleep(0.01)
+        finally:
+            self._cut_all()
+        await asyncio.sleep(0)  # so that what listens to them hears of their last statements
+
+    def _cut_all(self) -> None:
         for task in self._mending.values():
             task.cancel()
         for connection in (*self._idle, *self.held, *self._mending):
             connection.terminate()
         self._idle.clear()
-        await asyncio.sleep(0)  # so that what listens to them hears of their last statements
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
@@ -295,3 +306,9 @@ class Pool:
     def _unused(self, connection: Connection) -> float:
         seconds: float = self.loop.time() - connection.idle_since
         return seconds
+
+
+async def _mend_when_idle(connection: Connection) -> None:
+    async with asyncio.timeout(CANCEL_SECONDS):
+        await connection.until_idle()
+    await mend(connection)

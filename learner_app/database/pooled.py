@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Self
 
 from piccolo.engine import PostgresEngine
@@ -16,6 +17,7 @@ from learner_app.database.connection import Connection
 from learner_app.database.nodes import Nodes, make_nodes
 from learner_app.database.owner import find_owner_target
 from learner_app.database.pool import Pool
+from learner_app.database.statement_log import StatementLog
 from learner_app.database.target import Target, find_target, parse_url, verifies
 from learner_app.database.watch import Watch
 from learner_app.errors import LearnerError, PoolNotStarted, SettingsError, TransactionError
@@ -49,6 +51,8 @@ class PooledEngine(PostgresEngine):
         needs_pool: bool = True,
         exits_without_database: bool = False,
         connects_as_owner: bool = False,
+        log_queries: bool = False,
+        log_responses: bool = False,
     ) -> None:
         """
         Args:
@@ -60,6 +64,9 @@ class PooledEngine(PostgresEngine):
             exits_without_database: end the program with one line instead of an error when there
                 is no database to talk to, for commands whose runner would bury the line.
             connects_as_owner: connect as the owner role always, as in :meth:`as_owner`.
+            log_queries: print each statement and its time, without the values bound to it.
+            log_responses: print the number of rows and their columns, or the server's tag,
+                without values.
         """
         self.url = url
         self.owner_url = owner_url
@@ -72,13 +79,32 @@ class PooledEngine(PostgresEngine):
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._watch: Watch | None = None
-        super().__init__(config={})
+        self._statement_log = StatementLog()
+        super().__init__(config={}, log_queries=log_queries, log_responses=log_responses)
 
     async def check_version(self) -> None:
         """Piccolo asks the server here, from the constructor; we ask nothing."""
 
     async def prep_database(self) -> None:
         """Piccolo creates extensions here, from the constructor; the schema needs none."""
+
+    @property
+    def log_queries(self) -> bool:
+        """Whether statements are printed; can be set at any time, DB_ECHO sets it at the start."""
+        return self._statement_log.queries
+
+    @log_queries.setter
+    def log_queries(self, value: bool) -> None:
+        self._statement_log.switch(queries=value)
+
+    @property
+    def log_responses(self) -> bool:
+        """Whether the shape of results is printed; can be set at any time."""
+        return self._statement_log.responses
+
+    @log_responses.setter
+    def log_responses(self, value: bool) -> None:
+        self._statement_log.switch(responses=value)
 
     @property
     def settings(self) -> Settings:
@@ -165,6 +191,7 @@ class PooledEngine(PostgresEngine):
     def _make_node(self, name: str, url: str) -> Self:
         node = type(self)(url, name=name, needs_pool=self.needs_pool)
         node._settings = self.settings.model_copy(update={"db_replicas": None})
+        node._statement_log = self._statement_log
         return node
 
     @property
@@ -181,6 +208,8 @@ class PooledEngine(PostgresEngine):
                 self._owner_connector = known
             else:
                 self._connector = known
+            if settings.db_echo:
+                self.log_queries = True
         return known
 
     async def start_connection_pool(self, **_kwargs: Any) -> None:
@@ -192,7 +221,7 @@ class PooledEngine(PostgresEngine):
         target = connector.target
         self.pool = Pool(
             str(target),
-            connector.connect_for_pool,
+            partial(self._connect_for_pool, connector),
             self.settings,
             needs_primary=target.session_attributes in ("primary", "read-write"),
         )
@@ -205,24 +234,36 @@ class PooledEngine(PostgresEngine):
         for node in self.extra_nodes.values():
             await node.start_connection_pool()
 
+    async def _connect_for_pool(self, connector: Connector) -> Connection:
+        connection = await connector.connect_for_pool()
+        connection.statement_log = self._statement_log
+        return connection
+
     def _warn_of_unverified_server(self) -> None:
         target = self.target
         if not target.is_local and not verifies(self.settings, target):
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_connection_pool(self) -> None:
-        """Close the pool; connections still in use after 5 seconds are cut."""
+        """Close the pool; connections still in use after 5 seconds are cut.
+
+        When it is cancelled, all connections are cut at once, those of the replicas as well.
+        """
         pool = self.pool
         if pool is None or pool.is_closing:
             return
         if self._watch is not None:
             self._watch.stop()
+        replicas = self._nodes[1].values() if self._nodes else ()
+        await asyncio.gather(
+            self._close(pool), *(node.close_connection_pool() for node in replicas)
+        )
+
+    async def _close(self, pool: Pool) -> None:
         try:
             await pool.close(CLOSE_SECONDS)
         finally:
             self.pool = None
-        for node in self.extra_nodes.values():
-            await node.close_connection_pool()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
@@ -243,9 +284,12 @@ class PooledEngine(PostgresEngine):
             DatabaseRefused: it does not let us in, or is not to be trusted.
         """
         try:
-            return await self.connector.connect(seconds or self.settings.db_connect_timeout)
+            seconds = seconds or self.settings.db_connect_timeout
+            connection = await self.connector.connect(seconds)
         except LearnerError as error:
             raise self._final(error) from error.__cause__
+        connection.statement_log = self._statement_log
+        return connection
 
     async def take_connection(self, *, in_pool: bool = True) -> Connection:
         """A connection for exclusive use, to be given back.

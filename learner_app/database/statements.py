@@ -47,20 +47,39 @@ _WRITES = re.compile(
 )
 _CALL = re.compile(r'(\.?\s*[\w"]+)\s*\(')
 _FUNCTIONS = """
-    abs all and any array array_agg array_length array_position array_to_json as avg between
-    bool_and bool_or by cardinality case cast ceil char_length clock_timestamp coalesce concat
-    concat_ws count current_setting date_part date_trunc decimal distinct else exists extract
-    filter floor from greatest having in interval is join json_agg json_build_object
-    json_object_agg jsonb_agg jsonb_array_elements jsonb_array_elements_text jsonb_array_length
-    jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_object_keys lag lateral lead least
-    left length like limit lower ltrim materialized max min mod not now nullif numeric offset on or
-    over overlaps partition percentile_cont pg_is_in_recovery pg_postmaster_start_time position
-    rank regexp_replace right round row row_number row_to_json rtrim select similarity some
-    split_part starts_with string_agg strpos substring sum then timestamp timestamptz to_char
-    to_json to_jsonb to_timestamp trim unnest upper using values varchar when where with within
+    abs age all and any array array_agg array_append array_cat array_length array_position
+    array_prepend array_remove array_replace array_to_json array_to_string as ascii avg between
+    bit_and bit_length bit_or bool_and bool_or btrim by cardinality case cast ceil char_length
+    chr clock_timestamp coalesce col_description concat concat_ws corr count cume_dist
+    current_database current_schema current_schemas current_setting date_bin date_part
+    date_trunc decimal decode dense_rank distinct div else encode every exists exp extract
+    filter first_value float floor format format_type from gen_random_uuid generate_series
+    greatest has_table_privilege having in inet_server_addr inet_server_port initcap interval is
+    isempty join json_agg json_array_elements json_array_length json_build_array
+    json_build_object json_object_agg json_object_keys json_typeof jsonb_agg
+    jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array
+    jsonb_build_object jsonb_each jsonb_each_text jsonb_extract_path jsonb_extract_path_text
+    jsonb_object_agg jsonb_object_keys jsonb_path_exists jsonb_path_query jsonb_path_query_array
+    jsonb_pretty jsonb_strip_nulls jsonb_typeof justify_interval lag last_value lateral lead
+    least left length like limit ln log lower lpad ltrim make_date make_interval
+    make_timestamptz materialized max md5 min mod mode not now nth_value ntile nullif numeric
+    numrange obj_description octet_length offset on or over overlaps partition percent_rank
+    percentile_cont percentile_disc pg_backend_pid pg_column_size pg_database_size
+    pg_get_constraintdef pg_get_indexdef pg_is_in_recovery pg_postmaster_start_time
+    pg_relation_size pg_size_pretty pg_sleep pg_sleep_for pg_sleep_until pg_table_size
+    pg_total_relation_size pg_typeof plainto_tsquery position power quote_ident quote_literal
+    radians random rank regexp_match regexp_matches regexp_replace regexp_split_to_array
+    regexp_split_to_table repeat replace reverse right round row row_number row_to_json rpad
+    rtrim scale select sha256 sign similarity some split_part sqrt starts_with
+    statement_timestamp stddev stddev_pop stddev_samp strict_word_similarity string_agg
+    string_to_array strpos substring sum then timestamp timestamptz to_char to_date to_json
+    to_jsonb to_number to_regclass to_timestamp to_tsquery to_tsvector transaction_timestamp
+    translate trim trim_array trunc ts_rank tstzrange unnest upper using values var_pop var_samp
+    varchar variance version websearch_to_tsquery when where width_bucket with within
+    word_similarity
 """
 _HARMLESS = frozenset(_FUNCTIONS.split())
-"""What may stand before a parenthesis in a read: functions without effects, and keywords."""
+"""What can precede a parenthesis in a read: built-in functions without side effects, keywords."""
 
 
 def _bare(sql: str) -> str:

@@ -17,8 +17,10 @@ from learner_app.database.connection import Connection
 from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, undo
 from learner_app.database.failures import DRIVER_ERRORS
 from learner_app.database.finishing import Callback, call_back, finish
+from learner_app.database.lease import Lease
 from learner_app.database.performing import OVER
 from learner_app.database.tracing import read_transaction_id
+from learner_app.database.turns import Turns
 from learner_app.errors import (
     DatabaseError,
     TransactionAborted,
@@ -49,19 +51,21 @@ class Transaction(PostgresTransaction):
     __slots__ = (
         "__weakref__",
         "_callbacks",
+        "_connection",
         "_failure",
-        "_lock",
+        "_lease",
         "_options",
         "_owner",
         "_root",
         "_state",
         "_traced",
+        "_turns",
         "is_read_only",
         "savepoint_name",
         "transaction_id",
     )
     engine: DatabaseEngine
-    connection: Connection
+    _connection: Connection
     _parent: Transaction | None
 
     def __init__(
@@ -78,7 +82,8 @@ class Transaction(PostgresTransaction):
         self._parent = None
         self._root = self
         self._state = State.NEW
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
+        self._lease: Lease | None = None
         self._callbacks: list[Callback] = []
         self._failure: DatabaseError | None = None
         self._traced = traced
@@ -87,6 +92,19 @@ class Transaction(PostgresTransaction):
         self.transaction_id: TransactionId | None = None
         level = f" ISOLATION LEVEL {isolation.upper()}" if isolation else ""
         self._options = level + " READ ONLY" * read_only + " DEFERRABLE" * deferrable
+
+    @property
+    def connection(self) -> Lease:
+        """The driver's connection, until the block ends; takes no turns with other tasks.
+
+        Raises:
+            TransactionError: the block was not entered yet.
+        """
+        if self._lease is None:
+            if self._state is State.NEW:
+                raise TransactionError("a transaction has a connection once it was entered")
+            self._lease = Lease(self._connection, lambda: self.is_open)
+        return self._lease
 
     @property
     def is_open(self) -> bool:
@@ -107,7 +125,7 @@ class Transaction(PostgresTransaction):
             raise TransactionError("a transaction can be entered once")
         parent = self.engine.enclosing_transaction()
         if parent is None:
-            self.connection = await begin(self.engine, f"BEGIN{self._options}")
+            self._connection = await begin(self.engine, f"BEGIN{self._options}")
         else:
             await self._begin_nested(parent)
         self._state = State.OPEN
@@ -146,65 +164,114 @@ class Transaction(PostgresTransaction):
 
     async def perform(self, work: Callable[[Connection], Awaitable[T]], statement: str = "") -> T:
         """Do something on the connection in turn with other tasks inside the block."""
-        await self._take_turn(self.engine.settings.db_command_timeout)
-        connection = self.connection
+        await self._turns.take(self.engine.settings.db_command_timeout)
+        connection = self._connection
         try:
             self._require_open()
             return await work(connection)
+        except DatabaseError:
+            raise
         except DRIVER_ERRORS as error:
             read_only = self._root.is_read_only
             failure = self.engine.failure(error, statement, connection, read_only=read_only)
             self._note_failure(failure)
             raise failure from error
         finally:
-            self._lock.release()
+            self._end_turn()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Connection]:
+    async def turn(self) -> AsyncIterator[Lease]:
         """The connection for this task alone, for as long as the block lasts."""
-        await self._take_turn(self.engine.settings.db_command_timeout)
+        await self._turns.take(self.engine.settings.db_command_timeout)
         try:
             self._require_open()
-            yield self.connection
+            lease = Lease(self._connection, lambda: self.is_open)
+            try:
+                yield lease
+            finally:
+                lease.end()
+        except DatabaseError:
+            raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            failure = self.engine.failure(error, "", self.connection)
+            failure = self.engine.failure(error, "", self._connection)
             self._note_failure(failure)
             raise failure from error
         finally:
-            self._lock.release()
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """Let the next task have the connection, once no statement is running on it."""
+        connection = self._connection
+        if connection.is_running and self._turns.is_last():
+            self._turns.disown()
+            connection.call_when_idle(self._turns.release)
+        else:
+            self._turns.release()
 
     async def commit(self) -> None:
-        """Commit by hand; a nested block keeps its work in the outer one."""
+        """Commit by hand; a nested block keeps its work in the outer one.
+
+        Raises:
+            TransactionError: inside a nested block, for a transaction around it.
+        """
         await self._decide(self._keep)
 
     async def rollback(self) -> None:
-        """Undo all of the block by hand; the outer one of a nested block stays usable."""
+        """Undo all of the block by hand; the outer one of a nested block stays usable.
+
+        Raises:
+            TransactionError: inside a nested block, for a transaction around it.
+        """
         await self._decide(self._undo)
 
+    async def rollback_to(self, savepoint_name: str) -> None:
+        """Undo all since the savepoint.
+
+        Raises:
+            TransactionError: inside a nested block, for a transaction around it.
+        """
+        self._require_innermost()
+        await super().rollback_to(savepoint_name)
+
     async def _decide(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        await self._take_turn(self.engine.settings.db_command_timeout)
+        self._require_innermost()
+        await self._turns.take(self.engine.settings.db_command_timeout)
         try:
             self._require_open()
             self._state = State.DECIDED
             await finish(end())
         finally:
-            self._lock.release()
+            self._end_turn()
+
+    def _require_innermost(self) -> None:
+        """Refuse to wait for a nested block that this very task, or its parent task, is inside."""
+        inner: Transaction | None = self.engine.current_transaction.get()
+        is_nested = False
+        while inner is not None and inner is not self:
+            is_nested = is_nested or inner._state is State.OPEN
+            inner = inner._parent
+        if inner is self and is_nested:
+            raise TransactionError(
+                "an outer transaction cannot be ended inside a nested block: leave that block first"
+            )
 
     async def _begin_nested(self, parent: Transaction) -> None:
         if self._options:
             raise TransactionError("isolation and the like are for the outermost block")
-        await parent._take_turn(self.engine.settings.db_command_timeout)
+        await parent._turns.take(self.engine.settings.db_command_timeout)
         try:
             parent._require_open()
-            self.connection = parent.connection
+            self._connection = parent._connection
             self._root = parent._root
             self.savepoint_name = f"nested_{self._root.get_savepoint_id()}"
-            await self.connection.control(f"SAVEPOINT {self.savepoint_name}")
+            await self._connection.control(f"SAVEPOINT {self.savepoint_name}")
         except BaseException as error:
-            parent._lock.release()
+            parent._end_turn()
             if isinstance(error, DRIVER_ERRORS):
-                raise self.engine.failure(error, "SAVEPOINT", self.connection) from error
+                raise self.engine.failure(error, "SAVEPOINT", self._connection) from error
             raise
+        if parent._turns.is_last():
+            parent._turns.disown()
         self._parent = parent
 
     async def _end(self, *, keep: bool) -> None:
@@ -217,35 +284,26 @@ class Transaction(PostgresTransaction):
                 await (self._keep() if keep else self._undo())
         finally:
             self._state = State.OVER
+            if self._lease is not None:
+                self._lease.end()
             if has_turn:  # who waits for it finds the transaction over
-                self._lock.release()
+                self._turns.release()
             if self._parent is not None:
-                self._parent._lock.release()
+                self._parent._end_turn()
             else:
-                await self.engine.give_back(self.connection)
+                await self.engine.give_back(self._connection)
         if self._committed and self._parent is not None:
             self._parent._callbacks += self._callbacks
         elif self._committed:
             await call_back(self._callbacks)
 
-    async def _take_turn(self, seconds: float) -> None:
-        if not self._lock.locked():
-            await self._lock.acquire()
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._lock.acquire()
-        except TimeoutError:
-            text = f"another task kept the transaction's connection for more than {seconds:g} s"
-            raise TransactionBusy(text) from None
-
     async def _take_last_turn(self, *, keep: bool) -> bool:
         """Wait for what other tasks are doing; whether they came to an end."""
         patience = self.engine.settings.db_acquire_timeout if keep else UNDO_SECONDS
         try:
-            await self._take_turn(patience)
+            await self._turns.take(patience)
         except TransactionBusy:
-            self.connection.terminate()  # undoes everything, also what the other task is at
+            self._connection.terminate()  # undoes everything, also what the other task is at
             if keep:
                 raise
             return False
@@ -264,7 +322,7 @@ class Transaction(PostgresTransaction):
             if self._parent is None:
                 await self._commit()
             elif self._root._state is State.OPEN:
-                await release(self.engine, self.connection, self.savepoint_name)
+                await release(self.engine, self._connection, self.savepoint_name)
             else:
                 raise TransactionFinished("the outer transaction was over before the nested block")
         except TransactionRolledBack as error:
@@ -272,17 +330,19 @@ class Transaction(PostgresTransaction):
         self._committed = True
 
     async def _commit(self) -> None:
-        if self._traced and not self.connection.is_closed():
+        if self._traced and not self._connection.is_closed():
             try:
-                self.transaction_id = await read_transaction_id(self.connection)
+                self.transaction_id = await read_transaction_id(self._connection)
             except asyncpg.InFailedSQLTransactionError:
                 pass  # COMMIT will say so
             except DRIVER_ERRORS as error:
-                raise self.engine.failure(error, "", self.connection) from error
-        await commit(self.engine, self.connection, self.transaction_id, read_only=self.is_read_only)
+                raise self.engine.failure(error, "", self._connection) from error
+        await commit(
+            self.engine, self._connection, self.transaction_id, read_only=self.is_read_only
+        )
 
     async def _undo(self) -> None:
         if self._parent is None:
-            await undo(self.connection, None)
+            await undo(self._connection, None)
         elif self._root._state is State.OPEN:
-            await undo(self.connection, self.savepoint_name)
+            await undo(self._connection, self.savepoint_name)

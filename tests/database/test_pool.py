@@ -5,6 +5,7 @@ import logging
 import statistics
 from contextvars import Context
 
+import anyio
 import pytest
 
 from learner_app.database import pool as pool_module
@@ -80,12 +81,13 @@ async def test_a_cancelled_waiter_takes_nothing_along(clone: DatabaseEngine):
 
 async def test_the_newest_connection_is_lent_first(clone: DatabaseEngine):
     async with clone.connection() as one, clone.connection() as two:
-        assert one is not two
+        pid = one.get_server_pid()
+        assert two.get_server_pid() != pid
         assert clone.pool is not None
         assert clone.pool.size == 2
     for _ in range(5):
         async with clone.connection() as connection:
-            assert connection is one  # the last that came back
+            assert connection.get_server_pid() == pid  # the last that came back
     assert clone.pool.idle == 2
 
 
@@ -247,6 +249,36 @@ async def test_closing_cuts_who_does_not_let_go(clone: DatabaseEngine, monkeypat
     await clone.give_back(connection)
 
 
+async def test_a_cancelled_close_still_closes_all_connections(clone: DatabaseEngine):
+    await clone.close_connection_pool()
+    clone.settings.db_replicas = _secret(f"one={clone.url} two={clone.url}")
+    clone._nodes = None
+    await clone.start_connection_pool()
+    engines = [clone, *clone.extra_nodes.values()]
+    held = [await engine.take_connection() for engine in engines]
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    closing = asyncio.create_task(clone.close_connection_pool())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert loop.time() - started < 2
+    assert all(connection.is_closed() for connection in held)
+    assert [engine.pool for engine in engines] == [None] * 3
+    clone.settings.db_replicas = clone._nodes = None
+    await clone.start_connection_pool()
+    assert await clone.fetchval("SELECT 1") == 1
+
+
+async def test_a_close_in_a_cancelled_scope_still_closes_all_connections(clone: DatabaseEngine):
+    connection = await clone.take_connection()
+    with anyio.move_on_after(0.1):
+        await clone.close_connection_pool()
+    assert connection.is_closed()
+    assert clone.pool is None
+
+
 async def test_replicas_are_asked_by_name(clone: DatabaseEngine):
     await clone.close_connection_pool()
     clone.settings.db_replicas = _secret(f"reports={clone.url} spare={clone.url}")
@@ -339,7 +371,13 @@ async def test_closing_waits_no_longer_than_for_the_last_one(clone: DatabaseEngi
         ("SELECT 1; DELETE FROM a", False, False, False),
         ("SELECT * INTO b FROM a", False, False, False),
         ("SELECT * FROM a FOR UPDATE", False, False, False),
-        ("SELECT pg_sleep(1)", False, False, False),
+        ("SELECT pg_sleep(1), version(), random()", True, False, False),
+        ("SELECT * FROM generate_series(1, 3)", True, False, False),
+        ("SELECT pg_notify('a', 'b')", False, False, False),
+        ("SELECT pg_terminate_backend(1)", False, False, False),
+        ("SELECT pg_advisory_xact_lock(1)", False, False, False),
+        ("SELECT setval('a', 1)", False, False, False),
+        ("SELECT lo_create(0)", False, False, False),
         ("SELECT nextval('a')", False, False, False),
         ("SELECT app.count(1)", False, False, False),
         ("SELECT app . count(1)", False, False, False),

@@ -1,0 +1,204 @@
+"""Lease of a connection: what a block hands to its caller, valid until the block ends.
+
+The connection itself goes on to other callers. A lease that was kept, and every cursor, prepared
+statement and transaction made through it, refuses to work once its block has ended.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Never, TypeVar
+
+import asyncpg
+import asyncpg.connection
+
+from learner_app.database.connection import Connection
+from learner_app.database.failures import DRIVER_ERRORS, may_be_done
+from learner_app.database.statements import controls_transaction
+from learner_app.database.statements import is_read as reads
+from learner_app.errors import ConnectionLost, LeaseEnded
+
+T = TypeVar("T")
+
+# asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
+_Driver: Any = asyncpg.connection.Connection
+_Proxy: Any = asyncpg.connection._ConnectionProxy
+
+STATEMENTS = {"execute", "executemany", "fetch", "fetchmany", "fetchrow", "fetchval"}
+"""Methods whose first argument is the statement that they send."""
+
+READS = {"copy_from_query", "copy_from_table", "add_listener", "remove_listener"}
+"""Methods that write no row, whatever they are given."""
+
+PROTOCOL_OPERATIONS = {
+    "bind",
+    "bind_execute",
+    "bind_execute_many",
+    "close_portal",
+    "execute",
+    "query",
+}
+"""What cursors and prepared statements await on asyncpg's protocol."""
+
+
+class Lease(_Proxy):  # type: ignore[misc]  # see above
+    """The connection for one block; has the methods of ``asyncpg.Connection``."""
+
+    __slots__ = ("_connection", "_is_ended", "_is_in_force", "lost_write")
+
+    def __init__(
+        self, connection: Connection, is_in_force: Callable[[], bool] | None = None
+    ) -> None:
+        """
+        Args:
+            connection: what is leased.
+            is_in_force: whether the transaction that it belongs to is open; None without one.
+        """
+        self._connection = connection
+        self._is_in_force = is_in_force
+        self._is_ended = False
+        self.lost_write: BaseException | None = None
+        """The error of a statement that may have written although its answer was lost."""
+        connection.lease = self
+
+    def end(self) -> None:
+        """Invalidate the lease, and remove the listeners that were added through it."""
+        self._is_ended = True
+        if self._connection.lease is self:
+            self._connection.lease = None
+        self._connection.forget_callbacks()
+
+    def is_closed(self) -> bool:
+        return not self._is_usable() or bool(self._connection.is_closed())
+
+    def cursor(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        return _Driver.cursor(self, query, *args, **kwargs)  # the cursor checks this lease
+
+    async def prepare(self, query: str, **kwargs: Any) -> Any:
+        return await _Driver._prepare(self, query, **kwargs)
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> Any:
+        options = {"isolation": isolation, "readonly": readonly, "deferrable": deferrable}
+        return self._usable().transaction_on(self, options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._usable(), name)
+
+    def __repr__(self) -> str:
+        state = "of" if self._is_usable() else "ended, of"
+        return f"<Lease {state} {self._connection!r}>"
+
+    @property
+    def _protocol(self) -> Any:
+        self._usable()
+        return _LeasedProtocol(self)
+
+    @property
+    def _top_xact(self) -> Any:
+        return self._usable()._top_xact
+
+    @_top_xact.setter
+    def _top_xact(self, transaction: Any) -> None:
+        self._usable()._top_xact = transaction  # type: ignore[misc]  # it is asyncpg's
+
+    async def _get_statement(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        return await self._operate(
+            lambda connection: connection._get_statement(query, *args, **kwargs), None, is_read=True
+        )
+
+    def _maybe_gc_stmt(self, statement: Any) -> None:
+        # of objects that are finalised, also after the end
+        self._connection._maybe_gc_stmt(statement)
+
+    def _is_usable(self) -> bool:
+        return not self._is_ended and (self._is_in_force is None or self._is_in_force())
+
+    def _usable(self) -> Connection:
+        if not self._is_usable():
+            self._refuse()
+        return self._connection
+
+    def _refuse(self) -> Never:
+        raise LeaseEnded(
+            "the block that this connection belongs to has ended: "
+            "use connections, cursors and prepared statements only inside it"
+        )
+
+    async def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        sql = args[0] if name in STATEMENTS and args else None
+        return await self._operate(
+            lambda connection: getattr(connection, name)(*args, **kwargs),
+            sql if isinstance(sql, str) else None,
+            is_read=name in READS,
+        )
+
+    async def _operate(
+        self, start: Callable[[Connection], Awaitable[T]], sql: str | None, *, is_read: bool = False
+    ) -> T:
+        """Await an operation on the connection.
+
+        Args:
+            start: begins the operation.
+            sql: the statement that it executes, if that is known.
+            is_read: it writes no row, whatever it executes.
+
+        Raises:
+            ConnectionLost: the server had closed the connection before anything was sent.
+        """
+        connection = self._usable()
+        is_closed = connection.is_closed()
+        if not is_closed and connection.has_hung_up():
+            connection.terminate()
+            raise ConnectionLost("the server had closed the connection, nothing was sent")
+        can_write = not is_read and (sql is None or not reads(sql))
+        if not is_closed and connection.is_in_transaction():  # nothing counts before COMMIT
+            can_write = can_write and (sql is None or controls_transaction(sql))
+        try:
+            return await connection.counted(start(connection))
+        except DRIVER_ERRORS as error:
+            if can_write and may_be_done(error):
+                self.lost_write = error
+            raise
+
+
+class _LeasedProtocol:
+    """asyncpg's protocol as cursors and prepared statements of a lease see it."""
+
+    __slots__ = ("_lease",)
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def __getattr__(self, name: str) -> Any:
+        lease = self._lease
+        if name not in PROTOCOL_OPERATIONS:
+            return getattr(lease._usable()._protocol, name)
+
+        async def operate(*args: Any, **kwargs: Any) -> Any:
+            return await lease._operate(
+                lambda connection: getattr(connection._protocol, name)(*args, **kwargs),
+                getattr(args[0], "query", None),
+            )
+
+        return operate
+
+
+def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the method for a lease, which checks the lease when the method starts to run."""
+
+    async def operate(self: Lease, *args: Any, **kwargs: Any) -> Any:
+        return await self._call(name, *args, **kwargs)
+
+    def call(self: Lease, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._usable(), name)(*args, **kwargs)
+
+    return functools.wraps(method)(operate if inspect.iscoroutinefunction(method) else call)
+
+
+for _name, _method in inspect.getmembers(Connection, inspect.isfunction):
+    if not _name.startswith("_") and _name not in vars(Lease):
+        setattr(Lease, _name, _checked(_name, _method))
