@@ -157,6 +157,7 @@ def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
         "accounts",
         "repositories",
         "adding-a-table",
+        "schema",
     ],
 )
 def test_links_lead_somewhere(checkout: Path, name: str):
