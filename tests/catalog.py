@@ -15,11 +15,19 @@ ORDER BY a.attnum
 # contype n: newer servers list NOT NULL as constraints
 CONSTRAINTS = """
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE conrelid = $1::regclass AND contype IN ('p', 'u', 'f', 'c')
+WHERE conrelid = $1::regclass AND contype IN ('p', 'u', 'f', 'c', 'x')
 """
 INDEXES = """
 SELECT c.relname, pg_get_indexdef(i.indexrelid)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = $1::regclass
+"""
+COMMENTS = """
+SELECT a.attname, col_description(a.attrelid, a.attnum) FROM pg_attribute a
+WHERE a.attrelid = $1::regclass AND col_description(a.attrelid, a.attnum) IS NOT NULL
+"""
+GENERATED = """
+SELECT attname, attgenerated FROM pg_attribute
+WHERE attrelid = $1::regclass AND attgenerated <> '' AND NOT attisdropped
 """
 TRIGGERS = """
 SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger
@@ -34,7 +42,7 @@ SECURITY = "SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE oid =
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
 FUNCTIONS = """
 SELECT proname::text, md5(pg_get_functiondef(oid)) FROM pg_proc
-WHERE pronamespace = current_schema()::regnamespace ORDER BY 1
+WHERE pronamespace = quote_ident(current_schema())::regnamespace ORDER BY 1
 """
 
 
@@ -49,6 +57,8 @@ async def read_table(connection: asyncpg.Connection, table: str) -> dict[str, An
         "columns": [dict(row) for row in await connection.fetch(COLUMNS, quoted)],
         "constraints": await pairs(CONSTRAINTS),
         "indexes": await pairs(INDEXES),
+        "comments": await pairs(COMMENTS),
+        "generated": await pairs(GENERATED),
         "triggers": await pairs(TRIGGERS),
         "policies": await pairs(POLICIES),
         "row_level_security": tuple(await connection.fetchrow(SECURITY, quoted)),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.schema.pending import declared_migrations
 from learner_app.testing.servers import OwnServer, TestServer, run_apart
 from tests.database.test_connecting import TcpServer, free_port
 from tests.database.test_connecting import start as start_tcp_server
@@ -186,7 +187,7 @@ async def test_interrupted_command_ends_with_130_and_no_traceback(clone: Databas
     asking.send_signal(signal.SIGINT)
     _, stderr = asking.communicate(timeout=30)
     assert (asking.returncode, stderr) == (130, "")
-    assert await count(clone, "migration") == 7
+    assert await count(clone, "migration") == len(declared_migrations())
 
 
 async def test_command_that_waits_for_a_lock_can_be_interrupted(clone: DatabaseEngine):
@@ -265,7 +266,7 @@ async def test_pipe_without_an_answer_neither_hangs_nor_deletes(
         waiting.kill()
     assert waiting.returncode == 1
     assert "nobody answered, nothing was changed; --yes" in waiting.stderr.read()
-    assert await count(clone, "migration") == 7
+    assert await count(clone, "migration") == len(declared_migrations())
 
 
 async def test_answer_on_a_terminal(clone: DatabaseEngine):

@@ -168,6 +168,7 @@ def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
         "adding-a-table",
         "backup",
         "databases",
+        "schema",
     ],
 )
 def test_links_lead_somewhere(checkout: Path, name: str):

@@ -1,14 +1,15 @@
-"""Columns and defaults that Piccolo has not, or writes otherwise than the schema wants them."""
+"""Columns and defaults that Piccolo lacks, or whose SQL differs from what the schema needs."""
 
 import ipaddress
 from typing import Any
 
-from piccolo.columns import Column, ForeignKey
+from piccolo.columns import Array, Column, ForeignKey
 from piccolo.columns.base import OnDelete
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.querystring import QueryString
 from piccolo.table import Table
 
-from learner_app.schema.objects import ForeignKeyConstraint
+from learner_app.schema.objects import Deferrable, ForeignKeyConstraint
 from learner_app.schema.schema_object import quoted
 
 
@@ -47,6 +48,7 @@ class Reference(ForeignKey[Any]):
             stands on a line of its own.
         on_delete: what happens to the row when the referenced one is deleted.
         column_type: in migration files only, the SQL type of the referenced key.
+        deferrable: when the constraint is checked; at the end of each statement when left out.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Reference(ForeignKey[Any]):
         null: bool = False,
         default: Any = None,
         column_type: str | None = None,
+        deferrable: Deferrable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(references=references, default=default, null=null, **kwargs)
@@ -65,6 +68,7 @@ class Reference(ForeignKey[Any]):
         self._meta.params["column_type"] = self._given_type = column_type
         self._constraint_name = constraint
         self._on_delete = on_delete
+        self._deferrable = deferrable
 
     def _setup(self, table_class: type[Table]) -> Any:
         """Piccolo's set-up, then the constraint; it runs once the table has its columns."""
@@ -79,6 +83,7 @@ class Reference(ForeignKey[Any]):
                 references=target._meta.tablename,
                 target_columns=[target._meta.primary_key._meta.db_column_name],
                 on_delete=self._on_delete,
+                deferrable=self._deferrable,
                 name=self._constraint_name.format(table=table_class._meta.tablename),
             )
             constraint._meta.name = constraint.database_name
@@ -95,3 +100,44 @@ class Reference(ForeignKey[Any]):
         key = " PRIMARY KEY" if self._meta.primary_key else ""
         nullable = "" if self._meta.null else " NOT NULL"
         return f"{quoted(self._meta.db_column_name)} {self.column_type}{key}{nullable}"
+
+
+class Generated(Column):
+    """A column that the server computes: ``GENERATED ALWAYS AS (…) STORED``.
+
+    Piccolo's inserts send DEFAULT for it and ``save()`` of a declared table leaves it out; a row
+    object has the value once it was read again. A migration that changes type or expression drops
+    and adds the column, with the indexes and constraints on it.
+
+    Args:
+        base_column: its type, such as ``Varchar(80)``.
+        expression: immutable SQL over other columns of the row, none of them generated.
+        kwargs: those of every column; there is no default.
+    """
+
+    def __init__(self, base_column: Column, expression: str, **kwargs: Any) -> None:
+        kwargs.pop("default", None)
+        base_column._meta._name = type(base_column).__name__
+        self.base_column = base_column
+        self.expression = expression
+        self.value_type = base_column.value_type
+        super().__init__(base_column=base_column, expression=expression, **kwargs)
+
+    def default(self) -> QueryString:
+        """Make Piccolo's INSERT send DEFAULT, the one value that the server accepts."""
+        return QueryString("DEFAULT")
+
+    @property
+    def column_type(self) -> str:
+        self.base_column._meta._table = self._meta.table
+        if isinstance(self.base_column, Array):
+            self.base_column._setup_base_column(self._meta.table)
+        return str(self.base_column.column_type)
+
+    @property
+    def ddl(self) -> str:
+        unique = " UNIQUE" if self._meta.unique else ""
+        nullable = "" if self._meta.null else " NOT NULL"
+        generated = f"GENERATED ALWAYS AS ({self.expression}) STORED"
+        name = quoted(self._meta.db_column_name)
+        return f"{name} {self.column_type} {generated}{unique}{nullable}"

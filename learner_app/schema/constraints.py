@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from piccolo.table import TABLE_REGISTRY, Table
 
-from learner_app.schema.objects import Check, Index, OneOf, PrimaryKey, Unique
+from learner_app.schema.objects import Check, Exclude, Index, OneOf, PrimaryKey, Unique
 from learner_app.schema.objects import ForeignKeyConstraint as ForeignKey
 from learner_app.schema.schema_object import SchemaObject
 
@@ -56,6 +56,8 @@ def _of_object(constraint: SchemaObject, columns: Fields) -> Fields:
             return _named_in(constraint.params["condition"], columns)
         case Index():
             return _named_in(" ".join(constraint.params["on"]), columns)
+        case Exclude():
+            return _named_in(" ".join(key for key, _ in constraint.params["elements"]), columns)
         case _:
             return ()
 

@@ -1,5 +1,6 @@
 """The SQL that makes and alters declared tables, where Piccolo's own text would differ."""
 
+import re
 from typing import Any
 
 from piccolo.columns import Column, ForeignKey
@@ -8,8 +9,8 @@ from piccolo.query.methods.alter import Alter
 from piccolo.table import Table, create_table_class
 
 from learner_app.errors import SchemaError
-from learner_app.schema.columns import Reference
-from learner_app.schema.objects import PrimaryKey
+from learner_app.schema.columns import Generated, Reference
+from learner_app.schema.objects import ForeignKeyConstraint, PrimaryKey
 from learner_app.schema.schema_object import SchemaObject, literal, quoted
 
 
@@ -29,6 +30,7 @@ def create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
 
 
 def create_table(table: type[Table]) -> list[str]:
+    """Return the statements for a table without its foreign keys, whose targets may come later."""
     meta = table._meta
     if meta.schema:
         raise SchemaError(f"{table.__name__}: tables stand in the connection's own schema")
@@ -42,8 +44,56 @@ def create_table(table: type[Table]) -> list[str]:
         if column._meta.index:
             statements += table.create_index([column], method=column._meta.index_method).ddl
     for constraint in meta.constraints:
-        statements += create_constraint(table, constraint)
+        if not isinstance(constraint, ForeignKeyConstraint):
+            statements += create_constraint(table, constraint)
+    for column in columns:
+        statements += comment_on(table, column)
     return statements
+
+
+def add_column(table: type[Table], column: Column) -> list[str]:
+    """Return the statements for a column with its index and its comment."""
+    statements = [f"ALTER TABLE {formatted(table)} ADD COLUMN {_column_definition(column)}"]
+    if column._meta.index:
+        statements += table.create_index([column], method=column._meta.index_method).ddl
+    return statements + comment_on(table, column)
+
+
+def comment_on(table: type[Table], column: Column) -> list[str]:
+    """Return the statement for the column's ``help_text``, if it has one."""
+    text = column._meta.help_text
+    return [set_comment(table, column._meta.db_column_name, text)] if text else []
+
+
+def set_comment(table: type[Table], column: str, text: str | None) -> str:
+    comment = literal(text) if text else "NULL"
+    return f"COMMENT ON COLUMN {formatted(table)}.{quoted(column)} IS {comment}"
+
+
+def change_type(table: type[Table], old: Column, new: Column) -> list[str]:
+    """Return the statements that change type and default and keep the rows.
+
+    The old default is dropped first, since the server may not be able to cast it.
+    """
+    _escape_literals(new)
+    name = quoted(new._meta.db_column_name)
+    property_ = "EXPRESSION" if isinstance(old, Generated) else "DEFAULT"
+    actions = [f"DROP {property_}"]
+    if old.column_type != new.column_type:
+        actions.append(f"TYPE {new.column_type} USING {name}::{cast_type(new.column_type)}")
+    default = new.get_default_value()
+    if default is not None:
+        actions.append(f"SET DEFAULT {new.get_sql_value(default)}")
+    return [f"ALTER TABLE {formatted(table)} ALTER COLUMN {name} {action}" for action in actions]
+
+
+def cast_type(sql_type: str) -> str:
+    """Return the type without a length of text, for USING.
+
+    A cast to ``varchar(3)`` cuts longer texts in silence; the assignment to the column, which comes
+    after the expression, rejects them.
+    """
+    return re.sub(r"(?i)\b(varchar|character varying)\s*\(\d+\)", r"\1", sql_type)
 
 
 def _refuse_unnamed_foreign_key(column: Column) -> None:
@@ -68,7 +118,9 @@ def alter_table(alter: Alter) -> list[str]:
         _escape_literals(default.column)
     statements = [statement.removesuffix(_NO_DEFAULT) for statement in alter.ddl]
     if alter._add:  # the key of an existing table changes by a statement of its own
-        return [statement.replace(" PRIMARY KEY NOT NULL", " NOT NULL") for statement in statements]
+        statements = [sql.replace(" PRIMARY KEY NOT NULL", " NOT NULL") for sql in statements]
+    for addition in alter._add:
+        statements += comment_on(alter.table, addition.column)
     return statements
 
 
@@ -78,6 +130,8 @@ _NO_DEFAULT = " DEFAULT null"
 
 def _escape_literals(column: Column) -> None:
     """Make this column object write its string defaults escaped, which Piccolo's do not."""
+    if "get_sql_value" in column.__dict__:
+        return
     plain = type(column).get_sql_value
 
     def get_sql_value(value: Any, delimiter: str = "'") -> str:

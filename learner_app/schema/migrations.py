@@ -5,10 +5,17 @@ replaces is dropped before its successor is made, and backwards is the exact mir
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from piccolo.apps.migrations.auto.migration_manager import (
+    AddColumnCollection,
+    AlterColumnCollection,
+)
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.apps.migrations.auto.operations import AlterColumn
+from piccolo.apps.migrations.commands.base import BaseMigrationManager
+from piccolo.columns import Array, Column
 from piccolo.constraints import Constraint
 from piccolo.engine import engine_finder
 from piccolo.query.base import DDL
@@ -18,16 +25,22 @@ from piccolo.schema import SchemaDDLBase
 from piccolo.table import Table, sort_table_classes
 
 from learner_app.errors import SchemaError
-from learner_app.schema.columns import Reference
+from learner_app.schema.columns import Generated, Reference
 from learner_app.schema.ddl import (
     alter_table,
     bare_table,
+    cast_type,
+    change_type,
     create_constraint,
     create_table,
     formatted,
     rename_primary_key,
+    set_comment,
 )
+from learner_app.schema.failures import run_statement
+from learner_app.schema.generated import GeneratedChange, generated_changes
 from learner_app.schema.keys import KeyChange, key_change
+from learner_app.schema.objects import ForeignKeyConstraint
 from learner_app.schema.schema_object import SchemaObject, quoted, split_logical_name
 
 
@@ -44,16 +57,29 @@ class Statements(DDL):
     def ddl(self) -> Sequence[str]:
         return self.statements
 
+    async def run(self, in_pool: bool = True) -> None:  # noqa: ARG002  # Piccolo's signature
+        """Execute them.
+
+        Raises:
+            MigrationError: the server rejected one; the text has the statement and the message.
+        """
+        for statement in self.statements:
+            await run_statement(self.table._meta.db, statement)
+
 
 class MigrationManager(PiccoloManager):
-    """Piccolo's manager plus schema objects; ``add_raw`` functions run first, as in Piccolo."""
+    """Piccolo's manager with schema objects. ``add_raw`` functions run first, as in Piccolo."""
 
     _is_backwards = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._snapshots: dict[tuple[Any, ...], type[Table]] = {}
 
     async def run(self, backwards: bool = False) -> None:
         direction = "backwards" if backwards else "forwards"
         print(f"  - {self.migration_id} [{'preview ' * self.preview}{direction}]... ", end="")
-        if not self.wrap_in_transaction:
+        if self.preview or not self.wrap_in_transaction:
             await self._run_steps(backwards)
             return
         engine = engine_finder()
@@ -71,6 +97,7 @@ class MigrationManager(PiccoloManager):
         self._is_backwards = backwards
         steps = [
             self._run_drop_constraints,
+            self._run_drop_generated,
             self._run_drop_keys,
             self._run_change_table_schema,
             self._run_rename_tables,
@@ -80,6 +107,7 @@ class MigrationManager(PiccoloManager):
             self._run_drop_columns,
             self._run_rename_columns,
             self._run_alter_columns,
+            self._run_add_generated,
             self._run_add_keys,
             self._run_add_constraints,
         ]
@@ -92,6 +120,8 @@ class MigrationManager(PiccoloManager):
         elif isinstance(query, Alter):
             await self._complete_types(query)
             query = Statements(query.table, alter_table(query))
+        elif isinstance(query, DDL) and not isinstance(query, Statements):
+            query = Statements(query.table, query.ddl)
         if isinstance(query, Statements) and not query.statements:
             return
         if self.preview and isinstance(query, Statements | SchemaDDLBase):
@@ -100,27 +130,120 @@ class MigrationManager(PiccoloManager):
             return
         await super()._run_query(query)
 
+    async def get_table_from_snapshot(
+        self,
+        table_class_name: str,
+        app_name: str | None,
+        offset: int = 0,
+        migration_id: str | None = None,
+    ) -> type[Table]:
+        """Return the table as a migration leaves it, with the altered parameters of its columns.
+
+        Piccolo's snapshot changes the parameters of an altered column but not the column: its type
+        and default remain the old ones.
+        """
+        key = (table_class_name, app_name, offset, migration_id)
+        if key not in self._snapshots:
+            table = await BaseMigrationManager().get_table_from_snapshot(
+                app_name=app_name or self.app_name,
+                table_class_name=table_class_name,
+                max_migration_id=migration_id or self.migration_id,
+                offset=offset,
+            )
+            table.columns = [_rebuilt(column) for column in table.columns]
+            self._snapshots[key] = table.to_table_class()
+        return self._snapshots[key]
+
+    async def _table_before(self, class_name: str) -> type[Table]:
+        """The table as the migrations before this one leave it, whatever it was called then."""
+        return await self._snapshot_before(self._old_class_name(class_name))
+
+    async def _snapshot_before(self, old_class_name: str) -> type[Table]:
+        return await self.get_table_from_snapshot(old_class_name, self.app_name, offset=-1)
+
+    def _old_class_name(self, name: str) -> str:
+        renames = {rename.new_class_name: rename.old_class_name for rename in self.rename_tables}
+        return renames.get(name, name)
+
+    async def _table_after(self, class_name: str) -> type[Table]:
+        """The table as this migration leaves it."""
+        return await self.get_table_from_snapshot(class_name, self.app_name)
+
+    async def _states(self, class_name: str) -> tuple[type[Table], type[Table]]:
+        """The table at the start and at the end of this run, in its direction."""
+        before, after = await self._table_before(class_name), await self._table_after(class_name)
+        return (after, before) if self._is_backwards else (before, after)
+
+    def _touched_tables(self) -> list[str]:
+        """Classes of the tables that exist before and after and have other columns or objects."""
+        touched = {
+            *self.alter_columns.table_class_names,
+            *self.add_columns.table_class_names,
+            *self.drop_columns.table_class_names,
+            *self.add_constraints.table_class_names,
+            *self.drop_constraints.table_class_names,
+        }
+        return sorted(touched - {table.class_name for table in self.add_tables})
+
     async def _complete_types(self, alter: Alter) -> None:
         """Piccolo changes a type by what differs alone: back from text, a length is missing."""
         for change in alter._set_column_type:
-            table = await self._table_after(alter.table.__name__)
+            _, table = await self._states(alter.table.__name__)
             name = change.old_column._meta.db_column_name
             change.new_column = table._meta.get_column_by_name(name, match_db_column_name=True)
             if change.using_expression:
-                change.using_expression = f"{quoted(name)}::{change.new_column.column_type}"
+                change.using_expression = (
+                    f"{quoted(name)}::{cast_type(change.new_column.column_type)}"
+                )
 
     async def _run_alter_columns(self, backwards: bool = False) -> None:
-        for altered in self.alter_columns.alter_columns:
-            await self._fit_to_classes(altered, backwards)
-        await super()._run_alter_columns(backwards=backwards)
-        for altered in self.alter_columns.alter_columns:
-            params = altered.old_params if backwards else altered.params
-            if altered.column_class is altered.old_column_class and params.get("column_type"):
-                table = bare_table(altered.table_class_name, altered.tablename, altered.schema)
-                name, wanted = quoted(altered.db_column_name), params["column_type"]
-                change = f"ALTER COLUMN {name} TYPE {wanted} USING {name}::{wanted}"
-                statement = f"ALTER TABLE {formatted(table)} {change}"
-                await self._run_query(Statements(table, [statement]))
+        declared, rest = self.alter_columns, AlterColumnCollection()
+        for altered in declared.alter_columns:
+            remaining = await self._alter_computed_type(altered)
+            if remaining is not None:
+                rest.append(remaining)
+                await self._fit_to_classes(remaining, backwards)
+        # What is done is not removed from the declaration: a locked table makes all run again.
+        self.alter_columns = rest
+        try:
+            await super()._run_alter_columns(backwards=backwards)
+        finally:
+            self.alter_columns = declared
+        for altered in rest.alter_columns:
+            await self._alter_reference_and_comment(altered)
+
+    async def _alter_computed_type(self, altered: AlterColumn) -> AlterColumn | None:
+        """Change the type of an array, or between a generated and an ordinary column.
+
+        Return what remains for Piccolo, None where the column is dropped and added anyway.
+        """
+        classes = [c for c in (altered.column_class, altered.old_column_class) if c]
+        rest = replace(altered, params={**altered.params}, old_params={**altered.old_params})
+        if not any(issubclass(class_, Array | Generated) for class_ in classes):
+            return rest
+        start, end = await self._states(altered.table_class_name)
+        old = start._meta.get_column_by_name(altered.column_name)
+        new = end._meta.get_column_by_name(altered.column_name)
+        if isinstance(new, Generated):
+            if any(change.new is new for change in await self._generated_changes()):
+                return None
+        elif type(old) is not type(new) or old.column_type != new.column_type:
+            await self._run_query(Statements(end, change_type(_named(altered), old, new)))
+            _forget(rest, "default", "length", "digits", "column_type")
+        _forget(rest, "base_column", "expression")
+        rest.column_class = rest.old_column_class = None
+        return rest
+
+    async def _alter_reference_and_comment(self, altered: AlterColumn) -> None:
+        params = altered.old_params if self._is_backwards else altered.params
+        table, statements = _named(altered), []
+        if altered.column_class is altered.old_column_class and params.get("column_type"):
+            name, wanted = quoted(altered.db_column_name), params["column_type"]
+            change = f"ALTER COLUMN {name} TYPE {wanted} USING {name}::{cast_type(wanted)}"
+            statements.append(f"ALTER TABLE {formatted(table)} {change}")
+        if "help_text" in params:
+            statements.append(set_comment(table, altered.db_column_name, params["help_text"]))
+        await self._run_query(Statements(table, statements))
 
     async def _fit_to_classes(self, altered: AlterColumn, backwards: bool) -> None:
         """Give each of the two column classes of a change the parameters that it knows."""
@@ -129,9 +252,9 @@ class MigrationManager(PiccoloManager):
         after, before = altered.params, altered.old_params
         if backwards:
             after, before = before, after
-        name = altered.column_name
-        column = (await self._table_after(altered.table_class_name))._meta.get_column_by_name(name)
-        for foreign in after.keys() - column._meta.params.keys():
+        _, table = await self._states(altered.table_class_name)
+        column = table._meta.get_column_by_name(altered.column_name)
+        for foreign in after.keys() - column._meta.params.keys() - {"help_text"}:
             del after[foreign]
         sides = (
             (altered.column_class, altered.params),
@@ -141,16 +264,12 @@ class MigrationManager(PiccoloManager):
             if class_ is Reference:  # Piccolo makes one of what differs alone
                 params.setdefault("references", Table)
 
-    async def _table_after(self, class_name: str) -> type[Table]:
-        """The table as it is once this run, in its direction, is done."""
-        if self._is_backwards:
-            return await self._table_before(class_name)
-        return await self.get_table_from_snapshot(class_name, self.app_name)
-
     async def _run_rename_tables(self, backwards: bool = False) -> None:
         """A renamed table takes its key's name along, so that it equals one made anew."""
         for rename in self.rename_tables:
             old, new = rename.old_tablename, rename.new_tablename
+            if old == new:  # the class alone
+                continue
             if backwards:
                 old, new = new, old
             table = bare_table(rename.new_class_name, new, rename.schema)
@@ -172,23 +291,40 @@ class MigrationManager(PiccoloManager):
             await self._run_query(Statements(table, statement))
 
     async def _key_changes(self) -> list[KeyChange]:
-        touched = {
-            *self.alter_columns.table_class_names,
-            *self.add_columns.table_class_names,
-            *self.drop_columns.table_class_names,
-            *self.add_constraints.table_class_names,
-            *self.drop_constraints.table_class_names,
-        } - {table.class_name for table in self.add_tables}
         changes = []
-        for class_name in sorted(touched):
+        for class_name in self._touched_tables():
             before = await self._table_before(class_name)
-            after = await self.get_table_from_snapshot(class_name, self.app_name)
-            renamed = {
-                rename.old_db_column_name: rename.new_db_column_name
-                for rename in self.rename_columns.for_table_class_name(class_name)
-            }
-            changes.append(key_change(class_name, before, after, renamed))
+            after = await self._table_after(class_name)
+            changes.append(key_change(class_name, before, after, self._renamed_columns(class_name)))
         return [change for change in changes if change is not None]
+
+    def _renamed_columns(self, class_name: str) -> dict[str, str]:
+        """The new names in the database by the old ones."""
+        return {
+            rename.old_db_column_name: rename.new_db_column_name
+            for rename in self.rename_columns.for_table_class_name(class_name)
+        }
+
+    async def _run_drop_generated(self, backwards: bool = False) -> None:
+        await self._run_generated(is_start=not backwards)
+
+    async def _run_add_generated(self, backwards: bool = False) -> None:
+        await self._run_generated(is_start=backwards)
+
+    async def _run_generated(self, *, is_start: bool) -> None:
+        for change in await self._generated_changes():
+            statements = change.drop_sql() if is_start else change.add_sql()
+            await self._run_query(Statements(change.before, statements))
+
+    async def _generated_changes(self) -> list[GeneratedChange]:
+        changes: list[GeneratedChange] = []
+        for class_name in self._touched_tables():
+            start, end = await self._states(class_name)
+            renamed = self._renamed_columns(class_name)
+            if self._is_backwards:
+                renamed = {new: old for old, new in renamed.items()}
+            changes += generated_changes(start, end, renamed)
+        return changes
 
     async def _run_add_tables(self, backwards: bool = False) -> None:
         if not backwards:
@@ -197,15 +333,19 @@ class MigrationManager(PiccoloManager):
         await self._drop([self._table_to_add(added.class_name) for added in self.add_tables])
 
     async def _run_drop_tables(self, backwards: bool = False) -> None:
-        tables = [await self._table_before(dropped.class_name) for dropped in self.drop_tables]
+        tables = await self._dropped_tables()
         if not backwards:
             await self._drop(tables)
             return
         for table in sort_table_classes(tables):
             await self._run_query(table.create_table())
 
+    async def _dropped_tables(self) -> list[type[Table]]:
+        # Not _table_before(): a renamed class may have taken over the name of a dropped one.
+        return [await self._snapshot_before(dropped.class_name) for dropped in self.drop_tables]
+
     async def _drop(self, tables: list[type[Table]]) -> None:
-        """Drop together, so that foreign keys among them do not matter; without CASCADE."""
+        """Drop tables in one statement, so that foreign keys among them do not matter."""
         if not tables:
             return
         statements: list[str] = []
@@ -225,48 +365,75 @@ class MigrationManager(PiccoloManager):
         return table
 
     async def _run_add_constraints(self, backwards: bool = False) -> None:
-        added_tables = {table.class_name for table in self.add_tables}
-        for added in self.add_constraints.add_constraints:
-            if added.table_class_name in added_tables:
-                continue
-            table = bare_table(added.table_class_name, added.tablename, added.schema)
+        """Add objects, and foreign keys, also of new tables, after the keys that they refer to."""
+        new_tables = {table.class_name for table in self.add_tables}
+        added = [
+            each
+            for each in self.add_constraints.add_constraints
+            if each.table_class_name not in new_tables or _is_foreign_key(each.constraint)
+        ]
+        added.sort(key=lambda each: _is_foreign_key(each.constraint), reverse=backwards)
+        for each in added:
+            table = bare_table(each.table_class_name, each.tablename, each.schema)
             if backwards:
-                await self._drop_constraint(table, added.constraint._meta.name)
+                await self._drop_constraint(table, each.constraint._meta.name)
             else:
-                await self._add_constraint(table, added.constraint)
+                await self._add_constraint(table, each.constraint)
 
     async def _run_drop_constraints(self, backwards: bool = False) -> None:
-        """Runs while every table has the name it had before; so do references to them."""
+        """Drop objects, first foreign keys, while every table has its earlier name."""
+        dropped = await self._dropped_constraints()
+        dropped.sort(key=lambda each: _names_foreign_key(each[2]), reverse=not backwards)
+        for class_name, table, name in dropped:
+            if not backwards:
+                await self._drop_constraint(table, name)
+                continue
+            before = await self._snapshot_before(class_name)
+            await self._add_constraint(table, before._meta.get_constraint_by_name(name))
+
+    async def _dropped_constraints(self) -> list[tuple[str, type[Table], str]]:
+        """Return earlier class, table and name of those that the migration names.
+
+        The foreign keys of the tables that it drops are among them.
+        """
+        found = []
         for dropped in self.drop_constraints.drop_constraints:
             tablename = self._old_tablename(dropped.tablename)
             table = bare_table(dropped.table_class_name, tablename, dropped.schema)
-            if not backwards:
-                await self._drop_constraint(table, dropped.constraint_name)
-                continue
-            before = await self._table_before(dropped.table_class_name)
-            constraint = before._meta.get_constraint_by_name(dropped.constraint_name)
-            await self._add_constraint(table, constraint)
+            old_class = self._old_class_name(dropped.table_class_name)
+            found.append((old_class, table, dropped.constraint_name))
+        for table in await self._dropped_tables():
+            foreign_keys = filter(_is_foreign_key, table._meta.constraints)
+            found += [(table.__name__, table, each._meta.name) for each in foreign_keys]
+        return found
 
     def _old_tablename(self, name: str) -> str:
         renames = {rename.new_tablename: rename.old_tablename for rename in self.rename_tables}
         return renames.get(name, name)
 
+    async def _run_add_columns(self, backwards: bool = False) -> None:
+        declared = self.add_columns
+        ordinary = [it for it in declared.add_columns if not isinstance(it.column, Generated)]
+        self.add_columns = AddColumnCollection(ordinary)
+        try:
+            await super()._run_add_columns(backwards=backwards)
+        finally:
+            self.add_columns = declared
+
     async def _run_drop_columns(self, backwards: bool = False) -> None:
-        if not backwards:
-            await super()._run_drop_columns()
-            return
         for dropped in self.drop_columns.drop_columns:
             table = bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
             before = await self._table_before(dropped.table_class_name)
+            if dropped.column_name in _generated_names(before):
+                continue
+            if not backwards:
+                await self._run_query(table.alter().drop_column(dropped.db_column_name))
+                continue
             column = before._meta.get_column_by_name(dropped.column_name)
             await self._run_query(table.alter().add_column(dropped.column_name, column))
-
-    async def _table_before(self, class_name: str) -> type[Table]:
-        """The table as the migrations before this one leave it, whatever it was called then."""
-        for rename in self.rename_tables:
-            if rename.new_class_name == class_name:
-                class_name = rename.old_class_name
-        return await self.get_table_from_snapshot(class_name, self.app_name, offset=-1)
+            if column._meta.index:
+                method = column._meta.index_method
+                await self._run_query(table.create_index([column], method=method))
 
     async def _add_constraint(self, table: type[Table], constraint: Constraint) -> None:
         await self._run_query(Statements(table, create_constraint(table, constraint)))
@@ -279,3 +446,33 @@ class MigrationManager(PiccoloManager):
             database_name, kind = ours
             statements = kind.drop_sql(formatted(table), database_name)
         await self._run_query(Statements(table, statements))
+
+
+def _rebuilt(column: Column) -> Column:
+    """A column of the same class made from the parameters that migrations gave it."""
+    fresh = type(column)(**column._meta.params)
+    fresh._meta = column._meta
+    return fresh
+
+
+def _named(altered: AlterColumn) -> type[Table]:
+    return bare_table(altered.table_class_name, altered.tablename, altered.schema)
+
+
+def _forget(altered: AlterColumn, *names: str) -> None:
+    for params in (altered.params, altered.old_params):
+        for name in names:
+            params.pop(name, None)
+
+
+def _generated_names(table: type[Table]) -> set[str]:
+    return {column._meta.name for column in table._meta.columns if isinstance(column, Generated)}
+
+
+def _is_foreign_key(constraint: Constraint) -> bool:
+    return isinstance(constraint, ForeignKeyConstraint)
+
+
+def _names_foreign_key(logical_name: str) -> bool:
+    ours = split_logical_name(logical_name)
+    return ours is not None and issubclass(ours[1], ForeignKeyConstraint)

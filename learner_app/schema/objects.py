@@ -5,25 +5,85 @@ How they are carried: :mod:`learner_app.schema.schema_object`.
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Literal
 
 from piccolo.columns import Column
 from piccolo.columns.base import OnDelete, OnUpdate
+from piccolo.table import Table
 
+from learner_app.errors import SchemaError
 from learner_app.schema.schema_object import SchemaObject, literal, quoted
+
+OWN_TABLE = "self"
+"""The ``references`` of a foreign key to its own table, as in Piccolo."""
+
+
+class Deferrable(Enum):
+    """When a constraint that may be deferred is checked, unless SET CONSTRAINTS says otherwise."""
+
+    IMMEDIATE = "INITIALLY IMMEDIATE"
+    """At the end of each statement."""
+    DEFERRED = "INITIALLY DEFERRED"
+    """At COMMIT."""
+
+
+@dataclass(frozen=True)
+class IndexKey:
+    """One key of an :class:`Index` or :class:`Exclude` with options beside its column.
+
+    Args:
+        on: a column, or an SQL expression.
+        operator_class: such as ``text_pattern_ops``, ``jsonb_path_ops`` or ``gin_trgm_ops``; those
+            of extensions need ``CREATE EXTENSION`` before.
+        collation: name of a collation.
+        descending: sort order.
+        nulls: ``first`` or ``last``; last in ascending, first in descending order when left out.
+    """
+
+    on: Column | str
+    operator_class: str | None = None
+    collation: str | None = None
+    descending: bool = False
+    nulls: Literal["first", "last"] | None = None
+
+    @property
+    def sql(self) -> str:
+        is_column = isinstance(self.on, Column)
+        parts = [_key_sql(self.on) if is_column else f"({self.on})"]
+        if self.collation:
+            parts.append(f"COLLATE {quoted(self.collation)}")
+        if self.operator_class:
+            parts.append(self.operator_class)
+        if self.descending:
+            parts.append("DESC")
+        if self.nulls:
+            parts.append(f"NULLS {self.nulls.upper()}")
+        return " ".join(parts)
+
+
+def _key_sql(key: Column | str | IndexKey) -> str:
+    if isinstance(key, IndexKey):
+        return key.sql
+    return quoted(key._meta.db_column_name) if isinstance(key, Column) else key
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that differ from their defaults: others would change existing fingerprints."""
+    return {name: value for name, value in options.items() if value}
 
 
 class _TableConstraint(SchemaObject):
-    """What the catalog calls a constraint: ALTER TABLE ADD and DROP CONSTRAINT."""
+    """Base of the objects that ALTER TABLE adds and drops as constraints."""
 
-    @property
     @abstractmethod
-    def clause(self) -> str:
-        """What stands behind the constraint's name."""
+    def clause(self, table: str) -> str:
+        """Return the SQL after the constraint's name. ``table`` is quoted already."""
 
     def create_sql(self, table: str) -> list[str]:
         name = quoted(self.database_name)
-        return [f"ALTER TABLE {table} ADD CONSTRAINT {name} {self.clause}"]
+        return [f"ALTER TABLE {table} ADD CONSTRAINT {name} {self.clause(table)}"]
 
     @classmethod
     def drop_sql(cls, table: str, name: str) -> list[str]:
@@ -32,26 +92,54 @@ class _TableConstraint(SchemaObject):
     def _columns(self, key: str = "columns") -> str:
         return ", ".join(quoted(column) for column in self.params[key])
 
+    def _include(self) -> str:
+        return f" INCLUDE ({self._columns('include')})" if "include" in self.params else ""
+
+    def _deferrable(self) -> str:
+        return f" DEFERRABLE {self.params['deferrable']}" if "deferrable" in self.params else ""
+
 
 class PrimaryKey(_TableConstraint):
-    """A key of several columns; a single one is ``primary_key=True`` on the column.
+    """A primary key of several columns.
 
-    The table takes :class:`learner_app.schema.tables.Declared`, which makes Piccolo's own queries
-    compare all its columns.
+    That of a single column is ``primary_key=True`` on the column. The table inherits from
+    :class:`learner_app.schema.tables.Declared`, which makes Piccolo's own queries compare all
+    columns of the key.
+
+    Args:
+        columns: the key.
+        include: further columns stored in its index.
+        deferrable: a foreign key and ON CONFLICT need a key that is not deferrable.
+        name: as of :class:`SchemaObject`.
     """
 
     kind = "pk"
 
-    def __init__(self, columns: Sequence[Column | str], name: str | None = None) -> None:
-        super().__init__(name=name, columns=list(columns))
+    def __init__(
+        self,
+        columns: Sequence[Column | str],
+        name: str | None = None,
+        *,
+        include: Sequence[Column | str] = (),
+        deferrable: Deferrable | str | None = None,
+    ) -> None:
+        options = _given(include=list(include), deferrable=deferrable)
+        super().__init__(name=name, columns=list(columns), **options)
 
-    @property
-    def clause(self) -> str:
-        return f"PRIMARY KEY ({self._columns()})"
+    def clause(self, table: str) -> str:
+        return f"PRIMARY KEY ({self._columns()}){self._include()}{self._deferrable()}"
 
 
 class Unique(_TableConstraint):
-    """No two rows with the same values; ``nulls_distinct=False`` counts NULLs as equal."""
+    """No two rows with the same values.
+
+    Args:
+        columns: the values that differ.
+        nulls_distinct: False counts NULLs as equal.
+        include: further columns stored in the constraint's index, for index-only scans.
+        deferrable: a foreign key and ON CONFLICT need a constraint that is not deferrable.
+        name: as of :class:`SchemaObject`.
+    """
 
     kind = "unique"
 
@@ -60,13 +148,58 @@ class Unique(_TableConstraint):
         columns: Sequence[Column | str],
         nulls_distinct: bool = True,
         name: str | None = None,
+        *,
+        include: Sequence[Column | str] = (),
+        deferrable: Deferrable | str | None = None,
     ) -> None:
-        super().__init__(name=name, columns=list(columns), nulls_distinct=nulls_distinct)
+        options = _given(include=list(include), deferrable=deferrable)
+        super().__init__(name=name, columns=list(columns), nulls_distinct=nulls_distinct, **options)
 
-    @property
-    def clause(self) -> str:
+    def clause(self, table: str) -> str:
         nulls = "" if self.params["nulls_distinct"] else " NULLS NOT DISTINCT"
-        return f"UNIQUE{nulls} ({self._columns()})"
+        return f"UNIQUE{nulls} ({self._columns()}){self._include()}{self._deferrable()}"
+
+
+class Exclude(_TableConstraint):
+    """No two rows for which every operator is true, such as overlapping bookings of a room.
+
+    Args:
+        elements: pairs of a column, :class:`IndexKey` or SQL expression and an operator:
+            ``[(room, "="), ("tstzrange(starts_at, ends_at)", "&&")]``. ``=`` on scalar types
+            needs the extension ``btree_gist``.
+        method: the access method, ``gist`` or ``spgist``.
+        where: restricts the constraint to some rows, in SQL.
+        include: further columns stored in its index.
+        deferrable: when it is checked; at once, row by row, when left out.
+        name: as of :class:`SchemaObject`.
+    """
+
+    kind = "exclude"
+
+    def __init__(
+        self,
+        elements: Sequence[tuple[Column | str | IndexKey, str]],
+        method: str = "gist",
+        where: str | None = None,
+        *,
+        include: Sequence[Column | str] = (),
+        deferrable: Deferrable | str | None = None,
+        name: str | None = None,
+    ) -> None:
+        options = _given(where=where, include=list(include), deferrable=deferrable)
+        pairs = [list(element) for element in elements]
+        super().__init__(name=name, elements=pairs, method=method, **options)
+
+    def serialise_self(self) -> None:
+        pairs = self.params["elements"]
+        self.params["elements"] = [[_key_sql(key), operator] for key, operator in pairs]
+        super().serialise_self()
+
+    def clause(self, table: str) -> str:
+        elements = ", ".join(f"{key} WITH {operator}" for key, operator in self.params["elements"])
+        where = f" WHERE ({self.params['where']})" if "where" in self.params else ""
+        method = self.params["method"]
+        return f"EXCLUDE USING {method} ({elements}){self._include()}{where}{self._deferrable()}"
 
 
 class Check(_TableConstraint):
@@ -77,8 +210,7 @@ class Check(_TableConstraint):
     def __init__(self, condition: str, name: str | None = None) -> None:
         super().__init__(name=name, condition=condition)
 
-    @property
-    def clause(self) -> str:
+    def clause(self, table: str) -> str:
         return f"CHECK ({self.params['condition']})"
 
 
@@ -92,25 +224,41 @@ class OneOf(_TableConstraint):
     ) -> None:
         super().__init__(name=name, column=column, values=list(values))
 
-    @property
-    def clause(self) -> str:
+    def clause(self, table: str) -> str:
         values = ", ".join(literal(value) for value in self.params["values"])
         return f"CHECK ({quoted(self.params['column'])} IN ({values}))"
 
 
 class ForeignKeyConstraint(_TableConstraint):
-    """The constraint of a :class:`learner_app.schema.columns.Reference`, which makes it."""
+    """A foreign key of one or several columns.
+
+    One of several columns is declared on the table; that of a single column comes with
+    :class:`learner_app.schema.columns.Reference`. A migration creates it after the keys that it
+    refers to and drops it before them, whichever tables it creates or drops.
+
+    Args:
+        columns: those that refer.
+        references: the other table, or its name in the database; ``self`` is the table itself.
+        target_columns: those referred to, in the same order; they need a :class:`PrimaryKey`,
+            a :class:`Unique` or a unique :class:`Index` of their own.
+        on_delete: what happens to the row when the referenced one is deleted.
+        on_update: what happens when its key changes.
+        name: as of :class:`SchemaObject`.
+        deferrable: when it is checked; at the end of each statement when left out.
+    """
 
     kind = "fk"
 
     def __init__(
         self,
         columns: Sequence[Column | str],
-        references: str,
-        target_columns: Sequence[str],
+        references: type[Table] | str,
+        target_columns: Sequence[Column | str],
         on_delete: OnDelete | str = OnDelete.no_action,
         on_update: OnUpdate | str = OnUpdate.no_action,
         name: str | None = None,
+        *,
+        deferrable: Deferrable | str | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -119,51 +267,72 @@ class ForeignKeyConstraint(_TableConstraint):
             target_columns=list(target_columns),
             on_delete=on_delete,
             on_update=on_update,
+            **_given(deferrable=deferrable),
         )
 
-    @property
-    def clause(self) -> str:
-        target = f"{quoted(self.params['references'])} ({self._columns('target_columns')})"
+    def serialise_self(self) -> None:
+        columns, targets = self.params["columns"], self.params["target_columns"]
+        if len(columns) != len(targets) or not columns:
+            raise SchemaError(
+                f"{self.database_name}: {len(columns)} columns refer to {len(targets)}; "
+                "a foreign key has as many target columns as columns, at least one"
+            )
+        references = self.params["references"]
+        if not isinstance(references, str):
+            self.params["references"] = references._meta.tablename
+        super().serialise_self()
+
+    def clause(self, table: str) -> str:
+        references = self.params["references"]
+        name = table if references == OWN_TABLE else quoted(references)
+        target = f"{name} ({self._columns('target_columns')})"
         actions = f"ON DELETE {self.params['on_delete']} ON UPDATE {self.params['on_update']}"
-        return f"FOREIGN KEY ({self._columns()}) REFERENCES {target} {actions}"
+        return f"FOREIGN KEY ({self._columns()}) REFERENCES {target} {actions}{self._deferrable()}"
 
 
 class Index(SchemaObject):
     """An index on columns or SQL expressions.
 
     Args:
-        on: columns, or SQL text such as ``lower(email)`` or ``"started_at" DESC``.
+        on: columns, :class:`IndexKey` objects, or SQL text such as ``lower(email)`` or
+            ``"started_at" DESC``.
         method: the access method, ``btree``, ``gin`` and so on.
-        unique: whether it holds the values unique.
+        unique: whether two rows may not have the same values.
         where: the predicate of a partial index, in SQL.
+        name: as of :class:`SchemaObject`.
+        include: further columns stored in the index, for index-only scans.
     """
 
     kind = "index"
 
     def __init__(
         self,
-        on: Column | str | Sequence[Column | str],
+        on: Column | str | IndexKey | Sequence[Column | str | IndexKey],
         method: str = "btree",
         unique: bool = False,
         where: str | None = None,
         name: str | None = None,
+        *,
+        include: Sequence[Column | str] = (),
     ) -> None:
-        parts = [on] if isinstance(on, Column | str) else list(on)
-        super().__init__(name=name, on=parts, method=method, unique=unique, where=where)
+        keys = [on] if isinstance(on, Column | str | IndexKey) else list(on)
+        options = _given(include=list(include))
+        super().__init__(name=name, on=keys, method=method, unique=unique, where=where, **options)
 
     def serialise_self(self) -> None:
-        self.params["on"] = [
-            quoted(part._meta.db_column_name) if isinstance(part, Column) else part
-            for part in self.params["on"]
-        ]
+        self.params["on"] = [_key_sql(key) for key in self.params["on"]]
         super().serialise_self()
 
     def create_sql(self, table: str) -> list[str]:
-        unique = "UNIQUE " if self.params["unique"] else ""
-        where = f" WHERE {self.params['where']}" if self.params["where"] else ""
-        parts = ", ".join(self.params["on"])
-        name, method = quoted(self.database_name), self.params["method"]
-        return [f"CREATE {unique}INDEX {name} ON {table} USING {method} ({parts}){where}"]
+        params = self.params
+        unique = "UNIQUE " if params["unique"] else ""
+        keys = ", ".join(params["on"])
+        included = ", ".join(quoted(column) for column in params.get("include", ()))
+        include = f" INCLUDE ({included})" if included else ""
+        where = f" WHERE {params['where']}" if params["where"] else ""
+        name, method = quoted(self.database_name), params["method"]
+        tail = f"{include}{where}"
+        return [f"CREATE {unique}INDEX {name} ON {table} USING {method} ({keys}){tail}"]
 
     @classmethod
     def drop_sql(cls, table: str, name: str) -> list[str]:
@@ -258,7 +427,7 @@ DECLARE unused regprocedure;
 BEGIN
   FOR unused IN
     SELECT p.oid FROM pg_proc p
-    WHERE p.pronamespace = current_schema()::regnamespace
+    WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
       AND p.proname LIKE 'touch\_%' AND p.prorettype = 'trigger'::regtype
       AND p.prosrc LIKE 'BEGIN NEW.% := clock\_timestamp(); RETURN NEW; END'
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid)

@@ -13,7 +13,7 @@ _PRIVILEGES = f"""
     SELECT current_user, current_database(), current_schema(),
            has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (
                SELECT FROM pg_class
-               WHERE relnamespace = current_schema()::regnamespace
+               WHERE relnamespace = quote_ident(current_schema())::regnamespace
                  AND relname = {literal(JOURNAL)} AND NOT pg_has_role(relowner, 'USAGE'))
 """
 
@@ -25,7 +25,7 @@ BEGIN
     SELECT DISTINCT format('%I.%I', nspname, relname) AS name,
            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS role
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, aclexplode(relacl)
-    WHERE relnamespace = current_schema()::regnamespace
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace
       AND relname = {literal(JOURNAL)} AND relkind = 'r' AND grantee <> relowner
   LOOP
     EXECUTE format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON %s FROM %s',

@@ -35,7 +35,7 @@ def literal(text: str) -> str:
 
 
 def split_logical_name(name: str) -> tuple[str, type["SchemaObject"]] | None:
-    """Database name and class of an object of ours; None for a constraint of Piccolo's."""
+    """Return database name and class of a schema object, None for a constraint of Piccolo."""
     database_name, separator, rest = name.rpartition("@")
     if not separator:
         return None
@@ -90,7 +90,7 @@ class SchemaObject(Constraint):
         return twin
 
     def serialise_self(self) -> None:
-        """Resolve column references and set the logical name; Piccolo calls it per table."""
+        """Resolve column references and set the logical name. Piccolo calls it per table."""
         for key, value in self.params.items():
             self.params[key] = _resolved(value)
         name = self.database_name
@@ -102,7 +102,7 @@ class SchemaObject(Constraint):
 
     @abstractmethod
     def create_sql(self, table: str) -> list[str]:
-        """The statements that make the object; ``table`` is quoted already."""
+        """Return the statements that create the object. ``table`` is quoted already."""
 
     @classmethod
     @abstractmethod

@@ -1,5 +1,6 @@
 """The mixin of every declared table: ``class X(Declared, Table, tablename="x")``."""
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import and_
 from typing import Any, NamedTuple, cast
@@ -9,6 +10,7 @@ from piccolo.columns.combination import And, Where
 from piccolo.table import Table
 
 from learner_app.errors import SchemaError
+from learner_app.schema.columns import Generated
 from learner_app.schema.objects import PrimaryKey
 from learner_app.schema.schema_object import SchemaObject
 
@@ -37,6 +39,17 @@ class Declared:
         for constraint in cls._meta.constraints:
             if isinstance(constraint, PrimaryKey):
                 _install_composite_key(cls, constraint)
+
+    def save(self, columns: Sequence[Column | str] | None = None) -> Any:
+        """Insert or update the row like Piccolo, but never write a generated column."""
+        declared: list[Column] = self._meta.columns  # type: ignore[attr-defined]  # it is a Table
+        if columns is None and any(isinstance(column, Generated) for column in declared):
+            columns = [
+                column
+                for column in declared
+                if not column._meta.primary_key and not isinstance(column, Generated)
+            ]
+        return super().save(columns)  # type: ignore[misc]  # the same
 
 
 def _name_columns(mixin: type) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.schema.pending import declared_migrations
 from tests.product import PROJECT
 
 CANARY = "hunter2canary"
+MIGRATIONS = declared_migrations()
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = Path(sys.executable).with_name("learner")
 
@@ -41,22 +43,24 @@ async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
     url = empty_database.url
     planned = run("migrate", "--plan", url=url)
     assert 'CREATE INDEX "idx_like_engagement_liked"' in planned.stdout
-    assert run("status", url=url).stdout.count("pending") == 7
+    assert run("status", url=url).stdout.count("pending") == len(MIGRATIONS)
 
     migrated = run("migrate", url=url)
     assert 'CREATE TABLE "content"' in migrated.stdout
-    assert migrated.stdout.endswith("7 migrations applied.\n")
+    assert migrated.stdout.endswith(f"{len(MIGRATIONS)} migrations applied.\n")
     assert run("migrate", url=url).stdout == "Nothing is pending.\n"
-    assert run("status", url=url).stdout.count("applied") == 7
+    assert run("status", url=url).stdout.count("applied") == len(MIGRATIONS)
 
-    declined = run("rollback", "tenancy", url=url, answer="n\n")
+    tenancy = ("tenancy", "--to", min(id_ for app, id_ in MIGRATIONS if app == "tenancy"))
+    declined = run("rollback", *tenancy, url=url, answer="n\n")
     assert declined.returncode == 1
     assert declined.stderr == "learner: declined, nothing was changed\n"
     assert "DROP TABLE" in declined.stdout
     assert f"Target: {empty_database.target}\n" in declined.stdout
-    assert run("status", url=url).stdout.count("applied") == 7
-    assert run("rollback", "tenancy", "--yes", url=url).stdout.endswith("Rolled back.\n")
-    assert run("status", url=url).stdout.count("applied") == 6
+    assert run("status", url=url).stdout.count("applied") == len(MIGRATIONS)
+    assert run("rollback", *tenancy, "--yes", url=url).stdout.endswith("Rolled back.\n")
+    pending = len([app for app, _ in MIGRATIONS if app == "tenancy"])
+    assert run("status", url=url).stdout.count("pending") == pending
     assert run("rollback", "tenancy", "--yes", url=url).stdout == "Nothing is applied.\n"
     unknown = run("rollback", "nothing", url=url)
     assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
@@ -74,10 +78,10 @@ async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     done = run("reset", "--yes", url=clone.url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Target: {clone.target}\n")
-    assert "7 migrations applied" in done.stdout
+    assert f"{len(MIGRATIONS)} migrations applied" in done.stdout
     assert await count(clone, "sessions WHERE id = 'mine'") == 0
     assert await count(clone, "content") == 26
-    assert await count(clone, "migration") == 7
+    assert await count(clone, "migration") == len(MIGRATIONS)
 
 
 async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
@@ -89,7 +93,7 @@ async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
     in_production = run("reset", "--yes", url=clone.url, APP_ENV="production")
     assert in_production.returncode == 1
     assert "APP_ENV" in in_production.stderr
-    assert await count(clone, "migration") == 7
+    assert await count(clone, "migration") == len(MIGRATIONS)
 
 
 async def test_seed_says_what_it_created_and_found(clone: DatabaseEngine):

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
+from learner_app.schema.pending import declared_migrations
 from tests.product import Product
 
 
@@ -109,7 +110,7 @@ def test_commands_beside_learner_up_use_both_roles(product: Product):
     migrated = product.run("piccolo", "migrations", "forwards", "all")
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
     reset = product.run("learner", "reset", "--yes")
-    assert "7 migrations applied" in reset.stdout, reset.stderr
+    assert f"{len(declared_migrations())} migrations applied" in reset.stdout, reset.stderr
     told = product.run("python", "-c", ROLES_SCRIPT).stdout
     assert told.splitlines()[0] == "learner 0 26 learner_owner"
 

@@ -1,17 +1,13 @@
 """Every kind of change to a declared table is noticed by auto migrations and goes both ways."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from itertools import count
-from pathlib import Path
-from types import ModuleType
 
 import pytest
-from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.forwards import run_forwards
-from piccolo.apps.migrations.commands.new import NoChanges, _create_new_migration
+from piccolo.apps.migrations.commands.new import _create_new_migration
 from piccolo.columns import (
+    JSONB,
     UUID,
     Array,
     BigInt,
@@ -22,18 +18,20 @@ from piccolo.columns import (
     Text,
     Varchar,
 )
-from piccolo.columns.base import OnDelete
-from piccolo.conf.apps import AppConfig, AppRegistry
+from piccolo.columns.base import OnDelete, OnUpdate
 from piccolo.constraints import Unique as PiccoloUnique
 from piccolo.table import Table
 
 from learner_app.conf import DB
-from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import SchemaError
 from learner_app.schema.columns import Reference
 from learner_app.schema.objects import (
     Check,
+    Deferrable,
+    Exclude,
+    ForeignKeyConstraint,
     Index,
+    IndexKey,
     OneOf,
     Policy,
     PrimaryKey,
@@ -42,89 +40,7 @@ from learner_app.schema.objects import (
     UpdatedAtTrigger,
 )
 from learner_app.schema.tables import Declared
-from tests.catalog import read_schema
-
-Tables = list[type[Table]]
-_numbers = count(1)
-
-
-class App:
-    """A Piccolo app whose tables change."""
-
-    def __init__(self, folder: Path) -> None:
-        self.name = f"changing_{next(_numbers)}"
-        self.config = AppConfig(self.name, str(folder), table_classes=[])
-
-    async def migrate(self, tables: Tables, answer: str = "n") -> dict:
-        """Write the migration to these tables and apply it; the schema afterwards."""
-        self.config.table_classes = tables
-        await _create_new_migration(self.config, auto=True, auto_input=answer)
-        assert (await run_forwards(self.name)).success
-        with pytest.raises(NoChanges):
-            await _create_new_migration(self.config, auto=True, auto_input="n")
-        return await self.schema()
-
-    async def back(self, steps: str = "1") -> dict:
-        assert (await run_backwards(self.name, steps, auto_agree=True)).success
-        return await self.schema()
-
-    async def schema(self) -> dict:
-        connection = await DB.get_new_connection()
-        try:
-            schema = await read_schema(connection)
-        finally:
-            await connection.close()
-        schema.pop("migration")
-        return schema
-
-
-@pytest.fixture
-def make_app(
-    empty_database: DatabaseEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], App]]:
-    conf = ModuleType("changing_conf")
-    conf.DB = empty_database
-    monkeypatch.setitem(sys.modules, "changing_conf", conf)
-    monkeypatch.setenv("PICCOLO_CONF", "changing_conf")
-    apps: list[str] = []
-
-    def make() -> App:
-        folder = tmp_path / f"migrations_{len(apps)}"
-        folder.mkdir()
-        app = App(folder)
-        module = ModuleType(app.name)
-        module.APP_CONFIG = app.config
-        monkeypatch.setitem(sys.modules, app.name, module)
-        apps.append(app.name)
-        conf.APP_REGISTRY = AppRegistry(apps=list(apps))
-        return app
-
-    path = list(sys.path)
-    yield make
-    sys.path[:] = path
-
-
-def article(**members: object) -> Tables:
-    """A table with two columns and whatever is given."""
-
-    class Author(Declared, Table, tablename="author"):
-        id = Varchar(40, primary_key=True, default=None)
-
-    namespace = {
-        "id": Varchar(40, primary_key=True, default=None),
-        "status": Varchar(20, default=None),
-        "score": Integer(default=None, null=True),
-        "tenant_id": UUID(default=None),
-        "__module__": __name__,
-    } | {key: value(Author) if callable(value) else value for key, value in members.items()}
-    bases = (Declared, Table)
-    Article = type(Table)("Article", bases, namespace, tablename="article")
-    return [Author, Article]
-
-
-def reference(action: OnDelete, **options: object) -> Callable[[type[Table]], Reference]:
-    return lambda author: Reference(author, "fk_article_author", action, **options)
-
+from tests.schema.changing import App, Tables, article, reference, without_order
 
 CHANGES: dict[str, tuple[dict, dict]] = {
     "index added": ({}, {"idx_a": Index("status")}),
@@ -203,6 +119,142 @@ CHANGES: dict[str, tuple[dict, dict]] = {
         {"author_id": reference(OnDelete.cascade)},
         {"author_id": reference(OnDelete.set_null, null=True)},
     ),
+    "array of a wider number": (
+        {"tags": Array(Integer(), default=[1, 2]), "idx_tags": Index("tags", method="gin")},
+        {"tags": Array(BigInt(), default=[1, 2]), "idx_tags": Index("tags", method="gin")},
+    ),
+    "array of longer texts": (
+        {"tags": Array(Varchar(10))},
+        {"tags": Array(Varchar(20))},
+    ),
+    "array of bounded texts": (
+        {"tags": Array(Text(), default=["it's"], null=True)},
+        {"tags": Array(Varchar(20), default=["it's"], null=True)},
+    ),
+    "array of numbers from texts": (
+        {"tags": Array(Text(), default=["1"])},
+        {"tags": Array(Integer(), default=[2])},
+    ),
+    "array of digits": (
+        {"tags": Array(Numeric((5, 2)), default=None)},
+        {"tags": Array(Numeric((9, 3)), default=None)},
+    ),
+    "array of arrays": (
+        {"tags": Array(Array(Integer()))},
+        {"tags": Array(Array(BigInt()), null=True)},
+    ),
+    "array from text": (
+        {"tags": Text(default=None)},
+        {"tags": Array(Text(), default=["a"])},
+    ),
+    "array to bounded text": (
+        {"tags": Array(Text(), default=["a"])},
+        {"tags": Varchar(50, default=None, null=True)},
+    ),
+    "comment added": ({}, {"status": Varchar(20, default=None, help_text='It\'s 100% "x" $1 {}')}),
+    "comment changed": (
+        {"status": Varchar(20, default=None, help_text="one")},
+        {"status": Varchar(20, default=None, help_text="two\nlines \\ ünïcode 🎧")},
+    ),
+    "comment removed": (
+        {"status": Varchar(20, default=None, help_text="one")},
+        {"status": Varchar(20, default=None)},
+    ),
+    "comment of a new column": (
+        {},
+        {"note": Text(null=True, help_text="Any."), "tags": Array(Text(), help_text="Labels.")},
+    ),
+    "comment and type": (
+        {"status": Varchar(20, default=None, help_text="one")},
+        {"status": Text(default=None, help_text="two")},
+    ),
+    "comment of a reference": (
+        {"author_id": reference(OnDelete.cascade)},
+        {"author_id": reference(OnDelete.cascade, help_text="Who wrote it.")},
+    ),
+    "index include": (
+        {"idx_a": Index("status")},
+        {"idx_a": Index("status", unique=True, include=["score", "id"], where="score > 1")},
+    ),
+    "index operator class": (
+        {"idx_a": Index(IndexKey("status", "varchar_ops"))},
+        {"idx_a": Index(IndexKey("status", "varchar_pattern_ops"))},
+    ),
+    "index keys with options": (
+        {"idx_a": Index(["status", "score"])},
+        {
+            "idx_a": Index(
+                [
+                    IndexKey("lower(status)", collation="C"),
+                    IndexKey("score", descending=True, nulls="last"),
+                ]
+            )
+        },
+    ),
+    "index jsonb_path_ops": (
+        {"data": JSONB(default=None), "idx_a": Index("data", method="gin")},
+        {
+            "data": JSONB(default=None),
+            "idx_a": Index(IndexKey("data", "jsonb_path_ops"), method="gin"),
+        },
+    ),
+    "unique include": (
+        {"key_a": Unique(["status"])},
+        {"key_a": Unique(["status"], include=["score"])},
+    ),
+    "unique deferrable": (
+        {"key_a": Unique(["status"], deferrable=Deferrable.IMMEDIATE)},
+        {"key_a": Unique(["status"], deferrable=Deferrable.DEFERRED)},
+    ),
+    "reference deferrable": (
+        {"author_id": reference(OnDelete.cascade)},
+        {"author_id": reference(OnDelete.cascade, deferrable=Deferrable.DEFERRED)},
+    ),
+    "exclusion added": ({}, {"no_overlap": Exclude([("int4range(0, score)", "&&")])}),
+    "exclusion changed": (
+        {"no_overlap": Exclude([("int4range(0, score)", "&&")])},
+        {
+            "no_overlap": Exclude(
+                [("int4range(0, score)", "&&"), (IndexKey("int4range(score, 100)"), "=")],
+                where="score > 0",
+                deferrable=Deferrable.DEFERRED,
+            )
+        },
+    ),
+    "composite foreign key added": (
+        {"title": Varchar(40, default=None), "key_a": Unique(["id", "title"])},
+        {
+            "title": Varchar(40, default=None),
+            "key_a": Unique(["id", "title"]),
+            "parent": Varchar(40, default=None, null=True),
+            "fk_a": ForeignKeyConstraint(["parent", "title"], "self", ["id", "title"]),
+        },
+    ),
+    "composite foreign key with its key": (
+        {"title": Varchar(40, default=None)},
+        {
+            "title": Varchar(40, default=None),
+            "a_fk": ForeignKeyConstraint(["status", "title"], "article", ["id", "title"]),
+            "z_key": Unique(["id", "title"]),
+        },
+    ),
+    "composite foreign key changed": (
+        {
+            "key_a": Unique(["id", "score"]),
+            "fk_a": ForeignKeyConstraint(["status", "score"], "self", ["id", "score"]),
+        },
+        {
+            "key_a": Unique(["id", "score"]),
+            "fk_a": ForeignKeyConstraint(
+                ["status", "score"],
+                "self",
+                ["id", "score"],
+                OnDelete.set_null,
+                OnUpdate.cascade,
+                deferrable=Deferrable.IMMEDIATE,
+            ),
+        },
+    ),
     "column with all": (
         {},
         {
@@ -238,15 +290,6 @@ async def test_change_undone_by_another_migration(change: str, make_app: Callabl
     new = await app.migrate(article(**after))
     assert without_order(await app.migrate(article(**before))) == without_order(old)
     assert without_order(await app.back()) == without_order(new)
-
-
-def without_order(schema: dict) -> dict:
-    """A column that comes back stands last."""
-    return {
-        name: {**table, "columns": sorted(table["columns"], key=lambda c: c["name"])}
-        for name, table in schema.items()
-        if name != "functions"
-    } | {"functions": schema["functions"]}
 
 
 async def test_renamed_column_takes_its_index_along(make_app: Callable[[], App]):

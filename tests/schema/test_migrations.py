@@ -85,7 +85,7 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
     assert (await run_forwards("listening", preview=True)).success
     printed = capsys.readouterr().out
     assert 'CREATE INDEX "idx_like_engagement_liked"' in printed
-    assert (await schema_of(empty_database)).keys() == {"functions", "migration"}
+    assert (await schema_of(empty_database)).keys() == {"functions"}
 
 
 async def test_many_processes_at_once_apply_each_migration_once(empty_database: DatabaseEngine):
@@ -158,9 +158,12 @@ async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
         await process.communicate()
         while await sessions_of_others(clone):
             await asyncio.sleep(0.02)
+        journal = [migration_id for _, migration_id in await journal_of(clone)]
         applied = {app for app, _ in await journal_of(clone)}
         tables = await schema_of(clone)
         assert applied == {app for app, table in FIRST_TABLES.items() if table in tables}
+        comments = sum(bool(tables[FIRST_TABLES[app]]["comments"]) for app in applied)
+        assert len(journal) == len(applied) + comments
 
 
 async def test_waiting_processes_do_not_block_a_concurrent_index(clone: DatabaseEngine):
@@ -180,7 +183,7 @@ async def test_a_locked_table_is_waited_for(clone: DatabaseEngine, monkeypatch, 
     block = reader.transaction()
     await block.start()
     await reader.fetch("SELECT * FROM generation_status")
-    waiting = asyncio.create_task(run_backwards("generation", auto_agree=True))
+    waiting = asyncio.create_task(run_backwards("generation", "all", auto_agree=True))
     await asyncio.sleep(1.5)
     # Behind a waiting ALTER every reader would wait; in the pauses they get through.
     async with asyncio.timeout(5):
@@ -194,10 +197,10 @@ async def test_a_locked_table_is_waited_for(clone: DatabaseEngine, monkeypatch, 
 
 
 async def test_a_failing_migration_changes_nothing(clone: DatabaseEngine):
-    assert (await run_backwards("tenancy", auto_agree=True)).success
+    assert (await run_backwards("tenancy", "all", auto_agree=True)).success
     await clone.run_ddl("CREATE TABLE tenants (id int)")
     before = await schema_of(clone)
-    with pytest.raises(MigrationError, match=r"42P07 DuplicateTableError.* It was 20"):
+    with pytest.raises(MigrationError, match=r"already exists \(42P07\)"):
         await apply_migrations(clone)
     assert await schema_of(clone) == before
 

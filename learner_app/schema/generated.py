@@ -1,0 +1,103 @@
+"""Generated columns that a migration creates, drops or recreates.
+
+PostgreSQL 15 cannot change an expression, and no version alters the type of a column that one
+refers to. Both drop the generated column first and add it last, together with the indexes,
+constraints and policies on it that the migration leaves unchanged.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from piccolo.columns import Column
+from piccolo.table import Table
+
+from learner_app.schema.columns import Generated
+from learner_app.schema.ddl import add_column, formatted
+from learner_app.schema.objects import ForeignKeyConstraint
+from learner_app.schema.schema_object import SchemaObject, quoted
+
+
+@dataclass(frozen=True)
+class GeneratedChange:
+    """Change of a generated column between two states of its table.
+
+    ``old`` is dropped at the beginning of a run and ``new`` added at its end; either may be None.
+    """
+
+    before: type[Table]
+    after: type[Table]
+    old: Column | None
+    new: Generated | None
+
+    def drop_sql(self) -> list[str]:
+        if self.old is None:
+            return []
+        table = formatted(self.before)
+        statements: list[str] = []
+        for dependent in self._dependents():
+            statements += type(dependent).drop_sql(table, dependent.database_name)
+        column = quoted(self.old._meta.db_column_name)
+        return [*statements, f"ALTER TABLE {table} DROP COLUMN {column}"]
+
+    def add_sql(self) -> list[str]:
+        if self.new is None:
+            return []
+        statements = add_column(self.after, self.new)
+        for dependent in self._dependents():
+            statements += dependent.create_sql(formatted(self.after))
+        return statements
+
+    def _dependents(self) -> list[SchemaObject]:
+        """Return the objects on the column that exist before and after, foreign keys last."""
+        if self.old is None or self.new is None:
+            return []
+        unchanged = {constraint._meta.name for constraint in self.before._meta.constraints}
+        name = self.new._meta.db_column_name
+        found = [
+            constraint
+            for constraint in self.after._meta.constraints
+            if isinstance(constraint, SchemaObject)
+            and constraint._meta.name in unchanged
+            and name in _words(repr(constraint.params))
+        ]
+        return sorted(found, key=lambda constraint: isinstance(constraint, ForeignKeyConstraint))
+
+
+def generated_changes(
+    before: type[Table], after: type[Table], renamed: dict[str, str]
+) -> Iterator[GeneratedChange]:
+    """Yield the changes between two states of a table, in the direction of the run.
+
+    ``renamed`` has the later column names by the earlier ones.
+    """
+    old_columns = {
+        renamed.get(column._meta.db_column_name, column._meta.db_column_name): column
+        for column in before._meta.columns
+    }
+    new_columns = {column._meta.db_column_name: column for column in after._meta.columns}
+    retyped = {
+        name
+        for name, column in new_columns.items()
+        if name in old_columns
+        and not isinstance(column, Generated)
+        and old_columns[name].column_type != column.column_type
+    }
+    for name, old in old_columns.items():
+        if isinstance(old, Generated) and name not in new_columns:
+            yield GeneratedChange(before, after, old, None)
+    for name, new in new_columns.items():
+        if isinstance(new, Generated) and not _is_kept(old_columns.get(name), new, retyped):
+            yield GeneratedChange(before, after, old_columns.get(name), new)
+
+
+def _is_kept(old: Column | None, new: Generated, retyped: set[str]) -> bool:
+    return (
+        isinstance(old, Generated)
+        and (old.expression, old.column_type) == (new.expression, new.column_type)
+        and retyped.isdisjoint(_words(new.expression))
+    )
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))

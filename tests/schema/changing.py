@@ -1,0 +1,88 @@
+"""A Piccolo app whose tables change, and a table to change."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from piccolo.apps.migrations.commands.backwards import run_backwards
+from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.apps.migrations.commands.new import NoChanges, _create_new_migration
+from piccolo.columns import UUID, Integer, Varchar
+from piccolo.columns.base import OnDelete
+from piccolo.conf.apps import AppConfig
+from piccolo.table import Table
+
+from learner_app.conf import DB
+from learner_app.schema.columns import Reference
+from learner_app.schema.tables import Declared
+from tests.catalog import read_schema
+
+Tables = list[type[Table]]
+_numbers = count(1)
+
+
+class App:
+    """A Piccolo app whose tables change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"changing_{next(_numbers)}"
+        self.config = AppConfig(self.name, str(folder), table_classes=[])
+
+    async def migrate(self, tables: Tables, answer: str = "n") -> dict:
+        """Write the migration to these tables and apply it; the schema afterwards."""
+        await self.write(tables, answer)
+        assert (await run_forwards(self.name)).success
+        with pytest.raises(NoChanges):
+            await _create_new_migration(self.config, auto=True, auto_input="n")
+        return await self.schema()
+
+    async def write(self, tables: Tables, answer: str | None = "n") -> str:
+        """Write the migration to these tables; its text."""
+        self.config.table_classes = tables
+        meta = await _create_new_migration(self.config, auto=True, auto_input=answer)
+        return Path(meta.migration_path).read_text()  # noqa: ASYNC240  # nothing else runs
+
+    async def back(self, steps: str = "1") -> dict:
+        assert (await run_backwards(self.name, steps, auto_agree=True)).success
+        return await self.schema()
+
+    async def schema(self) -> dict:
+        connection = await DB.get_new_connection()
+        try:
+            schema = await read_schema(connection)
+        finally:
+            await connection.close()
+        schema.pop("migration")
+        return schema
+
+
+def article(**members: object) -> Tables:
+    """A table with two columns and whatever is given."""
+
+    class Author(Declared, Table, tablename="author"):
+        id = Varchar(40, primary_key=True, default=None)
+
+    namespace = {
+        "id": Varchar(40, primary_key=True, default=None),
+        "status": Varchar(20, default=None),
+        "score": Integer(default=None, null=True),
+        "tenant_id": UUID(default=None),
+        "__module__": __name__,
+    } | {key: value(Author) if callable(value) else value for key, value in members.items()}
+    bases = (Declared, Table)
+    Article = type(Table)("Article", bases, namespace, tablename="article")
+    return [Author, Article]
+
+
+def reference(action: OnDelete, **options: object) -> Callable[[type[Table]], Reference]:
+    return lambda author: Reference(author, "fk_article_author", action, **options)
+
+
+def without_order(schema: dict) -> dict:
+    """A column that comes back stands last."""
+    return {
+        name: {**table, "columns": sorted(table["columns"], key=lambda c: c["name"])}
+        for name, table in schema.items()
+        if name != "functions"
+    } | {"functions": schema["functions"]}
