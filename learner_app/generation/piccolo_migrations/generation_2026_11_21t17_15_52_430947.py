@@ -6,7 +6,7 @@ from piccolo.columns.column_types import Text
 from piccolo.columns.column_types import Timestamptz
 from piccolo.columns.column_types import Varchar
 
-ID = "2026-11-21T16:50:30:739725"
+ID = "2026-11-21T17:15:52:430947"
 VERSION = "1.38.0"
 DESCRIPTION = "comments of columns"
 
@@ -117,7 +117,9 @@ async def forwards():
         tablename="generation_status",
         column_name="started_at",
         db_column_name="started_at",
-        params={"help_text": "When it was asked for."},
+        params={
+            "help_text": "Start of the last attempt; before the first, when it was asked for."
+        },
         old_params={"help_text": None},
         column_class=Timestamptz,
         old_column_class=Timestamptz,
