@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import select
 from collections.abc import Awaitable
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import asyncpg
 
 from learner_app.database.statements import controls_transaction, leaves_session_state
+from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.errors import SessionStateRefused, TransactionError
 
 T = TypeVar("T")
 
 # asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
 _Base: Any = asyncpg.Connection
+
+IN_TRANSACTION = ("BEGIN READ ONLY; SET LOCAL jit = off", "ROLLBACK")
+IN_SAVEPOINT = (
+    "SAVEPOINT introspection; SET LOCAL jit = off",
+    "ROLLBACK TO SAVEPOINT introspection; RELEASE SAVEPOINT introspection",
+)
+"""Begin and end of a block around the introspection query, which takes a second with JIT.
+
+The rollback restores the setting, whatever it was.
+"""
+
+UNNAMED = SimpleNamespace(name="")
+"""Tells asyncpg that its unnamed statement was replaced meanwhile, so that it is parsed again."""
 
 UNREAD = select.POLLIN | getattr(select, "POLLRDHUP", 0)
 
@@ -65,6 +81,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Process id and start of the session on the server, known also after the end."""
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
+        self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
     @property
     def address(self) -> tuple[str, int] | str:
@@ -100,6 +117,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Prepare all statements anew, since tables or types have changed."""
         self._drop_local_statement_cache()
         self._drop_local_type_cache()
+        self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
     async def forget_session(self) -> None:
         """Undo what was left in the session; asyncpg's own reset leaves roles and such."""
@@ -147,6 +165,30 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             # numbers that count up in each process would meet on one server session
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
+
+    async def _introspect_types(self, typeoids: Any, timeout: float | None) -> Any:
+        """Look types up in the catalog, with JIT off for this query alone.
+
+        asyncpg's own method switches it off and on in the session, which PgBouncer shares.
+        """
+        if not self._server_caps.jit:
+            return await self._look_up_types(typeoids, timeout), UNNAMED
+        begin, end = IN_SAVEPOINT if self._protocol.is_in_transaction() else IN_TRANSACTION
+        await self._protocol.query(begin, timeout)
+        try:
+            types = await self._look_up_types(typeoids, timeout)
+        except Exception:
+            with suppress(Exception):  # the first error counts
+                await self._protocol.query(end, timeout)
+            raise
+        await self._protocol.query(end, timeout)
+        return types, UNNAMED
+
+    async def _look_up_types(self, typeoids: Any, timeout: float | None) -> Any:
+        types, _ = await self._Connection__execute(
+            self._intro_query, (list(typeoids),), 0, timeout, ignore_custom_codec=True
+        )
+        return types
 
     def add_log_listener(self, callback: Any) -> None:
         self.is_spoiled = True  # it would hear of the next holder
