@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from learner_app.database.statements import controls_transaction, leaves_session_state
 from learner_app.database.known_types import KNOWN_TYPES
+from learner_app.database.statements import controls_transaction, leaves_session_state
 from learner_app.errors import SessionStateRefused, TransactionError
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     __slots__ = (
         "_incoming",
         "answered",
+        "answered_at",
         "generation",
         "has_session_state",
         "idle_since",
@@ -54,6 +55,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "sent_at",
         "server",
         "session",
+        "timeline",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -72,11 +74,18 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Loop time at which the statement under way was sent, 0 when there is none."""
         self.answered = 0
         """How many statements came to an end so far."""
+        self.answered_at = 0.0
+        """Loop time of the last answer, 0 before the first."""
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
         self.generation = 0
         self.server: tuple[Any, Any] = (None, None)
         """Which one it is, by its own address, and when it was started."""
+        self.timeline: int | None = None
+        """Timeline of the server's write-ahead log: each promotion begins a higher one.
+
+        None for a standby, and where it is not known.
+        """
         self.session: tuple[int, Any] | None = None
         """Process id and start of the session on the server, known also after the end."""
         self._incoming = select.poll()
@@ -150,6 +159,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         finally:
             self.sent_at = 0.0
         self.answered += 1
+        self.answered_at = self._loop.time()
         return result
 
     async def _execute(self, *args: Any, **kwargs: Any) -> Any:
@@ -166,17 +176,21 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
 
-    async def _introspect_types(self, typeoids: Any, timeout: float | None) -> Any:
+    async def _introspect_types(
+        self,
+        typeoids: Any,
+        timeout: float | None,  # noqa: ASYNC109  # asyncpg's signature
+    ) -> Any:
         """Look types up in the catalog, with JIT off for this query alone.
 
         asyncpg's own method switches it off and on in the session, which PgBouncer shares.
         """
         if not self._server_caps.jit:
-            return await self._look_up_types(typeoids, timeout), UNNAMED
+            return await self._look_up_types(typeoids, seconds=timeout), UNNAMED
         begin, end = IN_SAVEPOINT if self._protocol.is_in_transaction() else IN_TRANSACTION
         await self._protocol.query(begin, timeout)
         try:
-            types = await self._look_up_types(typeoids, timeout)
+            types = await self._look_up_types(typeoids, seconds=timeout)
         except Exception:
             with suppress(Exception):  # the first error counts
                 await self._protocol.query(end, timeout)
@@ -184,9 +198,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         await self._protocol.query(end, timeout)
         return types, UNNAMED
 
-    async def _look_up_types(self, typeoids: Any, timeout: float | None) -> Any:
+    async def _look_up_types(self, typeoids: Any, *, seconds: float | None) -> Any:
         types, _ = await self._Connection__execute(
-            self._intro_query, (list(typeoids),), 0, timeout, ignore_custom_codec=True
+            self._intro_query, (list(typeoids),), 0, seconds, ignore_custom_codec=True
         )
         return types
 

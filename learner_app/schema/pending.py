@@ -27,4 +27,5 @@ async def pending_migrations(connection: Any) -> list[MigrationKey]:
         rows = await connection.fetch("SELECT app_name, name FROM migration")
     except UndefinedTableError:
         rows = []
-    return sorted(declared_migrations() - {tuple(row) for row in rows}, key=lambda key: key[1])
+    applied = {(row["app_name"], row["name"]) for row in rows}
+    return sorted(declared_migrations() - applied, key=lambda key: key[1])

@@ -1,0 +1,48 @@
+"""Tell a server of another protocol from PostgreSQL, by its answer to an SSLRequest."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
+LINE_END = b"\r\n\r\n"
+"""Makes servers of line protocols (HTTP, Redis) answer what they take for a bad request."""
+
+ANSWER_SECONDS = 1.0
+"""Above the round trip of any network that the application works on."""
+
+ENOUGH_BYTES = 64
+
+
+class OtherProtocol(ConnectionError):
+    """Something other than PostgreSQL answers at the address."""
+
+
+async def answers_otherwise(host: str, port: int) -> bool:
+    """Return whether the server answers, but not as PostgreSQL does.
+
+    False where it refuses, closes the connection or is silent: a PostgreSQL server that starts,
+    stops or is overloaded does the same. Takes 2 seconds at most.
+    """
+    with suppress(OSError):
+        async with asyncio.timeout(2 * ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                return _is_other(await _first_answer(reader, writer))
+            finally:
+                writer.transport.abort()
+    return False
+
+
+async def _first_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    for request in (SSL_REQUEST, LINE_END):
+        writer.write(request)
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(reader.read(ENOUGH_BYTES), ANSWER_SECONDS)
+    return b""
+
+
+def _is_other(answer: bytes) -> bool:
+    """PostgreSQL sends one letter, or an error message when it cannot start a process."""
+    return answer not in (b"", b"S", b"N") and not answer.startswith(b"E")
