@@ -210,10 +210,16 @@ class Connector:
         return connection
 
     async def _open(self, target: Target, arguments: dict[str, Any]) -> Connection:
-        """Connect; a server that is not PostgreSQL may leave the driver waiting for more."""
+        """Connect; a server that is not PostgreSQL may leave the driver waiting for more.
+
+        Without an SSLRequest before it, the driver would take the greeting of another protocol for
+        messages, and loop for ever over that of MySQL: there the protocol is looked at first.
+        """
         place = target.hosts[0], target.ports[0]
         if place in self._identified or target.is_local:
             return await _connected(arguments)
+        if arguments["ssl"] in (False, "allow") and await answers_otherwise(*place):
+            raise OtherProtocol
         attempt = asyncio.create_task(_connected(arguments))
         try:
             await asyncio.wait([attempt], timeout=IDENTIFY_SECONDS)
@@ -362,7 +368,7 @@ def _is_unclear(error: BaseException | None) -> bool:
 
 def _was_closed(error: BaseException) -> bool:
     if isinstance(error, ConnectionResetError | asyncpg.ConnectionDoesNotExistError):
-        return error.__cause__ is None
+        return not isinstance(error.__cause__, asyncpg.PostgresError)
     return isinstance(error, ConnectionError) and "connection_lost" in str(error)
 
 

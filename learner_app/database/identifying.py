@@ -6,8 +6,8 @@ import asyncio
 from contextlib import suppress
 
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
-LINE_END = b"\r\n\r\n"
-"""Makes servers of line protocols (HTTP, Redis) answer what they take for a bad request."""
+LINE = b"\r\nPING\r\n\r\n"
+"""Makes servers of line protocols answer: HTTP a bad request, Redis the command."""
 
 ANSWER_SECONDS = 1.0
 """Above the round trip of any network that the application works on."""
@@ -31,12 +31,12 @@ async def answers_otherwise(host: str, port: int) -> bool:
             try:
                 return _is_other(await _first_answer(reader, writer))
             finally:
-                writer.transport.abort()
+                writer.close()
     return False
 
 
 async def _first_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    for request in (SSL_REQUEST, LINE_END):
+    for request in (SSL_REQUEST, LINE):
         writer.write(request)
         with suppress(TimeoutError):
             return await asyncio.wait_for(reader.read(ENOUGH_BYTES), ANSWER_SECONDS)

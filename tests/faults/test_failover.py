@@ -1,4 +1,4 @@
-"""Failover from a primary that is frozen or silent rather than gone, measured from the promotion."""
+"""Failover from a primary that is frozen or silent, measured from the promotion."""
 
 import asyncio
 import time
