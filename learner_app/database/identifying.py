@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
-LINE = b"\r\nPING\r\n\r\n"
+LINE = b"PING\r\n\r\n"
 """Makes servers of line protocols answer: HTTP a bad request, Redis the command."""
 
 ANSWER_SECONDS = 1.0
@@ -25,22 +25,20 @@ async def answers_otherwise(host: str, port: int) -> bool:
     False where it refuses, closes the connection or is silent: a PostgreSQL server that starts,
     stops or is overloaded does the same. Takes 2 seconds at most.
     """
-    with suppress(OSError):
-        async with asyncio.timeout(2 * ANSWER_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                return _is_other(await _first_answer(reader, writer))
-            finally:
-                writer.close()
+    for request in (SSL_REQUEST, LINE):  # Redis reads no line behind a NUL, so each on its own
+        with suppress(OSError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return _is_other(await _answer(host, port, request))
     return False
 
 
-async def _first_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    for request in (SSL_REQUEST, LINE):
+async def _answer(host: str, port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
         writer.write(request)
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(reader.read(ENOUGH_BYTES), ANSWER_SECONDS)
-    return b""
+        return await reader.read(ENOUGH_BYTES)
+    finally:
+        writer.close()
 
 
 def _is_other(answer: bytes) -> bool:

@@ -1,12 +1,14 @@
 """Memory under a steady load: it levels off, and the number of live objects does not grow."""
 
 import asyncio
+import ctypes
 import gc
 import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from statistics import median
 from uuid import uuid4
 
 import pytest
@@ -28,8 +30,28 @@ SAMPLE_SECONDS = 5.0
 OBJECTS_TOLERANCE = 300
 """Live objects that come and go with the statements under way at the time of a sample."""
 
-TAIL_BYTES = 1_000_000
-"""Allowed difference of resident memory between the third and the last quarter of a long run."""
+BYTES_TOLERANCE = 1_000_000
+"""Allocated memory that comes and goes with the statements under way."""
+
+
+MALLINFO = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks")
+MALLINFO += ("used", "free", "keepcost")
+
+
+class _Allocated(ctypes.Structure):
+    """``struct mallinfo2`` of glibc."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in MALLINFO)
+
+
+_libc = ctypes.CDLL("libc.so.6")
+_libc.mallinfo2.restype = _Allocated
+
+
+def memory_allocated() -> int:
+    """Bytes that are allocated by malloc, without what it keeps for later."""
+    found = _libc.mallinfo2()
+    return int(found.used + found.hblkhd)
 
 
 @dataclass(frozen=True)
@@ -38,12 +60,14 @@ class Sample:
 
     seconds: float
     resident: int
+    allocated: int
     objects: int
     statements: int
 
     def __str__(self) -> str:
         return (
-            f"{self.seconds:6.0f} s  {self.resident / 2**20:7.2f} MiB  "
+            f"{self.seconds:6.0f} s  {self.resident / 2**20:7.2f} MiB resident  "
+            f"{self.allocated / 2**20:6.2f} MiB allocated  "
             f"{self.objects} objects  {self.statements} statements"
         )
 
@@ -99,15 +123,26 @@ async def test_memory_levels_off(engine: DatabaseEngine, soak_seconds: float | N
     samples: list[Sample] = []
     while time.monotonic() - started < (soak_seconds or SHORT_SECONDS):
         await asyncio.sleep(SAMPLE_SECONDS)
-        gc.collect()
         seconds = time.monotonic() - started
-        samples.append(Sample(seconds, memory_in_use(), len(gc.get_objects()), load.statements))
+        samples.append(sample(seconds, load))
         print(samples[-1], flush=True)
     await load.stop()
-    settled = [sample for sample in samples if sample.seconds > WARM_UP_SECONDS]
-    counts = [sample.objects for sample in settled]
+    settled = [one for one in samples if one.seconds > WARM_UP_SECONDS]
     assert settled[-1].statements > settled[0].statements
-    assert max(counts) - min(counts) < OBJECTS_TOLERANCE
-    if soak_seconds:
-        third, last = settled[-len(settled) // 4 * 2], settled[-1]
-        assert last.resident - third.resident < TAIL_BYTES
+    assert_level([one.objects for one in settled], OBJECTS_TOLERANCE)
+    assert_level([one.allocated for one in settled], BYTES_TOLERANCE)
+    if soak_seconds:  # what malloc keeps grows ever more slowly
+        first, middle, last = settled[0], settled[len(settled) // 2], settled[-1]
+        assert last.resident - middle.resident < (middle.resident - first.resident) * 2 / 3
+
+
+def sample(seconds: float, load: Load) -> Sample:
+    gc.collect()
+    objects = len(gc.get_objects())
+    return Sample(seconds, memory_in_use(), memory_allocated(), objects, load.statements)
+
+
+def assert_level(values: list[int], tolerance: float) -> None:
+    """Fail when the second half lies above the first by more than the tolerance."""
+    half = len(values) // 2
+    assert median(values[half:]) - median(values[:half]) < tolerance, values
