@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
+import sys
+import termios
 from collections.abc import Awaitable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -101,6 +104,16 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def has_unread(self) -> bool:
         """Whether the server said something unasked: usually its farewell. Costs a microsecond."""
         return bool(self._incoming.poll(0))
+
+    def unsent(self) -> int:
+        """Return how many bytes of the statement the other side has not acknowledged yet."""
+        waiting = bytearray(4)
+        if hasattr(termios, "TIOCOUTQ"):
+            fcntl.ioctl(
+                self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting
+            )
+        size: int = self._transport.get_write_buffer_size()
+        return size + int.from_bytes(waiting, sys.byteorder)
 
     def is_busy(self) -> bool:
         """Whether a transaction is open or a cancelled statement not yet acknowledged."""

@@ -86,6 +86,7 @@ class Watch:
         self._warned: set[Hold] = set()
         self._looks: dict[Any, asyncio.Task[None]] = {}
         self._next_look: dict[Connection, float] = {}
+        self._unsent: dict[Connection, int] = {}
         self._alarmed_until = 0.0
         self._endings: set[asyncio.Task[None]] = set()
         self._task = pool.loop.create_task(self._run())
@@ -138,6 +139,7 @@ class Watch:
     def _look_for_losses(self) -> None:
         now, held, monitor = self._pool.loop.time(), self._pool.held, self._monitor
         self._next_look = {one: at for one, at in self._next_look.items() if one in held}
+        self._unsent = {one: size for one, size in self._unsent.items() if one.sent_at}
         if monitor.silent_since:
             self._alarmed_until = now + ALARM_SECONDS
             for one in self._pool.open_connections():
@@ -158,9 +160,17 @@ class Watch:
         seconds = LONG_SECONDS + self._monitor.round_trip
         for one in self._pool.held:
             is_local = isinstance(one.address, str)  # the end of a local peer is noticed
-            if one.sent_at and now - one.sent_at > seconds and not one.is_closed() and not is_local:
+            if not one.sent_at or now - one.sent_at < seconds or one.is_closed() or is_local:
+                continue
+            if not self._is_being_sent(one):
                 found.setdefault(one.address, []).append(one)
         return found
+
+    def _is_being_sent(self, connection: Connection) -> bool:
+        """Whether a large statement makes progress; the server begins once it has all of it."""
+        before = self._unsent.get(connection)
+        now = self._unsent[connection] = connection.unsent()
+        return now > 0 and (before is None or now < before)
 
     def _cut_if_silent(self, address: Any, suspects: list[Connection]) -> None:
         monitor, now = self._monitor, self._pool.loop.time()

@@ -89,6 +89,33 @@ async def test_statements_end_when_everything_is_silent(
         assert time.monotonic() - started < 9
 
 
+async def test_a_large_statement_may_take_long_to_send(cluster: Cluster) -> None:
+    """The server shows the session as idle until it has received all of a message."""
+
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        source, sink = await asyncio.open_connection(*cluster.address)
+
+        async def upload() -> None:
+            while data := await reader.read(50_000):
+                sink.write(data)
+                if len(data) > 10_000:
+                    await asyncio.sleep(0.02)
+
+        uploading = asyncio.create_task(upload())
+        while data := await source.read(10_000):
+            writer.write(data)
+        uploading.cancel()
+        writer.close()
+
+    server = await asyncio.start_server(slowly, "127.0.0.1", 0, limit=50_000)
+    async with engine_at(server.sockets[0].getsockname()[1]).running() as engine:
+        started = time.monotonic()
+        text = "x" * 20_000_000
+        assert await engine.fetchval("SELECT octet_length($1::text)", text) == len(text)
+        assert time.monotonic() - started > 3
+    server.close()
+
+
 async def migrated(cluster: Cluster) -> None:
     url, DB.url = DB.url, cluster.url()
     try:
