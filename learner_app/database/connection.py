@@ -108,10 +108,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def unsent(self) -> int:
         """Return how many bytes of the statement the other side has not acknowledged yet."""
         waiting = bytearray(4)
-        if hasattr(termios, "TIOCOUTQ"):
-            fcntl.ioctl(
-                self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting
-            )
+        with suppress(OSError, ValueError):  # closed meanwhile, or unknown to the system
+            socket = self._transport.get_extra_info("socket")
+            fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, waiting)
         size: int = self._transport.get_write_buffer_size()
         return size + int.from_bytes(waiting, sys.byteorder)
 
