@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
+import sys
+import termios
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import asyncpg
 import asyncpg.transaction
 
+from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.database.reply_monitor import ReplyMonitor
 from learner_app.database.statement_log import SILENT, StatementLog
 from learner_app.database.statements import controls_transaction, leaves_session_state
@@ -20,6 +26,19 @@ T = TypeVar("T")
 
 # asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
 _Base: Any = asyncpg.Connection
+
+IN_TRANSACTION = ("BEGIN READ ONLY; SET LOCAL jit = off", "ROLLBACK")
+IN_SAVEPOINT = (
+    "SAVEPOINT introspection; SET LOCAL jit = off",
+    "ROLLBACK TO SAVEPOINT introspection; RELEASE SAVEPOINT introspection",
+)
+"""Begin and end of a block around the introspection query, which takes a second with JIT.
+
+The rollback restores the setting, whatever it was.
+"""
+
+UNNAMED = SimpleNamespace(name="")
+"""Tells asyncpg that its unnamed statement was replaced meanwhile, so that it is parsed again."""
 
 HUNG_UP = getattr(select, "POLLRDHUP", 0)
 UNREAD = select.POLLIN | HUNG_UP
@@ -34,6 +53,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "_operations",
         "_when_idle",
         "answered",
+        "answered_at",
         "generation",
         "has_session_state",
         "idle_since",
@@ -49,6 +69,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "server",
         "session",
         "statement_log",
+        "timeline",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,17 +94,25 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """The lease through which the current holder uses this connection, if there is one."""
         self.statement_log: StatementLog = SILENT
         self._when_idle: list[Callable[[], object]] = []
+        self.answered_at = 0.0
+        """Loop time of the last answer, 0 before the first."""
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
         self.generation = 0
         self.server: tuple[Any, Any] = (None, None)
         """Which one it is, by its own address, and when it was started."""
+        self.timeline: int | None = None
+        """Timeline of the server's write-ahead log: each promotion begins a higher one.
+
+        None for a standby, and where it is not known.
+        """
         self.session: tuple[int, Any] | None = None
         """Process id and start of the session on the server, known also after the end."""
         self.replies = ReplyMonitor(self._protocol)
         self._transport.set_protocol(self.replies)
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
+        self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
     @property
     def address(self) -> tuple[str, int] | str:
@@ -98,6 +127,15 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def has_hung_up(self) -> bool:
         """Return whether the server closed the connection, also when that was not read yet."""
         return any(event & (HUNG_UP | select.POLLHUP) for _, event in self._incoming.poll(0))
+
+    def unsent(self) -> int:
+        """Return how many bytes of the statement the other side has not acknowledged yet."""
+        waiting = bytearray(4)
+        with suppress(OSError, ValueError):  # closed meanwhile, or unknown to the system
+            socket = self._transport.get_extra_info("socket")
+            fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, waiting)
+        size: int = self._transport.get_write_buffer_size()
+        return size + int.from_bytes(waiting, sys.byteorder)
 
     def is_busy(self) -> bool:
         """Whether a transaction is open, or a statement running or cancelled and not yet over."""
@@ -162,6 +200,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Prepare all statements anew, since tables or types have changed."""
         self._drop_local_statement_cache()
         self._drop_local_type_cache()
+        self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
     async def forget_session(self) -> None:
         """Undo what was left in the session; asyncpg's own reset leaves roles and such."""
@@ -256,6 +295,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             self.replies.stop()
             self._count_down(task)
         self.answered += 1
+        self.answered_at = self._loop.time()
         if self.statement_log.is_on:
             self._log(sql, result)
         return result
@@ -296,6 +336,34 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             # numbers that count up in each process would meet on one server session
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
+
+    async def _introspect_types(
+        self,
+        typeoids: Any,
+        timeout: float | None,  # noqa: ASYNC109  # asyncpg's signature
+    ) -> Any:
+        """Look types up in the catalog, with JIT off for this query alone.
+
+        asyncpg's own method switches it off and on in the session, which PgBouncer shares.
+        """
+        if not self._server_caps.jit:
+            return await self._look_up_types(typeoids, seconds=timeout), UNNAMED
+        begin, end = IN_SAVEPOINT if self._protocol.is_in_transaction() else IN_TRANSACTION
+        await self._protocol.query(begin, timeout)
+        try:
+            types = await self._look_up_types(typeoids, seconds=timeout)
+        except Exception:
+            with suppress(Exception):  # the first error counts
+                await self._protocol.query(end, timeout)
+            raise
+        await self._protocol.query(end, timeout)
+        return types, UNNAMED
+
+    async def _look_up_types(self, typeoids: Any, *, seconds: float | None) -> Any:
+        types, _ = await self._Connection__execute(
+            self._intro_query, (list(typeoids),), 0, seconds, ignore_custom_codec=True
+        )
+        return types
 
     def add_log_listener(self, callback: Any) -> None:
         self.is_spoiled = True  # it would hear of the next holder

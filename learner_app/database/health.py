@@ -1,27 +1,44 @@
-"""One look at the database for a probe: quick, not queued behind the pool, free of secrets."""
+"""Health check for probes: bounded in time, independent of the pool, without secrets.
+
+The question goes over the monitoring connection, which is open already: one round trip. A probe
+opens a connection of its own only where that one was lost, or where there is no pool.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+import asyncpg
 from piccolo.engine import engine_finder
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.failures import DRIVER_ERRORS
+from learner_app.database.monitor import Monitor
 from learner_app.database.pool import Pool
-from learner_app.errors import DatabaseReadOnly, LearnerError, SettingsError
+from learner_app.errors import DatabaseReadOnly, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.schema.pending import declared_migrations, pending_migrations
 
 PROBE_SECONDS = 0.8
 STUCK_SECONDS = 0.5
 """A full pool counts as exhausted when nothing comes back to it for so long."""
 
+CONNECT_SECONDS = 0.75
+"""A new connection has to be there before the probe gives up, to tell why it is not."""
+
 POLL_SECONDS = 0.02
+
+READ_ONLY = "SELECT current_setting('transaction_read_only')"
+WITH_READ_ONLY = """
+    SELECT state.read_only, journal.*
+    FROM (SELECT current_setting('transaction_read_only') AS read_only) AS state
+    LEFT JOIN ({}) AS journal ON true
+"""
 
 Reason = Literal["unreachable", "pool_exhausted", "read_only", "timeout", "migrations_pending"]
 
@@ -62,11 +79,15 @@ class _Findings:
     pending: int | None = None
 
 
+Ask = Callable[[str], Awaitable[list[Any]]]
+
 _under_way: WeakKeyDictionary[DatabaseEngine, asyncio.Task[DatabaseHealth]] = WeakKeyDictionary()
+_unanswered: WeakKeyDictionary[DatabaseEngine, asyncio.Task[_Findings]] = WeakKeyDictionary()
+"""Questions that a probe gave up waiting for; the next one goes on waiting instead of asking."""
 
 
 async def check_database(engine: DatabaseEngine | None = None) -> DatabaseHealth:
-    """Look at the server over a connection of its own and at the pool; ends within 0.9 s.
+    """Question the server and look at the pool; ends within 0.9 s and writes nothing.
 
     The engine is that of ``piccolo_conf`` when left out.
 
@@ -74,7 +95,7 @@ async def check_database(engine: DatabaseEngine | None = None) -> DatabaseHealth
     that takes writes. ``pool_exhausted``: all connections in use, none came back for half a
     second. ``migrations_pending``: the code has migrations that the database has not.
 
-    Callers at the same time share one attempt: a flood of probes costs one connection.
+    Concurrent callers share one attempt.
     """
     engine = engine or _configured_engine()
     task = _under_way.get(engine)
@@ -109,36 +130,97 @@ async def _check(engine: DatabaseEngine) -> DatabaseHealth:
 
 
 async def _look(engine: DatabaseEngine) -> _Findings:
-    found = _Findings()
+    """Wait for an answer within the time of a probe; the question itself is not cancelled."""
     loop = asyncio.get_running_loop()
     started = loop.time()
+    task = _unanswered.pop(engine, None)
+    if task is None or task.done() or task.get_loop() is not loop:
+        task = loop.create_task(_question(engine))
+        task.add_done_callback(_forget)
+    done, _ = await asyncio.wait([task], timeout=PROBE_SECONDS)
+    if not done:
+        _unanswered[engine] = task
+        return _Findings(reason="timeout")
     try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await _ask(engine, found)
+        return task.result()
     except DatabaseReadOnly:
-        found.answered, found.reason = True, "read_only"
+        return _Findings(answered=True, reason="read_only")
     except (LearnerError, *DRIVER_ERRORS) as error:
         cause = error.__cause__ or error
         is_late = isinstance(cause, TimeoutError) or loop.time() - started > PROBE_SECONDS
-        found.answered, found.reason = False, "timeout" if is_late else "unreachable"
+        return _Findings(reason="timeout" if is_late else "unreachable")
+
+
+def _forget(task: asyncio.Task[_Findings]) -> None:
+    """Take note of an error that no probe waits for any more, lest asyncio logs it."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _question(engine: DatabaseEngine) -> _Findings:
+    if not declared_migrations.cache_info().currsize:
+        await asyncio.to_thread(declared_migrations)  # reads files and imports them
+    monitor = engine.monitor
+    if monitor is None:
+        return await _ask_once(engine)
+    if monitor.connection is not None:
+        try:
+            return await _ask_monitor(engine, monitor)
+        except (*DRIVER_ERRORS, DatabaseUnavailable):
+            if monitor.connection is not None:  # the server refused the question
+                raise
+    monitor.adopt(await engine.connector.connect_for_monitor(CONNECT_SECONDS))
+    return await _ask_monitor(engine, monitor)
+
+
+async def _ask_monitor(engine: DatabaseEngine, monitor: Monitor) -> _Findings:
+    async def ask(query: str) -> list[Any]:
+        return (await monitor.ask(query)).rows
+
+    found = await _ask(engine, ask)
+    if found.reason == "read_only":
+        monitor.replace()
     return found
 
 
-async def _ask(engine: DatabaseEngine, found: _Findings) -> None:
-    if not declared_migrations.cache_info().currsize:
-        await asyncio.to_thread(declared_migrations)  # reads files and imports them
-    connection = await engine.get_new_connection(PROBE_SECONDS)
+async def _ask_once(engine: DatabaseEngine) -> _Findings:
+    connection = await engine.get_new_connection(CONNECT_SECONDS)
     try:
-        read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
-        found.pending = len(await pending_migrations(connection))
-        found.answered = True
-        if read_only == "on" and engine.name is None:
-            found.reason = "read_only"
-        elif found.pending:
-            found.reason = "migrations_pending"
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await _ask(engine, connection.fetch)
     finally:
         # not close(): its farewell could wait for a server that no longer answers
         connection.terminate()
+
+
+async def _ask(engine: DatabaseEngine, ask: Ask) -> _Findings:
+    """Ask for the state of the server in the round trip that reads the migration journal."""
+    question = _Question(ask)
+    try:
+        pending = len(await pending_migrations(question))
+    except asyncpg.InsufficientPrivilegeError:  # the journal is for another role
+        pending = None
+    if question.is_read_only is None:
+        rows = await ask(READ_ONLY)
+        question.is_read_only = rows[0][0] == "on"
+    if question.is_read_only and engine.name is None:
+        return _Findings(answered=True, reason="read_only", pending=pending)
+    return _Findings(
+        answered=True, reason="migrations_pending" if pending else None, pending=pending
+    )
+
+
+class _Question:
+    """A connection as :func:`pending_migrations` needs one, which adds its own column."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.is_read_only: bool | None = None
+        self._ask = ask
+
+    async def fetch(self, query: str) -> list[Any]:
+        rows = await self._ask(WITH_READ_ONLY.format(query))
+        self.is_read_only = rows[0]["read_only"] == "on"
+        return [row for row in rows if row["app_name"] is not None]
 
 
 async def _is_stuck(pool: Pool | None) -> bool:

@@ -40,6 +40,8 @@ class Opener:
         connect: Callable[[], Awaitable[Connection]],
         opened: Callable[[Connection], None],
         failed: Callable[[LearnerError], None],
+        *,
+        is_quiet: bool = False,
     ) -> None:
         """
         Args:
@@ -47,9 +49,14 @@ class Opener:
             connect: opens one connection.
             opened: is given each new connection.
             failed: is told of each failure.
+            is_quiet: log attempts for debugging only, since another opener reports the outage.
         """
         self.outage: LearnerError | None = None
         """Why the last attempt failed; None when it did not."""
+        self.obstacle: LearnerError | None = None
+        """As ``outage``, also of a server that answers but is out of connections."""
+        self.failing_since = 0.0
+        """Loop time of the first failure since the last success, 0 when there is none."""
         self._name = name
         self._connect = connect
         self._opened = opened
@@ -61,6 +68,8 @@ class Opener:
         self._failures = 0
         self._rest_until = 0.0
         self._closed = False
+        self._is_quiet = is_quiet
+        self._usual_seconds = 0.0
 
     @property
     def pending(self) -> int:
@@ -96,7 +105,8 @@ class Opener:
     def _start(self) -> None:
         task = self._loop.create_task(self._attempt())
         self._fresh.add(task)
-        overtake = self._loop.call_later(SILENT_SECONDS, self._overtake, task)
+        patience = max(SILENT_SECONDS, 2 * self._usual_seconds)  # a slow network is not silent
+        overtake = self._loop.call_later(patience, self._overtake, task)
         task.add_done_callback(lambda _task: overtake.cancel())
 
     async def _attempt(self) -> None:
@@ -120,11 +130,13 @@ class Opener:
             self._forget(task)
             seconds = self._loop.time() - started
             level = logging.INFO if number == 1 else logging.WARNING  # the end of an outage
-            log.log(level, "%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
+            self._usual_seconds = seconds
+            self._log(level, "%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
             self._after_success(connection)
 
     def _after_success(self, connection: Connection) -> None:
-        self.outage = None
+        self.outage = self.obstacle = None
+        self.failing_since = 0.0
         self._failures = 0
         self._rest_until = 0.0
         if self._next is not None:
@@ -138,17 +150,18 @@ class Opener:
         if self._closed:
             return
         self._failures += 1
+        self.failing_since = self.failing_since or self._loop.time()
         if not isinstance(error, DatabaseUnavailable):
-            log.error("%s (attempt %d, not tried again)", error, number)
-            self.outage = None
+            self._log(logging.ERROR, "%s (attempt %d, not tried again)", error, number)
+            self.outage = self.obstacle = None
             self._rest_until = self._loop.time() + REST_SECONDS
             self._failed(error)
             return
         is_full = (error.sqlstate or "").startswith("53")  # there, but without room for one more
-        self.outage = None if is_full else error
+        self.outage, self.obstacle = None if is_full else error, error
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
         pause = random.uniform(0, longest)  # noqa: S311  # no secret
-        log.warning("%s (attempt %d, next in %.2f s)", error, number, pause)
+        self._log(logging.WARNING, "%s (attempt %d, next in %.2f s)", error, number, pause)
         self._try_after(pause)
         if not is_full:
             self._failed(error)
@@ -160,6 +173,7 @@ class Opener:
             if len(self._silent) > MOST_SILENT:
                 next(iter(self._silent)).cancel()
             self._try_after(0)
+            self.failing_since = self.failing_since or self._loop.time()
             self._failed(DatabaseUnavailable("the server does not answer"))
 
     def _try_after(self, seconds: float) -> None:
@@ -170,6 +184,9 @@ class Opener:
         self._next = None
         if not self._fresh:
             self._start()
+
+    def _log(self, level: int, text: str, *args: object) -> None:
+        log.log(logging.DEBUG if self._is_quiet else level, text, *args)
 
     def _forget(self, task: asyncio.Task[None] | None) -> None:
         if task is not None:

@@ -131,6 +131,16 @@ class Pool:
             connection.terminate()
         self.stir()
 
+    def open_connections(self) -> list[Connection]:
+        return [*self._idle, *self.held]
+
+    def cut(self, connection: Connection) -> None:
+        """Close a connection whoever has it; a statement under way on it fails."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.terminate()
+        self.stir()
+
     def forget_statements(self) -> None:
         """Have all statements prepared anew, since a table or type was altered."""
         for connection in (*self._idle, *self.held):
@@ -197,10 +207,9 @@ class Pool:
     async def _wait(self, hold: Hold) -> Connection:
         waiter: asyncio.Future[Connection] = self.loop.create_future()
         self._waiters[waiter] = hold
-        seconds = self._settings.db_acquire_timeout
+        timer = self.loop.call_later(self._settings.db_acquire_timeout, self._give_up, waiter)
         if self._is_cut_off():
-            seconds = min(seconds, OUTAGE_SECONDS)
-        timer = self.loop.call_later(seconds, self._give_up, waiter)
+            self._limit_in_outage(waiter, hold)
         self.stir()
         try:
             return await waiter
@@ -271,9 +280,14 @@ class Pool:
     def _connecting_failed(self, error: LearnerError) -> None:
         for waiter, hold in self._waiters.items():
             if isinstance(error, DatabaseUnavailable):
-                self.loop.call_at(hold.since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
+                self._limit_in_outage(waiter, hold)
             elif not waiter.done():
                 waiter.set_exception(again(error))
+
+    def _limit_in_outage(self, waiter: asyncio.Future[Connection], hold: Hold) -> None:
+        """Let the caller wait a second of the outage at most; if it ends sooner, without limit."""
+        since = max(hold.since, self._opener.failing_since)
+        self.loop.call_at(since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
 
     def _give_up_in_outage(self, waiter: asyncio.Future[Connection]) -> None:
         if self._is_cut_off():
@@ -284,16 +298,21 @@ class Pool:
         return bool(self.outage or (self._opener.is_silent and not self.held))
 
     def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
-        if waiter.done():
-            return
-        if self.outage:
-            waiter.set_exception(again(self.outage))
-        elif self._opener.is_silent and not self.held:
-            waiter.set_exception(DatabaseUnavailable("the server does not answer"))
-        else:
-            seconds, used = self._settings.db_acquire_timeout, f"{len(self.held)} of {self.max}"
-            text = f"no connection became free within {seconds:g} s, {used} are in use"
-            waiter.set_exception(PoolExhausted(text))
+        if not waiter.done():
+            waiter.set_exception(self._reason_without_connection())
+
+    def _reason_without_connection(self) -> LearnerError:
+        obstacle = self._opener.obstacle
+        if obstacle is not None and (self.outage or len(self.held) < self.max):
+            return again(obstacle)
+        if self._opener.is_silent and not self.held:
+            return DatabaseUnavailable("the server does not answer")
+        seconds, used = self._settings.db_acquire_timeout, f"{len(self.held)} of {self.max}"
+        if len(self.held) < self.max:
+            return DatabaseUnavailable(
+                f"no connection could be opened within {seconds:g} s, {used} are in use"
+            )
+        return PoolExhausted(f"no connection became free within {seconds:g} s, {used} are in use")
 
     def _is_old(self, connection: Connection) -> bool:
         server, started = connection.server

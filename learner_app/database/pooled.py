@@ -14,19 +14,26 @@ from piccolo.engine import PostgresEngine
 
 from learner_app.database.connecting import Connector
 from learner_app.database.connection import Connection
+from learner_app.database.monitor import Monitor
 from learner_app.database.nodes import Nodes, make_nodes
 from learner_app.database.owner import find_owner_target
 from learner_app.database.pool import Pool
 from learner_app.database.statement_log import StatementLog
 from learner_app.database.target import Target, find_target, parse_url, verifies
 from learner_app.database.watch import Watch
-from learner_app.errors import LearnerError, PoolNotStarted, SettingsError, TransactionError
+from learner_app.errors import (
+    DatabaseUnavailable,
+    LearnerError,
+    PoolNotStarted,
+    SettingsError,
+    TransactionError,
+)
 from learner_app.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
-START_SECONDS = 2
+START_SECONDS = 3
 """How long the start waits for a first connection, which the pool goes on trying to open."""
 
 _engine_as_owner: ContextVar[PooledEngine | None] = ContextVar("engine_as_owner", default=None)
@@ -78,6 +85,7 @@ class PooledEngine(PostgresEngine):
         self._connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
+        self._monitor: tuple[Connector, Monitor] | None = None
         self._watch: Watch | None = None
         self._statement_log = StatementLog()
         super().__init__(config={}, log_queries=log_queries, log_responses=log_responses)
@@ -223,12 +231,17 @@ class PooledEngine(PostgresEngine):
             str(target),
             partial(self._connect_for_pool, connector),
             self.settings,
-            needs_primary=target.session_attributes in ("primary", "read-write"),
+            needs_primary=connector.wants_primary,
         )
-        self._watch = Watch(self.pool, connector)
+        monitor = Monitor(
+            f"{target} (monitor)", connector.connect_for_monitor, self.settings.db_pool_age
+        )
+        self._monitor = connector, monitor
+        self._watch = Watch(self.pool, connector, monitor)
         try:
             async with asyncio.timeout(START_SECONDS):
-                self.pool.release(await self.pool.acquire())
+                await self._first_connection(self.pool)
+                await monitor.attempted.wait()
         except (LearnerError, TimeoutError) as error:
             log.warning("starting without the database: %s", error or "no answer yet")
         for node in self.extra_nodes.values():
@@ -238,6 +251,24 @@ class PooledEngine(PostgresEngine):
         connection = await connector.connect_for_pool()
         connection.statement_log = self._statement_log
         return connection
+
+    async def _first_connection(self, pool: Pool) -> None:
+        """Wait for a connection, also where the network is slow; raise on a failed attempt."""
+        while True:
+            try:
+                return pool.release(await pool.acquire())
+            except DatabaseUnavailable:
+                if pool.outage is not None:
+                    raise
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The pool's monitoring connection; None without a pool for this target and event loop."""
+        if self._monitor is None or self.pool is None:
+            return None
+        connector, monitor = self._monitor
+        is_ours = self.pool.loop is asyncio.get_running_loop() and connector is self.connector
+        return monitor if is_ours else None
 
     def _warn_of_unverified_server(self) -> None:
         target = self.target
@@ -254,6 +285,9 @@ class PooledEngine(PostgresEngine):
             return
         if self._watch is not None:
             self._watch.stop()
+        if self._monitor is not None:
+            self._monitor[1].close()
+            self._monitor = None
         replicas = self._nodes[1].values() if self._nodes else ()
         await asyncio.gather(
             self._close(pool), *(node.close_connection_pool() for node in replicas)

@@ -480,3 +480,14 @@ async def test_no_statement_and_no_batch(clone: DatabaseEngine):
     with pytest.raises(StatementRefused, match="at least one"):
         async for _ in clone.stream(ListeningSessionTable.select(), batch=0):
             pass
+
+
+async def test_looking_up_a_type_leaves_nothing_in_the_session(clone: DatabaseEngine):
+    """Else the connection would be reset, and every statement prepared anew."""
+    await clone.execute("CREATE TYPE colour AS ENUM ('red', 'blue')")
+    async with clone.connection() as connection:
+        assert await connection.fetchval("SELECT $1::colour[]", ["red"]) == ["red"]
+        assert await connection.fetchval("SELECT $1::int[]", [1]) == [1]
+        assert not connection.has_session_state
+        assert await connection.fetchval("SHOW jit") == "on"
+        assert not connection.is_in_transaction()

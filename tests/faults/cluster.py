@@ -144,6 +144,18 @@ class Cluster:
         self._program.end()
         wait_until(lambda: all(_state(pid)[0] in "XZ" for pid in children), "all are gone")
 
+    def freeze(self, *, sessions: bool) -> None:
+        """Stop the postmaster where it is, which then accepts no connection, by SIGSTOP.
+
+        Args:
+            sessions: stop all other processes as well, so that nothing gets an answer.
+        """
+        self._signal(signal.SIGSTOP, sessions=sessions)
+
+    def thaw(self) -> None:
+        """Let everything that was frozen go on."""
+        self._signal(signal.SIGCONT, sessions=True)
+
     def remove(self) -> None:
         """Leave no process, no file and no shared memory."""
         self._program.end(signal.SIGQUIT)
@@ -224,6 +236,15 @@ class Cluster:
     def program(self, name: str) -> str:
         """The path of one of PostgreSQL's programs."""
         return str(self._programs / "bin" / name)
+
+    def _signal(self, number: signal.Signals, *, sessions: bool) -> None:
+        process = self._program.process
+        assert process is not None
+        process.send_signal(number)
+        for pid in _processes():
+            if sessions and _state(pid)[1] == process.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def _connection_arguments(self) -> list[str]:
         return ["-h", str(self.socket_folder), "-p", str(self.port), "-U", SUPERUSER]
