@@ -87,7 +87,7 @@ async def test_the_commands_write_nothing_either(restricted: DatabaseEngine):
     assert await relations() == []
     refused = run("migrate", url=restricted.url)
     assert refused.returncode == 1
-    assert 'statement: CREATE TABLE "migration"' in refused.stderr
+    assert "may not change schema 'public'" in refused.stderr or "read-only" in refused.stderr
     assert await relations() == []
 
 

@@ -44,7 +44,8 @@ def mypy() -> list[Complaint]:
 def pyright() -> list[Complaint]:
     if shutil.which("node") is None:
         skip_outside_ci("pyright needs node")
-    found = json.loads(output_of("pyright", "--outputjson"))["generalDiagnostics"]
+    output = output_of("pyright", "--outputjson", "--pythonpath", sys.executable)
+    found = json.loads(output)["generalDiagnostics"]
     return [
         (Path(one["file"]).name, one["range"]["start"]["line"] + 1, one["message"])
         for one in found
