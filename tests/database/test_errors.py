@@ -238,6 +238,7 @@ async def test_arguments_of_a_wrong_type_raise_the_error_of_the_driver_as_well(
     with pytest.raises(errors.InvalidValue) as caught:
         await clone.fetch("SELECT $1::int", CANARY)
     assert isinstance(caught.value, type(drivers.value))
+    assert caught.value.sqlstate is None
     assert CANARY not in f"{caught.value} {vars(caught.value)}"
 
 
