@@ -206,7 +206,8 @@ class TransactionFinished(TransactionError):
 class LeaseEnded(DatabaseError, InterfaceError):
     """A connection, cursor or prepared statement was used after the block that it belongs to.
 
-    Nothing was sent: the connection may already be in use by another caller.
+    Nothing was sent, since another caller may use the connection. Also raised for a statement that
+    was still running at the end of the block and was cancelled.
     """
 
 

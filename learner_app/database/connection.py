@@ -7,6 +7,7 @@ import fcntl
 import select
 import sys
 import termios
+from asyncio import current_task
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -91,7 +92,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._operations: list[asyncio.Task[Any] | None] = []
         self._cancelled: set[asyncio.Task[Any] | None] = set()
         self.lease: Any = None
-        """The lease through which the current holder uses this connection, if there is one."""
+        """The lease through which the current holder uses this connection, or None."""
         self.statement_log: StatementLog = SILENT
         self._when_idle: list[Callable[[], object]] = []
         self.answered_at = 0.0
@@ -137,8 +138,14 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         size: int = self._transport.get_write_buffer_size()
         return size + int.from_bytes(waiting, sys.byteorder)
 
+    @property
+    def is_within_transaction(self) -> bool:
+        """Return whether a transaction is open on a connection that is not closed."""
+        protocol = self._protocol
+        return protocol is not None and bool(protocol.is_in_transaction())
+
     def is_busy(self) -> bool:
-        """Whether a transaction is open, or a statement running or cancelled and not yet over."""
+        """Return whether a transaction is open, or a statement is running or being cancelled."""
         protocol = self._protocol
         return bool(
             self._operations
@@ -149,18 +156,18 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     @property
     def is_running(self) -> bool:
-        """Whether an operation has not come to an end."""
+        """Return whether an operation has not come to an end."""
         return bool(self._operations)
 
     def cancel_operations(self) -> None:
-        """Cancel what is running; the tasks that wait for it get :class:`LeaseEnded`."""
+        """Cancel the running operations with :class:`LeaseEnded` for the tasks that await them."""
         for task in set(self._operations):
             if task is not None and task not in self._cancelled:
                 self._cancelled.add(task)
                 task.cancel()
 
     def call_when_idle(self, callback: Callable[[], object]) -> None:
-        """Call it when the running operations have come to an end."""
+        """Register a callback for the moment when no operation is running any more."""
         self._when_idle.append(callback)
 
     async def until_idle(self) -> None:
@@ -171,7 +178,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             await idle.wait()
 
     def leave_block(self) -> None:
-        """End the reign of a transaction block, and the savepoints that were made for it."""
+        """Forget that a transaction block was in charge of the connection."""
         if self.is_managed:
             self.is_managed = False
             self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
@@ -258,62 +265,72 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def counted(self, work: Awaitable[T]) -> T:
         """Await an operation during which no other holder may get the connection."""
-        task = asyncio.current_task()
-        self._operations.append(task)
+        operations = self._operations
+        task = current_task()
+        operations.append(task)
         try:
             return await work
-        except asyncio.CancelledError:
-            self._explain_cancellation(task)
+        except BaseException as error:
+            self._note_failure(error, task)
             raise
         finally:
-            self._count_down(task)
+            operations.remove(task)
+            if not operations:
+                self.sent_at = 0.0
+                if self._when_idle or self._cancelled:
+                    self._become_idle()
 
-    async def watched(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
-        """Await a statement, in sight of the pool's watch and of the log.
+    async def watched(self, work: Awaitable[T], sql: str = "", is_bound: bool = False) -> T:
+        """Await a statement while the watch of the pool and the log observe it.
 
         Args:
             work: what the driver does for it.
             sql: its text, for the log.
             is_bound: the server answers Bind before it executes, unlike to a simple query.
         """
-        task = asyncio.current_task()
-        operations = self._operations
+        operations, replies = self._operations, self.replies
         if is_bound and not operations:
-            self.replies.start()
+            replies.first = b""
+            replies.is_awaited = True
+        task = current_task()
         operations.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
             result = await work
-        except asyncio.CancelledError:
-            self._explain_cancellation(task)
-            raise
-        except Exception as error:
-            if self.statement_log.is_on:
-                self._log(sql, error)
+        except BaseException as error:
+            self._note_failure(error, task, sql)
             raise
         finally:
-            self.replies.stop()
-            self._count_down(task)
+            replies.is_awaited = False
+            operations.remove(task)
+            if not operations:
+                self.sent_at = 0.0
+                if self._when_idle or self._cancelled:
+                    self._become_idle()
         self.answered += 1
         self.answered_at = self._loop.time()
         if self.statement_log.is_on:
             self._log(sql, result)
         return result
 
-    def _count_down(self, task: asyncio.Task[Any] | None) -> None:
-        self._operations.remove(task)
-        if self._cancelled and task not in self._operations:
-            self._cancelled.discard(task)
-        if not self._operations:
-            self.sent_at = 0.0
-            if self._when_idle:
-                callbacks, self._when_idle = self._when_idle, []
-                for callback in callbacks:
-                    callback()
+    def _become_idle(self) -> None:
+        self._cancelled.clear()
+        callbacks, self._when_idle = self._when_idle, []
+        for callback in callbacks:
+            callback()
 
-    def _explain_cancellation(self, task: asyncio.Task[Any] | None) -> None:
-        """Raise :class:`LeaseEnded` where the holder's block ended and nobody else cancelled."""
-        if task is not None and task in self._cancelled:
+    def _note_failure(
+        self, error: BaseException, task: asyncio.Task[Any] | None, sql: str = ""
+    ) -> None:
+        """Log the failure of an operation.
+
+        Raises:
+            LeaseEnded: its holder's block ended, and nobody else cancelled the task.
+        """
+        if not isinstance(error, asyncio.CancelledError):
+            if self.statement_log.is_on and sql:
+                self._log(sql, error)
+        elif task is not None and task in self._cancelled:
             self._cancelled.discard(task)
             if not task.uncancel():
                 raise LeaseEnded("the block ended while the statement was running") from None
@@ -323,11 +340,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._execute(query, *args, **kwargs)
-        return await self.watched(work, query, is_bound=True)
+        return await self.watched(work, query, True)
 
     async def _executemany(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._executemany(query, *args, **kwargs)
-        return await self.watched(work, query, is_bound=True)
+        return await self.watched(work, query, True)
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # all statements but those of execute() without arguments are made here

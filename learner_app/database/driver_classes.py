@@ -29,7 +29,7 @@ COPIED_ATTRIBUTES = (
 
 
 def with_driver_class(kind: type[E], driver: type[Exception]) -> type[E]:
-    """Return the class that is both, under the name of ``kind``."""
+    """Return the class that inherits both, under the name of ``kind``."""
     if issubclass(kind, driver):
         return kind
     made: type[E] = _made_once(kind, driver)  # type: ignore[arg-type]  # classes are hashable
@@ -52,7 +52,7 @@ def _made_once(kind: Any, driver: Any) -> Any:
 
 
 def copy_attributes(error: DatabaseError, source: Exception) -> None:
-    """Copy what asyncpg's error says about the failure, without row values."""
+    """Copy the attributes of asyncpg's error that hold no row value."""
     found = {name: getattr(source, name, None) for name in COPIED_ATTRIBUTES}
     error.__dict__.update(found)
 
@@ -60,7 +60,7 @@ def copy_attributes(error: DatabaseError, source: Exception) -> None:
 def _restore(
     kind: type[E], driver: type[Exception], args: tuple[Any, ...], state: dict[str, Any]
 ) -> E:
-    """Rebuild a pickled or copied error; the class itself cannot be imported by name."""
+    """Rebuild a pickled or copied error, whose class cannot be imported by name."""
     error = with_driver_class(kind, driver)(*args)
     error.__dict__.update(state)
     return error

@@ -58,7 +58,7 @@ class DatabaseEngine(PerformingEngine):
         Raises:
             CommitUnknown: COMMIT was sent and its answer lost.
             TransactionRolledBack: an error of the database was caught inside the block.
-            SerializationFailure, DeadlockDetected, ConnectionLost: nothing was done.
+            SerializationFailure, DeadlockDetected, ConnectionLost: nothing was committed.
         """
         if isolation is not None and isolation not in get_args(Isolation):
             raise TransactionError(f"isolation is one of {', '.join(get_args(Isolation))}")
@@ -97,7 +97,8 @@ class DatabaseEngine(PerformingEngine):
             traced: note the id, so that a lost COMMIT can be looked up.
 
         Raises:
-            What the last try raised.
+            CommitUnknown: COMMIT was sent, its answer lost, and the outcome could not be looked up.
+            DatabaseError: what the last try raised; nothing of any try was committed.
         """
         options = {
             "isolation": isolation,

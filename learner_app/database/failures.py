@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import asyncpg
 
@@ -117,14 +117,14 @@ def translate(error: BaseException, statement: str = "", *, lost: bool = False) 
     _forget_values(error)
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
         return SchemaChanged("a table or type was altered since the statement was prepared")
+    if _is_about_an_argument(error):
+        kind = with_driver_class(InvalidValue, type(error))
+        return kind("an argument does not fit its column or is of a wrong type")
     server: Any = error
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
         server = error.__cause__
     if isinstance(server, asyncpg.PostgresError):
         return _from_server(server, statement)
-    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        kind = with_driver_class(InvalidValue, type(error))
-        return kind("an argument does not fit its column or is of a wrong type")
     meaning = SILENT if isinstance(error, TimeoutError | asyncio.TimeoutError) else LOST
     if isinstance(error, asyncpg.InterfaceError) and not lost:
         meaning = UNFIT
@@ -155,6 +155,13 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
     if is_about_values:
         copy_attributes(failure, error)
     return failure
+
+
+def _is_about_an_argument(error: Any) -> TypeGuard[Exception]:
+    """Return whether the driver could not encode an argument, so that nothing was sent."""
+    if isinstance(error, asyncpg.DataError):  # asyncpg raises the server's class, without severity
+        return error.severity is None
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
 
 
 def _forget_values(error: BaseException | None) -> None:

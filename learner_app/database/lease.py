@@ -64,7 +64,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         connection.lease = self
 
     def end(self) -> None:
-        """Invalidate the lease, and remove the listeners that were added through it."""
+        """Invalidate the lease and remove the listeners that were added through it."""
         self._is_ended = True
         if self._connection.lease is self:
             self._connection.lease = None
@@ -128,41 +128,59 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             "use connections, cursors and prepared statements only inside it"
         )
 
-    async def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        sql = args[0] if name in STATEMENTS and args else None
-        return await self._operate(
-            lambda connection: getattr(connection, name)(*args, **kwargs),
-            sql if isinstance(sql, str) else None,
-            is_read=name in READS,
-        )
+    def _ready(self) -> Connection:
+        """Return the connection to send something on.
+
+        Raises:
+            ConnectionLost: the server has closed it.
+        """
+        connection = self._usable()
+        if not connection.is_closed() and connection.has_unread() and connection.has_hung_up():
+            connection.terminate()
+            raise ConnectionLost("the server had closed the connection, nothing was sent")
+        return connection
+
+    async def _send(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method that sends one statement."""
+        connection = self._ready()
+        is_inside = connection.is_within_transaction
+        try:
+            return await getattr(connection, name)(*args, **kwargs)
+        except DRIVER_ERRORS as error:
+            self._note_loss(error, args[0] if args else None, is_inside=is_inside)
+            raise
 
     async def _operate(
         self, start: Callable[[Connection], Awaitable[T]], sql: str | None, *, is_read: bool = False
     ) -> T:
-        """Await an operation on the connection.
+        """Await any other operation on the connection.
 
         Args:
             start: begins the operation.
             sql: the statement that it executes, if that is known.
             is_read: it writes no row, whatever it executes.
-
-        Raises:
-            ConnectionLost: the server had closed the connection before anything was sent.
         """
-        connection = self._usable()
-        is_closed = connection.is_closed()
-        if not is_closed and connection.has_hung_up():
-            connection.terminate()
-            raise ConnectionLost("the server had closed the connection, nothing was sent")
-        can_write = not is_read and (sql is None or not reads(sql))
-        if not is_closed and connection.is_in_transaction():  # nothing counts before COMMIT
-            can_write = can_write and (sql is None or controls_transaction(sql))
+        connection = self._ready()
+        is_inside = connection.is_within_transaction
         try:
             return await connection.counted(start(connection))
         except DRIVER_ERRORS as error:
-            if can_write and may_be_done(error):
-                self.lost_write = error
+            if not is_read:
+                self._note_loss(error, sql, is_inside=is_inside)
             raise
+
+    def _note_loss(self, error: BaseException, sql: object, *, is_inside: bool) -> None:
+        """Remember the error of a statement that may have been committed all the same."""
+        if not may_be_done(error):
+            return
+        if not isinstance(sql, str):
+            can_write = not is_inside
+        elif is_inside:  # nothing is kept before COMMIT
+            can_write = controls_transaction(sql)
+        else:
+            can_write = not reads(sql)
+        if can_write:
+            self.lost_write = error
 
 
 class _LeasedProtocol:
@@ -190,12 +208,21 @@ class _LeasedProtocol:
 def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return the method for a lease, which checks the lease when the method starts to run."""
 
+    async def send(self: Lease, *args: Any, **kwargs: Any) -> Any:
+        return await self._send(name, *args, **kwargs)
+
     async def operate(self: Lease, *args: Any, **kwargs: Any) -> Any:
-        return await self._call(name, *args, **kwargs)
+        return await self._operate(
+            lambda connection: getattr(connection, name)(*args, **kwargs),
+            None,
+            is_read=name in READS,
+        )
 
     def call(self: Lease, *args: Any, **kwargs: Any) -> Any:
         return getattr(self._usable(), name)(*args, **kwargs)
 
+    if name in STATEMENTS:
+        return functools.wraps(method)(send)
     return functools.wraps(method)(operate if inspect.iscoroutinefunction(method) else call)
 
 

@@ -125,14 +125,14 @@ class PerformingEngine(PooledEngine):
         if transaction is not None:
             return await transaction.perform(work, statement)
         reads = is_read(statement)
-        attempt = partial(self._attempt, work, statement, in_pool=in_pool, reads=reads)
         try:
-            return await attempt()
+            return await self._attempt(work, statement, in_pool, reads)
         except _Broken as broken:
             first = broken
+        attempt = partial(self._attempt, work, statement, in_pool, reads)
         return await _repeat(attempt, first, is_harmless=reads or idempotent)
 
-    async def _attempt(self, work: Work[T], statement: str, *, in_pool: bool, reads: bool) -> T:
+    async def _attempt(self, work: Work[T], statement: str, in_pool: bool, reads: bool) -> T:
         """
         Raises:
             _Broken: the connection broke.

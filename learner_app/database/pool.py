@@ -171,7 +171,11 @@ class Pool:
         self._opener.want(min(wanted, self.max - self.size), is_urgent=is_urgent)
 
     async def close(self, seconds: float) -> None:
-        """Close all connections, also when cancelled; those in use first have the seconds."""
+        """Close all connections, at once when cancelled.
+
+        Args:
+            seconds: how long connections in use have to come back before they are closed.
+        """
         self.is_closing = True
         self._opener.close()
         for waiter in self._waiters:

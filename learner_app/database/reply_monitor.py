@@ -18,28 +18,22 @@ FAREWELL_SOURCE = "ProcessInterrupts"
 
 
 class ReplyMonitor(asyncio.Protocol):
-    """Pass all that arrives to asyncpg's protocol; between start and stop, note the first type."""
+    """Pass all that arrives to asyncpg's protocol, and note the type of an awaited message."""
 
     def __init__(self, protocol: Any) -> None:
         self.first = b""
-        self._is_waiting = False
+        """Type of the first message since the statement was sent."""
+        self.is_awaited = False
+        """Whether that message is still to come."""
         self._receive = protocol.data_received
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
-    def start(self) -> None:
-        """Note the type of the next message; nothing else is awaited on the connection."""
-        self.first = b""
-        self._is_waiting = True
-
-    def stop(self) -> None:
-        self._is_waiting = False
-
     def data_received(self, data: bytes) -> None:
-        if self._is_waiting:
-            self._is_waiting = False
+        if self.is_awaited:
+            self.is_awaited = False
             self.first = data[:1]
         self._receive(data)
 

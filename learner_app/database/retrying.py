@@ -61,7 +61,8 @@ async def run_transaction(
                 raise
             if committed:
                 return result
-            failure: DatabaseError = error
+            failure: DatabaseError = ConnectionLost("the server did not commit the transaction")
+            failure.__cause__ = error
         except (DatabaseError, BaseExceptionGroup) as error:
             passing = _passing(error)
             if is_nested or passing is None:

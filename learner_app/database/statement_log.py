@@ -6,7 +6,7 @@ from typing import Any
 
 
 class StatementLog:
-    """Prints what the connections of one engine send; can be switched at any time."""
+    """Printer of the statements that the connections of one engine send."""
 
     __slots__ = ("is_on", "queries", "responses")
 
@@ -17,7 +17,10 @@ class StatementLog:
         """Whether either is true."""
 
     def switch(self, *, queries: bool | None = None, responses: bool | None = None) -> None:
-        """Switch statements or results on or off; None leaves the switch as it is."""
+        """Switch statements or results on or off, at any time.
+
+        None leaves the switch unchanged.
+        """
         if queries is not None:
             self.queries = queries
         if responses is not None:
@@ -25,7 +28,7 @@ class StatementLog:
         self.is_on = self.queries or self.responses
 
     def write(self, sql: str, seconds: float, result: object) -> None:
-        """Print one statement that came to an end.
+        """Print one completed or failed statement.
 
         Args:
             sql: its text, without the values bound to it.

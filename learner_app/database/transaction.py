@@ -95,7 +95,9 @@ class Transaction(PostgresTransaction):
 
     @property
     def connection(self) -> Lease:
-        """The driver's connection, until the block ends; takes no turns with other tasks.
+        """Lease of the driver's connection, valid until the block ends.
+
+        Its statements do not wait for those of other tasks.
 
         Raises:
             TransactionError: the block was not entered yet.
@@ -200,16 +202,18 @@ class Transaction(PostgresTransaction):
             self._end_turn()
 
     def _end_turn(self) -> None:
-        """Let the next task have the connection, once no statement is running on it."""
-        connection = self._connection
-        if connection.is_running and self._turns.is_last():
-            self._turns.disown()
-            connection.call_when_idle(self._turns.release)
+        """Pass the connection to the next task as soon as no statement is running on it."""
+        turns, connection = self._turns, self._connection
+        if connection.is_running and turns.is_last():
+            turns.disown()
+            connection.call_when_idle(turns.release)
         else:
-            self._turns.release()
+            turns.release()
 
     async def commit(self) -> None:
-        """Commit by hand; a nested block keeps its work in the outer one.
+        """Commit before the end of the block.
+
+        The work of a nested block becomes part of the outer transaction.
 
         Raises:
             TransactionError: inside a nested block, for a transaction around it.
@@ -217,7 +221,9 @@ class Transaction(PostgresTransaction):
         await self._decide(self._keep)
 
     async def rollback(self) -> None:
-        """Undo all of the block by hand; the outer one of a nested block stays usable.
+        """Roll back before the end of the block.
+
+        The outer transaction of a nested block stays usable.
 
         Raises:
             TransactionError: inside a nested block, for a transaction around it.
@@ -225,7 +231,7 @@ class Transaction(PostgresTransaction):
         await self._decide(self._undo)
 
     async def rollback_to(self, savepoint_name: str) -> None:
-        """Undo all since the savepoint.
+        """Roll back to a savepoint.
 
         Raises:
             TransactionError: inside a nested block, for a transaction around it.
@@ -244,7 +250,7 @@ class Transaction(PostgresTransaction):
             self._end_turn()
 
     def _require_innermost(self) -> None:
-        """Refuse to wait for a nested block that this very task, or its parent task, is inside."""
+        """Raise if this task is inside a block nested in this one, which it would wait for."""
         inner: Transaction | None = self.engine.current_transaction.get()
         is_nested = False
         while inner is not None and inner is not self:

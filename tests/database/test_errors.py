@@ -1,9 +1,14 @@
 """Every failure of the database is one of ours: by SQLSTATE and constraint, without row values."""
 
+import asyncio
+import copy
 import logging
+import pickle
 import re
 import traceback
+from contextvars import Context
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -183,3 +188,84 @@ def test_fields_are_those_of_the_declared_tables():
         "session_id",
     )
     assert constraint_fields("users", "nobody_knows") == ()
+
+
+DRIVER_CLASSES = [
+    (user(), "Conflict", asyncpg.UniqueViolationError),
+    ("INSERT INTO part (span) VALUES ('[2,3)')", "Conflict", asyncpg.ExclusionViolationError),
+    ("INSERT INTO part VALUES ('nobody')", "MissingReference", asyncpg.ForeignKeyViolationError),
+    ("DELETE FROM sessions", "StillReferenced", asyncpg.ForeignKeyViolationError),
+    (
+        "INSERT INTO users (email) VALUES ('a@b')",
+        "InvalidValue",
+        asyncpg.NotNullViolationError,
+    ),
+    (user(email=CANARY.upper()), "InvalidValue", asyncpg.CheckViolationError),
+    (user(email="x" * 400), "InvalidValue", asyncpg.StringDataRightTruncationError),
+    (f"SELECT '{CANARY}'::int", "InvalidValue", asyncpg.InvalidTextRepresentationError),
+    ("SELECT 1 / 0", "InvalidValue", asyncpg.DivisionByZeroError),
+]
+
+
+@pytest.mark.parametrize(("sql", "name", "driver"), DRIVER_CLASSES)
+async def test_errors_about_values_are_those_of_the_driver_as_well(
+    filled: DatabaseEngine, sql: str, name: str, driver: type[asyncpg.PostgresError]
+):
+    with pytest.raises(driver) as caught:
+        await filled.execute(sql)
+    error: Any = caught.value
+    assert isinstance(error, getattr(errors, name))
+    assert type(error.__cause__) is driver
+    others = {kind for *_, kind in DRIVER_CLASSES} - set(driver.__mro__)
+    if driver is asyncpg.ExclusionViolationError:
+        others.remove(asyncpg.UniqueViolationError)  # every Conflict is one
+    assert not isinstance(error, tuple(others))
+    assert error.message == error.__cause__.message
+    assert error.constraint_name == error.constraint
+    assert error.table_name == error.table
+    assert error.detail is None
+    shown = f"{error} {error!r} {error.message} {error.args} {error.as_dict()} {vars(error)}"
+    assert CANARY not in shown.lower()
+
+
+async def test_arguments_of_a_wrong_type_raise_the_error_of_the_driver_as_well(
+    clone: DatabaseEngine,
+):
+    plain = await asyncpg.connect(clone.url)
+    with pytest.raises(asyncpg.DataError) as drivers:
+        await plain.fetch("SELECT $1::int", "x")
+    await plain.close()
+    with pytest.raises(errors.InvalidValue) as caught:
+        await clone.fetch("SELECT $1::int", CANARY)
+    assert isinstance(caught.value, type(drivers.value))
+    assert caught.value.sqlstate is None
+    assert CANARY not in f"{caught.value} {vars(caught.value)}"
+
+
+def _sent(error: DatabaseError) -> DatabaseError:
+    """As a worker process sends it to its parent."""
+    sent: DatabaseError = pickle.loads(pickle.dumps(error))  # noqa: S301  # it is our own
+    return sent
+
+
+@pytest.mark.parametrize("sql", [case[0] for case in DRIVER_CLASSES])
+async def test_errors_are_copied_and_pickled_as_they_are(filled: DatabaseEngine, sql: str):
+    with pytest.raises(DatabaseError) as caught:
+        await filled.execute(sql)
+    error = caught.value
+    for twin in (copy.copy(error), copy.deepcopy(error), _sent(error)):
+        assert type(twin) is type(error)
+        assert (str(twin), vars(twin)) == (str(error), vars(error))
+
+
+async def test_an_error_of_another_connection_passes_through_a_block_unchanged(
+    filled: DatabaseEngine,
+):
+    for block in (filled.connection(), filled.transaction()):
+        with pytest.raises(errors.Conflict) as caught:
+            async with block:
+                await asyncio.create_task(filled.execute(user()), context=Context())
+        assert type(caught.value.__cause__) is asyncpg.UniqueViolationError
+    with pytest.raises(errors.Conflict) as caught:
+        await filled.perform(lambda _: filled.execute(user()))
+    assert type(caught.value.__cause__) is asyncpg.UniqueViolationError

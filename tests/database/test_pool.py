@@ -467,6 +467,18 @@ async def test_altered_tables_cost_one_error_at_most(clone: DatabaseEngine):
     assert failures <= 1
 
 
+async def test_a_changed_type_of_an_argument_costs_one_error(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    await clone.execute("CREATE TABLE thing (b text)")
+    await clone.execute("INSERT INTO thing (b) VALUES ($1)", "1")
+    other = DatabaseEngine(clone.url, needs_pool=False)
+    await other.execute("ALTER TABLE thing ALTER b TYPE int USING b::int")
+    with pytest.raises(InvalidValue):
+        await clone.execute("INSERT INTO thing (b) VALUES ($1)", 7)
+    for _ in range(3):
+        await clone.execute("INSERT INTO thing (b) VALUES ($1)", 7)
+
+
 async def read_things(engine: DatabaseEngine, found: list[object]) -> None:
     async with engine.transaction():
         found += await engine.fetch("SELECT * FROM thing")
