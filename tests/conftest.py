@@ -24,6 +24,11 @@ pytest_plugins = ["learner_app.testing.plugin"]
 IN_CI = bool(os.environ.get("CI"))
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return no workers for the marked suites: their limits of time need the machine alone."""
+    return 0 if config.option.markexpr in ("stress", "faults") else None
+
+
 def skip_outside_ci(reason: str) -> None:
     """Skip where something is not installed; in CI it has to be."""
     if IN_CI:
