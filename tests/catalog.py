@@ -25,6 +25,10 @@ COMMENTS = """
 SELECT a.attname, col_description(a.attrelid, a.attnum) FROM pg_attribute a
 WHERE a.attrelid = $1::regclass AND col_description(a.attrelid, a.attnum) IS NOT NULL
 """
+STORAGE = """
+SELECT attname, attstorage::text FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+WHERE attrelid = $1::regclass AND attstorage <> typstorage AND attnum > 0 AND NOT attisdropped
+"""
 GENERATED = """
 SELECT attname, attgenerated FROM pg_attribute
 WHERE attrelid = $1::regclass AND attgenerated <> '' AND NOT attisdropped
@@ -58,6 +62,7 @@ async def read_table(connection: asyncpg.Connection, table: str) -> dict[str, An
         "constraints": await pairs(CONSTRAINTS),
         "indexes": await pairs(INDEXES),
         "comments": await pairs(COMMENTS),
+        "storage": await pairs(STORAGE),
         "generated": await pairs(GENERATED),
         "triggers": await pairs(TRIGGERS),
         "policies": await pairs(POLICIES),

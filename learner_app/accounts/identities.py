@@ -17,7 +17,7 @@ from learner_app.accounts.user_sql import CREDENTIAL, IS_USABLE, SET_HASH
 from learner_app.accounts.values import Identity, Provider
 from learner_app.errors import Conflict, InvalidTransition
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import checked, instance_of, refused
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.reading import ReadingRepository
@@ -99,6 +99,8 @@ class AccountRepository(ReadingRepository[Account, UUID]):
         """
         provider = checked(PROVIDER, provider_id, "provider_id", self.table)
         identity = checked(IDENTITY, account_id, "account_id", self.table)
+        if tokens is not None:
+            instance_of(AccountUpdate, tokens, "tokens", self.table)
         if provider == CREDENTIAL:
             raise refused(self.table, "provider_id", "is that of passwords")
         if (key := self._key.parts(user_id)) is None:
@@ -130,6 +132,7 @@ class AccountRepository(ReadingRepository[Account, UUID]):
         Raises:
             NotFound: there is no such account.
         """
+        changes = instance_of(AccountUpdate, changes, "changes", self.table)
         given = {name: unsealed(value) for name, value in changes.given().items()}
         if not given:
             return await self.get(account_id)

@@ -27,7 +27,7 @@ from learner_app.accounts.tables import UserTable
 from learner_app.accounts.user_passwords import UserPasswords
 from learner_app.accounts.values import Email
 from learner_app.errors import StaleVersion
-from learner_app.repository.inputs import checked
+from learner_app.repository.inputs import checked, instance_of
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.values import FLAG, new_uuid
@@ -83,6 +83,7 @@ class UserRepository(UserPasswords):
         Raises:
             Conflict: the address is taken.
         """
+        instance_of(UserCreate, new, "new", self.table)
         stored = await new_hash(self.engine, new.password)
         values = (new_uuid(), new.email, stored, new.name, new_uuid())
         return added(await self._one(user_sql.REGISTER, *values))
@@ -100,6 +101,7 @@ class UserRepository(UserPasswords):
             Conflict: the address is taken, whose user may sign in and link the identity; or the
                 identity is another user's. ``table`` says which.
         """
+        instance_of(ProviderUserCreate, new, "new", self.table)
         values = (new_uuid(), new.email, unusable_hash(), new.name, new.email_verified, new.image)
         async with self.engine.transaction():
             user = added(await self._one(user_sql.ADD_WITHOUT_PASSWORD, *values))
@@ -113,7 +115,7 @@ class UserRepository(UserPasswords):
         Raises:
             NotFound: there is no such user.
         """
-        if not (given := changes.given()):
+        if not (given := instance_of(UserUpdate, changes, "changes", self.table).given()):
             return await self.get(key)
         statement = self._queries.update(list(given))
         return self._found(await self._update_one(statement, key, given))

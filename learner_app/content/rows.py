@@ -11,6 +11,7 @@ from learner_app.content.tables import ContentTable
 from learner_app.repository.inputs import UNSET, Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import (
+    NUMBER,
     BigNatural,
     Fraction,
     HttpUrlText1000,
@@ -174,4 +175,4 @@ class ContentFilters(TypedDict, total=False):
     """Generated then or later."""
     generated_to: Moment
     """Generated before then."""
-    min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100)]
+    min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100), NUMBER]

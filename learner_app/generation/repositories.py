@@ -27,7 +27,7 @@ from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import affected
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import checked, instance_of, refused
 from learner_app.repository.locks import require_fresh
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
 from learner_app.repository.rows import Shape
@@ -107,6 +107,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
                 not see the jobs of those who were faster.
             LockTimeout: the session is locked for longer than DB_LOCK_TIMEOUT.
         """
+        instance_of(GenerationCreate, new, "new", self.table)
         async with self.engine.transaction():
             isolation = await self.engine.fetchval(queue.LOCK_SESSION, new.session_id)
             if isolation is None:
@@ -300,7 +301,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             Conflict: other content has the id.
             InvalidTransition: the job failed, or was completed with other content.
         """
-        if new.session_id != session_id:
+        if instance_of(ContentCreate, new, "new", ContentTable).session_id != session_id:
             raise refused(ContentTable, "session_id", "is not the session to store it for")
         async with self.engine.transaction():
             if isinstance(generation_id, Generation):

@@ -192,10 +192,11 @@ class EventReader(
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
         """The same for several, in their order, by one query."""
         given = listed(content_ids, "content_ids", self.table)
+        given = [one for one in given if isinstance(one, str)]
         ids = [one for one in dict.fromkeys(given) if self._key.parts(one) is not None]
         records = await self.engine.fetch(FOR_CONTENTS, ids) if ids else []
         found = {record["kind"]: engagement(record) for record in records}
-        return {one: found.get(one, NONE) for one in content_ids}
+        return {one: found.get(one, NONE) for one in given}
 
     async def engagement_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None

@@ -137,6 +137,8 @@ class BehavioralEventRepository(EventReader):
         """
         moment = checked(MOMENT, cutoff, "cutoff", self.table)
         most = bounded(batch, self.table, field="batch")
+        if not callable(sink):
+            raise refused(self.table, "sink", "must be a function")
         events = await self._list({"until": moment}, most, IN_TIME)
         if events:
             await sink(events)

@@ -160,11 +160,12 @@ def _remove(condition: str) -> str:
         {bare.content_ids} = array_remove({s.content_ids}, $2::text),
         {bare.current_content_id} = {NEXT_CURRENT}
     WHERE {condition} AND ($2 = ANY({s.content_ids}) OR {s.current_content_id} = $2)
-    RETURNING {SESSION}
     """
 
 
-REMOVE, REMOVE_FROM_MANY = _remove(f"{s.id} = $1"), _remove(f"{s.id} = ANY($1::text[])")
+REMOVE = f"{_remove(f'{s.id} = $1')} RETURNING {SESSION}"
+REMOVE_FROM_MANY = _remove(f"{s.id} = ANY($1::text[])")
+"""Returns nothing, since the lists of all holders would be sent to the client."""
 
 CLEAR = f"""
 UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL

@@ -20,7 +20,7 @@ from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.sql import NOW, Names
-from learner_app.repository.values import MOMENT
+from learner_app.repository.values import MOMENT, NUMBER
 
 LONGEST_TIME = 2**31 - 1
 
@@ -31,7 +31,9 @@ def _whole(seconds: Decimal) -> Decimal:
     return seconds
 
 
-WHOLE_SECONDS = TypeAdapter(Annotated[Decimal, Field(ge=0, le=1800), AfterValidator(_whole)])
+WHOLE_SECONDS = TypeAdapter(
+    Annotated[Decimal, Field(ge=0, le=1800), NUMBER, AfterValidator(_whole)]
+)
 
 s = Names(ListeningSessionTable)
 bare = s.unqualified

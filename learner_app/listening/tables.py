@@ -8,7 +8,7 @@ from piccolo.table import Table
 
 from learner_app.content.tables import ContentTable
 from learner_app.schema.columns import Now, Reference
-from learner_app.schema.objects import Index, OneOf, PrimaryKey, UpdatedAtTrigger
+from learner_app.schema.objects import Index, OneOf, PrimaryKey, Uncompressed, UpdatedAtTrigger
 from learner_app.schema.tables import Declared
 
 
@@ -37,6 +37,7 @@ class ListeningSessionTable(
 
     idx_sessions_last_activity = Index(last_activity_at)
     idx_sessions_started_at = Index(started_at)
+    sessions_content_ids_uncompressed = Uncompressed(content_ids)
     sessions_touch_updated_at = UpdatedAtTrigger(updated_at)
 
 

@@ -9,7 +9,7 @@ from piccolo.columns import ForeignKey
 from piccolo.table import Table
 
 from learner_app.errors import Conflict
-from learner_app.repository.inputs import Input, listed, refused
+from learner_app.repository.inputs import Input, instance_of, listed
 from learner_app.repository.reading import K, Lock, R, ReadingRepository
 from learner_app.repository.sql import Statement
 
@@ -112,14 +112,11 @@ class Repository(ReadingRepository[R, K], Generic[R, K, C, U]):
             await self.engine.fetch(self._queries.lock_referenced(column).sql, list(keys))
 
     def _stored(self, statement: Statement, new: C) -> list[Any]:
-        if not isinstance(new, self._create):
-            raise refused(self.table, "new", f"must be a {self._create.__name__}")
-        return statement.args(self._shape.encoded(vars(new)))
+        given = instance_of(self._create, new, "new", self.table)
+        return statement.args(self._shape.encoded(vars(given)))
 
     def _given(self, changes: U) -> dict[str, Any]:
-        if not isinstance(changes, self._change):
-            raise refused(self.table, "changes", f"must be a {self._change.__name__}")
-        return changes.given()
+        return instance_of(self._change, changes, "changes", self.table).given()
 
     def _key_of(self, new: C) -> tuple[Any, ...]:
         return tuple(getattr(new, name) for name in self._key.names)

@@ -64,6 +64,10 @@ class Input(BaseModel):
 
     if not TYPE_CHECKING:  # the type checkers know pydantic's own
 
+        def __setattr__(self, name: str, value: Any) -> None:
+            del value  # pydantic's error has it in its text
+            raise refused(self.table, name, "cannot be changed")
+
         @classmethod
         def model_validate_json(cls, json_data: Any, **options: Any) -> Self:
             with suppress(ValidationError):
@@ -104,10 +108,6 @@ class SecretInput(Input):
         model_validate = classmethod(_closed(Input.model_validate.__func__))
         model_validate_json = classmethod(_closed(Input.model_validate_json.__func__))
         model_validate_strings = classmethod(_closed(Input.model_validate_strings.__func__))
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            del value  # pydantic's error has it in its text
-            raise refused(self.table, name, "cannot be changed")
 
 
 def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
@@ -162,6 +162,18 @@ def listed(values: Sequence[T], field: str, table: type[Table]) -> list[T]:
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise refused(table, field, "must be a list")
     return list(values)
+
+
+def instance_of(kind: type[T], value: Any, field: str, table: type[Table]) -> T:
+    """Return the value, an instance of the class.
+
+    Raises:
+        InvalidValue: it is none; names the field and the class.
+    """
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__.startswith(("A", "E", "I", "O")) else "a"
+        raise refused(table, field, f"must be {article} {kind.__name__}")
+    return value
 
 
 def refused(table: type[Table], field: str, reason: str) -> InvalidValue:

@@ -83,20 +83,27 @@ class Shape(Generic[R]):
 def to_json(value: Any) -> bytes:
     """Encode a row, or any structure of rows, lists and dicts, as JSON.
 
-    NUMERIC columns become exact JSON numbers, times and dates ISO 8601 texts, UUIDs texts.
+    NUMERIC columns become exact JSON numbers, times and dates ISO 8601 texts, UUIDs texts. NaN and
+    infinity, which only other writers can store, become null.
     (``msgspec.json.encode`` writes a ``Decimal`` as a text.)
     """
     try:
-        return _ROW_ENCODER.encode(value)
+        encoded = _ROW_ENCODER.encode(value)
     except OverflowError:  # msgspec limits int to 64 bits, JSONB and Decimal do not
-        return _ROW_ENCODER.encode(_without_long_integers(msgspec.to_builtins(value, **_KEPT)))
+        encoded = b""
+    if encoded and b"NaN" not in encoded and b"Infinity" not in encoded:
+        return encoded
+    return _ROW_ENCODER.encode(_encodable(msgspec.to_builtins(value, **_KEPT)))
 
 
-def _without_long_integers(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
+    """Replace the numbers that msgspec cannot write or writes as no JSON."""
     if isinstance(value, dict):
-        return {name: _without_long_integers(item) for name, item in value.items()}
+        return {name: _encodable(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_without_long_integers(item) for item in value]
+        return [_encodable(item) for item in value]
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -140,8 +140,9 @@ def _time(value: Any) -> Any:
 
 
 def _day(value: Any) -> Any:
-    """Reject numbers, as :func:`_time` does."""
-    if isinstance(value, date) or (isinstance(value, str) and _ISO_DAY.fullmatch(value)):
+    """Reject numbers, as :func:`_time` does, and datetimes."""
+    is_date = isinstance(value, date) and not isinstance(value, datetime)
+    if is_date or (isinstance(value, str) and _ISO_DAY.fullmatch(value)):
         return value
     raise ValueError("must be a date, or ISO 8601 text")
 

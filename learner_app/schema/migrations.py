@@ -40,7 +40,7 @@ from learner_app.schema.ddl import (
 from learner_app.schema.failures import run_statement
 from learner_app.schema.generated import GeneratedChange, generated_changes
 from learner_app.schema.keys import KeyChange, key_change
-from learner_app.schema.objects import ForeignKeyConstraint
+from learner_app.schema.objects import ForeignKeyConstraint, Uncompressed
 from learner_app.schema.schema_object import SchemaObject, quoted, split_logical_name
 
 
@@ -211,6 +211,8 @@ class MigrationManager(PiccoloManager):
             self.alter_columns = declared
         for altered in rest.alter_columns:
             await self._alter_reference_and_comment(altered)
+        for altered in declared.alter_columns:
+            await self._restore_storage(altered)
 
     async def _alter_computed_type(self, altered: AlterColumn) -> AlterColumn | None:
         """Change the type of an array, or between a generated and an ordinary column.
@@ -244,6 +246,16 @@ class MigrationManager(PiccoloManager):
         if "help_text" in params:
             statements.append(set_comment(table, altered.db_column_name, params["help_text"]))
         await self._run_query(Statements(table, statements))
+
+    async def _restore_storage(self, altered: AlterColumn) -> None:
+        """Repeat the storage of an altered column: the server resets it with the type."""
+        _, end = await self._states(altered.table_class_name)
+        for declared in end._meta.constraints:
+            if (
+                isinstance(declared, Uncompressed)
+                and declared.database_name == altered.db_column_name
+            ):
+                await self._add_constraint(_named(altered), declared)
 
     async def _fit_to_classes(self, altered: AlterColumn, backwards: bool) -> None:
         """Give each of the two column classes of a change the parameters that it knows."""

@@ -118,6 +118,7 @@ async def test_numbers_are_numbers(heard: None, name: str, wrong: Any):
     with pytest.raises(InvalidValue) as caught:
         await NUMBERS[name](wrong)
     assert caught.value.fields == (name.split()[1],)
+    assert "string" not in str(caught.value), "which is not accepted"
 
 
 FLAGS: dict[str, Call] = {
@@ -165,3 +166,15 @@ async def test_reactions_are_of_the_list(heard: None, reaction: Any):
         assert caught.value.fields == ("reaction",)
     with pytest.raises(InvalidValue):
         await likes.count(reaction_type=reaction)
+
+
+async def test_a_sink_is_a_function(heard: None):
+    for wrong in (None, "sink", 1):
+        with pytest.raises(InvalidValue) as caught:
+            await events.archive_before(datetime.now(UTC), wrong)  # type: ignore[arg-type]
+        assert caught.value.fields == ("sink",)
+
+
+async def test_engagement_is_of_texts_only(heard: None):
+    ids: list[Any] = [["c1"], None, 1, {"c1": 1}, "c1", "a\0"]
+    assert list(await events.engagement_for_contents(ids)) == ["c1", "a\0"]

@@ -67,6 +67,14 @@ async def test_navigation_of_5000_contents_is_not_quadratic(long_list: str):
     assert max(elapsed.values()) < MILLISECONDS, elapsed
 
 
+async def test_long_lists_are_stored_uncompressed(long_list: str, db: DatabaseEngine):
+    """Compression takes most of the time of every change of a long list."""
+    await sessions.append_content("s1", IDS[0])
+    await sessions.remove_content("s1", IDS[1])
+    stored = "SELECT pg_column_compression(content_ids) FROM sessions"
+    assert await db.fetchval(stored) is None
+
+
 async def test_removing_the_current_content_of_5000_is_not_quadratic(long_list: str):
     current = IDS[MIDDLE]
 

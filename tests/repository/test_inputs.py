@@ -2,17 +2,24 @@
 
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from learner_app.accounts.repositories import AccountRepository, UserRepository
+from learner_app.accounts.rows import UserUpdate
+from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import ContentUpdate
+from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.generation.rows import GenerationUpdate
 from learner_app.learner.rows import LearnerModelStateCreate, UserPreferencesCreate
 from learner_app.listening.rows import BehavioralEventCreate
 from learner_app.repository.inputs import Input
@@ -188,3 +195,51 @@ def test_inputs_raise_invalid_value_themselves(way: str):
     assert error.fields == (() if "no object" in way else ("duration",))
     assert (error.__cause__, error.__context__) == (None, None)
     assert SECRET not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("given", INPUTS, ids=lambda it: it.__name__)
+def test_assignment_to_a_field_is_refused_without_its_value(given: type[Input]):
+    made = given.model_construct()
+    name = next(iter(given.model_fields), "name")
+    with pytest.raises(InvalidValue) as caught:
+        setattr(made, name, SECRET)
+    assert caught.value.fields == (name,)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_datetime_is_no_date():
+    for value in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1)):  # noqa: DTZ001
+        error = complaint(UserUpdate, exam_date=value)
+        assert error is not None
+        assert error.fields == ("exam_date",)
+    assert UserUpdate(exam_date=date(2026, 1, 1)).exam_date == date(2026, 1, 1)
+
+
+Call = Callable[[Any], Awaitable[Any]]
+TAKE_INPUTS: dict[str, Call] = {
+    "start_if_none_active new GenerationCreate": GenerationRepository().start_if_none_active,
+    "store_for_session new ContentCreate": lambda it: GenerationRepository().store_for_session(
+        "s1", it
+    ),
+    "register new UserCreate": UserRepository().register,
+    "register_with_provider new ProviderUserCreate": lambda it: (
+        UserRepository().register_with_provider(it, "google", "g1")
+    ),
+    "update changes UserUpdate": lambda it: UserRepository().update(uuid4(), it),
+    "update_profile changes UserUpdate": lambda it: UserRepository().update_profile(uuid4(), it),
+    "update_tokens changes AccountUpdate": lambda it: AccountRepository().update_tokens(
+        uuid4(), it
+    ),
+    "link tokens AccountUpdate": lambda it: AccountRepository().link(uuid4(), "google", "g1", it),
+    "add new ContentCreate": ContentRepository().add,
+    "update changes ContentUpdate": lambda it: ContentRepository().update("c1", it),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_INPUTS)
+@pytest.mark.parametrize("wrong", ["x", {}, 1, object(), GenerationUpdate()], ids=type)
+async def test_other_objects_than_inputs_are_refused(db: DatabaseEngine, name: str, wrong: Any):
+    _, argument, wanted = name.split()
+    with pytest.raises(InvalidValue, match=f"must be an? {wanted}") as caught:
+        await TAKE_INPUTS[name](wrong)
+    assert caught.value.fields == (argument,)

@@ -36,6 +36,7 @@ from learner_app.schema.objects import (
     Policy,
     PrimaryKey,
     RowLevelSecurity,
+    Uncompressed,
     Unique,
     UpdatedAtTrigger,
 )
@@ -82,6 +83,20 @@ CHANGES: dict[str, tuple[dict, dict]] = {
     "policy check changed": (
         {"own": Policy(using="true", with_check="true")},
         {"own": Policy(using="true", with_check="score > 0")},
+    ),
+    "uncompressed": ({"note": Text()}, {"note": Text(), "long_note": Uncompressed("note")}),
+    "uncompressed of another column": (
+        {"note": Text(), "long_note": Uncompressed("note")},
+        {"note": Text(), "long_note": Uncompressed("status")},
+    ),
+    "uncompressed column added": ({}, {"note": Text(), "long_note": Uncompressed("note")}),
+    "uncompressed of another type": (
+        {"note": Varchar(10, default=None), "long_note": Uncompressed("note")},
+        {"note": Text(default=None), "long_note": Uncompressed("note")},
+    ),
+    "uncompressed array of another type": (
+        {"tags": Array(Integer()), "long_tags": Uncompressed("tags")},
+        {"tags": Array(Text()), "long_tags": Uncompressed("tags")},
     ),
     "trigger added": ({}, {"touch": UpdatedAtTrigger("score")}),
     "trigger column": (
@@ -298,6 +313,15 @@ async def test_renamed_column_takes_its_index_along(make_app: Callable[[], App])
     new = await app.migrate(article(grade=Integer(default=None), idx_a=Index("grade")), "y")
     assert [c["name"] for c in new["article"]["columns"]][-1] == "grade"
     assert "(grade)" in new["article"]["indexes"]["idx_a"]
+    assert await app.back() == old
+
+
+async def test_renamed_column_stays_uncompressed(make_app: Callable[[], App]):
+    app = make_app()
+    old = await app.migrate(article(text=Text(), long_text=Uncompressed("text")))
+    assert old["article"]["storage"] == {"text": "e"}
+    new = await app.migrate(article(body=Text(), long_text=Uncompressed("body")), "y")
+    assert new["article"]["storage"] == {"body": "e"}
     assert await app.back() == old
 
 
