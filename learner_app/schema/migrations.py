@@ -34,7 +34,7 @@ from learner_app.schema.ddl import (
     create_constraint,
     create_table,
     formatted,
-    rename_primary_key,
+    rename_automatic_names,
     set_comment,
 )
 from learner_app.schema.failures import run_statement
@@ -265,7 +265,7 @@ class MigrationManager(PiccoloManager):
                 params.setdefault("references", Table)
 
     async def _run_rename_tables(self, backwards: bool = False) -> None:
-        """A renamed table takes its key's name along, so that it equals one made anew."""
+        """Rename tables together with what is named after them, as if they were made anew."""
         for rename in self.rename_tables:
             old, new = rename.old_tablename, rename.new_tablename
             if old == new:  # the class alone
@@ -274,8 +274,37 @@ class MigrationManager(PiccoloManager):
                 old, new = new, old
             table = bare_table(rename.new_class_name, new, rename.schema)
             statement = f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}"
-            key = rename_primary_key(table, old, new)
-            await self._run_query(Statements(table, [statement, key]))
+            names = rename_automatic_names(
+                table,
+                old=old,
+                new=new,
+                column=None,
+                declared=await self._declared_names(rename.new_class_name),
+            )
+            await self._run_query(Statements(table, [statement, names]))
+
+    async def _run_rename_columns(self, backwards: bool = False) -> None:
+        """Rename columns together with the constraints and sequences that are named after them."""
+        await super()._run_rename_columns(backwards=backwards)
+        for rename in self.rename_columns.rename_columns:
+            names = (rename.old_db_column_name, rename.new_db_column_name)
+            table = bare_table(rename.table_class_name, rename.tablename, rename.schema)
+            statement = rename_automatic_names(
+                table,
+                old=rename.tablename,
+                new=rename.tablename,
+                column=names[::-1] if backwards else names,
+                declared=await self._declared_names(rename.table_class_name),
+            )
+            await self._run_query(Statements(table, [statement]))
+
+    async def _declared_names(self, class_name: str) -> set[str]:
+        return {
+            constraint.database_name
+            for state in await self._states(class_name)
+            for constraint in state._meta.constraints
+            if isinstance(constraint, SchemaObject)
+        }
 
     async def _run_drop_keys(self, backwards: bool = False) -> None:
         """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_change`."""
