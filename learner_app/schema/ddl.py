@@ -183,7 +183,7 @@ BEGIN
     ), wanted (kind, earlier, later) AS (
       SELECT 'p', {literal(old + "_pkey")}, {literal(new + "_pkey")}
       UNION ALL SELECT kind, stem.earlier || suffix, stem.later || suffix FROM stem,
-        (VALUES ('u', '_key'), ('n', '_not_null'), ('i', ''), ('S', '_seq')) AS ending (kind, suffix)
+        (VALUES ('u', '_key'), ('n', '_not_null'), ('i', ''), ('S', '_seq')) ending (kind, suffix)
     ), existing (kind, name, command) AS (
       SELECT contype::text, conname,
              {literal(f"ALTER TABLE {name} RENAME CONSTRAINT %I TO %I")}
@@ -202,4 +202,4 @@ BEGIN
   LOOP
     EXECUTE renamed.statement;
   END LOOP;
-END $$"""
+END $$"""  # noqa: S608  # every value is a quoted literal
