@@ -19,7 +19,7 @@ from learner_app.schema.objects import OWN_TABLE, ForeignKeyConstraint, Index, P
 
 @dataclass(frozen=True)
 class ChangedTable:
-    """What foreign keys may depend on and a run changes in one table, in the run's direction."""
+    """Changes of one table, in the direction of the run, that foreign keys may depend on."""
 
     name: str
     retyped: frozenset[str]
