@@ -11,7 +11,12 @@ from piccolo.table import Table, create_table_class
 from learner_app.errors import SchemaError
 from learner_app.schema.columns import Generated, Reference
 from learner_app.schema.objects import ForeignKeyConstraint, PrimaryKey
-from learner_app.schema.schema_object import SchemaObject, literal, quoted
+from learner_app.schema.schema_object import (
+    MAX_IDENTIFIER_BYTES,
+    SchemaObject,
+    literal,
+    quoted,
+)
 
 
 def bare_table(class_name: str, tablename: str, schema: str | None) -> type[Table]:
@@ -145,11 +150,56 @@ def _escape_literals(column: Column) -> None:
     column.get_sql_value = get_sql_value  # type: ignore[method-assign]  # of this object only
 
 
-def rename_primary_key(table: type[Table], old: str, new: str) -> str:
-    name, old_key, new_key = formatted(table), f"{old}_pkey", f"{new}_pkey"
-    return f"""DO $$ BEGIN
-  IF EXISTS (SELECT FROM pg_constraint
-             WHERE conrelid = {literal(name)}::regclass AND conname = {literal(old_key)}) THEN
-    ALTER TABLE {name} RENAME CONSTRAINT {quoted(old_key)} TO {quoted(new_key)};
-  END IF;
-END $$"""
+def rename_automatic_names(
+    table: type[Table], *, old: str, new: str, column: tuple[str, str] | None, declared: set[str]
+) -> str:
+    """Return the statement that adapts the names that PostgreSQL and Piccolo derive.
+
+    Those are ``table_pkey``, ``table_column_key``, ``table_column_seq``, ``table_column_not_null``
+    and, of an index, ``table_column``. A later migration finds the objects by these names.
+
+    Args:
+        table: the table under its name at the time of the statement.
+        old: the table's earlier name.
+        new: its later name; the same when a column is renamed.
+        column: earlier and later name of a renamed column; None stands for a renamed table.
+        declared: names of schema objects, which are kept.
+    """
+    name = formatted(table)
+    if column is None:
+        stems, condition = f"{literal(old + '_')} || attname, {literal(new + '_')} || attname", ""
+    else:
+        earlier, later = column
+        stems = f"{literal(f'{old}_{earlier}')}, {literal(f'{new}_{later}')}"
+        condition = f" AND attname = {literal(later)}"
+    kept = ", ".join(literal(each) for each in sorted(declared)) or "''"
+    return f"""DO $$
+DECLARE renamed record;
+BEGIN
+  FOR renamed IN
+    WITH stem (earlier, later) AS (
+      SELECT {stems} FROM pg_attribute
+      WHERE attrelid = {literal(name)}::regclass AND attnum > 0 AND NOT attisdropped{condition}
+    ), wanted (kind, earlier, later) AS (
+      SELECT 'p', {literal(old + "_pkey")}, {literal(new + "_pkey")}
+      UNION ALL SELECT kind, stem.earlier || suffix, stem.later || suffix FROM stem,
+        (VALUES ('u', '_key'), ('n', '_not_null'), ('i', ''), ('S', '_seq')) ending (kind, suffix)
+    ), existing (kind, name, command) AS (
+      SELECT contype::text, conname,
+             {literal(f"ALTER TABLE {name} RENAME CONSTRAINT %I TO %I")}
+      FROM pg_constraint WHERE conrelid = {literal(name)}::regclass
+      UNION ALL SELECT 'i', relname, 'ALTER INDEX %I RENAME TO %I'
+      FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+      WHERE indrelid = {literal(name)}::regclass
+        AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+      UNION ALL SELECT 'S', relname, 'ALTER SEQUENCE %I RENAME TO %I'
+      FROM pg_depend JOIN pg_class ON pg_class.oid = objid AND relkind = 'S'
+      WHERE classid = 'pg_class'::regclass AND refobjid = {literal(name)}::regclass
+    )
+    SELECT format(command, earlier, later) AS statement FROM wanted JOIN existing USING (kind)
+    WHERE name = earlier AND earlier <> later AND name NOT IN ({kept})
+      AND octet_length(later) <= {MAX_IDENTIFIER_BYTES}
+  LOOP
+    EXECUTE renamed.statement;
+  END LOOP;
+END $$"""  # noqa: S608  # every value is a quoted literal

@@ -23,6 +23,8 @@ from learner_app.errors import MigrationError
 
 COMMENT = "help_text"
 ELEMENT = "base_column"
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
+"""What is neither is asked again: a typing error would drop the column and its values."""
 
 
 class Differ(SchemaDiffer):
@@ -85,19 +87,24 @@ class Differ(SchemaDiffer):
             MigrationError: nobody can answer, or ``y`` fits several pairs.
         """
         if self.auto_input:
-            if self.auto_input.lower() == "y" and is_ambiguous:
+            agrees = _ANSWERS.get(self.auto_input.strip().lower())
+            if agrees is None:
+                raise MigrationError(f"--auto_input={self.auto_input} is neither y nor n")
+            if agrees and is_ambiguous:
                 raise MigrationError(
                     f"{question} --auto_input=y would guess, since several names were removed or "
                     "added: answer in a terminal, or pass --auto_input=n to drop and add"
                 )
-            return self.auto_input.lower() == "y"
+            return agrees
         try:
-            return input(question).lower() == "y"
+            while (agrees := _ANSWERS.get(input(question).strip().lower())) is None:
+                print("Please answer y or n.")
         except (EOFError, OSError) as error:
             raise MigrationError(
                 f"{question} There is no terminal to answer: run the command in one, or pass "
                 "--auto_input=n to drop and add, or y if exactly one name was removed and one added"
             ) from error
+        return agrees
 
     def _get_snapshot_table(self, table_class_name: str) -> DiffableTable | None:
         """Return the earlier state of a table, as a copy under its present class name."""

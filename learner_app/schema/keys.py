@@ -51,7 +51,7 @@ def key_change(
     Raises:
         SchemaError: the serial ``id`` that Piccolo adds by itself comes or goes.
     """
-    old, new = _key(before), _key(after)
+    old, new = table_key(before), table_key(after)
     if renamed.get(old.column or "", old.column) == new.column and (
         old.is_implicit == new.is_implicit
     ):
@@ -64,7 +64,8 @@ def key_change(
     return KeyChange(class_name, before._meta.tablename, after._meta.tablename, old, new)
 
 
-def _key(table: type[Table]) -> Key:
+def table_key(table: type[Table]) -> Key:
+    """Return the table's key. Between migrations a composite key is a constraint only."""
     meta = table._meta
     if any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints):
         return Key(column=None, is_implicit=False)

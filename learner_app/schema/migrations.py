@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from piccolo.apps.migrations.auto.diffable_table import DiffableTable
 from piccolo.apps.migrations.auto.migration_manager import (
     AddColumnCollection,
     AlterColumnCollection,
 )
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.apps.migrations.auto.operations import AlterColumn
+from piccolo.apps.migrations.auto.schema_snapshot import SchemaSnapshot
 from piccolo.apps.migrations.commands.base import BaseMigrationManager
 from piccolo.columns import Array, Column
 from piccolo.constraints import Constraint
@@ -34,8 +36,13 @@ from learner_app.schema.ddl import (
     create_constraint,
     create_table,
     formatted,
-    rename_primary_key,
+    rename_automatic_names,
     set_comment,
+)
+from learner_app.schema.dependent_keys import (
+    KeptForeignKey,
+    changed_table,
+    dependent_foreign_keys,
 )
 from learner_app.schema.failures import run_statement
 from learner_app.schema.generated import GeneratedChange, generated_changes
@@ -96,6 +103,7 @@ class MigrationManager(PiccoloManager):
                     await result
         self._is_backwards = backwards
         steps = [
+            self._run_drop_dependent_keys,
             self._run_drop_constraints,
             self._run_drop_generated,
             self._run_drop_keys,
@@ -110,6 +118,7 @@ class MigrationManager(PiccoloManager):
             self._run_add_generated,
             self._run_add_keys,
             self._run_add_constraints,
+            self._run_add_dependent_keys,
         ]
         for step in reversed(steps) if backwards else steps:
             await step(backwards=backwards)
@@ -277,7 +286,7 @@ class MigrationManager(PiccoloManager):
                 params.setdefault("references", Table)
 
     async def _run_rename_tables(self, backwards: bool = False) -> None:
-        """A renamed table takes its key's name along, so that it equals one made anew."""
+        """Rename tables together with what is named after them, as if they were made anew."""
         for rename in self.rename_tables:
             old, new = rename.old_tablename, rename.new_tablename
             if old == new:  # the class alone
@@ -286,8 +295,37 @@ class MigrationManager(PiccoloManager):
                 old, new = new, old
             table = bare_table(rename.new_class_name, new, rename.schema)
             statement = f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}"
-            key = rename_primary_key(table, old, new)
-            await self._run_query(Statements(table, [statement, key]))
+            names = rename_automatic_names(
+                table,
+                old=old,
+                new=new,
+                column=None,
+                declared=await self._declared_names(rename.new_class_name),
+            )
+            await self._run_query(Statements(table, [statement, names]))
+
+    async def _run_rename_columns(self, backwards: bool = False) -> None:
+        """Rename columns together with the constraints and sequences that are named after them."""
+        await super()._run_rename_columns(backwards=backwards)
+        for rename in self.rename_columns.rename_columns:
+            names = (rename.old_db_column_name, rename.new_db_column_name)
+            table = bare_table(rename.table_class_name, rename.tablename, rename.schema)
+            statement = rename_automatic_names(
+                table,
+                old=rename.tablename,
+                new=rename.tablename,
+                column=names[::-1] if backwards else names,
+                declared=await self._declared_names(rename.table_class_name),
+            )
+            await self._run_query(Statements(table, [statement]))
+
+    async def _declared_names(self, class_name: str) -> set[str]:
+        return {
+            constraint.database_name
+            for state in await self._states(class_name)
+            for constraint in state._meta.constraints
+            if isinstance(constraint, SchemaObject)
+        }
 
     async def _run_drop_keys(self, backwards: bool = False) -> None:
         """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_change`."""
@@ -316,6 +354,43 @@ class MigrationManager(PiccoloManager):
             rename.old_db_column_name: rename.new_db_column_name
             for rename in self.rename_columns.for_table_class_name(class_name)
         }
+
+    async def _run_drop_dependent_keys(self, backwards: bool = False) -> None:
+        await self._run_dependent_keys(is_start=not backwards)
+
+    async def _run_add_dependent_keys(self, backwards: bool = False) -> None:
+        await self._run_dependent_keys(is_start=backwards)
+
+    async def _run_dependent_keys(self, *, is_start: bool) -> None:
+        for key in await self._dependent_keys():
+            table = bare_table(key.class_name, key.start if is_start else key.end, None)
+            if is_start:
+                await self._drop_constraint(table, key.constraint._meta.name)
+            else:
+                await self._add_constraint(table, key.constraint)
+
+    async def _dependent_keys(self) -> list[KeptForeignKey]:
+        """Return the kept foreign keys of the app that a changed type or key would block."""
+        states = [await self._states(class_name) for class_name in self._touched_tables()]
+        changes = [changed_table(start, end) for start, end in states]
+        changes = [change for change in changes if change.retyped or change.keys]
+        if not changes:
+            return []
+        before, after = await self._snapshot(offset=-1), await self._snapshot()
+        later = {rename.old_class_name: rename.new_class_name for rename in self.rename_tables}
+        if self._is_backwards:
+            before, after = after, before
+            later = {new: old for old, new in later.items()}
+        return list(dependent_foreign_keys(before, after, changes, later))
+
+    async def _snapshot(self, offset: int = 0) -> list[DiffableTable]:
+        """Return all tables of the app as this migration or an earlier one leaves them."""
+        commands = BaseMigrationManager()
+        # Read anew each time: a snapshot changes the operations of the migrations it is made from.
+        managers = await commands.get_migration_managers(
+            commands.get_app_config(self.app_name), self.migration_id, offset
+        )
+        return SchemaSnapshot(managers).get_snapshot()
 
     async def _run_drop_generated(self, backwards: bool = False) -> None:
         await self._run_generated(is_start=not backwards)

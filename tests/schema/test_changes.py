@@ -15,6 +15,7 @@ from piccolo.columns import (
     ForeignKey,
     Integer,
     Numeric,
+    Serial,
     Text,
     Varchar,
 )
@@ -534,3 +535,55 @@ async def test_too_long_name_is_refused():
 async def test_stock_create_table_is_refused():
     with pytest.raises(SchemaError, match="MigrationManager only"):
         await article(idx_a=Index("status"))[1].create_table()
+
+
+def named(tablename: str, column: str, *, unique: bool = True) -> Tables:
+    members = {
+        "id": Serial(primary_key=True),
+        column: Varchar(40, default=None, unique=unique),
+        "level": Integer(default=None, index=unique),
+        "person_level_key": Unique(["level"]),
+        "__module__": __name__,
+    }
+    return [type(Table)("Person", (Declared, Table), members, tablename=tablename)]
+
+
+async def test_names_after_a_renamed_table_and_column_are_adapted(make_app: Callable[[], App]):
+    app = make_app()
+    old = await app.migrate(named("person", "login"))
+    table = await app.migrate(named("human", "login"), "y")
+    column = await app.migrate(named("human", "nick"), "y")
+    plain = await app.migrate(named("human", "nick", unique=False))
+    assert await app.back() == column
+    assert await app.back() == table
+    assert await app.back() == old
+    await app.back("all")
+    assert await make_app().migrate(named("human", "nick", unique=False)) == plain
+
+
+async def test_a_renamed_table_equals_one_made_anew_with_its_names(make_app: Callable[[], App]):
+    app = make_app()
+    await app.migrate(named("person", "login"))
+    await app.migrate(named("human", "login"), "y")
+    renamed = await app.migrate(named("human", "nick"), "y")
+    sequence = "SELECT pg_get_serial_sequence('human', 'id')"
+    assert await DB.fetchval(sequence) == "public.human_id_seq"
+    await app.back("all")
+    assert await make_app().migrate(named("human", "nick")) == renamed
+
+
+async def test_a_declared_key_keeps_its_name_in_a_renamed_table(make_app: Callable[[], App]):
+    def tables(tablename: str) -> Tables:
+        members = {
+            "x": Integer(default=None),
+            "y": Integer(default=None),
+            "vote_pkey": PrimaryKey(["x", "y"]),
+            "__module__": __name__,
+        }
+        return [type(Table)("Vote", (Declared, Table), members, tablename=tablename)]
+
+    app = make_app()
+    old = await app.migrate(tables("vote"))
+    new = await app.migrate(tables("ballot"), "y")
+    assert list(new["ballot"]["constraints"]) == ["vote_pkey"]
+    assert await app.back() == old

@@ -226,3 +226,28 @@ def test_the_command_reads_answers_or_fails(
         assert changed.returncode == 1
         assert "no terminal" in changed.stdout
         assert len(files) == 1
+
+
+async def test_an_answer_that_is_neither_yes_nor_no_is_asked_again(
+    make_app: Callable[[], App], monkeypatch: pytest.MonkeyPatch
+):
+    app = make_app()
+    await app.migrate([named("Word", "word", "alpha")])
+    answers = iter(["yse", "Yes "])
+    monkeypatch.setattr("builtins.input", lambda _question: next(answers))
+    written = await app.write([named("Word", "word", "beta")], None)
+    assert "rename_column" in written
+    assert "drop_column" not in written
+    assert next(answers, None) is None
+
+
+async def test_auto_input_accepts_words_and_nothing_else(
+    make_app: Callable[[], App], tmp_path: Path
+):
+    app = make_app()
+    await app.migrate([named("Word", "word", "alpha")])
+    files = files_of(tmp_path)
+    with pytest.raises(MigrationError, match="--auto_input=ja is neither y nor n"):
+        await app.write([named("Word", "word", "beta")], "ja")
+    assert files_of(tmp_path) == files
+    assert "rename_column" in await app.write([named("Word", "word", "beta")], "yes")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 from piccolo.apps.migrations.commands.forwards import run_forwards
-from piccolo.columns import Varchar
+from piccolo.columns import UUID, Column, Integer, Varchar
 from piccolo.columns.base import OnDelete
 from piccolo.table import Table
 
@@ -168,3 +168,83 @@ def test_numbers_of_columns_must_agree():
             id = Varchar(8, primary_key=True, default=None)
             code = Varchar(8, default=None)
             node_fk = ForeignKeyConstraint(["id", code], "self", ["id"])
+
+
+def text(**options: object) -> Varchar:
+    return Varchar(40, default=None, **options)
+
+
+def uuid(**options: object) -> UUID:
+    return UUID(default=None, **options)
+
+
+def shelves(key: Callable[..., Column], *include: str) -> Tables:
+    shelf = {
+        "id": key(primary_key=True),
+        "row": key(),
+        "title": Varchar(20, default=None),
+        "shelf_key": Unique(["id", "row"], include=include),
+        "parent": key(null=True),
+        "fk_parent": ForeignKeyConstraint(["parent"], "self", ["id"]),
+        "__module__": __name__,
+    }
+    Shelf = type(Table)("Shelf", (Declared, Table), shelf, tablename="shelf")
+    item = {
+        "id": Integer(primary_key=True, default=None),
+        "shelf_id": Reference(Shelf, "fk_item_shelf", OnDelete.cascade),
+        "row": key(),
+        "fk_item_row": ForeignKeyConstraint(["shelf_id", "row"], Shelf, ["id", "row"]),
+        "__module__": __name__,
+    }
+    return [Shelf, type(Table)("Item", (Declared, Table), item, tablename="item")]
+
+
+async def test_an_incomparable_type_of_a_key_reaches_those_who_refer_to_it(
+    make_app: Callable[[], App],
+):
+    app = make_app()
+    old = await app.migrate(shelves(uuid))
+    key = "00000000-0000-0000-0000-000000000001"
+    await DB.execute(
+        f"INSERT INTO shelf VALUES ('{key}', '{key}', 'a', '{key}');"
+        f"INSERT INTO item VALUES (1, '{key}', '{key}')"
+    )
+    new = await app.migrate(shelves(text))
+    assert await DB.fetchval("SELECT shelf_id FROM item") == key
+    assert await app.back() == old
+    assert (await run_forwards(app.name)).success
+    assert await app.schema() == new
+    await app.back("all")
+    assert await make_app().migrate(shelves(text)) == new
+
+
+async def test_a_key_changes_that_a_kept_foreign_key_refers_to(make_app: Callable[[], App]):
+    app = make_app()
+    old = await app.migrate(shelves(text))
+    new = await app.migrate(shelves(text, "title"))
+    assert "INCLUDE (title)" in new["shelf"]["constraints"]["shelf_key"]
+    assert new["item"] == old["item"]
+    assert await app.back() == old
+
+
+async def test_a_key_becomes_composite_and_a_unique_replaces_it(make_app: Callable[[], App]):
+    def tables(**key: object) -> Tables:
+        parent = {"id": text(), "part": text(), **key, "__module__": __name__}
+        child = {
+            "id": text(primary_key=True),
+            "parent": text(),
+            "fk_child": ForeignKeyConstraint(["parent"], "parent", ["id"]),
+            "__module__": __name__,
+        }
+        return [
+            type(Table)("Parent", (Declared, Table), parent, tablename="parent"),
+            type(Table)("Child", (Declared, Table), child, tablename="child"),
+        ]
+
+    app = make_app()
+    old = await app.migrate(tables(id=text(primary_key=True)))
+    new = await app.migrate(
+        tables(parent_pkey=PrimaryKey(["id", "part"]), parent_id=Unique(["id"]))
+    )
+    assert new["child"] == old["child"]
+    assert without_order(await app.back()) == without_order(old)
