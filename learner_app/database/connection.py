@@ -16,6 +16,7 @@ from uuid import uuid4
 import asyncpg
 import asyncpg.transaction
 
+from learner_app.database.finishing import finish
 from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.database.reply_monitor import ReplyMonitor
 from learner_app.database.statement_log import SILENT, StatementLog
@@ -36,6 +37,9 @@ IN_SAVEPOINT = (
 
 The rollback restores the setting, whatever it was.
 """
+
+LEAVE_SECONDS = 2
+"""Time for the end of that block after a failure, then the connection is terminated."""
 
 UNNAMED = SimpleNamespace(name="")
 """Tells asyncpg that its unnamed statement was replaced meanwhile, so that it is parsed again."""
@@ -87,9 +91,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.sent_at = self.last_sent_at = 0.0
         """Loop time at which the statement under way was sent, 0 when there is none."""
         self.answered = 0
-        """How many statements came to an end so far."""
+        """How many operations have succeeded so far."""
         self._operations: list[asyncio.Task[Any] | None] = []
-        self._cancelled: set[asyncio.Task[Any] | None] = set()
+        self._cancelled: dict[asyncio.Task[Any] | None, int] = {}
+        """Tasks cancelled by :meth:`cancel_operations`, with their earlier cancel requests."""
         self.lease: Any = None
         """The lease through which the current holder uses this connection, if there is one."""
         self.statement_log: StatementLog = SILENT
@@ -156,7 +161,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Cancel what is running; the tasks that wait for it get :class:`LeaseEnded`."""
         for task in set(self._operations):
             if task is not None and task not in self._cancelled:
-                self._cancelled.add(task)
+                self._cancelled[task] = task.cancelling()
                 task.cancel()
 
     def call_when_idle(self, callback: Callable[[], object]) -> None:
@@ -259,14 +264,18 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     async def counted(self, work: Awaitable[T]) -> T:
         """Await an operation during which no other holder may get the connection."""
         task = asyncio.current_task()
+        if not self._operations:
+            self.replies.forget()
         self._operations.append(task)
         try:
-            return await work
+            result = await work
         except asyncio.CancelledError:
             self._explain_cancellation(task)
             raise
         finally:
             self._count_down(task)
+        self.answered += 1
+        return result
 
     async def watched(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
         """Await a statement, in sight of the pool's watch and of the log.
@@ -278,8 +287,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """
         task = asyncio.current_task()
         operations = self._operations
-        if is_bound and not operations:
-            self.replies.start()
+        if not operations:
+            if is_bound:
+                self.replies.start()
+            else:  # the first message of an earlier statement proves nothing about this one
+                self.replies.forget()
         operations.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
@@ -302,8 +314,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     def _count_down(self, task: asyncio.Task[Any] | None) -> None:
         self._operations.remove(task)
-        if self._cancelled and task not in self._operations:
-            self._cancelled.discard(task)
+        if task in self._cancelled and task not in self._operations:
+            del self._cancelled[task]
         if not self._operations:
             self.sent_at = 0.0
             if self._when_idle:
@@ -314,8 +326,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def _explain_cancellation(self, task: asyncio.Task[Any] | None) -> None:
         """Raise :class:`LeaseEnded` where the holder's block ended and nobody else cancelled."""
         if task is not None and task in self._cancelled:
-            self._cancelled.discard(task)
-            if not task.uncancel():
+            earlier = self._cancelled.pop(task)  # Python 3.11 leaves some requests in the count
+            if task.uncancel() <= earlier:
                 raise LeaseEnded("the block ended while the statement was running") from None
 
     def _log(self, sql: str, result: object) -> None:
@@ -349,15 +361,23 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if not self._server_caps.jit:
             return await self._look_up_types(typeoids, seconds=timeout), UNNAMED
         begin, end = IN_SAVEPOINT if self._protocol.is_in_transaction() else IN_TRANSACTION
-        await self._protocol.query(begin, timeout)
         try:
+            await self._protocol.query(begin, timeout)
             types = await self._look_up_types(typeoids, seconds=timeout)
-        except Exception:
-            with suppress(Exception):  # the first error counts
-                await self._protocol.query(end, timeout)
+        except BaseException:
+            await self._leave_introspection(end)
             raise
-        await self._protocol.query(end, timeout)
+        await finish(self._protocol.query(end, timeout))
         return types, UNNAMED
+
+    async def _leave_introspection(self, end: str) -> None:
+        """End the block of a failed or cancelled lookup, or else the connection."""
+        try:
+            await finish(self._protocol.query(end, LEAVE_SECONDS))
+        except asyncpg.PostgresError:  # the block did not begin
+            pass
+        except Exception:  # noqa: BLE001  # the error of the lookup is raised
+            self.terminate()
 
     async def _look_up_types(self, typeoids: Any, *, seconds: float | None) -> Any:
         types, _ = await self._Connection__execute(

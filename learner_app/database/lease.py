@@ -46,29 +46,57 @@ PROTOCOL_OPERATIONS = {
 class Lease(_Proxy):  # type: ignore[misc]  # see above
     """The connection for one block; has the methods of ``asyncpg.Connection``."""
 
-    __slots__ = ("_connection", "_is_ended", "_is_in_force", "lost_write")
+    __slots__ = (
+        "_connection",
+        "_is_ended",
+        "_is_in_force",
+        "_is_repeatable",
+        "_outer",
+        "last_error",
+        "lost_write",
+    )
 
     def __init__(
-        self, connection: Connection, is_in_force: Callable[[], bool] | None = None
+        self,
+        connection: Connection,
+        is_in_force: Callable[[], bool] | None = None,
+        *,
+        is_repeatable: bool = False,
     ) -> None:
         """
         Args:
             connection: what is leased.
             is_in_force: whether the transaction that it belongs to is open; None without one.
+            is_repeatable: the work is repeated by its caller if nothing was sent.
         """
         self._connection = connection
         self._is_in_force = is_in_force
+        self._is_repeatable = is_repeatable
         self._is_ended = False
+        self._outer: Lease | None = connection.lease
+        self.last_error: BaseException | None = None
+        """The last error of the driver or the network that an operation raised."""
         self.lost_write: BaseException | None = None
         """The error of a statement that may have written although its answer was lost."""
         connection.lease = self
 
     def end(self) -> None:
-        """Invalidate the lease, and remove the listeners that were added through it."""
+        """Invalidate the lease; remove the listeners, unless they may be of an outer lease."""
         self._is_ended = True
+        outer = self._outer
+        if outer is not None and not outer._is_usable():
+            outer = None
         if self._connection.lease is self:
-            self._connection.lease = None
-        self._connection.forget_callbacks()
+            self._connection.lease = outer
+        if outer is None:
+            self._connection.forget_callbacks()
+
+    def has_raised(self, error: BaseException) -> bool:
+        """Return whether an error comes from the driver rather than from the block's own code."""
+        return (
+            isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+            or error is self.last_error
+        )
 
     def is_closed(self) -> bool:
         return not self._is_usable() or bool(self._connection.is_closed())
@@ -129,7 +157,9 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         )
 
     async def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        sql = args[0] if name in STATEMENTS and args else None
+        sql = None
+        if name in STATEMENTS:
+            sql = args[0] if args else kwargs.get("query", kwargs.get("command"))
         return await self._operate(
             lambda connection: getattr(connection, name)(*args, **kwargs),
             sql if isinstance(sql, str) else None,
@@ -151,15 +181,16 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         """
         connection = self._usable()
         is_closed = connection.is_closed()
-        if not is_closed and connection.has_hung_up():
+        if not (is_closed or self._is_repeatable) and connection.has_hung_up():
             connection.terminate()
             raise ConnectionLost("the server had closed the connection, nothing was sent")
         can_write = not is_read and (sql is None or not reads(sql))
         if not is_closed and connection.is_in_transaction():  # nothing counts before COMMIT
-            can_write = can_write and (sql is None or controls_transaction(sql))
+            can_write = can_write and sql is not None and controls_transaction(sql)
         try:
             return await connection.counted(start(connection))
         except DRIVER_ERRORS as error:
+            self.last_error = error
             if can_write and may_be_done(error):
                 self.lost_write = error
             raise

@@ -34,6 +34,10 @@ class ReplyMonitor(asyncio.Protocol):
         self.first = b""
         self._is_waiting = True
 
+    def forget(self) -> None:
+        """Discard the evidence about earlier statements."""
+        self.first = b""
+
     def stop(self) -> None:
         self._is_waiting = False
 

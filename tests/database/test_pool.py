@@ -4,6 +4,7 @@ import asyncio
 import logging
 import statistics
 from contextvars import Context
+from typing import Any
 
 import anyio
 import pytest
@@ -342,7 +343,7 @@ async def test_a_write_lost_on_a_bare_connection_is_unknown(clone: DatabaseEngin
 
 
 async def test_work_of_several_statements_is_not_done_twice(clone: DatabaseEngine):
-    async def work(connection: Connection) -> None:
+    async def work(connection: Any) -> None:
         await connection.execute("INSERT INTO sessions (id) VALUES (gen_random_uuid()::text)")
         connection.terminate()
         await connection.execute("SELECT 1")

@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -16,6 +17,7 @@ from learner_app.errors import (
     ConnectionLost,
     DatabaseError,
     DatabaseUnavailable,
+    StatementRefused,
 )
 from learner_app.listening.tables import ListeningSessionTable
 from tests.database.conftest import add, keys, reopen
@@ -247,3 +249,40 @@ async def test_a_stream_goes_on_when_sessions_end_between_pages(clone: DatabaseE
                 await connection.fetch(ALL_SESSIONS)
             found.append(row["id"])
     assert len(set(found)) == len(found) == 50
+
+
+@pytest.mark.parametrize("before", ["SELECT 1", "SELEC 1"])
+async def test_a_block_of_statements_ended_after_its_own_commit_is_not_repeated(
+    clone: DatabaseEngine, before: str
+):
+    await reopen(clone, db_pool_max=1)
+    with suppress(StatementRefused):
+        await clone.fetch(before)  # the first message of its answer may be an error
+    several = "INSERT INTO sessions (id) VALUES (gen_random_uuid()); COMMIT; SELECT pg_sleep(30)"
+    writing = asyncio.create_task(clone.execute(several))
+    await asyncio.sleep(0.2)
+    async with administrator(clone) as connection:
+        await connection.fetch(ALL_SESSIONS)
+    with pytest.raises(CommitUnknown):
+        async with asyncio.timeout(5):
+            await writing
+    assert len(await keys()) == 1
+
+
+@pytest.mark.parametrize("how", ["prepared", "copy"])
+async def test_work_ended_between_two_writes_is_not_repeated(clone: DatabaseEngine, how: str):
+    async def work(connection: Any) -> None:
+        key = uuid4().hex
+        if how == "prepared":
+            statement = await connection.prepare("INSERT INTO sessions (id) VALUES ($1)")
+            await statement.fetch(key)
+        else:
+            await connection.copy_records_to_table("sessions", records=[(key,)], columns=["id"])
+        async with administrator(clone) as other:
+            await other.fetch(ALL_SESSIONS)
+            await other.fetch("SELECT pg_sleep(0.05)")
+        await connection.execute("INSERT INTO sessions (id) VALUES ($1)", uuid4().hex)
+
+    with pytest.raises(DatabaseUnavailable):
+        await clone.perform(work)
+    assert len(await keys()) == 1
