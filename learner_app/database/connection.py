@@ -53,6 +53,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     __slots__ = (
         "_cancelled",
+        "_has_ended",
         "_incoming",
         "_operations",
         "_when_idle",
@@ -95,6 +96,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._operations: list[asyncio.Task[Any] | None] = []
         self._cancelled: dict[asyncio.Task[Any] | None, int] = {}
         """Tasks cancelled by :meth:`cancel_operations`, with their earlier cancel requests."""
+        self._has_ended = False
         self.lease: Any = None
         """The lease through which the current holder uses this connection, if there is one."""
         self.statement_log: StatementLog = SILENT
@@ -113,7 +115,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """
         self.session: tuple[int, Any] | None = None
         """Process id and start of the session on the server, known also after the end."""
-        self.replies = ReplyMonitor(self._protocol)
+        self.replies = ReplyMonitor(self._protocol, self._end)
         self._transport.set_protocol(self.replies)
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
@@ -131,7 +133,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     def has_hung_up(self) -> bool:
         """Return whether the server closed the connection, also when that was not read yet."""
-        return any(event & (HUNG_UP | select.POLLHUP) for _, event in self._incoming.poll(0))
+        events = self._incoming.poll(0)
+        return bool(events) and bool(events[0][1] & (HUNG_UP | select.POLLHUP))
 
     def unsent(self) -> int:
         """Return how many bytes of the statement the other side has not acknowledged yet."""
@@ -272,6 +275,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         except asyncio.CancelledError:
             self._explain_cancellation(task)
             raise
+        except asyncpg.InternalClientError:
+            self.terminate()  # asyncpg may take the failed operation for one still under way
+            raise
         finally:
             self._count_down(task)
         self.answered += 1
@@ -311,6 +317,36 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if self.statement_log.is_on:
             self._log(sql, result)
         return result
+
+    def _end(self) -> None:
+        """Close, since the server has ended the session; running operations see that themselves."""
+        self._has_ended = True
+        if self._operations:
+            self.call_when_idle(self.terminate)
+        else:
+            self.terminate()
+
+    async def _copy_in(self, *args: Any, **kwargs: Any) -> Any:
+        self._require_session()
+        return await super()._copy_in(*args, **kwargs)
+
+    async def _prepare(self, *args: Any, **kwargs: Any) -> Any:
+        # the first step of copy_records_to_table()
+        statement = await super()._prepare(*args, **kwargs)
+        self._require_session()
+        return statement
+
+    def _require_session(self) -> None:
+        """Raise if the session has ended; asyncpg's COPY would leave an unfinished operation."""
+        if self._has_ended:
+            self.terminate()
+            raise asyncpg.InterfaceError("connection is closed")
+
+    def _abort(self) -> None:
+        # asyncpg's also sets _protocol to None, and an operation of several steps that is running
+        # then fails with AttributeError instead of "connection is closed"
+        self._aborted = True  # type: ignore[misc]  # it is asyncpg's
+        self._protocol.abort()
 
     def _count_down(self, task: asyncio.Task[Any] | None) -> None:
         self._operations.remove(task)

@@ -156,16 +156,6 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             "use connections, cursors and prepared statements only inside it"
         )
 
-    async def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        sql = None
-        if name in STATEMENTS:
-            sql = args[0] if args else kwargs.get("query", kwargs.get("command"))
-        return await self._operate(
-            lambda connection: getattr(connection, name)(*args, **kwargs),
-            sql if isinstance(sql, str) else None,
-            is_read=name in READS,
-        )
-
     async def _operate(
         self, start: Callable[[Connection], Awaitable[T]], sql: str | None, *, is_read: bool = False
     ) -> T:
@@ -184,13 +174,14 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         if not (is_closed or self._is_repeatable) and connection.has_hung_up():
             connection.terminate()
             raise ConnectionLost("the server had closed the connection, nothing was sent")
-        can_write = not is_read and (sql is None or not reads(sql))
-        if not is_closed and connection.is_in_transaction():  # nothing counts before COMMIT
-            can_write = can_write and sql is not None and controls_transaction(sql)
+        in_transaction = not is_closed and connection.is_in_transaction()
         try:
             return await connection.counted(start(connection))
         except DRIVER_ERRORS as error:
             self.last_error = error
+            can_write = not is_read and (sql is None or not reads(sql))
+            if in_transaction:  # nothing counts before COMMIT
+                can_write = can_write and sql is not None and controls_transaction(sql)
             if can_write and may_be_done(error):
                 self.lost_write = error
             raise
@@ -220,9 +211,18 @@ class _LeasedProtocol:
 
 def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return the method for a lease, which checks the lease when the method starts to run."""
+    sends_statement = name in STATEMENTS
+    is_read = name in READS
 
     async def operate(self: Lease, *args: Any, **kwargs: Any) -> Any:
-        return await self._call(name, *args, **kwargs)
+        sql = None
+        if sends_statement:
+            sql = args[0] if args else kwargs.get("query", kwargs.get("command"))
+        return await self._operate(
+            lambda connection: method(connection, *args, **kwargs),
+            sql if isinstance(sql, str) else None,
+            is_read=is_read,
+        )
 
     def call(self: Lease, *args: Any, **kwargs: Any) -> Any:
         return getattr(self._usable(), name)(*args, **kwargs)

@@ -23,6 +23,7 @@ from learner_app.errors import (
     DatabaseReadOnly,
     InvalidValue,
     MissingReference,
+    PoolNotStarted,
     SchemaChanged,
     StatementRefused,
     StillReferenced,
@@ -276,6 +277,8 @@ async def _repeat(attempt: Callable[[], Awaitable[T]], broken: _Broken, *, is_ha
             return await attempt()
         except _Broken as again:
             broken = again
+        except PoolNotStarted:  # it was closed meanwhile
+            break
         except DatabaseError as error:
             if is_unknown and not isinstance(error, REJECTIONS):
                 raise _lost_write(error) from error

@@ -1,6 +1,7 @@
 """Sessions that an administrator ends (57P01): what is repeated, and what stays unknown."""
 
 import asyncio
+import gc
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.reply_monitor import ReplyMonitor
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
@@ -286,3 +288,58 @@ async def test_work_ended_between_two_writes_is_not_repeated(clone: DatabaseEngi
     with pytest.raises(DatabaseUnavailable):
         await clone.perform(work)
     assert len(await keys()) == 1
+
+
+async def test_a_session_that_has_ended_is_not_taken_for_a_busy_one(clone: DatabaseEngine):
+    """COPY on a session whose end asyncpg had read but not acted upon spoiled its connection."""
+    random.seed(9)
+    await reopen(clone, db_pool_max=10)
+    counted: Counter[str] = Counter()
+    unexpected: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
+
+    async def copy(connection: Any) -> None:
+        records = [(uuid4().hex,)]
+        await connection.copy_records_to_table("sessions", records=records, columns=["id"])
+
+    async def work(number: int) -> None:
+        while not killing.done():
+            try:
+                if number % 2:
+                    await clone.perform(copy)
+                else:
+                    await clone.fetchval("SELECT $1::int", number)
+                counted["done"] += 1
+            except (CommitUnknown, DatabaseUnavailable):
+                counted["ended"] += 1
+
+    killing = asyncio.create_task(terminate_for_a_while(clone))
+    await asyncio.gather(*(work(number) for number in range(READERS)))
+    await killing
+    gc.collect()  # asyncio reports an exception that nobody awaited when its future is freed
+    await asyncio.sleep(0)
+    assert counted["ended"] > 3
+    assert unexpected == []
+
+
+@pytest.mark.parametrize("rest", [b"", b"Z\0\0\0\5I"])
+def test_a_farewell_is_found_behind_an_answer(rest: bytes):
+    fields = b"SSCHWERWIEGEND\0VFATAL\0C57P01\0RProcessInterrupts\0\0"
+    farewell = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+    ended: list[bool] = []
+    monitor = ReplyMonitor(SilentProtocol(), lambda: ended.append(True))
+    monitor.data_received(b"C\0\0\0\5x" + b"Z\0\0\0\5I" + farewell + rest)
+    assert bool(ended) == (not rest)  # in the middle it would be the content of a row
+    monitor.data_received(b"D\0\0\0\x20a row with EEE \0VFATAL\0 in it")
+    monitor.data_received(b"Z")
+    assert bool(ended) == (not rest)
+
+
+class SilentProtocol:
+    """What the monitor passes messages to."""
+
+    def data_received(self, data: bytes) -> None: ...
+    def connection_lost(self, error: Exception | None) -> None: ...
+    def eof_received(self) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
