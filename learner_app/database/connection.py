@@ -7,7 +7,6 @@ import fcntl
 import select
 import sys
 import termios
-from asyncio import current_task
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from uuid import uuid4
 import asyncpg
 import asyncpg.transaction
 
+from learner_app.database.finishing import finish
 from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.database.reply_monitor import ReplyMonitor
 from learner_app.database.statement_log import SILENT, StatementLog
@@ -38,6 +38,9 @@ IN_SAVEPOINT = (
 The rollback restores the setting, whatever it was.
 """
 
+LEAVE_SECONDS = 2
+"""Time for the end of that block after a failure, then the connection is terminated."""
+
 UNNAMED = SimpleNamespace(name="")
 """Tells asyncpg that its unnamed statement was replaced meanwhile, so that it is parsed again."""
 
@@ -50,6 +53,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     __slots__ = (
         "_cancelled",
+        "_has_ended",
         "_incoming",
         "_operations",
         "_when_idle",
@@ -88,11 +92,13 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.sent_at = self.last_sent_at = 0.0
         """Loop time at which the statement under way was sent, 0 when there is none."""
         self.answered = 0
-        """How many statements came to an end so far."""
+        """How many operations have succeeded so far."""
         self._operations: list[asyncio.Task[Any] | None] = []
-        self._cancelled: set[asyncio.Task[Any] | None] = set()
+        self._cancelled: dict[asyncio.Task[Any] | None, int] = {}
+        """Tasks cancelled by :meth:`cancel_operations`, with their earlier cancel requests."""
+        self._has_ended = False
         self.lease: Any = None
-        """The lease through which the current holder uses this connection, or None."""
+        """The lease through which the current holder uses this connection, if there is one."""
         self.statement_log: StatementLog = SILENT
         self._when_idle: list[Callable[[], object]] = []
         self.answered_at = 0.0
@@ -109,7 +115,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """
         self.session: tuple[int, Any] | None = None
         """Process id and start of the session on the server, known also after the end."""
-        self.replies = ReplyMonitor(self._protocol)
+        self.replies = ReplyMonitor(self._protocol, self._end)
         self._transport.set_protocol(self.replies)
         self._incoming = select.poll()
         self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
@@ -127,7 +133,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     def has_hung_up(self) -> bool:
         """Return whether the server closed the connection, also when that was not read yet."""
-        return any(event & (HUNG_UP | select.POLLHUP) for _, event in self._incoming.poll(0))
+        events = self._incoming.poll(0)
+        return bool(events) and bool(events[0][1] & (HUNG_UP | select.POLLHUP))
 
     def unsent(self) -> int:
         """Return how many bytes of the statement the other side has not acknowledged yet."""
@@ -138,14 +145,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         size: int = self._transport.get_write_buffer_size()
         return size + int.from_bytes(waiting, sys.byteorder)
 
-    @property
-    def is_within_transaction(self) -> bool:
-        """Return whether a transaction is open on a connection that is not closed."""
-        protocol = self._protocol
-        return protocol is not None and bool(protocol.is_in_transaction())
-
     def is_busy(self) -> bool:
-        """Return whether a transaction is open, or a statement is running or being cancelled."""
+        """Whether a transaction is open, or a statement running or cancelled and not yet over."""
         protocol = self._protocol
         return bool(
             self._operations
@@ -156,18 +157,18 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     @property
     def is_running(self) -> bool:
-        """Return whether an operation has not come to an end."""
+        """Whether an operation has not come to an end."""
         return bool(self._operations)
 
     def cancel_operations(self) -> None:
-        """Cancel the running operations with :class:`LeaseEnded` for the tasks that await them."""
+        """Cancel what is running; the tasks that wait for it get :class:`LeaseEnded`."""
         for task in set(self._operations):
             if task is not None and task not in self._cancelled:
-                self._cancelled.add(task)
+                self._cancelled[task] = task.cancelling()
                 task.cancel()
 
     def call_when_idle(self, callback: Callable[[], object]) -> None:
-        """Register a callback for the moment when no operation is running any more."""
+        """Call it when the running operations have come to an end."""
         self._when_idle.append(callback)
 
     async def until_idle(self) -> None:
@@ -178,7 +179,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             await idle.wait()
 
     def leave_block(self) -> None:
-        """Forget that a transaction block was in charge of the connection."""
+        """End the reign of a transaction block, and the savepoints that were made for it."""
         if self.is_managed:
             self.is_managed = False
             self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
@@ -265,74 +266,104 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def counted(self, work: Awaitable[T]) -> T:
         """Await an operation during which no other holder may get the connection."""
-        operations = self._operations
-        task = current_task()
-        operations.append(task)
+        task = asyncio.current_task()
+        if not self._operations:
+            self.replies.forget()
+        self._operations.append(task)
         try:
-            return await work
-        except BaseException as error:
-            self._note_failure(error, task)
+            result = await work
+        except asyncio.CancelledError:
+            self._explain_cancellation(task)
+            raise
+        except asyncpg.InternalClientError:
+            self.terminate()  # asyncpg may take the failed operation for one still under way
             raise
         finally:
-            operations.remove(task)
-            if not operations:
-                self.sent_at = 0.0
-                if self._when_idle or self._cancelled:
-                    self._become_idle()
+            self._count_down(task)
+        self.answered += 1
+        return result
 
-    async def watched(self, work: Awaitable[T], sql: str = "", is_bound: bool = False) -> T:
-        """Await a statement while the watch of the pool and the log observe it.
+    async def watched(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
+        """Await a statement, in sight of the pool's watch and of the log.
 
         Args:
             work: what the driver does for it.
             sql: its text, for the log.
             is_bound: the server answers Bind before it executes, unlike to a simple query.
         """
-        operations, replies = self._operations, self.replies
-        if is_bound and not operations:
-            replies.first = b""
-            replies.is_awaited = True
-        task = current_task()
+        task = asyncio.current_task()
+        operations = self._operations
+        if not operations:
+            if is_bound:
+                self.replies.start()
+            else:  # the first message of an earlier statement proves nothing about this one
+                self.replies.forget()
         operations.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
             result = await work
-        except BaseException as error:
-            self._note_failure(error, task, sql)
+        except asyncio.CancelledError:
+            self._explain_cancellation(task)
+            raise
+        except Exception as error:
+            if self.statement_log.is_on:
+                self._log(sql, error)
             raise
         finally:
-            replies.is_awaited = False
-            operations.remove(task)
-            if not operations:
-                self.sent_at = 0.0
-                if self._when_idle or self._cancelled:
-                    self._become_idle()
+            self.replies.stop()
+            self._count_down(task)
         self.answered += 1
         self.answered_at = self._loop.time()
         if self.statement_log.is_on:
             self._log(sql, result)
         return result
 
-    def _become_idle(self) -> None:
-        self._cancelled.clear()
-        callbacks, self._when_idle = self._when_idle, []
-        for callback in callbacks:
-            callback()
+    def _end(self) -> None:
+        """Close, since the server has ended the session; running operations see that themselves."""
+        self._has_ended = True
+        if self._operations:
+            self.call_when_idle(self.terminate)
+        else:
+            self.terminate()
 
-    def _note_failure(
-        self, error: BaseException, task: asyncio.Task[Any] | None, sql: str = ""
-    ) -> None:
-        """Log the failure of an operation.
+    async def _copy_in(self, *args: Any, **kwargs: Any) -> Any:
+        self._require_session()
+        return await super()._copy_in(*args, **kwargs)
 
-        Raises:
-            LeaseEnded: its holder's block ended, and nobody else cancelled the task.
-        """
-        if not isinstance(error, asyncio.CancelledError):
-            if self.statement_log.is_on and sql:
-                self._log(sql, error)
-        elif task is not None and task in self._cancelled:
-            self._cancelled.discard(task)
-            if not task.uncancel():
+    async def _prepare(self, *args: Any, **kwargs: Any) -> Any:
+        # the first step of copy_records_to_table()
+        statement = await super()._prepare(*args, **kwargs)
+        self._require_session()
+        return statement
+
+    def _require_session(self) -> None:
+        """Raise if the session has ended; asyncpg's COPY would leave an unfinished operation."""
+        if self._has_ended:
+            self.terminate()
+            raise asyncpg.InterfaceError("connection is closed")
+
+    def _abort(self) -> None:
+        # asyncpg's also sets _protocol to None, and an operation of several steps that is running
+        # then fails with AttributeError instead of "connection is closed"
+        self._aborted = True  # type: ignore[misc]  # it is asyncpg's
+        self._protocol.abort()
+
+    def _count_down(self, task: asyncio.Task[Any] | None) -> None:
+        self._operations.remove(task)
+        if task in self._cancelled and task not in self._operations:
+            del self._cancelled[task]
+        if not self._operations:
+            self.sent_at = 0.0
+            if self._when_idle:
+                callbacks, self._when_idle = self._when_idle, []
+                for callback in callbacks:
+                    callback()
+
+    def _explain_cancellation(self, task: asyncio.Task[Any] | None) -> None:
+        """Raise :class:`LeaseEnded` where the holder's block ended and nobody else cancelled."""
+        if task is not None and task in self._cancelled:
+            earlier = self._cancelled.pop(task)  # Python 3.11 leaves some requests in the count
+            if task.uncancel() <= earlier:
                 raise LeaseEnded("the block ended while the statement was running") from None
 
     def _log(self, sql: str, result: object) -> None:
@@ -340,11 +371,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._execute(query, *args, **kwargs)
-        return await self.watched(work, query, True)
+        return await self.watched(work, query, is_bound=True)
 
     async def _executemany(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._executemany(query, *args, **kwargs)
-        return await self.watched(work, query, True)
+        return await self.watched(work, query, is_bound=True)
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # all statements but those of execute() without arguments are made here
@@ -366,15 +397,23 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if not self._server_caps.jit:
             return await self._look_up_types(typeoids, seconds=timeout), UNNAMED
         begin, end = IN_SAVEPOINT if self._protocol.is_in_transaction() else IN_TRANSACTION
-        await self._protocol.query(begin, timeout)
         try:
+            await self._protocol.query(begin, timeout)
             types = await self._look_up_types(typeoids, seconds=timeout)
-        except Exception:
-            with suppress(Exception):  # the first error counts
-                await self._protocol.query(end, timeout)
+        except BaseException:
+            await self._leave_introspection(end)
             raise
-        await self._protocol.query(end, timeout)
+        await finish(self._protocol.query(end, timeout))
         return types, UNNAMED
+
+    async def _leave_introspection(self, end: str) -> None:
+        """End the block of a failed or cancelled lookup, or else the connection."""
+        try:
+            await finish(self._protocol.query(end, LEAVE_SECONDS))
+        except asyncpg.PostgresError:  # the block did not begin
+            pass
+        except Exception:  # noqa: BLE001  # the error of the lookup is raised
+            self.terminate()
 
     async def _look_up_types(self, typeoids: Any, *, seconds: float | None) -> Any:
         types, _ = await self._Connection__execute(

@@ -154,13 +154,13 @@ class DatabaseEngine(PerformingEngine):
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> list[Any]:
         sql, args = querystring.compile_string(engine_type=self.engine_type)
-        return await self.perform(lambda it: it.fetch(sql, *args), sql, in_pool=in_pool)
+        return await self._perform(lambda it: it.fetch(sql, *args), sql, in_pool=in_pool)
 
     async def run_ddl(self, ddl: str, in_pool: bool = True) -> list[Any]:
-        return await self.perform(lambda it: it.fetch(ddl), ddl, in_pool=in_pool)
+        return await self._perform(lambda it: it.fetch(ddl), ddl, in_pool=in_pool)
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
         return await self.fetch(query, *(args or ()))
 
     async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> Any:
-        return await self.perform(lambda it: it.fetch(query, *(args or ())), query, in_pool=False)
+        return await self._perform(lambda it: it.fetch(query, *(args or ())), query, in_pool=False)

@@ -46,29 +46,57 @@ PROTOCOL_OPERATIONS = {
 class Lease(_Proxy):  # type: ignore[misc]  # see above
     """The connection for one block; has the methods of ``asyncpg.Connection``."""
 
-    __slots__ = ("_connection", "_is_ended", "_is_in_force", "lost_write")
+    __slots__ = (
+        "_connection",
+        "_is_ended",
+        "_is_in_force",
+        "_is_repeatable",
+        "_outer",
+        "last_error",
+        "lost_write",
+    )
 
     def __init__(
-        self, connection: Connection, is_in_force: Callable[[], bool] | None = None
+        self,
+        connection: Connection,
+        is_in_force: Callable[[], bool] | None = None,
+        *,
+        is_repeatable: bool = False,
     ) -> None:
         """
         Args:
             connection: what is leased.
             is_in_force: whether the transaction that it belongs to is open; None without one.
+            is_repeatable: the work is repeated by its caller if nothing was sent.
         """
         self._connection = connection
         self._is_in_force = is_in_force
+        self._is_repeatable = is_repeatable
         self._is_ended = False
+        self._outer: Lease | None = connection.lease
+        self.last_error: BaseException | None = None
+        """The last error of the driver or the network that an operation raised."""
         self.lost_write: BaseException | None = None
         """The error of a statement that may have written although its answer was lost."""
         connection.lease = self
 
     def end(self) -> None:
-        """Invalidate the lease and remove the listeners that were added through it."""
+        """Invalidate the lease; remove the listeners, unless they may be of an outer lease."""
         self._is_ended = True
+        outer = self._outer
+        if outer is not None and not outer._is_usable():
+            outer = None
         if self._connection.lease is self:
-            self._connection.lease = None
-        self._connection.forget_callbacks()
+            self._connection.lease = outer
+        if outer is None:
+            self._connection.forget_callbacks()
+
+    def has_raised(self, error: BaseException) -> bool:
+        """Return whether an error comes from the driver rather than from the block's own code."""
+        return (
+            isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+            or error is self.last_error
+        )
 
     def is_closed(self) -> bool:
         return not self._is_usable() or bool(self._connection.is_closed())
@@ -128,59 +156,35 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             "use connections, cursors and prepared statements only inside it"
         )
 
-    def _ready(self) -> Connection:
-        """Return the connection to send something on.
-
-        Raises:
-            ConnectionLost: the server has closed it.
-        """
-        connection = self._usable()
-        if not connection.is_closed() and connection.has_unread() and connection.has_hung_up():
-            connection.terminate()
-            raise ConnectionLost("the server had closed the connection, nothing was sent")
-        return connection
-
-    async def _send(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method that sends one statement."""
-        connection = self._ready()
-        is_inside = connection.is_within_transaction
-        try:
-            return await getattr(connection, name)(*args, **kwargs)
-        except DRIVER_ERRORS as error:
-            self._note_loss(error, args[0] if args else None, is_inside=is_inside)
-            raise
-
     async def _operate(
         self, start: Callable[[Connection], Awaitable[T]], sql: str | None, *, is_read: bool = False
     ) -> T:
-        """Await any other operation on the connection.
+        """Await an operation on the connection.
 
         Args:
             start: begins the operation.
             sql: the statement that it executes, if that is known.
             is_read: it writes no row, whatever it executes.
+
+        Raises:
+            ConnectionLost: the server had closed the connection before anything was sent.
         """
-        connection = self._ready()
-        is_inside = connection.is_within_transaction
+        connection = self._usable()
+        is_closed = connection.is_closed()
+        if not (is_closed or self._is_repeatable) and connection.has_hung_up():
+            connection.terminate()
+            raise ConnectionLost("the server had closed the connection, nothing was sent")
+        in_transaction = not is_closed and connection.is_in_transaction()
         try:
             return await connection.counted(start(connection))
         except DRIVER_ERRORS as error:
-            if not is_read:
-                self._note_loss(error, sql, is_inside=is_inside)
+            self.last_error = error
+            can_write = not is_read and (sql is None or not reads(sql))
+            if in_transaction:  # nothing counts before COMMIT
+                can_write = can_write and sql is not None and controls_transaction(sql)
+            if can_write and may_be_done(error):
+                self.lost_write = error
             raise
-
-    def _note_loss(self, error: BaseException, sql: object, *, is_inside: bool) -> None:
-        """Remember the error of a statement that may have been committed all the same."""
-        if not may_be_done(error):
-            return
-        if not isinstance(sql, str):
-            can_write = not is_inside
-        elif is_inside:  # nothing is kept before COMMIT
-            can_write = controls_transaction(sql)
-        else:
-            can_write = not reads(sql)
-        if can_write:
-            self.lost_write = error
 
 
 class _LeasedProtocol:
@@ -207,22 +211,22 @@ class _LeasedProtocol:
 
 def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return the method for a lease, which checks the lease when the method starts to run."""
-
-    async def send(self: Lease, *args: Any, **kwargs: Any) -> Any:
-        return await self._send(name, *args, **kwargs)
+    sends_statement = name in STATEMENTS
+    is_read = name in READS
 
     async def operate(self: Lease, *args: Any, **kwargs: Any) -> Any:
+        sql = None
+        if sends_statement:
+            sql = args[0] if args else kwargs.get("query", kwargs.get("command"))
         return await self._operate(
-            lambda connection: getattr(connection, name)(*args, **kwargs),
-            None,
-            is_read=name in READS,
+            lambda connection: method(connection, *args, **kwargs),
+            sql if isinstance(sql, str) else None,
+            is_read=is_read,
         )
 
     def call(self: Lease, *args: Any, **kwargs: Any) -> Any:
         return getattr(self._usable(), name)(*args, **kwargs)
 
-    if name in STATEMENTS:
-        return functools.wraps(method)(send)
     return functools.wraps(method)(operate if inspect.iscoroutinefunction(method) else call)
 
 

@@ -9,8 +9,6 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
-
 from learner_app.database.connection import Connection
 from learner_app.database.failures import DRIVER_ERRORS, may_be_done, translate, was_sent
 from learner_app.database.lease import Lease
@@ -25,6 +23,7 @@ from learner_app.errors import (
     DatabaseReadOnly,
     InvalidValue,
     MissingReference,
+    PoolNotStarted,
     SchemaChanged,
     StatementRefused,
     StillReferenced,
@@ -91,36 +90,56 @@ class PerformingEngine(PooledEngine):
                 idempotent one also when the repetition failed.
             DatabaseError: the statement failed; see :mod:`learner_app.errors`.
         """
-        return await self.perform(lambda it: it.fetch(sql, *args), sql, idempotent=idempotent)
+        return await self._perform(lambda it: it.fetch(sql, *args), sql, idempotent=idempotent)
 
     async def fetchrow(self, sql: str, *args: Any, idempotent: bool = False) -> Any | None:
         """The first row or None; else as :meth:`fetch`."""
-        return await self.perform(lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent)
+        return await self._perform(lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent)
 
     async def fetchval(self, sql: str, *args: Any, idempotent: bool = False) -> Any:
         """The first column of the first row, None without rows; else as :meth:`fetch`."""
-        return await self.perform(lambda it: it.fetchval(sql, *args), sql, idempotent=idempotent)
+        return await self._perform(lambda it: it.fetchval(sql, *args), sql, idempotent=idempotent)
 
     async def execute(self, sql: str, *args: Any, idempotent: bool = False) -> str:
         """The server's tag, such as ``UPDATE 3``; else as :meth:`fetch`."""
         if not sql.strip():
             raise StatementRefused("there is no statement")
-        return await self.perform(lambda it: it.execute(sql, *args), sql, idempotent=idempotent)
+        return await self._perform(lambda it: it.execute(sql, *args), sql, idempotent=idempotent)
 
     async def perform(
-        self, work: Work[T], statement: str = "", *, idempotent: bool = False, in_pool: bool = True
+        self,
+        work: Callable[[Lease], Awaitable[T]],
+        statement: str = "",
+        *,
+        idempotent: bool = False,
+        in_pool: bool = True,
     ) -> T:
         """Do something on a connection, that of the transaction where there is one.
 
         Args:
-            work: what to do; asyncpg's methods all work on what it gets, as long as it runs.
+            work: what to do; all methods of asyncpg work on the lease that it is called with,
+                until it returns.
             statement: the SQL it sends, to tell reads from writes.
             idempotent: as of :meth:`fetch`.
             in_pool: False opens a connection for it.
 
         Raises:
-            As :meth:`fetch`.
+            As :meth:`fetch`; LeaseEnded: the connection was used after the work had returned.
         """
+
+        async def leased(connection: Connection) -> T:
+            lease = Lease(connection, is_repeatable=True)
+            try:
+                return await work(lease)
+            finally:
+                lease.end()
+
+        return await self._perform(leased, statement, idempotent=idempotent, in_pool=in_pool)
+
+    async def _perform(
+        self, work: Work[T], statement: str = "", *, idempotent: bool = False, in_pool: bool = True
+    ) -> T:
+        """Do what :meth:`perform` does, with a connection that the work does not keep."""
         transaction = self.enclosing_transaction()
         if transaction is not None:
             return await transaction.perform(work, statement)
@@ -163,8 +182,9 @@ class PerformingEngine(PooledEngine):
         """A connection of the driver's, for what the methods here do not offer, such as COPY.
 
         Inside a transaction it is the transaction's, for this task alone meanwhile. After the
-        block it refuses to work, and so do the cursors and prepared statements made through it;
-        a statement that is still running then is cancelled.
+        block it refuses to work, and so do the cursors and prepared statements made through it.
+        A statement that is still running then is cancelled; inside a transaction the next statement
+        waits for it.
 
         Raises:
             CommitUnknown: a write was sent and its answer lost.
@@ -182,7 +202,9 @@ class PerformingEngine(PooledEngine):
             _require_settled(connection)
         except DatabaseError:
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
+            if not lease.has_raised(error):
+                raise
             failure = self.failure(error, "", connection)
             raise (_lost_write(error) if error is lease.lost_write else failure) from error
         finally:
@@ -255,6 +277,8 @@ async def _repeat(attempt: Callable[[], Awaitable[T]], broken: _Broken, *, is_ha
             return await attempt()
         except _Broken as again:
             broken = again
+        except PoolNotStarted:  # it was closed meanwhile
+            break
         except DatabaseError as error:
             if is_unknown and not isinstance(error, REJECTIONS):
                 raise _lost_write(error) from error

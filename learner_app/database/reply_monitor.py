@@ -8,34 +8,65 @@ therefore a protocol of our own reads the message type before asyncpg does.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 
 ERROR_RESPONSE = b"E"
+FATAL = b"\0VFATAL\0"
+"""Severity field of an error that ends the session, untranslated."""
+
+READY = ord("Z")
+READY_BYTES = 6
+"""ReadyForQuery, with which almost all that arrives ends, and its length."""
+
+FAREWELL_BYTES = 1000
+HEADER_BYTES = 50
+"""Upper limits: of the error that ends a session, and of its part before the severity."""
 FAREWELL_SOURCE = "ProcessInterrupts"
 """PostgreSQL's function that ends a session. A proxy that invents the SQLSTATE does not name it."""
 
 
 class ReplyMonitor(asyncio.Protocol):
-    """Pass all that arrives to asyncpg's protocol, and note the type of an awaited message."""
+    """Pass all that arrives to asyncpg's protocol; between start and stop, note the first type."""
 
-    def __init__(self, protocol: Any) -> None:
+    def __init__(self, protocol: Any, ended: Callable[[], None]) -> None:
+        """
+        Args:
+            protocol: asyncpg's.
+            ended: is called when the server has sent the error that ends the session. asyncpg
+                itself waits for the end of the stream, and until then its COPY leaves the protocol
+                in an inconsistent state.
+        """
         self.first = b""
-        """Type of the first message since the statement was sent."""
-        self.is_awaited = False
-        """Whether that message is still to come."""
+        self._ended = ended
+        self._is_waiting = False
         self._receive = protocol.data_received
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
         self.eof_received = protocol.eof_received  # type: ignore[method-assign]
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
+    def start(self) -> None:
+        """Note the type of the next message; nothing else is awaited on the connection."""
+        self.first = b""
+        self._is_waiting = True
+
+    def forget(self) -> None:
+        """Discard the evidence about earlier statements."""
+        self.first = b""
+
+    def stop(self) -> None:
+        self._is_waiting = False
+
     def data_received(self, data: bytes) -> None:
-        if self.is_awaited:
-            self.is_awaited = False
+        if self._is_waiting:
+            self._is_waiting = False
             self.first = data[:1]
         self._receive(data)
+        if len(data) > READY_BYTES and data[-READY_BYTES] != READY and _ends_session(data):
+            self._ended()
 
     def proves_unexecuted(self, error: BaseException) -> bool:
         """Return whether the session was ended before the bound statement was executed."""
@@ -47,3 +78,14 @@ class ReplyMonitor(asyncio.Protocol):
             and getattr(farewell, "severity_en", None) == "FATAL"
             and getattr(farewell, "server_source_function", None) == FAREWELL_SOURCE
         )
+
+
+def _ends_session(data: bytes) -> bool:
+    """Return whether the last message is an error that ends the session."""
+    tail = data[-FAREWELL_BYTES:]
+    severity = tail.rfind(FATAL)
+    return any(
+        tail[at : at + 1] == ERROR_RESPONSE
+        and at + 1 + int.from_bytes(tail[at + 1 : at + 5], "big") == len(tail)
+        for at in range(max(0, severity - HEADER_BYTES), severity)
+    )

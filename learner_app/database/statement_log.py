@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 
@@ -40,7 +41,8 @@ class StatementLog:
             lines.append(sql)
         if self.responses:
             lines.append(f"-- {_shape(result)}")
-        print("\n".join(lines), flush=True)
+        with suppress(OSError, ValueError):  # a closed output is no failure of the statement
+            print("\n".join(lines), flush=True)
 
 
 SILENT = StatementLog()

@@ -185,16 +185,18 @@ class Transaction(PostgresTransaction):
     async def turn(self) -> AsyncIterator[Lease]:
         """The connection for this task alone, for as long as the block lasts."""
         await self._turns.take(self.engine.settings.db_command_timeout)
+        lease = Lease(self._connection, lambda: self.is_open)
         try:
-            self._require_open()
-            lease = Lease(self._connection, lambda: self.is_open)
             try:
+                self._require_open()
                 yield lease
             finally:
                 lease.end()
         except DatabaseError:
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
+            if not lease.has_raised(error):
+                raise
             failure = self.engine.failure(error, "", self._connection)
             self._note_failure(failure)
             raise failure from error

@@ -1,7 +1,9 @@
 """Leases: valid inside their block only, and never handed on with a statement running."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import asyncpg
@@ -13,6 +15,7 @@ from learner_app.errors import (
     ConnectionLost,
     LeaseEnded,
     StatementRefused,
+    StatementTimeout,
     TransactionError,
 )
 from tests.database.conftest import add, keys, reopen
@@ -459,3 +462,148 @@ async def test_a_write_killed_under_way_on_a_lease_is_unknown(clone: DatabaseEng
             await kill(clone, connection)
             await work
     assert await keys() == []
+
+
+@pytest.mark.parametrize("operation", ["prepared", "copy", "cursor"])
+async def test_operations_that_perform_left_running_do_not_reach_the_next_caller(
+    small_pool: DatabaseEngine, operation: str
+):
+    sleep = "SELECT pg_sleep(30)"
+
+    async def start(connection: Any) -> None:
+        if operation == "prepared":
+            await (await connection.prepare(sleep)).fetch()
+        elif operation == "copy":
+            await connection.copy_from_query(sleep, output=BytesIO())
+        else:
+            async with connection.transaction():
+                await connection.fetch("SELECT 1")
+                await (await connection.cursor(sleep)).fetch(1)
+
+    async def fail() -> None:
+        await asyncio.sleep(0.1)
+        raise KeyError
+
+    async def both(connection: Any) -> None:
+        await asyncio.gather(start(connection), fail())
+
+    with pytest.raises(KeyError):
+        await small_pool.perform(both)
+    found = await asyncio.gather(*(small_pool.fetchval(f"SELECT {n}") for n in range(30)))
+    assert found == list(range(30))
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_what_is_kept_from_perform_raises_and_writes_nothing(
+    clone: DatabaseEngine, in_transaction: bool
+):
+    async def keep(connection: Any) -> list[Callable[[], Awaitable[Any]]]:
+        statement = await connection.prepare(INSERT)
+        return [lambda: connection.execute(INSERT, "kept"), lambda: statement.fetch("kept")]
+
+    async def use() -> None:
+        for use in await clone.perform(keep):
+            with pytest.raises(LeaseEnded):
+                await use()
+
+    if in_transaction:
+        async with clone.transaction():
+            await use()
+    else:
+        await use()
+    assert await keys() == []
+
+
+async def test_listeners_of_a_lease_survive_an_inner_lease(clone: DatabaseEngine):
+    heard: list[str] = []
+    async with clone.transaction(), clone.connection() as outer:
+        await outer.add_listener("news", lambda *args: heard.append(args[-1]))
+        async with clone.connection() as inner:
+            await inner.fetch("SELECT 1")
+        await clone.perform(lambda it: it.fetch("SELECT 1"))
+        async with clone.connection() as again:
+            assert again.get_server_pid() == outer.get_server_pid()
+        await outer.execute("SELECT pg_notify('news', 'inside')")
+        assert outer._connection._listeners
+    async with clone.connection() as connection:
+        assert not connection._listeners
+
+
+@pytest.mark.parametrize("kind", ["enum", "transaction"])
+async def test_a_cancelled_type_lookup_leaves_no_transaction(clone: DatabaseEngine, kind: str):
+    """The lookup is cancelled after different times, so that each of its steps is met."""
+    await clone.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
+    cancelled = 0
+    async with clone.connection() as connection:
+        for number in range(40):
+            transaction = connection.transaction() if kind == "transaction" else None
+            if transaction:
+                await transaction.start()
+            try:
+                async with asyncio.timeout(number * 0.0001):
+                    await connection.fetch("SELECT NULL::mood[], $1::int", number)
+            except TimeoutError:
+                cancelled += 1
+            if transaction:
+                await transaction.rollback()
+            assert not connection.is_in_transaction()
+            await connection.execute(INSERT, f"{number:02}")
+            assert await connection.fetchval("SHOW jit") == "on"
+            await connection.reload_schema_state()
+    assert cancelled > 3
+    assert len(await keys()) == 40
+
+
+async def test_a_write_without_an_answer_in_time_is_unknown(clone: DatabaseEngine):
+    slow = "INSERT INTO sessions (id) SELECT 'x' || pg_sleep(30)"
+    with pytest.raises(CommitUnknown):
+        async with clone.connection() as connection:
+            await connection.execute(slow, timeout=0.2)
+    with pytest.raises(StatementTimeout):
+        async with clone.connection() as connection:
+            await connection.fetch("SELECT pg_sleep(30)", timeout=0.2)
+    with pytest.raises(StatementTimeout):
+        async with clone.transaction(), clone.connection() as connection:
+            await connection.execute(slow, timeout=0.2)
+    with pytest.raises(TimeoutError, match="of the block"):
+        async with clone.connection() as connection:
+            raise TimeoutError("of the block")
+    assert await keys() == []
+
+
+async def test_a_copy_killed_inside_a_transaction_is_not_unknown(clone: DatabaseEngine):
+    async def rows(connection: Any) -> AsyncIterator[bytes]:
+        yield b"one\n"
+        await kill(clone, connection)
+        yield b"two\n"
+
+    async def copy(connection: Any) -> None:
+        await connection.copy_to_table("sessions", source=rows(connection), columns=["id"])
+
+    with pytest.raises(ConnectionLost):
+        async with clone.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            await copy(connection)
+    with pytest.raises(CommitUnknown):
+        async with clone.connection() as connection:
+            await copy(connection)
+    assert await keys() == []
+
+
+async def test_a_task_that_was_cancelled_before_is_told_that_the_block_ended(
+    clone: DatabaseEngine,
+):
+    async def outlive(connection: Any) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)  # its cancellation stays in the count of the task
+        await connection.fetch("SELECT pg_sleep(30)")
+
+    async with clone.connection() as connection:
+        task = asyncio.create_task(outlive(connection))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0.1)
+    with pytest.raises(LeaseEnded):
+        await task
+    assert task.cancelling() == 1

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import statistics
+from collections import Counter
 from contextvars import Context
+from typing import Any
 
 import anyio
 import pytest
@@ -342,7 +344,7 @@ async def test_a_write_lost_on_a_bare_connection_is_unknown(clone: DatabaseEngin
 
 
 async def test_work_of_several_statements_is_not_done_twice(clone: DatabaseEngine):
-    async def work(connection: Connection) -> None:
+    async def work(connection: Any) -> None:
         await connection.execute("INSERT INTO sessions (id) VALUES (gen_random_uuid()::text)")
         connection.terminate()
         await connection.execute("SELECT 1")
@@ -503,3 +505,31 @@ async def test_looking_up_a_type_leaves_nothing_in_the_session(clone: DatabaseEn
         assert not connection.has_session_state
         assert await connection.fetchval("SHOW jit") == "on"
         assert not connection.is_in_transaction()
+
+
+async def test_a_read_cut_by_a_cancelled_close_lost_its_connection(clone: DatabaseEngine):
+    reading = asyncio.create_task(clone.execute("SELECT pg_sleep(30)"))
+    await asyncio.sleep(0.1)
+    closing = asyncio.create_task(clone.close_connection_pool())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    with pytest.raises(ConnectionLost):
+        await reading
+
+
+async def test_work_of_several_steps_survives_a_cut_at_any_step(clone: DatabaseEngine):
+    """The pool is told to cut the connection, as after a failover."""
+    await reopen(clone, db_pool_max=1)
+    counted: Counter[str] = Counter()
+    for number in range(100):
+        new = f"SELECT {number}, $1::int"  # is prepared, then executed
+        reading = asyncio.create_task(clone.fetchval(new, number))
+        for _ in range(number % 10):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.0001 * (number % 9))
+        assert clone.pool is not None
+        for connection in list(clone.pool.held):
+            clone.pool.cut(connection)
+            counted["cut"] += 1
+        assert await reading == number
+    assert counted["cut"] > 5

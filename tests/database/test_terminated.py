@@ -1,21 +1,25 @@
 """Sessions that an administrator ends (57P01): what is repeated, and what stays unknown."""
 
 import asyncio
+import gc
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.reply_monitor import ReplyMonitor
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
     DatabaseError,
     DatabaseUnavailable,
+    StatementRefused,
 )
 from learner_app.listening.tables import ListeningSessionTable
 from tests.database.conftest import add, keys, reopen
@@ -247,3 +251,95 @@ async def test_a_stream_goes_on_when_sessions_end_between_pages(clone: DatabaseE
                 await connection.fetch(ALL_SESSIONS)
             found.append(row["id"])
     assert len(set(found)) == len(found) == 50
+
+
+@pytest.mark.parametrize("before", ["SELECT 1", "SELEC 1"])
+async def test_a_block_of_statements_ended_after_its_own_commit_is_not_repeated(
+    clone: DatabaseEngine, before: str
+):
+    await reopen(clone, db_pool_max=1)
+    with suppress(StatementRefused):
+        await clone.fetch(before)  # the first message of its answer may be an error
+    several = "INSERT INTO sessions (id) VALUES (gen_random_uuid()); COMMIT; SELECT pg_sleep(30)"
+    writing = asyncio.create_task(clone.execute(several))
+    await asyncio.sleep(0.2)
+    async with administrator(clone) as connection:
+        await connection.fetch(ALL_SESSIONS)
+    with pytest.raises(CommitUnknown):
+        async with asyncio.timeout(5):
+            await writing
+    assert len(await keys()) == 1
+
+
+@pytest.mark.parametrize("how", ["prepared", "copy"])
+async def test_work_ended_between_two_writes_is_not_repeated(clone: DatabaseEngine, how: str):
+    async def work(connection: Any) -> None:
+        key = uuid4().hex
+        if how == "prepared":
+            statement = await connection.prepare("INSERT INTO sessions (id) VALUES ($1)")
+            await statement.fetch(key)
+        else:
+            await connection.copy_records_to_table("sessions", records=[(key,)], columns=["id"])
+        async with administrator(clone) as other:
+            await other.fetch(ALL_SESSIONS)
+            await other.fetch("SELECT pg_sleep(0.05)")
+        await connection.execute("INSERT INTO sessions (id) VALUES ($1)", uuid4().hex)
+
+    with pytest.raises(DatabaseUnavailable):
+        await clone.perform(work)
+    assert len(await keys()) == 1
+
+
+async def test_a_session_that_has_ended_is_not_taken_for_a_busy_one(clone: DatabaseEngine):
+    """COPY on a session whose end asyncpg had read but not acted upon spoiled its connection."""
+    random.seed(9)
+    await reopen(clone, db_pool_max=10)
+    counted: Counter[str] = Counter()
+    unexpected: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
+
+    async def copy(connection: Any) -> None:
+        records = [(uuid4().hex,)]
+        await connection.copy_records_to_table("sessions", records=records, columns=["id"])
+
+    async def work(number: int) -> None:
+        while not killing.done():
+            try:
+                if number % 2:
+                    await clone.perform(copy)
+                else:
+                    await clone.fetchval("SELECT $1::int", number)
+                counted["done"] += 1
+            except (CommitUnknown, DatabaseUnavailable):
+                counted["ended"] += 1
+
+    killing = asyncio.create_task(terminate_for_a_while(clone))
+    await asyncio.gather(*(work(number) for number in range(READERS)))
+    await killing
+    gc.collect()  # asyncio reports an exception that nobody awaited when its future is freed
+    await asyncio.sleep(0)
+    assert counted["ended"] > 3
+    assert unexpected == []
+
+
+@pytest.mark.parametrize("rest", [b"", b"Z\0\0\0\5I"])
+def test_a_farewell_is_found_behind_an_answer(rest: bytes):
+    fields = b"SSCHWERWIEGEND\0VFATAL\0C57P01\0RProcessInterrupts\0\0"
+    farewell = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+    ended: list[bool] = []
+    monitor = ReplyMonitor(SilentProtocol(), lambda: ended.append(True))
+    monitor.data_received(b"C\0\0\0\5x" + b"Z\0\0\0\5I" + farewell + rest)
+    assert bool(ended) == (not rest)  # in the middle it would be the content of a row
+    monitor.data_received(b"D\0\0\0\x20a row with EEE \0VFATAL\0 in it")
+    monitor.data_received(b"Z")
+    assert bool(ended) == (not rest)
+
+
+class SilentProtocol:
+    """What the monitor passes messages to."""
+
+    def data_received(self, data: bytes) -> None: ...
+    def connection_lost(self, error: Exception | None) -> None: ...
+    def eof_received(self) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...

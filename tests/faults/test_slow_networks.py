@@ -62,7 +62,7 @@ async def test_a_lost_flow_is_cut_while_the_server_is_well(
 ) -> None:
     """The connections of before the hole never move again, the monitoring one included."""
     async with engine_at(proxy.port).running() as engine:
-        task = asyncio.create_task(engine.execute("SELECT pg_sleep(0.2)"))
+        task = asyncio.create_task(engine.execute("SELECT pg_sleep(0.2), pg_notify('news', '')"))
         await asyncio.sleep(0.1)
         proxy.black_hole()
         await asyncio.sleep(0.2)
