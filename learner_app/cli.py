@@ -13,14 +13,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from learner_app.__main__ import INTERRUPTED
 from learner_app.database.target import Target, parse_url
 from learner_app.errors import DatabaseError, LearnerError, SettingsError
 from learner_app.settings import Settings, load_settings, point_piccolo_here
 
 PROGRAM = "learner"
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as of a shell: 128 and the number of the signal."""
-
 ANSWER_SECONDS = 1.0
 """How long a question waits for an answer from a pipe or a file."""
 
@@ -319,6 +317,8 @@ def restore(
     from learner_app.operations.backup import restore as load
     from learner_app.operations.backup import tables_to_replace
 
+    if not file.exists():
+        _fail(f"{file}: there is no such file")
     with DB.as_owner():
         names = asyncio.run(tables_to_replace(DB))
         print(f"Target: {DB.target}", flush=True)

@@ -172,6 +172,25 @@ def start(*command: str, url: str, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen([PROGRAM, *command], cwd=PROJECT, text=True, **(pipes | options))
 
 
+def test_command_interrupted_while_it_imports_modules_ends_with_130(tmp_path: Path):
+    slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+    (tmp_path / "typer.py").write_text(slow)
+    for command in ([str(PROGRAM)], [sys.executable, "-m", "learner_app"]):
+        process = subprocess.Popen(
+            [*command, "status"],
+            env=environment("", PYTHONPATH=str(tmp_path)),
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=10)
+        assert (process.returncode, stderr) == (130, "")
+
+
 async def test_interrupted_command_ends_with_130_and_no_traceback(clone: DatabaseEngine):
     seeding = start("seed", "--events", "400000", url=clone.url)
     seeding.stdout.readline()
@@ -192,7 +211,7 @@ async def test_command_that_waits_for_a_lock_can_be_interrupted(clone: DatabaseE
     ids = sorted(id_ for app, id_ in declared_migrations() if app == "tenancy")
     assert run("rollback", "tenancy", "--to", ids[0], "--yes", url=clone.url).returncode == 0
     async with clone.transaction():
-        await clone.execute("LOCK TABLE users")
+        await clone.execute("LOCK TABLE tenants")
         migrating = start("migrate", url=clone.url)
         migrating.stdout.readline()
         await asyncio.sleep(1)

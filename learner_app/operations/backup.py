@@ -6,6 +6,7 @@ backup is refused. A backup file appears under its name only when it is complete
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,8 @@ from learner_app.database.target import Target
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
-from learner_app.operations.reset import JOURNAL, JOURNAL_EXISTS, plan_reset
+from learner_app.operations.reset import JOURNAL, JOURNAL_EXISTS, find_tables, some
+from learner_app.operations.seed.plant import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import protect_journal
 from learner_app.schema.pending import pending_migrations
@@ -38,6 +40,10 @@ _HIDDEN = """
     WHERE c.relkind IN ('r', 'p') AND row_security_active(c.oid)
       AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 """
+_ERROR = re.compile(r"error:\s*(\S.*)", re.IGNORECASE)
+"""What psql, pg_dump and pg_restore write before the reason of a failure."""
+
+_DEPENDENTS = "other objects depend on"
 _SCHEMA = "SELECT current_schema()"
 _HAS_TABLES = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema())"
 
@@ -154,7 +160,8 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
 
     Raises:
         SettingsError: the database has tables and APP_ENV is production.
-        ResetRefused: the database has tables that no registered app declares.
+        MigrationError: the role may not drop them.
+        BackupError: the database has tables that no registered app declares.
     """
     await wait_for_database(engine)
     connection = await engine.get_new_connection()
@@ -165,7 +172,14 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
         await connection.close()
     if not existing:
         return []
-    plan = await plan_reset(engine)
+    refuse_in_production(engine, "replacing tables by a backup")
+    plan = await find_tables(engine)
+    if plan.foreign_tables:
+        raise BackupError(
+            f"{engine.target} has tables that no registered app declares: "
+            f"{some(plan.foreign_tables)}. "
+            "Nothing was changed; restore into an empty database instead"
+        )
     return plan.tables + [JOURNAL] * bool(has_journal)
 
 
@@ -256,11 +270,18 @@ def _run(command: Sequence[str | Path], environment: dict[str, str]) -> str:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line that is an error, without the place in the script."""
+    """Return the first line that is an error, without the place in the script.
+
+    Where objects depend on a dropped table, the first of them is appended: the line itself names
+    none. Other details may quote rows and are left out.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line.lower()]
+    errors = [match[1] for line in lines if (match := _ERROR.search(line))]
     chosen = (errors or lines or ["no reason given"])[0]
-    return chosen.partition("rror:")[2].strip() or chosen
+    if _DEPENDENTS in chosen:
+        details = (line for line in lines if line.startswith("DETAIL:"))
+        return ": ".join((chosen, *(line.removeprefix("DETAIL:").strip() for line in details)))
+    return chosen
 
 
 def _put_in_place(partial: Path, file: Path) -> None:

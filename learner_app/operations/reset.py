@@ -53,7 +53,24 @@ async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = Fals
         MigrationError: the role may not drop them.
         ResetRefused: there are tables that no registered app declares.
     """
-    refuse_in_production(engine)
+    refuse_in_production(engine, "reset")
+    plan = await find_tables(engine)
+    if plan.foreign_tables and not keep_foreign_tables:
+        raise ResetRefused(
+            f"{engine.target} has tables that no registered app declares: "
+            f"{some(plan.foreign_tables)}. "
+            "Nothing was deleted; --keep-foreign-tables resets and leaves these tables in place"
+        )
+    return plan
+
+
+async def find_tables(engine: DatabaseEngine) -> ResetPlan:
+    """Return the tables of the registered apps that exist, and the foreign tables beside them.
+
+    Raises:
+        SettingsError: the settings name two databases.
+        MigrationError: the role may not drop the tables.
+    """
     if engine.url is None:
         refuse_other_database(engine.settings)
     await wait_for_database(engine)
@@ -65,11 +82,6 @@ async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = Fals
         await connection.close()
     declared = {table._meta.tablename for table in Finder().get_table_classes()}
     foreign = [name for name in found if name not in declared | {JOURNAL}]
-    if foreign and not keep_foreign_tables:
-        raise ResetRefused(
-            f"{engine.target} has tables that no registered app declares: {_some(foreign)}. "
-            "Nothing was deleted; --keep-foreign-tables resets and leaves these tables in place"
-        )
     return ResetPlan([name for name in found if name in declared], foreign)
 
 
@@ -94,7 +106,7 @@ async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
         except asyncpg.DependentObjectsStillExistError as error:
             dependents = (error.detail or "an object depends on a table").splitlines()
             raise ResetRefused(
-                f"{engine.target}: {_some(dependents, '; ')}. Nothing was deleted; drop what "
+                f"{engine.target}: {some(dependents, '; ')}. Nothing was deleted; drop what "
                 "depends on the tables first"
             ) from None
         except asyncpg.LockNotAvailableError:
@@ -115,7 +127,7 @@ async def _forget_migrations(connection: asyncpg.Connection, *, keep_others: boo
         await connection.execute(f"DROP TABLE {quoted(JOURNAL)}")
 
 
-def _some(names: list[str], separator: str = ", ") -> str:
+def some(names: list[str], separator: str = ", ") -> str:
     """Return the first few names in one line."""
     shown = separator.join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN

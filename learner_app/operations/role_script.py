@@ -127,6 +127,8 @@ def set_privileges(roles: Roles, tables: Sequence[str]) -> str:
 
     Everything in the schema that the application role owns becomes the owner's, as do the given
     tables and their trigger functions, whoever owns them. Other objects are left as they are.
+    Views and SECURITY DEFINER routines of the application role run with the rights of their caller
+    from then on, since those of the owner bypass row-level security.
 
     Args:
         roles: the names.
@@ -176,6 +178,16 @@ DECLARE
                            AND relkind IN ('r', 'p'));
   change text;
 BEGIN
+  FOR change IN
+    -- with the owner's rights they would show the rows of every tenant
+    SELECT format('ALTER VIEW %s SET (security_invoker = true)', c.oid::regclass) FROM pg_class c
+    WHERE relnamespace = place AND relkind = 'v' AND relowner = app
+    UNION ALL
+    SELECT format('ALTER ROUTINE %s SECURITY INVOKER', p.oid::regprocedure) FROM pg_proc p
+    WHERE pronamespace = place AND proowner = app AND prosecdef
+  LOOP
+    EXECUTE change;
+  END LOOP;
   FOR change IN
     -- ALTER TABLE is for every kind of relation; sequences of columns follow their table
     SELECT format('ALTER TABLE %s', c.oid::regclass) FROM pg_class c

@@ -256,7 +256,9 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert run("restore", str(file), **settings).returncode == 0
     assert await everything(filled, new.database) == before
     refused = run("restore", str(file), "--yes", **settings)
-    assert (refused.returncode, "APP_ENV" in refused.stderr) == (1, True)
+    assert refused.returncode == 1
+    message = "learner: APP_ENV is production: replacing tables by a backup is refused there\n"
+    assert refused.stderr == message
 
 
 @ON_EMBEDDED
@@ -278,8 +280,25 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
     await filled.execute("CREATE TABLE customers (a int)", filled.roles.owner)
     refused = run("restore", str(file), "--yes", **filled.environment)
     assert "customers" in refused.stderr
-    missing = run("restore", str(tmp_path / "none"), "--yes", **filled.environment)
-    assert missing.returncode == 1
+    assert "--keep" not in refused.stderr  # an option of reset only
+
+
+@ON_EMBEDDED
+async def test_restore_of_a_missing_file_asks_nothing(filled: TwoRoles, tmp_path: Path):
+    missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr == f"learner: {tmp_path / 'none'}: there is no such file\n"
+
+
+@ON_EMBEDDED
+async def test_restore_names_the_view_that_blocks_it(filled: TwoRoles, tmp_path: Path):
+    file = tmp_path / "learner.dump"
+    assert run("backup", str(file), **filled.environment).returncode == 0
+    await filled.execute("CREATE VIEW newest AS TABLE content", filled.roles.owner)
+    refused = run("restore", str(file), "--yes", **filled.environment)
+    assert refused.returncode == 1
+    assert "view newest depends on table content" in refused.stderr
+    assert "drop.sql" not in refused.stderr
 
 
 @ON_EMBEDDED

@@ -325,6 +325,23 @@ async def test_database_of_one_role_is_converted_and_keeps_its_rows(two_roles: T
     DB.url = DB.owner_url = None
 
 
+async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_roles: TwoRoles):
+    await two_roles.create_single_role()
+    await two_roles.add_tenants()
+    roles = two_roles.roles
+    await two_roles.execute(
+        "CREATE VIEW sight AS TABLE tenants;"
+        "CREATE FUNCTION amount() RETURNS bigint SECURITY DEFINER LANGUAGE sql"
+        " AS 'SELECT count(*) FROM tenants'",
+        roles.application,
+    )
+    counted = "SELECT (SELECT count(*) FROM sight), amount()"
+    assert await two_roles.fetch(counted, user=roles.application) == [(0, 0)]
+    await two_roles.set_up()
+    assert await two_roles.fetch(counted, user=roles.application) == [(0, 0)]
+    assert await two_roles.fetch(counted, user=roles.owner) == [(2, 2)]
+
+
 async def test_tables_that_an_administrator_migrated_get_their_owner(two_roles: TwoRoles):
     roles = two_roles.roles
     await two_roles.execute(f'CREATE DATABASE "{roles.database}"', database=SUPERUSER)

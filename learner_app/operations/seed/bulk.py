@@ -53,7 +53,7 @@ async def plant_events(
         SettingsError: in production.
         MigrationsPending: the tables do not exist yet, or not in their newest form.
     """
-    refuse_in_production(engine)
+    refuse_in_production(engine, "inserting example data")
     await plant_seed(engine)
     pieces = load_pieces()
     connection = await engine.get_new_connection()

@@ -40,7 +40,7 @@ async def plant_seed(engine: DatabaseEngine) -> dict[str, Planted]:
         SettingsError: in production.
         MigrationsPending: the tables do not exist yet, or not in their newest form.
     """
-    refuse_in_production(engine)
+    refuse_in_production(engine, "inserting example data")
     await require_migrated(engine, *APPS)
     pieces = load_pieces()
     sessions = tell_sessions(pieces)
@@ -64,10 +64,10 @@ async def plant_seed(engine: DatabaseEngine) -> dict[str, Planted]:
     return created
 
 
-def refuse_in_production(engine: DatabaseEngine) -> None:
-    """Raise SettingsError there: the seed has documented passwords and made-up listening."""
+def refuse_in_production(engine: DatabaseEngine, operation: str) -> None:
+    """Raise SettingsError with the name of the operation if APP_ENV is production."""
     if engine.settings.app_env == "production":
-        raise SettingsError("APP_ENV is production: example data is refused there")
+        raise SettingsError(f"APP_ENV is production: {operation} is refused there")
 
 
 async def is_empty() -> bool:
