@@ -13,7 +13,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from learner_app.__main__ import INTERRUPTED
 from learner_app.database.target import Target, parse_url
 from learner_app.errors import DatabaseError, LearnerError, SettingsError
 from learner_app.settings import Settings, load_settings, point_piccolo_here
@@ -55,8 +54,6 @@ def main() -> None:
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has what it wanted
         _discard_output()
         sys.exit(1)
@@ -344,7 +341,3 @@ def staff_add(name: Name) -> None:
     from learner_app.admin.staff import add_staff
 
     print(f"Password of {name}: {asyncio.run(add_staff(name))}")
-
-
-if __name__ == "__main__":
-    main()

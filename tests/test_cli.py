@@ -211,7 +211,7 @@ async def test_command_that_waits_for_a_lock_can_be_interrupted(clone: DatabaseE
     ids = sorted(id_ for app, id_ in declared_migrations() if app == "tenancy")
     assert run("rollback", "tenancy", "--to", ids[0], "--yes", url=clone.url).returncode == 0
     async with clone.transaction():
-        await clone.execute("LOCK TABLE tenants")
+        await clone.execute("LOCK TABLE users")
         migrating = start("migrate", url=clone.url)
         migrating.stdout.readline()
         await asyncio.sleep(1)

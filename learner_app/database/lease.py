@@ -44,7 +44,7 @@ PROTOCOL_OPERATIONS = {
 
 
 class Lease(_Proxy):  # type: ignore[misc]  # see above
-    """The connection for one block; has the methods of ``asyncpg.Connection``."""
+    """Connection of one block, with the methods of ``asyncpg.Connection``."""
 
     __slots__ = (
         "_connection",
@@ -81,7 +81,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         connection.lease = self
 
     def end(self) -> None:
-        """Invalidate the lease; remove the listeners, unless they may be of an outer lease."""
+        """Invalidate the lease and remove the listeners, unless they may be of an outer lease."""
         self._is_ended = True
         outer = self._outer
         if outer is not None and not outer._is_usable():

@@ -79,7 +79,7 @@ class Monitor:
         return PATIENCE_SECONDS + PATIENCE_ROUND_TRIPS * self.round_trip
 
     async def ask(self, query: str, *args: Any, address: Any = None) -> Answer:
-        """Return the answer to a query; wait for it as long as the connection is not given up.
+        """Return the answer to a query, however long it takes until the connection is given up.
 
         Callers limit their own waiting with ``asyncio.wait`` and leave the question in place: to
         cancel it would take another connection. A question whose connection is replaced is asked
@@ -129,7 +129,7 @@ class Monitor:
         self._opener.want(1, is_urgent=False)
 
     def tick(self) -> None:
-        """Notice silence and age; called several times a second."""
+        """Notice silence and age. Called several times a second."""
         now = self._loop.time()
         if self._is_silent() and self.connection is not None:
             self.silent_since.setdefault(self.connection.address, self._asked_at)

@@ -29,7 +29,7 @@ FAREWELL_SOURCE = "ProcessInterrupts"
 
 
 class ReplyMonitor(asyncio.Protocol):
-    """Pass all that arrives to asyncpg's protocol; between start and stop, note the first type."""
+    """Protocol that passes all data to asyncpg's and notes the type of an awaited message."""
 
     def __init__(self, protocol: Any, ended: Callable[[], None]) -> None:
         """
@@ -49,7 +49,7 @@ class ReplyMonitor(asyncio.Protocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def start(self) -> None:
-        """Note the type of the next message; nothing else is awaited on the connection."""
+        """Note the type of the next message, while nothing else is awaited on the connection."""
         self.first = b""
         self._is_waiting = True
 

@@ -253,23 +253,23 @@ async def test_no_result_shows_a_secret_and_few_operations_read_one(
     }
     assert set(calls) == public
     read: list[str] = []
-    real = DatabaseEngine.perform
+    real = DatabaseEngine._perform
 
     async def spied(self: DatabaseEngine, *args: Any, **kwargs: Any) -> Any:
         result = await real(self, *args, **kwargs)
         read.append(repr(result))
         return result
 
-    monkeypatch.setattr(DatabaseEngine, "perform", spied)
+    monkeypatch.setattr(DatabaseEngine, "_perform", spied)
     readers = set()
     for name, call in calls.items():
         read.clear()
         result = await outcome(call)
         if world.seen_in("".join(read)):
             readers.add(name.partition(".")[2])
-        monkeypatch.setattr(DatabaseEngine, "perform", real)
+        monkeypatch.setattr(DatabaseEngine, "_perform", real)
         await world.note()
-        monkeypatch.setattr(DatabaseEngine, "perform", spied)
+        monkeypatch.setattr(DatabaseEngine, "_perform", spied)
         assert world.seen_in(f"{result!r} {result} {pretty_repr(result)}") == [], name
         if name != "AccountRepository.tokens":
             with suppress(TypeError):  # of what is no document

@@ -181,7 +181,7 @@ async def test_traced_transactions_and_ended_sessions_work_as_the_application_ro
     assert await engine.was_committed(transaction.transaction_id)
     idle = await asyncpg.connect(separated.app_url)
     assert await engine.fetchval("SELECT pg_terminate_backend($1)", idle.get_server_pid())
-    await idle.close()
+    idle.terminate()
 
 
 async def test_later_tables_are_open_to_the_application_role(

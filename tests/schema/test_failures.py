@@ -136,7 +136,7 @@ def raw(app: App, folder: Path, body: str, options: str = "") -> None:
             "raise KeyError('missing setting')",
             ["KeyError: 'missing setting'", "_data.py, line 9, in backfill"],
         ),
-        (f"await DB.fetch('SELECT $1::int', '{CANARY}')", ["malformed"]),
+        (f"await DB.fetch('SELECT $1::int', '{CANARY}')", ["argument does not fit its column"]),
     ],
     ids=["statement", "constraint", "python", "argument"],
 )
