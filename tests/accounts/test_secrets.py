@@ -89,16 +89,21 @@ class World:
 
 @pytest.fixture
 async def world(clone: DatabaseEngine) -> World:
+    return await make_world(clone)
+
+
+async def make_world(engine: DatabaseEngine) -> World:
+    """Insert a user with an account, a session and a code; return them with their secrets."""
     user = await users.register(UserCreate(email=ADDRESS, password=PASSWORD))
     tokens = AccountUpdate(access_token=ACCESS, refresh_token=REFRESH)
     account = await accounts.link(user.id, "google", "g1", tokens)
     opened = await sessions.open(user.id, HOUR)
     code = await codes.issue(CODE_OF, HOUR)
     (row,) = (await codes.page()).rows
-    world = World(clone, user, opened, code, account.id, row.id)
+    world = World(engine, user, opened, code, account.id, row.id)
     await world.note()
     # of parameters that are outdated, so that a check stores another one
-    await clone.execute("UPDATE users SET hashed_password = $1", hash_password(PASSWORD, CHEAP))
+    await engine.execute("UPDATE users SET hashed_password = $1", hash_password(PASSWORD, CHEAP))
     await world.note()
     assert len(world.secrets) == 10
     return world

@@ -16,6 +16,7 @@ from learner_app.database.health import check_database
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable
 from learner_app.settings import Settings
+from tests.conftest import skip_outside_ci
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CANARY = "canary-hunter2"
@@ -111,7 +112,7 @@ async def test_the_pool_starts_and_says_so(mode: str, caplog: pytest.LogCaptureF
 def redis() -> Iterator[int]:
     program = shutil.which("redis-server")
     if program is None:
-        pytest.skip("Redis is not installed")
+        skip_outside_ci("Redis is not installed")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with running([program, "--port", str(port), "--save", "", "--bind", "127.0.0.1"], port):

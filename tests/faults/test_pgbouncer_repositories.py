@@ -11,6 +11,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, LearnerError, SessionStateRefused, TransactionRequired
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import Settings
+from tests.accounts import test_secrets as accounts
 from tests.faults.cluster import Cluster
 from tests.faults.pgbouncer import PgBouncer
 from tests.faults.test_pgbouncer import LIMITS
@@ -118,6 +119,19 @@ async def test_every_operation_works_alone(bounced: DatabaseEngine) -> None:
                 await perform(bounced, call)
             except LearnerError as error:
                 refused[f"{type(repository).__name__}.{name}"] = repr(error)
+    await operations.sessions.delete_content("c2")  # not among those, since its plan is exempt
+    await assert_sessions_are_clean(bounced)
+    assert refused == {}
+
+
+async def test_every_operation_of_accounts_works(bounced: DatabaseEngine) -> None:
+    calls = accounts.operations(await accounts.make_world(bounced))
+    refused = {}
+    for name, call in calls.items():
+        try:
+            await accounts.outcome(call)
+        except LearnerError as error:
+            refused[name] = repr(error)
     await assert_sessions_are_clean(bounced)
     assert refused == {}
 
