@@ -11,11 +11,11 @@ from asyncpg import ForeignKeyViolationError, InterfaceError, UniqueViolationErr
 
 
 class LearnerError(Exception):
-    """Everything this package raises on purpose; the text fits on one line of a log."""
+    """Base class of all errors of this package, with a message of one line."""
 
 
 class SettingsError(LearnerError):
-    """A setting is missing or wrong; the message names it, never its value."""
+    """A setting is missing or invalid. The message names it, never its value."""
 
 
 class DatabaseNotConfigured(SettingsError):
@@ -58,7 +58,7 @@ class DatabaseError(LearnerError):
 
 
 class DatabaseUnavailable(DatabaseError):
-    """The server could not be reached, or has no room for us; nothing was done."""
+    """The server is unreachable, or out of connections, memory or disk. Nothing was done."""
 
     retry = True
 
@@ -76,11 +76,11 @@ class PoolExhausted(DatabaseUnavailable):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """A write met a server that takes none, as after a failover; the pool leaves that server."""
+    """A write reached a read-only server, as after a failover. The pool leaves that server."""
 
 
 class DatabaseRefused(DatabaseError):
-    """The server is there and says no, or is not trusted; trying again does not help."""
+    """The server refused the connection or is not trusted. A retry does not help."""
 
 
 class PoolNotStarted(DatabaseError):
@@ -92,7 +92,7 @@ class NotFound(DatabaseError):
 
 
 class StaleVersion(DatabaseError):
-    """The row is no longer as the caller knew it; read it again. Nothing was changed."""
+    """The row was changed since the caller read it. The operation changed nothing."""
 
 
 class StaleClaim(StaleVersion):
@@ -120,7 +120,7 @@ class InvalidValue(DatabaseError):
 
 
 class SerializationFailure(DatabaseError):
-    """Concurrent transactions could not be ordered; all of this one was undone."""
+    """Concurrent transactions could not be serialized. This one was rolled back."""
 
     retry = True
 
@@ -228,7 +228,7 @@ class SchemaError(LearnerError):
 
 
 class ResetRefused(LearnerError):
-    """The database holds what ``learner reset`` does not know; nothing was deleted."""
+    """The database has objects that ``learner reset`` does not know. Nothing was deleted."""
 
 
 class MigrationError(LearnerError):
@@ -236,7 +236,7 @@ class MigrationError(LearnerError):
 
 
 class MigrationsPending(MigrationError):
-    """The database lacks migrations that an operation needs; nothing was done."""
+    """The database lacks migrations that an operation needs. Nothing was done."""
 
 
 class RolesError(LearnerError):
