@@ -13,9 +13,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from learner_app.database.target import Target, parse_url
+from learner_app.database.dsn import DatabaseUrl, parse_url
 from learner_app.errors import DatabaseError, LearnerError, SettingsError
-from learner_app.settings import Settings, load_settings, point_piccolo_here
+from learner_app.settings import Settings, load_settings, use_package_conf
 
 PROGRAM = "learner"
 ANSWER_SECONDS = 1.0
@@ -41,7 +41,7 @@ def main() -> None:
     """Run the command. An error is one line on standard error and exit code 1."""
     with _one_line_errors():
         sys.path.insert(0, str(Path.cwd()))
-        point_piccolo_here()
+        use_package_conf()
         _prepare_output()
         try:
             cli(prog_name=PROGRAM)
@@ -63,7 +63,7 @@ def _one_line_errors() -> Iterator[None]:
         _discard_output()
         _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}")
     except Exception as error:
-        from learner_app.database.failures import DRIVER_ERRORS, translate
+        from learner_app.database.error_mapping import DRIVER_ERRORS, translate
 
         if not isinstance(error, DRIVER_ERRORS):
             raise
@@ -162,10 +162,10 @@ def seed(
     """Insert the example data that is missing. Existing rows are not changed."""
     from learner_app.conf import DB
     from learner_app.operations.seed.bulk import plant_events
-    from learner_app.operations.seed.plant import plant_seed
+    from learner_app.operations.seed.plant import insert_seed
     from learner_app.progress import progress
 
-    for table, planted in asyncio.run(plant_seed(DB)).items():
+    for table, planted in asyncio.run(insert_seed(DB)).items():
         print(f"{table:20} {planted.created:5} created {planted.found:5} found")
     if events:
         with progress("Events", events) as report:
@@ -207,7 +207,7 @@ def rollback(
 ) -> None:
     """Show the SQL that undoes an app's last migration, then run it."""
     from learner_app.conf import DB
-    from learner_app.database.target import refuse_other_database
+    from learner_app.database.dsn import refuse_other_database
     from learner_app.database.waiting import wait_for_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
@@ -217,7 +217,7 @@ def rollback(
         text = asyncio.run(plan_roll_back(app, to))
         print(text.strip() or "Nothing is applied.")
         if text:
-            print(f"Target: {DB.target}", flush=True)
+            print(f"DatabaseUrl: {DB.target}", flush=True)
             _require_agreement("Run it?", yes=yes)
             asyncio.run(roll_back(app, to))
             print("Rolled back.")
@@ -240,7 +240,7 @@ def reset(
     from learner_app.up import prepare
 
     with DB.as_owner():
-        print(f"Target: {DB.target}", flush=True)
+        print(f"DatabaseUrl: {DB.target}", flush=True)
         plan = asyncio.run(plan_reset(DB, keep_foreign_tables=keep_foreign_tables))
         kept = f", keep {len(plan.foreign_tables)} others" if plan.foreign_tables else ""
         question = f"Delete everything in {len(plan.tables)} tables of {DB.target}{kept}?"
@@ -283,7 +283,7 @@ def roles(
     print("\n".join(work.summary(chosen, report, administrator)))
 
 
-def _administrator(settings: Settings) -> Target:
+def _administrator(settings: Settings) -> DatabaseUrl:
     name = "DATABASE_ADMIN_URL"
     if settings.database_admin_url:
         return parse_url(name, settings.database_admin_url.get_secret_value())
@@ -318,7 +318,7 @@ def restore(
         _fail(f"{file}: there is no such file")
     with DB.as_owner():
         names = asyncio.run(tables_to_replace(DB))
-        print(f"Target: {DB.target}", flush=True)
+        print(f"DatabaseUrl: {DB.target}", flush=True)
         if names:
             _require_agreement(
                 f"Replace everything in {len(names)} tables of {DB.target}?", yes=yes

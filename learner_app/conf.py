@@ -10,8 +10,8 @@ from piccolo.conf.apps import AppRegistry
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import SettingsError
-from learner_app.schema import journal
-from learner_app.settings import point_piccolo_here
+from learner_app.schema import migration_runner
+from learner_app.settings import use_package_conf
 
 COMMANDS = {"piccolo", "learner"}
 """Programs that send few statements, each over a connection of its own."""
@@ -66,7 +66,7 @@ APP_REGISTRY = AppRegistry(
     ]
 )
 
-point_piccolo_here()
-journal.install()
+use_package_conf()
+migration_runner.install()
 if sys.excepthook is sys.__excepthook__:
     sys.excepthook = _explain_in_one_line

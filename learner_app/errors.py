@@ -1,7 +1,7 @@
 """The errors of the package. They state a fact, know no HTTP and carry no secret and no row value.
 
-Those of the database are made in one place, :mod:`learner_app.database.failures`, from the SQLSTATE
-and the name of the constraint; ``docs/errors.md`` has the table.
+:mod:`learner_app.database.error_mapping` makes those of the database from the SQLSTATE and the
+constraint name; ``docs/errors.md`` has the table.
 """
 
 from collections.abc import Sequence
@@ -160,7 +160,7 @@ class CommitUnknown(DatabaseError):
 
     Never repeated automatically, except for a write that is declared idempotent. Such a write
     raises this error when the repeated attempt does not succeed either. ``transaction_id`` is
-    None unless the transaction was traced, else ask ``DatabaseEngine.was_committed``.
+    None unless the transaction was track_commit, else ask ``DatabaseEngine.was_committed``.
     """
 
     def __init__(

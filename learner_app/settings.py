@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         return self.db_lock_timeout or min(LOCK_SECONDS, self.statement_seconds / 2)
 
     @property
-    def names_database(self) -> bool:
+    def has_database(self) -> bool:
         """True if the settings name a database, False if ``learner up`` provides it.
 
         Raises:
@@ -322,7 +322,7 @@ def project_folder() -> Path:
     return here
 
 
-def point_piccolo_here() -> None:
+def use_package_conf() -> None:
     """Where the project has no ``piccolo_conf.py``, let Piccolo use the one of the package."""
     if find_spec("piccolo_conf") is None:
         os.environ.setdefault(PICCOLO_CONF, OUR_CONF)

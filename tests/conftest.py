@@ -63,9 +63,9 @@ def db(learner_db: DatabaseEngine) -> DatabaseEngine:
 
 
 @pytest.fixture
-def clone(learner_own_db: DatabaseEngine) -> DatabaseEngine:
+def clone(learner_committed_db: DatabaseEngine) -> DatabaseEngine:
     """The engine with its pool, on a database of the test's own."""
-    return learner_own_db
+    return learner_committed_db
 
 
 @pytest.fixture(params=["embedded", "debian_15"])

@@ -14,7 +14,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema.pending import declared_migrations
-from learner_app.testing.servers import OwnServer, TestServer, run_apart
+from learner_app.testing.servers import OwnServer, TestServer, run_in_thread
 from tests.database.test_connecting import TcpServer, free_port
 from tests.database.test_connecting import start as start_tcp_server
 from tests.operations.test_commands import CANARY, PROGRAM, count, run
@@ -200,7 +200,7 @@ async def test_interrupted_command_ends_with_130_and_no_traceback(clone: Databas
 
     asking = start("reset", url=clone.url, stdin=subprocess.PIPE)
     question = asking.stdout.readline() + asking.stdout.read(1)
-    assert question.startswith("Target: ")
+    assert question.startswith("DatabaseUrl: ")
     asking.send_signal(signal.SIGINT)
     _, stderr = asking.communicate(timeout=30)
     assert (asking.returncode, stderr) == (130, "")
@@ -309,7 +309,7 @@ def own_server() -> Iterator[OwnServer]:
 
 
 def test_server_that_stops_under_a_command_is_one_line(own_server: OwnServer):
-    name = run_apart(own_server.create())
+    name = run_in_thread(own_server.create())
     url = own_server.url(name)
     assert run("migrate", url=url).returncode == 0
     seeding = start("seed", "--events", "2000000", url=url)
@@ -323,7 +323,7 @@ def test_server_that_stops_under_a_command_is_one_line(own_server: OwnServer):
 
 @pytest.mark.parametrize("command", [("migrate",), ("status",), ("seed",), ("staff", "add", "ada")])
 def test_command_waits_for_a_server_that_restarts(own_server: OwnServer, command: tuple):
-    url = own_server.url(run_apart(own_server.create()))
+    url = own_server.url(run_in_thread(own_server.create()))
     assert run("migrate", url=url).returncode == 0
     process = own_server.server._process
     process.send_signal(signal.SIGINT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import yaml
 
-from learner_app.database.target import parse_url
+from learner_app.database.dsn import parse_url
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer, embedded_binaries
 from learner_app.operations.role_script import Roles
 from learner_app.operations.roles import set_up_roles

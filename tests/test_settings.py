@@ -132,14 +132,14 @@ def test_variable_of_another_program_is_reported_and_ignored(monkeypatch, caplog
 )
 def test_urls_that_providers_add_are_neither_errors_nor_reported(monkeypatch, caplog, name):
     monkeypatch.setenv(name, "postgresql://h/d")
-    assert not load_settings().names_database
+    assert not load_settings().has_database
     assert not caplog.records
 
 
 def test_url_that_resembles_one_that_is_set_is_no_error(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://h/d")
     monkeypatch.setenv("DATABASE_URI", "postgresql://h/e")
-    assert load_settings().names_database
+    assert load_settings().has_database
 
 
 PARTS = {
@@ -165,13 +165,13 @@ def test_part_of_a_database_without_host_is_an_error(monkeypatch, tmp_path, plac
         monkeypatch.setenv(name, PARTS[name])
         monkeypatch.setenv("DB_HOST", "")
     with pytest.raises(SettingsError) as caught:
-        _ = load_settings().names_database
+        _ = load_settings().has_database
     assert str(caught.value).startswith(f"{name.upper()} is set without DB_HOST")
 
 
 @pytest.mark.parametrize("setting", [{"db_ssl": False}, {"db_pool_max": 5}, {"app_env": "test"}])
 def test_settings_of_any_database_need_no_host(setting: dict):
-    assert not Settings(**setting).names_database
+    assert not Settings(**setting).has_database
 
 
 def test_url_of_the_environment_replaces_the_parts_of_the_env_file(monkeypatch, tmp_path: Path):

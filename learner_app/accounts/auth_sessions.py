@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import SecretStr, TypeAdapter
 
 from learner_app.accounts.credentials import USER, check_credentials
+from learner_app.accounts.redacted import secret
 from learner_app.accounts.rows import (
     AuthSession,
     AuthSessionFilters,
@@ -17,7 +18,6 @@ from learner_app.accounts.rows import (
     SignedIn,
     User,
 )
-from learner_app.accounts.sealed import secret
 from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.user_sql import CLOSE_SESSIONS
@@ -26,8 +26,8 @@ from learner_app.repository.batches import affected, oldest
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
-from learner_app.repository.reading import ReadingRepository
-from learner_app.repository.sql import NOW, Names
+from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
 LIFETIME = TypeAdapter(Lifetime)
@@ -35,10 +35,10 @@ ADDRESS = TypeAdapter(NetworkAddress)
 WIDTH = len(AuthSession.__struct_fields__)
 LONGEST_AGENT = 500
 
-s = Names(AuthSessionTable)
+s = SqlNames(AuthSessionTable)
 bare = s.unqualified
-mine = Names(AuthSessionTable, "s")
-u = Names(UserTable, "u")
+mine = SqlNames(AuthSessionTable, "s")
+u = SqlNames(UserTable, "u")
 ROW = s.fields(AuthSession)
 COLUMNS = (
     f"{bare.id}, {bare.user_id}, {bare.token_hash}, "
@@ -82,7 +82,7 @@ ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
 """
 
 
-class AuthSessionRepository(ReadingRepository[AuthSession, UUID]):
+class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     """Signed-in devices, known by a token that only they have: a hash of it is stored.
 
     What is expired, by the database's clock, is not there for any operation with a token.

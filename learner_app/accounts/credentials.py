@@ -6,19 +6,19 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from learner_app.accounts import user_sql
-from learner_app.accounts.emails import known_email
-from learner_app.accounts.passwords import Cost, apart, check_hash, complaint, hash_password
+from learner_app.accounts.emails import lookup_form
+from learner_app.accounts.passwords import Cost, apart, check_hash, hash_password, policy_violation
+from learner_app.accounts.redacted import RedactedStr
 from learner_app.accounts.rows import User
-from learner_app.accounts.sealed import Sealed
 from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict
 from learner_app.repository.inputs import refused
 from learner_app.repository.locks import require_read_committed
-from learner_app.repository.rows import Shape
+from learner_app.repository.rows import RowMapper
 from learner_app.repository.values import new_uuid
 
-USER = Shape(UserTable, User)
+USER = RowMapper(UserTable, User)
 WIDTH = len(User.__struct_fields__)
 
 
@@ -26,7 +26,7 @@ class Credentials(NamedTuple):
     """A user, and the hash of the password as it is stored."""
 
     user: User
-    stored: Sealed
+    stored: RedactedStr
 
 
 async def check_credentials(
@@ -66,13 +66,13 @@ def added(user: User | None) -> User:
     return user
 
 
-async def new_hash(engine: DatabaseEngine, password: SecretStr) -> Sealed:
+async def new_hash(engine: DatabaseEngine, password: SecretStr) -> RedactedStr:
     """The hash of a password by the rules.
 
     Raises:
         InvalidValue: it breaks one.
     """
-    if broken := complaint(password):
+    if broken := policy_violation(password):
         raise refused(UserTable, "password", broken)
     return await apart(hash_password, password, Cost.of(engine.settings))
 
@@ -80,9 +80,9 @@ async def new_hash(engine: DatabaseEngine, password: SecretStr) -> Sealed:
 async def replace_hash(
     engine: DatabaseEngine,
     user_id: UUID,
-    stored: Sealed,
-    kept: Sealed | None,
-    known: Sealed | None = None,
+    stored: RedactedStr,
+    kept: RedactedStr | None,
+    known: RedactedStr | None = None,
 ) -> User | None:
     """Store the hash, close all sessions but one, and drop codes for another password.
 
@@ -105,7 +105,7 @@ async def replace_hash(
     return user
 
 
-async def end_sign_ins(engine: DatabaseEngine, user: User, kept: Sealed | None) -> None:
+async def end_sign_ins(engine: DatabaseEngine, user: User, kept: RedactedStr | None) -> None:
     """Close all sessions but one, and drop codes for another password."""
     await engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
     await engine.execute(user_sql.DROP_RESET_CODES, user.email, user.id)
@@ -124,10 +124,10 @@ async def is_password_of(engine: DatabaseEngine, password: SecretStr, known: Cre
 
 
 async def _find(engine: DatabaseEngine, email: str) -> Credentials | None:
-    address = known_email(email)
+    address = lookup_form(email)
     record = await engine.fetchrow(user_sql.CREDENTIALS, address or "")  # of none, as much work
     return record and _closed(*record)
 
 
 def _closed(*values: object) -> Credentials:
-    return Credentials(USER.make(values[:WIDTH]), Sealed(values[WIDTH]))
+    return Credentials(USER.make(values[:WIDTH]), RedactedStr(values[WIDTH]))

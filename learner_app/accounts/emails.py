@@ -33,7 +33,7 @@ def normal_email(given: str) -> str:
         raise ValueError("must be an e-mail address") from None
 
 
-def known_email(given: Any) -> str | None:
+def lookup_form(given: Any) -> str | None:
     """The spelling to look for, of any text; None where nobody can have it."""
     if not isinstance(given, str) or len(given) > MOST_GIVEN or not is_storable(given):
         return None

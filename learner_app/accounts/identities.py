@@ -10,8 +10,8 @@ from pydantic import SecretStr, TypeAdapter
 
 from learner_app.accounts.credentials import USER, end_sign_ins
 from learner_app.accounts.passwords import unusable_hash
+from learner_app.accounts.redacted import reveal
 from learner_app.accounts.rows import Account, AccountFilters, AccountUpdate, ProviderTokens
-from learner_app.accounts.sealed import unsealed
 from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.user_sql import CREDENTIAL, IS_USABLE, SET_HASH
 from learner_app.accounts.values import Identity, Provider
@@ -20,16 +20,16 @@ from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import checked, instance_of, refused
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.reading import ReadingRepository
-from learner_app.repository.sql import Names
+from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.sql import SqlNames
 from learner_app.repository.values import is_storable, new_uuid
 
 PROVIDER, IDENTITY = TypeAdapter(Provider), TypeAdapter(Identity)
 OLDEST_FIRST = Order(AccountTable.created_at, AccountTable.id)
 
-a = Names(AccountTable)
+a = SqlNames(AccountTable)
 bare = a.unqualified
-u = Names(UserTable)
+u = SqlNames(UserTable)
 ROW = a.fields(Account)
 
 LINK = f"""
@@ -54,7 +54,7 @@ WHERE {a.user_id} = $1 AND {a.id} <> $2 AND {a.provider_id} <> '{CREDENTIAL}'
 UNLINK = f"DELETE FROM {a} WHERE {a.id} = $1 RETURNING {ROW}"
 
 
-class AccountRepository(ReadingRepository[Account, UUID]):
+class AccountRepository(ReadOnlyRepository[Account, UUID]):
     """The ways in which users sign in; no row has a token of a provider's."""
 
     table = AccountTable
@@ -133,7 +133,7 @@ class AccountRepository(ReadingRepository[Account, UUID]):
             NotFound: there is no such account.
         """
         changes = instance_of(AccountUpdate, changes, "changes", self.table)
-        given = {name: unsealed(value) for name, value in changes.given().items()}
+        given = {name: reveal(value) for name, value in changes.given().items()}
         if not given:
             return await self.get(account_id)
         statement = self._queries.update(list(given))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import bcrypt
 
-from learner_app.accounts.sealed import Sealed
+from learner_app.accounts.redacted import RedactedStr
 
 BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 BCRYPT_BYTES = 72
@@ -32,32 +32,32 @@ def is_scrypt(stored: str) -> bool:
     return SCRYPT.fullmatch(stored) is not None
 
 
-def matches_bcrypt(forms: Sequence[Sealed], stored: Sealed) -> bool:
+def matches_bcrypt(forms: Sequence[RedactedStr], stored: RedactedStr) -> bool:
     """Whether one of the forms of the password has that hash."""
     return any(_has_bcrypt(form, stored) for form in forms)
 
 
-def matches_scrypt(forms: Sequence[Sealed], stored: Sealed) -> bool:
+def matches_scrypt(forms: Sequence[RedactedStr], stored: RedactedStr) -> bool:
     """The same; the salt is what was written, or the bytes that it stands for."""
-    salt, key = map(Sealed, stored.split(":"))
+    salt, key = map(RedactedStr, stored.split(":"))
     return any(_has_scrypt(form, salt, key) for form in forms)
 
 
-def _has_bcrypt(form: Sealed, stored: Sealed) -> bool:
+def _has_bcrypt(form: RedactedStr, stored: RedactedStr) -> bool:
     try:
         return bcrypt.checkpw(form.encode()[:BCRYPT_BYTES], stored.encode())
     except ValueError:  # its own idea of what is malformed
         return False
 
 
-def _has_scrypt(form: Sealed, salt: Sealed, key: Sealed) -> bool:
+def _has_scrypt(form: RedactedStr, salt: RedactedStr, key: RedactedStr) -> bool:
     has_text = hmac.compare_digest(_scrypt(form, salt, is_text=True), bytes.fromhex(key))
     if has_text or len(salt) % 2:
         return has_text
     return hmac.compare_digest(_scrypt(form, salt, is_text=False), bytes.fromhex(key))
 
 
-def _scrypt(form: Sealed, salt: Sealed, *, is_text: bool) -> bytes:
+def _scrypt(form: RedactedStr, salt: RedactedStr, *, is_text: bool) -> bytes:
     return hashlib.scrypt(
         form.encode(),
         salt=salt.encode() if is_text else bytes.fromhex(salt),

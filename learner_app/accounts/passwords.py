@@ -22,7 +22,7 @@ from argon2.low_level import Type
 from pydantic import SecretStr
 
 from learner_app.accounts import legacy
-from learner_app.accounts.sealed import Sealed, secret
+from learner_app.accounts.redacted import RedactedStr, secret
 from learner_app.repository.values import is_storable
 from learner_app.settings import Settings
 
@@ -67,9 +67,9 @@ class Verdict(NamedTuple):
     """Whether a new hash should be stored: another scheme, or other parameters."""
 
 
-def complaint(password: SecretStr) -> str | None:
+def policy_violation(password: SecretStr) -> str | None:
     """Which rule it breaks, if any."""
-    if not is_storable(Sealed(password.get_secret_value())):
+    if not is_storable(RedactedStr(password.get_secret_value())):
         return "must not contain NUL characters or lone surrogates"
     text = _normal(password)
     if text is None or not SHORTEST <= len(text) <= LONGEST:
@@ -79,7 +79,7 @@ def complaint(password: SecretStr) -> str | None:
     return None
 
 
-def hash_password(password: str | SecretStr, cost: Cost = OWASP) -> Sealed:
+def hash_password(password: str | SecretStr, cost: Cost = OWASP) -> RedactedStr:
     """Hash of the NFKC form, with a random salt; takes about 20 ms of processor time.
 
     Raises:
@@ -96,7 +96,9 @@ def hash_password(password: str | SecretStr, cost: Cost = OWASP) -> Sealed:
     return made
 
 
-def check_hash(password: str | SecretStr, stored: Sealed | None, cost: Cost = OWASP) -> Verdict:
+def check_hash(
+    password: str | SecretStr, stored: RedactedStr | None, cost: Cost = OWASP
+) -> Verdict:
     """Whether the password has that hash; malformed and unknown ones no password has.
 
     Args:
@@ -121,9 +123,9 @@ def check_hash(password: str | SecretStr, stored: Sealed | None, cost: Cost = OW
     return Verdict(matches=False, is_outdated=False)
 
 
-def unusable_hash() -> Sealed:
+def unusable_hash() -> RedactedStr:
     """For somebody without a password."""
-    return Sealed(UNUSABLE + secrets.token_urlsafe(32))
+    return RedactedStr(UNUSABLE + secrets.token_urlsafe(32))
 
 
 async def apart(work: Callable[..., T], *args: object) -> T:
@@ -144,7 +146,7 @@ def _usable_cores() -> int:
 
 class _Scheme(NamedTuple):
     hasher: PasswordHasher
-    stand_in: Sealed
+    stand_in: RedactedStr
     """A hash to check against where there is none."""
 
 
@@ -156,36 +158,36 @@ def _scheme(cost: Cost) -> _Scheme:
     return _Scheme(hasher, _hashed(hasher, unusable_hash()) or unusable_hash())
 
 
-def _normal(password: SecretStr) -> Sealed | None:
+def _normal(password: SecretStr) -> RedactedStr | None:
     """The NFKC form; None for what no password can be."""
     if not 0 < len(password.get_secret_value()) <= MOST_GIVEN:
         return None
-    text = Sealed(unicodedata.normalize("NFKC", password.get_secret_value()))
+    text = RedactedStr(unicodedata.normalize("NFKC", password.get_secret_value()))
     return text if is_storable(text) else None
 
 
-def _forms(password: SecretStr, text: Sealed) -> list[Sealed]:
+def _forms(password: SecretStr, text: RedactedStr) -> list[RedactedStr]:
     """What other programs may have hashed: the NFKC form, or what was typed."""
-    given = Sealed(password.get_secret_value())
+    given = RedactedStr(password.get_secret_value())
     return [text] if given == text else [text, given]
 
 
-def _hashed(hasher: PasswordHasher, text: Sealed) -> Sealed | None:
+def _hashed(hasher: PasswordHasher, text: RedactedStr) -> RedactedStr | None:
     """None without memory; the error of the package would carry frames with the plain bytes."""
     try:
-        return Sealed(hasher.hash(text))
+        return RedactedStr(hasher.hash(text))
     except (Argon2Error, MemoryError):
         return None
 
 
-def _matches(hasher: PasswordHasher, stored: Sealed, text: Sealed) -> bool:
+def _matches(hasher: PasswordHasher, stored: RedactedStr, text: RedactedStr) -> bool:
     try:
         return hasher.verify(stored, text)
     except (Argon2Error, MemoryError, ValueError):
         return False
 
 
-def _is_argon2(stored: Sealed, cost: Cost) -> bool:
+def _is_argon2(stored: RedactedStr, cost: Cost) -> bool:
     """Whether it is one of argon2's that can be checked in seconds."""
     try:
         found = extract_parameters(stored)

@@ -12,11 +12,11 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import UserPreferencesRepository
 from learner_app.repository.batches import affected
 from learner_app.repository.locks import require_read_committed
-from learner_app.repository.rows import Shape, to_json
+from learner_app.repository.rows import RowMapper, to_json
 
-ACCOUNT = Shape(AccountTable, Account)
-SESSION = Shape(AuthSessionTable, AuthSession)
-CODE = Shape(VerificationTable, Verification)
+ACCOUNT = RowMapper(AccountTable, Account)
+SESSION = RowMapper(AuthSessionTable, AuthSession)
+CODE = RowMapper(VerificationTable, Verification)
 
 NOTHING = Erased(0, 0, 0, 0, 0)
 
@@ -42,7 +42,7 @@ async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
 async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
     """One JSON document; to be called with the user's row locked."""
 
-    async def rows(shape: Shape[Any], sql: str, *args: Any) -> list[Any]:
+    async def rows(shape: RowMapper[Any], sql: str, *args: Any) -> list[Any]:
         return list(map(shape.make, await engine.fetch(sql, *args)))
 
     found = {

@@ -24,7 +24,7 @@ from learner_app.accounts.values import (
 )
 from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
-from learner_app.repository.values import Flag, Moment, Positive, Text, Text255
+from learner_app.repository.values import Positive, StrictBool, Text, Text255, UtcDatetime
 
 
 class User(Row, frozen=True):
@@ -144,7 +144,7 @@ class ProviderUserCreate(SecretInput, table=UserTable):
 
     email: Email
     name: Text255 = ""
-    email_verified: Flag = False
+    email_verified: StrictBool = False
     """Whether the provider says so, and is to be believed."""
     image: Image | None = None
 
@@ -169,8 +169,8 @@ class AccountUpdate(SecretInput, table=AccountTable):
     access_token: ProviderToken | None = None
     refresh_token: ProviderToken | None = None
     id_token: ProviderToken | None = None
-    access_token_expires_at: Moment | None = None
-    refresh_token_expires_at: Moment | None = None
+    access_token_expires_at: UtcDatetime | None = None
+    refresh_token_expires_at: UtcDatetime | None = None
     scope: Text | None = None
 
 
@@ -207,9 +207,9 @@ class UserFilters(TypedDict, total=False):
     """What the address or the name begins with, in any case."""
     is_admin: bool
     email_verified: bool
-    created_from: Moment
+    created_from: UtcDatetime
     """Registered then or later."""
-    created_to: Moment
+    created_to: UtcDatetime
     """Registered before then."""
 
 
@@ -224,9 +224,9 @@ class AuthSessionFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
     user_id: UUID
-    expires_from: Moment
+    expires_from: UtcDatetime
     """Expires then or later."""
-    expires_to: Moment
+    expires_to: UtcDatetime
     """Expires before then."""
 
 
@@ -234,7 +234,7 @@ class VerificationFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
     identifier: str
-    expires_from: Moment
+    expires_from: UtcDatetime
     """Expires then or later."""
-    expires_to: Moment
+    expires_to: UtcDatetime
     """Expires before then."""

@@ -9,7 +9,7 @@ from piccolo.table import Table
 
 from learner_app.schema.columns import Inet, Now, Reference
 from learner_app.schema.objects import Check, Index, OneOf, Unique, UpdatedAtTrigger
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 
 
 class KnowledgeLevel(str, Enum):
@@ -31,7 +31,7 @@ class DarkMode(str, Enum):
     auto = "auto"
 
 
-class UserTable(Declared, Table, tablename="users", help_text="People with an account."):
+class UserTable(SchemaTable, Table, tablename="users", help_text="People with an account."):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
     email = Varchar(255, default=None, help_text="In lower case.")
     hashed_password = Varchar(
@@ -67,7 +67,7 @@ class UserTable(Declared, Table, tablename="users", help_text="People with an ac
 
 
 class AccountTable(
-    Declared, Table, tablename="accounts", help_text="Sign-in identities of a user."
+    SchemaTable, Table, tablename="accounts", help_text="Sign-in identities of a user."
 ):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
     user_id = Reference(UserTable, "fk_accounts_user", OnDelete.cascade, help_text="Whose it is.")
@@ -88,7 +88,7 @@ class AccountTable(
 
 
 class AuthSessionTable(
-    Declared,
+    SchemaTable,
     Table,
     tablename="auth_sessions",
     help_text="Signed-in devices; not to be confused with listening sessions.",
@@ -110,7 +110,9 @@ class AuthSessionTable(
     auth_sessions_touch_updated_at = UpdatedAtTrigger(updated_at)
 
 
-class VerificationTable(Declared, Table, tablename="verifications", help_text="Single-use codes."):
+class VerificationTable(
+    SchemaTable, Table, tablename="verifications", help_text="Single-use codes."
+):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
     identifier = Varchar(255, default=None, help_text="Purpose and address.")
     value_hash = Varchar(64, default=None, secret=True, help_text="Hash of the code.")

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from pydantic import SecretStr
 
-from learner_app.accounts.sealed import Sealed, secret
+from learner_app.accounts.redacted import RedactedStr, secret
 
 TOKEN_BYTES = 32
 SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -20,9 +20,9 @@ def new_token() -> SecretStr:
     return SecretStr(secrets.token_urlsafe(TOKEN_BYTES))
 
 
-def token_hash(token: str | SecretStr) -> Sealed | None:
+def token_hash(token: str | SecretStr) -> RedactedStr | None:
     """What is stored for it; None for what cannot be a token."""
     token = secret(token)
     if not SHAPE.fullmatch(token.get_secret_value()):
         return None
-    return Sealed(sha256(token.get_secret_value().encode()).hexdigest())
+    return RedactedStr(sha256(token.get_secret_value().encode()).hexdigest())

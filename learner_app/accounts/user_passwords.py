@@ -16,18 +16,18 @@ from learner_app.accounts.credentials import (
     new_hash,
     replace_hash,
 )
-from learner_app.accounts.emails import known_email
+from learner_app.accounts.emails import lookup_form
+from learner_app.accounts.redacted import secret
 from learner_app.accounts.rows import ResetCode, User, UserFilters
-from learner_app.accounts.sealed import secret
 from learner_app.accounts.tables import UserTable, VerificationTable
 from learner_app.accounts.tokens import token_hash
 from learner_app.accounts.verifications import LIFETIME, VerificationRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
-from learner_app.repository.reading import ReadingRepository
+from learner_app.repository.reading import ReadOnlyRepository
 
 
-class UserPasswords(ReadingRepository[User, UUID]):
+class UserPasswords(ReadOnlyRepository[User, UUID]):
     """What can be done with a user's password: check, set, change, and reset it by a code."""
 
     table = UserTable
@@ -47,7 +47,7 @@ class UserPasswords(ReadingRepository[User, UUID]):
 
     async def find_by_email(self, email: str) -> User | None:
         """The user of that address, in any spelling."""
-        known = known_email(email)
+        known = lookup_form(email)
         return None if known is None else await self._one(user_sql.FIND_BY_EMAIL, known)
 
     async def check_password(self, email: str, password: str | SecretStr) -> User | None:
@@ -161,5 +161,5 @@ class UserPasswords(ReadingRepository[User, UUID]):
             return await replace_hash(self.engine, user.id, stored, None)
 
     async def _locked_by(self, email: str) -> User | None:
-        known = known_email(email)
+        known = lookup_form(email)
         return None if known is None else await self._one(user_sql.LOCK_BY_EMAIL, known)

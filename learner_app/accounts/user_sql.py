@@ -13,12 +13,12 @@ from learner_app.accounts.tables import (
     UserTable,
     VerificationTable,
 )
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import SqlNames
 
-u = Names(UserTable)
-a = Names(AccountTable)
-s = Names(AuthSessionTable)
-v = Names(VerificationTable)
+u = SqlNames(UserTable)
+a = SqlNames(AccountTable)
+s = SqlNames(AuthSessionTable)
+v = SqlNames(VerificationTable)
 bare_u, bare_a = u.unqualified, a.unqualified
 ROW = u.fields(User)
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from learner_app.accounts import user_sql
 from learner_app.accounts.credentials import added, new_hash
-from learner_app.accounts.emails import known_email
+from learner_app.accounts.emails import lookup_form
 from learner_app.accounts.identities import AccountRepository
 from learner_app.accounts.passwords import unusable_hash
 from learner_app.accounts.personal_data import NOTHING, erase, export
@@ -155,7 +155,7 @@ class UserRepository(UserPasswords):
             NotFound: there is no such user.
             StaleVersion: the user has another address by now.
         """
-        address = known_email(email)
+        address = lookup_form(email)
         changed = address and await self._of_key(user_id, user_sql.VERIFY_EMAIL, address)
         if changed:
             return changed

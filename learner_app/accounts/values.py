@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from learner_app.accounts.emails import normal_email
-from learner_app.accounts.passwords import complaint
+from learner_app.accounts.passwords import policy_violation
 from learner_app.repository.values import (
     DAY,
     FIRST_YEAR,
@@ -30,7 +30,7 @@ def _one_spelling(given: Any) -> Any:
 
 
 def _by_the_rules(password: SecretStr) -> SecretStr:
-    if broken := complaint(password):
+    if broken := policy_violation(password):
         raise ValueError(broken)
     return password
 

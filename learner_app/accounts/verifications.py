@@ -9,9 +9,9 @@ from uuid import UUID
 
 from pydantic import SecretStr, TypeAdapter
 
-from learner_app.accounts.emails import known_email
+from learner_app.accounts.emails import lookup_form
+from learner_app.accounts.redacted import secret
 from learner_app.accounts.rows import Verification, VerificationFilters
-from learner_app.accounts.sealed import secret
 from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.values import Identity, Lifetime
@@ -21,8 +21,8 @@ from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
 from learner_app.repository.locks import lock_name
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
-from learner_app.repository.reading import ReadingRepository
-from learner_app.repository.sql import NOW, Names
+from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
 IDENTIFIER = TypeAdapter(Identity)
@@ -31,7 +31,7 @@ LIFETIME = TypeAdapter(Lifetime)
 MOST_ATTEMPTS = 10
 """Wrong codes after which the right one is worth nothing."""
 
-v = Names(VerificationTable)
+v = SqlNames(VerificationTable)
 bare = v.unqualified
 
 ISSUE = f"""
@@ -57,7 +57,7 @@ SELECT EXISTS (SELECT FROM consumed)
 INVALIDATE = f"DELETE FROM {v} WHERE {v.identifier} = $1"
 
 
-class VerificationRepository(ReadingRepository[Verification, UUID]):
+class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
     """Codes that work once: for a forgotten password, a new address and the like.
 
     An identifier is purpose and address, ``reset-password:<address>``; the address is meant in any
@@ -145,7 +145,7 @@ def _one_spelling(identifier: Any) -> Any:
     purpose, colon, address = identifier.partition(":")
     if "@" not in address:
         return identifier
-    return f"{purpose}{colon}{known_email(address) or address}"
+    return f"{purpose}{colon}{lookup_form(address) or address}"
 
 
 def _known(identifier: Any) -> str | None:

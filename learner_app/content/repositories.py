@@ -23,14 +23,14 @@ from learner_app.repository.inputs import checked, refused
 from learner_app.repository.locks import lock_name
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import json_text, to_json
-from learner_app.repository.sql import Names, compiled
-from learner_app.repository.values import JSON_BYTES, JSON_OBJECT, Fraction
+from learner_app.repository.sql import SqlNames, compiled
+from learner_app.repository.values import JSON_BYTES, JSON_OBJECT, UnitInterval
 
 OLDEST_FIRST = Order(ContentTable.generated_at, ContentTable.id)
 NEWEST_FIRST = Order(ContentTable.generated_at, ContentTable.id, descending=True)
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
-c = Names(ContentTable)
+c = SqlNames(ContentTable)
 bare = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
 MERGE_METADATA = f"""
@@ -39,7 +39,7 @@ WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
 RETURNING {c.fields(Content)}
 """
 
-FRACTION: TypeAdapter[Decimal] = TypeAdapter(Fraction)
+FRACTION: TypeAdapter[Decimal] = TypeAdapter(UnitInterval)
 
 
 class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
@@ -140,7 +140,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         )
         return await self.update(content_id, changes)
 
-    async def list_by_session(
+    async def list_for_session(
         self, session_id: str, *, limit: int = DEFAULT_LIMIT
     ) -> list[Content]:
         """What was made for a session, the oldest first."""

@@ -12,13 +12,11 @@ from learner_app.repository.inputs import UNSET, Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import (
     NUMBER,
-    BigNatural,
-    Fraction,
     HttpUrlText1000,
     JsonObject,
     Key,
-    Moment,
-    Natural,
+    NonNegativeBigInt,
+    NonNegativeInt,
     Positive,
     Text,
     Text10,
@@ -27,6 +25,8 @@ from learner_app.repository.values import (
     Text200,
     Text255,
     Text500,
+    UnitInterval,
+    UtcDatetime,
     new_key,
 )
 
@@ -88,7 +88,7 @@ class ContentCreate(Input, table=ContentTable):
     audio_url: HttpUrlText1000
     audio_format: AudioFormat | None = "mp3"
     audio_bitrate: Positive | None = None
-    audio_size: BigNatural | None = None
+    audio_size: NonNegativeBigInt | None = None
     format: Format
     genre: Text100 | None = None
     sub_genre: Text100 | None = None
@@ -96,12 +96,12 @@ class ContentCreate(Input, table=ContentTable):
     template_id: Text255
     template_version: Text50 | None = None
     difficulty: Difficulty
-    difficulty_score: Fraction | None = None
+    difficulty_score: UnitInterval | None = None
     estimated_comprehension_level: Text50 | None = None
-    duration: Natural
-    word_count: Natural | None = None
+    duration: NonNegativeInt
+    word_count: NonNegativeInt | None = None
     model_parameters: JsonObject
-    generated_at: Moment | None = None
+    generated_at: UtcDatetime | None = None
     """Now by the database's clock where left out."""
     generated_by: Text255 | None = None
     session_id: Key
@@ -111,7 +111,7 @@ class ContentCreate(Input, table=ContentTable):
     related_content_ids: list[Key] | None = None
     language: Text10 | None = "it"
     locale: Text10 | None = None
-    quality_score: Fraction | None = None
+    quality_score: UnitInterval | None = None
     engagement_metrics: JsonObject | None = None
     metadata: JsonObject | None = None
 
@@ -125,7 +125,7 @@ class ContentUpdate(Input, table=ContentTable):
     audio_url: HttpUrlText1000 = UNSET
     audio_format: AudioFormat | None = None
     audio_bitrate: Positive | None = None
-    audio_size: BigNatural | None = None
+    audio_size: NonNegativeBigInt | None = None
     format: Format = UNSET
     genre: Text100 | None = None
     sub_genre: Text100 | None = None
@@ -133,18 +133,18 @@ class ContentUpdate(Input, table=ContentTable):
     template_id: Text255 = UNSET
     template_version: Text50 | None = None
     difficulty: Difficulty = UNSET
-    difficulty_score: Fraction | None = None
+    difficulty_score: UnitInterval | None = None
     estimated_comprehension_level: Text50 | None = None
-    duration: Natural = UNSET
-    word_count: Natural | None = None
+    duration: NonNegativeInt = UNSET
+    word_count: NonNegativeInt | None = None
     model_parameters: JsonObject = UNSET
-    generated_at: Moment = UNSET
+    generated_at: UtcDatetime = UNSET
     generated_by: Text255 | None = None
     continuity_context: Text | None = None
     related_content_ids: list[Key] | None = None
     language: Text10 | None = None
     locale: Text10 | None = None
-    quality_score: Fraction | None = None
+    quality_score: UnitInterval | None = None
     engagement_metrics: JsonObject | None = None
     metadata: JsonObject | None = None
 
@@ -156,9 +156,9 @@ class Audio(Input, table=ContentTable):
     format: AudioFormat
     bitrate: Positive | None
     """In kbit/s."""
-    size: BigNatural | None
+    size: NonNegativeBigInt | None
     """In bytes."""
-    duration: Natural
+    duration: NonNegativeInt
     """In seconds."""
 
 
@@ -171,8 +171,8 @@ class ContentFilters(TypedDict, total=False):
     language: str
     session_id: str
     series_id: str
-    generated_from: Moment
+    generated_from: UtcDatetime
     """Generated then or later."""
-    generated_to: Moment
+    generated_to: UtcDatetime
     """Generated before then."""
     min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100), NUMBER]

@@ -16,7 +16,7 @@ from piccolo.table import Table
 
 from learner_app.schema.columns import Now
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 
 
 class ContentFormat(str, Enum):
@@ -31,7 +31,7 @@ class ContentDifficulty(str, Enum):
 
 
 class ContentTable(
-    Declared, Table, tablename="content", help_text="Pieces to listen to, with text and audio."
+    SchemaTable, Table, tablename="content", help_text="Pieces to listen to, with text and audio."
 ):
     id = Varchar(255, primary_key=True, default=None, help_text="Key, made by the application.")
     title = Varchar(500, default=None, help_text="Shown to the learner.")

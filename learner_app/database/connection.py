@@ -16,11 +16,11 @@ from uuid import uuid4
 import asyncpg
 import asyncpg.transaction
 
-from learner_app.database.finishing import finish
+from learner_app.database.cancellation import finish
 from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.database.reply_monitor import ReplyMonitor
-from learner_app.database.statement_log import SILENT, StatementLog
-from learner_app.database.statements import controls_transaction, leaves_session_state
+from learner_app.database.sql_inspection import controls_transaction, leaves_session_state
+from learner_app.database.statement_log import NO_ANSWER, StatementLog
 from learner_app.errors import LeaseEnded, SessionStateRefused, TransactionError
 
 T = TypeVar("T")
@@ -62,10 +62,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "generation",
         "has_session_state",
         "idle_since",
+        "is_invalidated",
         "is_managed",
-        "is_spoiled",
+        "is_transaction_pooled",
         "is_unconfirmed",
-        "keeps_no_state",
         "last_sent_at",
         "lease",
         "replies",
@@ -81,11 +81,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         super().__init__(*args, **kwargs)
         self.has_session_state = False
         """Something ran that may have left a setting, a lock, a temporary table or a listener."""
-        self.is_spoiled = False
+        self.is_invalidated = False
         """Never to be used again."""
         self.is_unconfirmed = False
         """A commit was cancelled while it waited for a synchronous standby: done here only."""
-        self.keeps_no_state = False
+        self.is_transaction_pooled = False
         """Whether session state is refused since the session is shared, as by PgBouncer."""
         self.is_managed = False
         """Whether a transaction block is in charge, so that nobody else begins or ends one."""
@@ -99,7 +99,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._has_ended = False
         self.lease: Any = None
         """The lease through which the current holder uses this connection, if there is one."""
-        self.statement_log: StatementLog = SILENT
+        self.statement_log: StatementLog = NO_ANSWER
         self._when_idle: list[Callable[[], object]] = []
         self.answered_at = 0.0
         """Loop time of the last answer, 0 before the first."""
@@ -204,13 +204,13 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
         await self.control("ROLLBACK")
 
-    def forget_statements(self) -> None:
+    def clear_statement_cache(self) -> None:
         """Prepare all statements anew, since tables or types have changed."""
         self._drop_local_statement_cache()
         self._drop_local_type_cache()
         self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
-    async def forget_session(self) -> None:
+    async def reset_session(self) -> None:
         """Undo what was left in the session; asyncpg's own reset leaves roles and such."""
         self._listeners.clear()
         self._drop_local_statement_cache()
@@ -261,7 +261,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     async def close_cursor(self, cursor: Any) -> None:
         """Close it, and where the session is shared take its statement out of that as well."""
         await cursor._close_portal(None)
-        if self.keeps_no_state:
+        if self.is_transaction_pooled:
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
     async def counted(self, work: Awaitable[T]) -> T:
@@ -380,7 +380,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # all statements but those of execute() without arguments are made here
         self._note(query)
-        if self.keeps_no_state and kwargs.get("named") is True:
+        if self.is_transaction_pooled and kwargs.get("named") is True:
             # numbers that count up in each process would meet on one server session
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
@@ -422,23 +422,23 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return types
 
     def add_log_listener(self, callback: Any) -> None:
-        self.is_spoiled = True  # it would hear of the next holder
+        self.is_invalidated = True  # it would hear of the next holder
         super().add_log_listener(callback)
 
     def add_query_logger(self, callback: Any) -> None:
-        self.is_spoiled = True
+        self.is_invalidated = True
         super().add_query_logger(callback)
 
     async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
-        self.is_spoiled = True  # the next holder would get other Python types
+        self.is_invalidated = True  # the next holder would get other Python types
         await super().set_type_codec(*args, **kwargs)
 
     async def set_builtin_type_codec(self, *args: Any, **kwargs: Any) -> None:
-        self.is_spoiled = True
+        self.is_invalidated = True
         await super().set_builtin_type_codec(*args, **kwargs)
 
     async def reset_type_codec(self, *args: Any, **kwargs: Any) -> None:
-        self.is_spoiled = True
+        self.is_invalidated = True
         await super().reset_type_codec(*args, **kwargs)
 
     def _unwrap(self) -> Any:
@@ -457,7 +457,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
                 "nest another DB.transaction() for a savepoint"
             )
         if not self.has_session_state and leaves_session_state(query):
-            if self.keeps_no_state:
+            if self.is_transaction_pooled:
                 raise SessionStateRefused(
                     "through PgBouncer no session state: use SET LOCAL, set_config(..., true) or "
                     "a transaction-level lock"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from learner_app.database.failures import DRIVER_ERRORS, may_be_done
+from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
@@ -48,7 +48,7 @@ async def commit(
     try:
         tag = await connection.control("COMMIT")
     except DRIVER_ERRORS as error:
-        if may_be_done(error) and not read_only:
+        if outcome_is_unknown(error) and not read_only:
             connection.terminate()
             raise CommitUnknown(
                 f"COMMIT was sent and its answer lost ({type(error).__name__})", transaction_id

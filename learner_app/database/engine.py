@@ -9,11 +9,11 @@ from piccolo.columns import Column
 from piccolo.query import Select
 from piccolo.querystring import QueryString
 
-from learner_app.database.finishing import Callback
-from learner_app.database.performing import PerformingEngine
-from learner_app.database.retrying import DEADLINE_SECONDS, run_transaction
-from learner_app.database.streaming import BATCH, Row, stream
-from learner_app.database.tracing import was_committed
+from learner_app.database.cancellation import Callback
+from learner_app.database.commit_status import was_committed
+from learner_app.database.executor import StatementExecutor
+from learner_app.database.retry import DEADLINE_SECONDS, run_transaction
+from learner_app.database.stream import BATCH, Row, stream
 from learner_app.database.transaction import Isolation, Transaction
 from learner_app.errors import (
     StatementRefused,
@@ -25,7 +25,7 @@ from learner_app.errors import (
 T = TypeVar("T")
 
 
-class DatabaseEngine(PerformingEngine):
+class DatabaseEngine(StatementExecutor):
     """Piccolo's PostgreSQL engine with a pool, transactions, retries and errors of our own.
 
     What runs inside a ``transaction()`` of the same task, or of the task that started it, takes
@@ -39,7 +39,7 @@ class DatabaseEngine(PerformingEngine):
         isolation: Isolation | None = None,
         read_only: bool = False,
         deferrable: bool = False,
-        traced: bool = False,
+        track_commit: bool = False,
     ) -> Transaction:
         """``async with DB.transaction():`` all of the block or nothing of it.
 
@@ -53,7 +53,7 @@ class DatabaseEngine(PerformingEngine):
             read_only: refuse writes.
             deferrable: with ``serializable`` and ``read_only``, wait for a snapshot that cannot
                 fail.
-            traced: note the id before COMMIT, for :meth:`was_committed`; costs a statement.
+            track_commit: note the id before COMMIT, for :meth:`was_committed`; costs a statement.
 
         Raises:
             CommitUnknown: COMMIT was sent and its answer lost.
@@ -67,7 +67,7 @@ class DatabaseEngine(PerformingEngine):
             isolation=isolation,
             read_only=read_only,
             deferrable=deferrable,
-            traced=traced,
+            track_commit=track_commit,
             allow_nested=allow_nested,
         )
 
@@ -79,14 +79,14 @@ class DatabaseEngine(PerformingEngine):
         isolation: Isolation | None = None,
         read_only: bool = False,
         deferrable: bool = False,
-        traced: bool = False,
+        track_commit: bool = False,
     ) -> T:
         """Run the unit in a transaction, and all of it again when only concurrency was against it.
 
         Again after a serialization failure, a deadlock, a connection lost before COMMIT or a
         server that became read only, with random growing pauses. A lost COMMIT is never repeated,
-        unless ``traced`` and the server says that it was not done. Inside another transaction it
-        runs once: only the outermost unit can be run again.
+        unless ``track_commit`` is set and the server reports that it was not done. Inside another
+        transaction it runs once: only the outermost unit can be run again.
 
         Args:
             unit: does its work through this engine; whatever else it does may happen twice.
@@ -94,7 +94,7 @@ class DatabaseEngine(PerformingEngine):
             isolation: this and the others as of :meth:`transaction`.
             read_only: refuse writes.
             deferrable: wait for a snapshot that cannot fail.
-            traced: note the id, so that a lost COMMIT can be looked up.
+            track_commit: note the id, so that a lost COMMIT can be looked up.
 
         Raises:
             CommitUnknown: COMMIT was sent, its answer lost, and the outcome could not be looked up.
@@ -104,7 +104,7 @@ class DatabaseEngine(PerformingEngine):
             "isolation": isolation,
             "read_only": read_only,
             "deferrable": deferrable,
-            "traced": traced,
+            "track_commit": track_commit,
         }
         return await run_transaction(self, unit, deadline=deadline, **options)
 
@@ -122,7 +122,7 @@ class DatabaseEngine(PerformingEngine):
     async def was_committed(
         self, transaction_id: TransactionId | str, *, seconds: float = DEADLINE_SECONDS
     ) -> bool | None:
-        """What became of a traced transaction whose COMMIT got no answer.
+        """What became of a track_commit transaction whose COMMIT got no answer.
 
         Asked until it is decided, at most for the seconds. None when it is not to be known: it is
         still in progress, too old, or of another server or of the time before a failover.

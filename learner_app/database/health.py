@@ -18,7 +18,7 @@ import asyncpg
 from piccolo.engine import engine_finder
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.failures import DRIVER_ERRORS
+from learner_app.database.error_mapping import DRIVER_ERRORS
 from learner_app.database.monitor import Monitor
 from learner_app.database.pool import Pool
 from learner_app.errors import DatabaseReadOnly, DatabaseUnavailable, LearnerError, SettingsError

@@ -15,9 +15,9 @@ import asyncpg
 import asyncpg.connection
 
 from learner_app.database.connection import Connection
-from learner_app.database.failures import DRIVER_ERRORS, may_be_done
-from learner_app.database.statements import controls_transaction
-from learner_app.database.statements import is_read as reads
+from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown
+from learner_app.database.sql_inspection import controls_transaction
+from learner_app.database.sql_inspection import is_read as reads
 from learner_app.errors import ConnectionLost, LeaseEnded
 
 T = TypeVar("T")
@@ -182,7 +182,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             can_write = not is_read and (sql is None or not reads(sql))
             if in_transaction:  # nothing counts before COMMIT
                 can_write = can_write and sql is not None and controls_transaction(sql)
-            if can_write and may_be_done(error):
+            if can_write and outcome_is_unknown(error):
                 self.lost_write = error
             raise
 

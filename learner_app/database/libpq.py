@@ -3,11 +3,11 @@
 import ssl
 
 from learner_app.database.client_certificate import ClientCertificate
-from learner_app.database.target import Target, tls
+from learner_app.database.dsn import DatabaseUrl, tls
 from learner_app.settings import Settings
 
 
-def libpq_environment(target: Target, settings: Settings) -> dict[str, str]:
+def libpq_environment(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
     """Return PG* variables for the target, with the password, for a child process only.
 
     Raises:
@@ -29,7 +29,7 @@ def libpq_environment(target: Target, settings: Settings) -> dict[str, str]:
     return variables | ({} if target.is_local else _encryption(target, settings))
 
 
-def _encryption(target: Target, settings: Settings) -> dict[str, str]:
+def _encryption(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
     wanted = tls(settings, target)
     if not isinstance(wanted, ssl.SSLContext):
         return {"PGSSLMODE": "disable" if wanted is False else wanted}
@@ -41,7 +41,7 @@ def _encryption(target: Target, settings: Settings) -> dict[str, str]:
     return variables | {"PGSSLMODE": mode, "PGSSLROOTCERT": _authorities(target, settings)}
 
 
-def _authorities(target: Target, settings: Settings) -> str:
+def _authorities(target: DatabaseUrl, settings: Settings) -> str:
     """Return the file of trusted authorities, since libpq before 16 does not know ``system``."""
     named = target.root_certificate or settings.db_ssl_root_cert
     if named in (None, "system"):

@@ -20,4 +20,4 @@ async def mend(connection: Connection) -> None:
         if connection.is_busy():
             await connection.forget_transaction()
         if connection.has_session_state:
-            await connection.forget_session()
+            await connection.reset_session()

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from learner_app.database.connection import Connection
-from learner_app.database.failures import DRIVER_ERRORS
-from learner_app.database.opening import Opener
+from learner_app.database.error_mapping import DRIVER_ERRORS
+from learner_app.database.reconnect import ReconnectLoop
 from learner_app.errors import DatabaseUnavailable, LearnerError
 
-PATIENCE_SECONDS = 0.5
+CANCEL_GRACE_SECONDS = 0.5
 """Time for an answer beyond the round trip, after which a replacement is opened."""
 
 PATIENCE_ROUND_TRIPS = 3
@@ -56,7 +56,7 @@ class Monitor:
         """Addresses whose established connection stopped answering, with the loop's time."""
         self._loop = asyncio.get_running_loop()
         self._lifetime = lifetime
-        self._opener = Opener(name, connect, self.adopt, self._failed, is_quiet=True)
+        self._opener = ReconnectLoop(name, connect, self.adopt, self._failed, is_quiet=True)
         self.attempted = asyncio.Event()
         """Set once the first attempt to connect has come to an end."""
         self._turn = asyncio.Lock()
@@ -76,7 +76,7 @@ class Monitor:
     @property
     def patience(self) -> float:
         """Seconds without an answer after which the connection counts as silent."""
-        return PATIENCE_SECONDS + PATIENCE_ROUND_TRIPS * self.round_trip
+        return CANCEL_GRACE_SECONDS + PATIENCE_ROUND_TRIPS * self.round_trip
 
     async def ask(self, query: str, *args: Any, address: Any = None) -> Answer:
         """Return the answer to a query, however long it takes until the connection is given up.

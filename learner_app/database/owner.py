@@ -3,19 +3,19 @@
 import json
 from dataclasses import replace
 
-from learner_app.database.target import Target, find_target, parse_url
+from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url
 from learner_app.errors import SettingsError
 from learner_app.settings import Settings
 
 
-def find_owner_target(settings: Settings) -> Target:
+def find_owner_url(settings: Settings) -> DatabaseUrl:
     """Return the target of the owner role, or that of the application where no owner is set.
 
     Raises:
         DatabaseNotConfigured: no database is configured.
         SettingsError: a setting is invalid, or the owner's URL names another database.
     """
-    application = find_target(settings)
+    application = find_database_url(settings)
     if settings.database_owner_url:
         url = settings.database_owner_url.get_secret_value()
         owner = parse_url("DATABASE_OWNER_URL", url)
@@ -33,7 +33,9 @@ def find_owner_target(settings: Settings) -> Target:
     return application
 
 
-def _require_same_database(owner: Target, application: Target, settings: Settings) -> None:
+def _require_same_database(
+    owner: DatabaseUrl, application: DatabaseUrl, settings: Settings
+) -> None:
     """Raise SettingsError if migrations and the application would use different tables.
 
     Behind PgBouncer the application's database may be an alias, so nothing can be compared.
@@ -51,7 +53,7 @@ def _require_same_database(owner: Target, application: Target, settings: Setting
         )
 
 
-def _search_path(target: Target) -> str | None:
+def _search_path(target: DatabaseUrl) -> str | None:
     return target.server_settings.get("search_path")
 
 

@@ -13,10 +13,10 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from learner_app.database.checkout import Checkout, record_checkout
 from learner_app.database.connection import Connection
-from learner_app.database.hold import Hold, hold_here
 from learner_app.database.mending import check, mend
-from learner_app.database.opening import Opener, again
+from learner_app.database.reconnect import ReconnectLoop, again
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
 
@@ -48,7 +48,7 @@ class Pool:
         self.loop = asyncio.get_running_loop()
         self.min = settings.db_pool_min
         self.max = settings.db_pool_max
-        self.held: dict[Connection, Hold] = {}
+        self.held: dict[Connection, Checkout] = {}
         self.turnover = 0
         """How many connections became free so far."""
         self.orphans: dict[Connection, float] = {}
@@ -56,9 +56,9 @@ class Pool:
         self._settings = settings
         self._needs_primary = needs_primary
         self._idle: list[Connection] = []
-        self._waiters: dict[asyncio.Future[Connection], Hold] = {}
+        self._waiters: dict[asyncio.Future[Connection], Checkout] = {}
         self._mending: dict[Connection, asyncio.Task[None]] = {}
-        self._opener = Opener(name, connect, self._add, self._connecting_failed)
+        self._opener = ReconnectLoop(name, connect, self._add, self._connecting_failed)
         self._generation = 0
         self._started: dict[Any, Any] = {}
         self.is_closing = False
@@ -91,7 +91,7 @@ class Pool:
         """
         if self.is_closing:
             raise PoolNotStarted("the connection pool was closed")
-        hold = hold_here(self.loop.time())
+        hold = record_checkout(self.loop.time())
         connection = self._take_idle()
         if connection is None:
             return await self._wait(hold)
@@ -106,7 +106,7 @@ class Pool:
         connection.leave_block()
         if (
             connection.is_closed()
-            or connection.is_spoiled
+            or connection.is_invalidated
             or self.is_closing
             or self._is_old(connection)
         ):
@@ -141,10 +141,10 @@ class Pool:
         connection.terminate()
         self.stir()
 
-    def forget_statements(self) -> None:
+    def clear_statement_cache(self) -> None:
         """Have all statements prepared anew, since a table or type was altered."""
         for connection in (*self._idle, *self.held):
-            connection.forget_statements()
+            connection.clear_statement_cache()
 
     def tidy(self) -> None:
         """Close what is dead, old or not needed, and open up to the minimum."""
@@ -208,7 +208,7 @@ class Pool:
                 return connection
         return None
 
-    async def _wait(self, hold: Hold) -> Connection:
+    async def _wait(self, hold: Checkout) -> Connection:
         waiter: asyncio.Future[Connection] = self.loop.create_future()
         self._waiters[waiter] = hold
         timer = self.loop.call_later(self._settings.db_acquire_timeout, self._give_up, waiter)
@@ -232,14 +232,14 @@ class Pool:
             waiter = next(iter(self._waiters))
             hold = self._waiters.pop(waiter)
             if not waiter.done():
-                self.held[connection] = Hold(self.loop.time(), hold.code, hold.line)
+                self.held[connection] = Checkout(self.loop.time(), hold.code, hold.line)
                 waiter.set_result(connection)
                 return
         connection.idle_since = self.loop.time()
         self._idle.append(connection)
 
     def _discard(self, connection: Connection) -> None:
-        is_broken = connection.is_closed() or connection.is_spoiled or connection.is_busy()
+        is_broken = connection.is_closed() or connection.is_invalidated or connection.is_busy()
         if is_broken and connection.session is not None:
             self.orphans[connection] = self.loop.time()
         connection.terminate()
@@ -252,10 +252,10 @@ class Pool:
         try:
             await work
         except Exception:  # noqa: BLE001  # whatever it was, the connection is not lent again
-            connection.is_spoiled = True
+            connection.is_invalidated = True
         finally:
             self._mending.pop(connection, None)
-        if connection.is_spoiled or connection.is_closed() or self.is_closing:
+        if connection.is_invalidated or connection.is_closed() or self.is_closing:
             self._discard(connection)
         else:
             self._deliver(connection)
@@ -288,7 +288,7 @@ class Pool:
             elif not waiter.done():
                 waiter.set_exception(again(error))
 
-    def _limit_in_outage(self, waiter: asyncio.Future[Connection], hold: Hold) -> None:
+    def _limit_in_outage(self, waiter: asyncio.Future[Connection], hold: Checkout) -> None:
         """Let the caller wait a second of the outage at most; if it ends sooner, without limit."""
         since = max(hold.since, self._opener.failing_since)
         self.loop.call_at(since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)

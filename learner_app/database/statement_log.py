@@ -45,7 +45,7 @@ class StatementLog:
             print("\n".join(lines), flush=True)
 
 
-SILENT = StatementLog()
+NO_ANSWER = StatementLog()
 """The log of connections that belong to no engine."""
 
 

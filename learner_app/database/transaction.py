@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import asyncpg
 from piccolo.engine.postgres import PostgresTransaction
 
+from learner_app.database.cancellation import Callback, call_back, finish
+from learner_app.database.commit_status import read_transaction_id
 from learner_app.database.connection import Connection
 from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, undo
-from learner_app.database.failures import DRIVER_ERRORS
-from learner_app.database.finishing import Callback, call_back, finish
+from learner_app.database.error_mapping import DRIVER_ERRORS
+from learner_app.database.exclusive_lock import Turns
+from learner_app.database.executor import OVER
 from learner_app.database.lease import Lease
-from learner_app.database.performing import OVER
-from learner_app.database.tracing import read_transaction_id
-from learner_app.database.turns import Turns
 from learner_app.errors import (
     DatabaseError,
     TransactionAborted,
@@ -75,7 +75,7 @@ class Transaction(PostgresTransaction):
         isolation: Isolation | None = None,
         read_only: bool = False,
         deferrable: bool = False,
-        traced: bool = False,
+        track_commit: bool = False,
         allow_nested: bool = True,
     ) -> None:
         super().__init__(engine, allow_nested)
@@ -86,7 +86,7 @@ class Transaction(PostgresTransaction):
         self._lease: Lease | None = None
         self._callbacks: list[Callback] = []
         self._failure: DatabaseError | None = None
-        self._traced = traced
+        self._traced = track_commit
         self._owner: weakref.ref[asyncio.Task[Any]] | None = None
         self.is_read_only = read_only
         self.transaction_id: TransactionId | None = None
@@ -114,7 +114,7 @@ class Transaction(PostgresTransaction):
         return self._state is State.OPEN and self._root._state is State.OPEN
 
     @property
-    def is_left_behind(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether its block ended in another context, as a generator's does when it is dropped.
 
         The variable that names it could not be reset then; for its own task it does not count.

@@ -12,13 +12,13 @@ from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.batches import oldest
 from learner_app.repository.locks import ISOLATION
-from learner_app.repository.sql import NOW, Names
+from learner_app.repository.sql import NOW, SqlNames
 
-g = Names(GenerationStatusTable)
+g = SqlNames(GenerationStatusTable)
 bare = g.unqualified
-j = Names(GenerationStatusTable, "j")
-c = Names(ContentTable, "c")
-s = Names(ListeningSessionTable)
+j = SqlNames(GenerationStatusTable, "j")
+c = SqlNames(ContentTable, "c")
+s = SqlNames(ListeningSessionTable)
 ROW = g.fields(Generation)
 
 WAITS = f"{g.status} = 'generating'"

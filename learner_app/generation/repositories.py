@@ -28,18 +28,18 @@ from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import affected
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, instance_of, refused
-from learner_app.repository.locks import require_fresh
+from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
-from learner_app.repository.rows import Shape
-from learner_app.repository.sql import Slot
+from learner_app.repository.rows import RowMapper
+from learner_app.repository.sql import Param
 from learner_app.repository.values import MOMENT, Text
 
-CONTENT = Shape(ContentTable, Content)
+CONTENT = RowMapper(ContentTable, Content)
 AGE = TypeAdapter(Age)
 TEXT = TypeAdapter(Text)
 WIDTH = len(Generation.__struct_fields__)
 
-CLAIM = Slot("claim")
+CLAIM = Param("claim")
 HOLDS_CLAIM = WhereRaw("{} = 'processing'", GenerationStatusTable.status) & (
     GenerationStatusTable.started_at == CLAIM
 )
@@ -112,7 +112,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             isolation = await self.engine.fetchval(queue.LOCK_SESSION, new.session_id)
             if isolation is None:
                 raise self._missing("session_id")
-            require_fresh(isolation)
+            require_read_committed_level(isolation)
             active = await self._one(queue.NEWEST_ACTIVE, new.session_id)
             return Started(active or await self.add(new), created=active is None)
 

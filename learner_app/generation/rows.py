@@ -10,7 +10,7 @@ from learner_app.content.rows import Content
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.repository.inputs import Input
 from learner_app.repository.rows import Row
-from learner_app.repository.values import HttpUrlText1000, Key, Moment, Natural, new_key
+from learner_app.repository.values import HttpUrlText1000, Key, NonNegativeInt, UtcDatetime, new_key
 
 Status = Literal["generating", "processing", "completed", "failed"]
 
@@ -62,7 +62,7 @@ class GenerationCreate(Input, table=GenerationStatusTable):
     session_id: Key
     webhook_url: HttpUrlText1000 | None = None
     """Called when the job is finished."""
-    estimated_completion_time: Natural | None = None
+    estimated_completion_time: NonNegativeInt | None = None
     """In seconds."""
 
 
@@ -71,7 +71,7 @@ class GenerationUpdate(Input, table=GenerationStatusTable):
 
     webhook_url: HttpUrlText1000 | None = None
     """None gives up a webhook that was not sent yet."""
-    estimated_completion_time: Natural | None = None
+    estimated_completion_time: NonNegativeInt | None = None
 
 
 class GenerationFilters(TypedDict, total=False):
@@ -81,7 +81,7 @@ class GenerationFilters(TypedDict, total=False):
     content_id: str
     status: Status
     webhook_sent: bool
-    started_from: Moment
+    started_from: UtcDatetime
     """``started_at`` is then or later."""
-    started_to: Moment
+    started_to: UtcDatetime
     """``started_at`` is before then."""

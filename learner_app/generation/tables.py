@@ -10,7 +10,7 @@ from learner_app.content.tables import ContentTable
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 
 
 class JobStatus(str, Enum):
@@ -21,7 +21,7 @@ class JobStatus(str, Enum):
 
 
 class GenerationStatusTable(
-    Declared,
+    SchemaTable,
     Table,
     tablename="generation_status",
     help_text="Jobs that make content: generating waits, processing is being worked on.",

@@ -11,7 +11,6 @@ from piccolo.columns import Column, Numeric
 from piccolo.querystring import QueryString
 
 from learner_app.errors import StaleVersion
-from learner_app.learner.moments import STORED_AT_ONCE, later
 from learner_app.learner.rows import (
     LearnerModelState,
     LearnerModelStateCreate,
@@ -19,12 +18,13 @@ from learner_app.learner.rows import (
     LearnerModelStateUpdate,
 )
 from learner_app.learner.tables import LearnerModelStateTable
+from learner_app.learner.timestamps import STORED_AT_ONCE, later
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import is_same_json
-from learner_app.repository.sql import Slot
+from learner_app.repository.sql import Param
 from learner_app.repository.values import MOMENT
 
 SCALES = {
@@ -41,7 +41,7 @@ FORGOTTEN = LearnerModelStateUpdate.model_validate({name: getattr(BLANK, name) f
 LEARNS: dict[Column, QueryString] = {
     LearnerModelStateTable.last_updated: later(LearnerModelStateTable.last_updated)
 }
-EXPECTED = Slot("expected")
+EXPECTED = Param("expected")
 IS_EXPECTED = LearnerModelStateTable.last_updated == EXPECTED
 LONGEST_AGO = Order(LearnerModelStateTable.last_updated, LearnerModelStateTable.session_id)
 

@@ -10,7 +10,6 @@ from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
 from learner_app.errors import StaleVersion
-from learner_app.learner.moments import AT_ONCE, STORED_AT_ONCE, later
 from learner_app.learner.owner_ids import OwnerKey, owner_id
 from learner_app.learner.rows import (
     UserPreferences,
@@ -19,33 +18,34 @@ from learner_app.learner.rows import (
     UserPreferencesUpdate,
 )
 from learner_app.learner.tables import UserPreferencesTable
+from learner_app.learner.timestamps import CLOCK_NOW, STORED_AT_ONCE, later
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
 from learner_app.repository.queries import DEFAULT
-from learner_app.repository.sql import Names, Slot, Statement, compiled
-from learner_app.repository.values import Key, Natural
+from learner_app.repository.sql import Param, SqlNames, Statement, compiled
+from learner_app.repository.values import Key, NonNegativeInt
 
 t = UserPreferencesTable
 KEY = TypeAdapter(Key)
-VERSION = TypeAdapter(Natural)
+VERSION = TypeAdapter(NonNegativeInt)
 FIRST_VERSION = 1
 
 SAVED: dict[Column, QueryString] = {
     t.version: QueryString("{} + 1", t.version),
     t.last_updated: later(t.last_updated),
 }
-EXPECTED = Slot("expected")
+EXPECTED = Param("expected")
 IS_EXPECTED = t.version == EXPECTED
 
 SETTINGS = tuple(UserPreferencesUpdate.model_fields)
-mine, moved = Names(t, "mine"), Names(t, "moved")
+mine, moved = SqlNames(t, "mine"), SqlNames(t, "moved")
 bare = mine.unqualified
 CARRIED = [getattr(bare, name) for name in (*SETTINGS, "last_updated")]
 MIGRATE = f"""
 WITH moved AS (
-    DELETE FROM {Names(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+    DELETE FROM {SqlNames(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
 )
 INSERT INTO {mine} ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(CARRIED)})
 SELECT $2::text, $3::text, {moved.version} + 1, {", ".join(f"moved.{name}" for name in CARRIED)}
@@ -212,8 +212,8 @@ class UserPreferencesRepository(
         return await self._one(statement.sql, *statement.args({**dict(new), **more}))
 
     def _save(self, names: Sequence[str], is_expected: bool) -> Statement:
-        row: dict[str, Any] = {name: Slot(name) for name in UserPreferencesCreate.model_fields}
-        row |= {"version": Slot("version"), "last_updated": AT_ONCE}
+        row: dict[str, Any] = {name: Param(name) for name in UserPreferencesCreate.model_fields}
+        row |= {"version": Param("version"), "last_updated": CLOCK_NOW}
         query = t.insert(t(**row, created_at=DEFAULT, updated_at=DEFAULT)).on_conflict(
             target=t.id,
             action="DO UPDATE",

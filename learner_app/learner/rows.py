@@ -15,13 +15,13 @@ from learner_app.repository.rows import Row
 from learner_app.repository.values import (
     AS_NUMBER,
     NUMBER,
-    Flag,
-    Fraction,
     JsonObject,
     Key,
-    Moment,
-    Natural,
+    NonNegativeInt,
+    StrictBool,
     Text100,
+    UnitInterval,
+    UtcDatetime,
     between,
     numeric,
 )
@@ -84,30 +84,30 @@ class LearnerModelStateCreate(Input, table=LearnerModelStateTable):
 
     session_id: Key
     preference_weights: Weights = Field(default_factory=_equal_weights)
-    comprehension_level: Fraction = Decimal("0.50")
+    comprehension_level: UnitInterval = Decimal("0.50")
     content_type_preferences: JsonObject = Field(default_factory=dict)
     difficulty_adjustment: Adjustment = Decimal("0.00")
-    data_points: Natural = 0
+    data_points: NonNegativeInt = 0
 
 
 class LearnerModelStateUpdate(Input, table=LearnerModelStateTable):
     """Changes of a state."""
 
     preference_weights: Weights = UNSET
-    comprehension_level: Fraction = UNSET
+    comprehension_level: UnitInterval = UNSET
     content_type_preferences: JsonObject = UNSET
     difficulty_adjustment: Adjustment = UNSET
-    data_points: Natural = UNSET
+    data_points: NonNegativeInt = UNSET
 
 
 class LearnerModelStateFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
-    learned_from: Moment
+    learned_from: UtcDatetime
     """Last learned then or later."""
-    learned_to: Moment
+    learned_to: UtcDatetime
     """Last learned before then."""
-    min_data_points: Natural
+    min_data_points: NonNegativeInt
 
 
 class UserPreferences(Row, frozen=True):
@@ -141,7 +141,7 @@ class UserPreferencesCreate(Input, table=UserPreferencesTable):
     preferred_formats: Formats = Field(default_factory=lambda: list(FORMATS))
     preferred_genres: Genres = Field(default_factory=list)
     playback_speed: Speed = Decimal("1.00")
-    auto_play: Flag = True
+    auto_play: StrictBool = True
 
 
 class UserPreferencesUpdate(Input, table=UserPreferencesTable):
@@ -151,7 +151,7 @@ class UserPreferencesUpdate(Input, table=UserPreferencesTable):
     preferred_formats: Formats = UNSET
     preferred_genres: Genres = UNSET
     playback_speed: Speed = UNSET
-    auto_play: Flag = UNSET
+    auto_play: StrictBool = UNSET
 
 
 class UserPreferencesFilters(TypedDict, total=False):
@@ -159,7 +159,7 @@ class UserPreferencesFilters(TypedDict, total=False):
 
     session_id: str
     difficulty_preference: DifficultyLevel
-    saved_from: Moment
+    saved_from: UtcDatetime
     """Last saved then or later."""
-    saved_to: Moment
+    saved_to: UtcDatetime
     """Last saved before then."""

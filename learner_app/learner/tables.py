@@ -10,7 +10,7 @@ from piccolo.table import Table
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 
 
 class DifficultyPreference(str, Enum):
@@ -20,7 +20,7 @@ class DifficultyPreference(str, Enum):
 
 
 class LearnerModelStateTable(
-    Declared,
+    SchemaTable,
     Table,
     tablename="learner_model_state",
     help_text="State of the adaptive model, one per listening session.",
@@ -48,7 +48,7 @@ class LearnerModelStateTable(
 
 
 class UserPreferencesTable(
-    Declared, Table, tablename="user_preferences", help_text="Settings that a learner chose."
+    SchemaTable, Table, tablename="user_preferences", help_text="Settings that a learner chose."
 ):
     id = Varchar(
         255,

@@ -8,11 +8,11 @@ from piccolo.querystring import QueryString
 from learner_app.content.tables import ContentTable
 from learner_app.listening.rows import Dimension, Engagement
 from learner_app.listening.tables import BehavioralEventTable, LikeEngagementTable
-from learner_app.repository.sql import Names, Slot
+from learner_app.repository.sql import Param, SqlNames
 
-e = Names(BehavioralEventTable, "e")
-k = Names(LikeEngagementTable, "k")
-c = Names(ContentTable, "c")
+e = SqlNames(BehavioralEventTable, "e")
+k = SqlNames(LikeEngagementTable, "k")
+c = SqlNames(ContentTable, "c")
 
 CHARACTERISTICS = f"""
 jsonb_build_object('format', {c.format}, 'genre', {c.genre},
@@ -21,10 +21,10 @@ jsonb_build_object('format', {c.format}, 'genre', {c.genre},
 OF_CONTENT = f"(SELECT {CHARACTERISTICS} FROM {c} WHERE {c.id} = {{}})"
 
 
-def characteristics(given: Slot) -> QueryString:
+def characteristics(given: Param) -> QueryString:
     """Those given, else those of the piece."""
     sql = f"COALESCE({{}}, {OF_CONTENT}, jsonb_build_object())"
-    return QueryString(sql, given, Slot("content_id"))
+    return QueryString(sql, given, Param("content_id"))
 
 
 KEYS: dict[Dimension, str] = {

@@ -38,7 +38,7 @@ from learner_app.repository.paging import (
 )
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
-from learner_app.repository.sql import NOW, Names, Slot, Statement, compiled
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compiled
 from learner_app.repository.values import JSON_OBJECT, MAYBE_MOMENT
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
@@ -53,7 +53,7 @@ Along the index on time, those of one that is new would be looked for among all 
 
 NEWEST_FIRST = Order(*TIME, descending=True, sorts=True)
 
-e = Names(BehavioralEventTable, "e")
+e = SqlNames(BehavioralEventTable, "e")
 WITH_CHARACTERISTICS = f"""
 SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
     SELECT id FROM (
@@ -66,7 +66,7 @@ SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
 what is rare would be looked for in the whole table."""
 
 
-def not_ahead(given: Slot) -> QueryString:
+def not_ahead(given: Param) -> QueryString:
     """Return SQL for the given time or else the current one, NULL if it is over a day ahead.
 
     The column rejects NULL. The current time is that of the statement: several events of one
@@ -222,7 +222,7 @@ class EventReader(
     def _by_type(self, name: str) -> Statement:
         kind = BehavioralEventTable.event_type
         query = self.table.select(kind, Count(alias="events")).group_by(kind)
-        return compiled(query.where(self.filters.conditions[name](Slot(name))))
+        return compiled(query.where(self.filters.conditions[name](Param(name))))
 
 
 def _given(**values: Any) -> dict[str, Any]:

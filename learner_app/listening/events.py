@@ -20,7 +20,7 @@ from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import MAX_LIMIT, bounded
-from learner_app.repository.sql import NOW, Names
+from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import FLAG, MOMENT
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ NOT_NULL = "23502"
 
 Sink = Callable[[list[BehavioralEvent]], Awaitable[None]]
 
-e = Names(BehavioralEventTable)
+e = SqlNames(BehavioralEventTable)
 DELETE = f"DELETE FROM {e} WHERE {e.id} = ANY($1::text[])"
 
 

@@ -29,13 +29,13 @@ from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import checked, listed, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
 from learner_app.repository.queries import Expression
-from learner_app.repository.sql import NOW, Names, Slot
+from learner_app.repository.sql import NOW, Param, SqlNames
 from learner_app.repository.values import MAYBE_MOMENT
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 
-k = Names(LikeEngagementTable, "k")
+k = SqlNames(LikeEngagementTable, "k")
 bare = k.unqualified
 ROW = k.fields(Like)
 IS_KEY = f"{k.content_id} = $1 AND {k.session_id} = $2"
@@ -105,7 +105,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     stored_as: ClassVar[Mapping[str, Expression]] = {
         "content_characteristics": characteristics,
         "liked_at": lambda given: QueryString(
-            "COALESCE({}, CASE WHEN {} THEN now() END)", given, Slot("liked")
+            "COALESCE({}, CASE WHEN {} THEN now() END)", given, Param("liked")
         ),
     }
 

@@ -19,12 +19,12 @@ from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked, listed, refused
-from learner_app.repository.locks import require_fresh
+from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, bounded
-from learner_app.repository.rows import Shape
+from learner_app.repository.rows import RowMapper
 from learner_app.repository.values import FLAG
 
-CONTENT = Shape(ContentTable, Content)
+CONTENT = RowMapper(ContentTable, Content)
 NOT_IN_LIST = "is not in the session's list"
 
 
@@ -197,7 +197,7 @@ class PlaylistRepository(
 
         async def unit() -> bool:
             [(isolation, exists)] = await self.engine.fetch(sql.LOCK_CONTENT, *key)
-            require_fresh(isolation)
+            require_read_committed_level(isolation)
             if not exists:
                 return False
             await self.engine.fetchval(sql.LOCK_LISTENERS, *key)

@@ -17,13 +17,13 @@ from learner_app.listening.tables import (
     ListeningSessionTable,
 )
 from learner_app.repository.locks import ISOLATION
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import SqlNames
 
-s = Names(ListeningSessionTable, "s")
+s = SqlNames(ListeningSessionTable, "s")
 bare = s.unqualified
-c = Names(ContentTable, "c")
-e = Names(BehavioralEventTable)
-k = Names(LikeEngagementTable)
+c = SqlNames(ContentTable, "c")
+e = SqlNames(BehavioralEventTable)
+k = SqlNames(LikeEngagementTable)
 SESSION = s.fields(ListeningSession)
 CONTENT = c.fields(Content)
 

@@ -19,7 +19,7 @@ from learner_app.listening.clock import LATEST, TOO_LATE
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
-from learner_app.repository.sql import NOW, Names
+from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import KEY_LENGTH
 
 Given = BehavioralEventCreate | Mapping[str, Any]
@@ -50,9 +50,9 @@ IN_ORDER = itemgetter(*COLUMNS)
 TURN_SECONDS = 0.005
 """How long events are checked before others on the event loop have a turn; JSON may be large."""
 
-e = Names(BehavioralEventTable)
-c = Names(ContentTable, "c")
-s = Names(ListeningSessionTable, "s")
+e = SqlNames(BehavioralEventTable)
+c = SqlNames(ContentTable, "c")
+s = SqlNames(ListeningSessionTable, "s")
 bare = s.unqualified
 FIELDS = ", ".join(f'"{name}"' for name in COLUMNS)
 STAGING = "incoming_events"

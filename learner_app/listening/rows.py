@@ -17,14 +17,14 @@ from learner_app.repository.inputs import UNSET, Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import (
     EventType,
-    Flag,
     JsonObject,
     Key,
-    Moment,
-    Natural,
+    NonNegativeInt,
     Percent,
     Seconds,
+    StrictBool,
     Text50,
+    UtcDatetime,
     new_key,
 )
 
@@ -72,29 +72,29 @@ class ListeningSessionCreate(Input, table=ListeningSessionTable):
     """A new session; its id is made where none is given."""
 
     id: Key = Field(default_factory=new_key)
-    started_at: Moment | None = None
+    started_at: UtcDatetime | None = None
     """Now by the database's clock where left out; the same for ``last_activity_at``."""
-    last_activity_at: Moment | None = None
-    total_listening_time: Natural = 0
+    last_activity_at: UtcDatetime | None = None
+    total_listening_time: NonNegativeInt = 0
 
 
 class ListeningSessionUpdate(Input, table=ListeningSessionTable):
     """Changes of a session; its pieces, its place and its activity have operations of their own."""
 
-    started_at: Moment = UNSET
-    total_listening_time: Natural = UNSET
+    started_at: UtcDatetime = UNSET
+    total_listening_time: NonNegativeInt = UNSET
 
 
 class ListeningSessionFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
-    started_from: Moment
+    started_from: UtcDatetime
     """Started then or later."""
-    started_to: Moment
+    started_to: UtcDatetime
     """Started before then."""
-    active_from: Moment
+    active_from: UtcDatetime
     """Last active then or later."""
-    active_to: Moment
+    active_to: UtcDatetime
     """Last active before then."""
 
 
@@ -126,7 +126,7 @@ class BehavioralEventCreate(Input, table=BehavioralEventTable):
     id: Key = Field(default_factory=new_key)
     content_id: Key
     event_type: EventType
-    timestamp: Moment | None = None
+    timestamp: UtcDatetime | None = None
     """Now by the database's clock where left out."""
     playback_position: Seconds
     playback_position_percent: Percent | None = None
@@ -155,9 +155,9 @@ class BehavioralEventFilters(TypedDict, total=False):
     event_type: str
     types: list[str]
     """One of these."""
-    since: Moment
+    since: UtcDatetime
     """Happened then or later."""
-    until: Moment
+    until: UtcDatetime
     """Happened before then."""
 
 
@@ -245,10 +245,10 @@ class LikeCreate(Input, table=LikeEngagementTable):
 
     content_id: Key
     session_id: Key
-    liked: Flag = False
-    liked_at: Moment | None = None
+    liked: StrictBool = False
+    liked_at: UtcDatetime | None = None
     """Now if omitted and ``liked``."""
-    unliked_at: Moment | None = None
+    unliked_at: UtcDatetime | None = None
     """Only of a like that was taken back."""
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject | None = None

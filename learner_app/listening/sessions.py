@@ -19,7 +19,7 @@ from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.inputs import checked, refused
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.sql import NOW, Names
+from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import MOMENT, NUMBER
 
 LONGEST_TIME = 2**31 - 1
@@ -35,7 +35,7 @@ WHOLE_SECONDS = TypeAdapter(
     Annotated[Decimal, Field(ge=0, le=1800), NUMBER, AfterValidator(_whole)]
 )
 
-s = Names(ListeningSessionTable)
+s = SqlNames(ListeningSessionTable)
 bare = s.unqualified
 ROW = s.fields(ListeningSession)
 TOUCH = f"""

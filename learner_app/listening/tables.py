@@ -9,7 +9,7 @@ from piccolo.table import Table
 from learner_app.content.tables import ContentTable
 from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, PrimaryKey, Uncompressed, UpdatedAtTrigger
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 
 
 class ReactionType(str, Enum):
@@ -19,7 +19,7 @@ class ReactionType(str, Enum):
 
 
 class ListeningSessionTable(
-    Declared,
+    SchemaTable,
     Table,
     tablename="sessions",
     help_text="Listening sessions, one per device.",
@@ -42,7 +42,7 @@ class ListeningSessionTable(
 
 
 class BehavioralEventTable(
-    Declared,
+    SchemaTable,
     Table,
     tablename="behavioral_events",
     help_text="What learners do while listening; millions of rows, never changed.",
@@ -88,7 +88,7 @@ class BehavioralEventTable(
 
 
 class LikeEngagementTable(
-    Declared, Table, tablename="like_engagement", help_text="Likes, one per session and piece."
+    SchemaTable, Table, tablename="like_engagement", help_text="Likes, one per session and piece."
 ):
     content_id = Reference(
         ContentTable, "fk_like_engagement_content", OnDelete.cascade, help_text="The piece."

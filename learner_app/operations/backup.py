@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from learner_app.database.dsn import DatabaseUrl
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.libpq import libpq_environment
-from learner_app.database.target import Target
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
@@ -52,7 +52,7 @@ _HAS_TABLES = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_s
 class Backup:
     """A finished backup file."""
 
-    target: Target
+    target: DatabaseUrl
     tables: int
     """Tables whose rows it has."""
     size: int
@@ -251,7 +251,7 @@ def _run(command: Sequence[str | Path], environment: dict[str, str]) -> str:
     """Return the standard output of a client program.
 
     Raises:
-        BackupError: the program failed; with the first line of its complaint.
+        BackupError: the program failed; with the first line of its policy_violation.
     """
     inherited = {"PATH": os.defpath, "LC_ALL": "C"}
     done = subprocess.run(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from learner_app.database.target import parse_url
+from learner_app.database.dsn import parse_url
 from learner_app.errors import ServerError
 from learner_app.operations.embedded import (
     SUPERUSER,

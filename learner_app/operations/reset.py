@@ -6,8 +6,8 @@ import asyncpg
 from piccolo.apps.migrations.tables import Migration
 from piccolo.conf.apps import Finder
 
+from learner_app.database.dsn import refuse_other_database
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.target import refuse_other_database
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import ResetRefused
 from learner_app.operations.seed.plant import refuse_in_production

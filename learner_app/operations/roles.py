@@ -11,9 +11,9 @@ from typing import Any
 import asyncpg
 from piccolo.conf.apps import Finder
 
-from learner_app.database.connecting import Connector
-from learner_app.database.owner import find_owner_target
-from learner_app.database.target import Target, find_target
+from learner_app.database.connector import Connector
+from learner_app.database.dsn import DatabaseUrl, find_database_url
+from learner_app.database.owner import find_owner_url
 from learner_app.errors import RolesError
 from learner_app.operations.role_script import (
     Roles,
@@ -81,11 +81,11 @@ def choose_roles(
         RolesError: a name is not possible, or both roles have the same name.
         SettingsError: a setting is invalid.
     """
-    if not settings.names_database:
+    if not settings.has_database:
         application = application or APPLICATION
         database = database or APPLICATION
         return Roles(database, owner or application + OWNER_SUFFIX, application, schema or "public")
-    target, owner_target = find_target(settings), find_owner_target(settings)
+    target, owner_target = find_database_url(settings), find_owner_url(settings)
     application = application or target.user
     if owner is None:
         has_owner = owner_target.user != target.user
@@ -96,9 +96,9 @@ def choose_roles(
 
 def configured_passwords(settings: Settings) -> dict[str, str]:
     """Return the passwords that the settings have, by role name."""
-    if not settings.names_database:
+    if not settings.has_database:
         return {}
-    targets = (find_target(settings), find_owner_target(settings))
+    targets = (find_database_url(settings), find_owner_url(settings))
     return {target.user: target.password for target in targets if target.password}
 
 
@@ -108,7 +108,7 @@ def product_tables() -> list[str]:
 
 
 async def set_up_roles(
-    administrator: Target,
+    administrator: DatabaseUrl,
     settings: Settings,
     roles: Roles,
     passwords: Mapping[str, str] | None = None,
@@ -149,7 +149,7 @@ async def set_up_roles(
 class _Session:
     """Connection of the administrator, closed at the end of the block."""
 
-    def __init__(self, target: Target, settings: Settings) -> None:
+    def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
         self._connector = Connector(target, settings)
         self._connection: Any = None
 
@@ -205,14 +205,14 @@ def scram_verifier(password: str) -> str:
     return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:{encoded}${stored}:{server}"
 
 
-def _first_schema(target: Target) -> str:
+def _first_schema(target: DatabaseUrl) -> str:
     """Return the schema in which the application's search path creates tables."""
     entries = target.server_settings.get("search_path", "").split(",")
     names = [entry.strip().strip('"') for entry in entries]
     return next((name for name in names if name and name != "$user"), "public")
 
 
-def summary(roles: Roles, report: RolesReport, administrator: Target) -> list[str]:
+def summary(roles: Roles, report: RolesReport, administrator: DatabaseUrl) -> list[str]:
     """Return the lines to print: what exists now, random passwords, and what remains to do."""
 
     def state(name: str) -> str:
@@ -234,7 +234,7 @@ def summary(roles: Roles, report: RolesReport, administrator: Target) -> list[st
     return lines
 
 
-def _environment(roles: Roles, report: RolesReport, administrator: Target) -> list[str]:
+def _environment(roles: Roles, report: RolesReport, administrator: DatabaseUrl) -> list[str]:
     """Return the settings of the roles that were created with a random password."""
     lines = []
     if (password := report.passwords.get(roles.application)) is not None:

@@ -10,7 +10,7 @@ from piccolo.table import Table
 
 from learner_app.errors import Conflict
 from learner_app.repository.inputs import Input, instance_of, listed
-from learner_app.repository.reading import K, Lock, R, ReadingRepository
+from learner_app.repository.reading import K, Lock, R, ReadOnlyRepository
 from learner_app.repository.sql import Statement
 
 __all__ = ["DeletingRepository", "Lock", "Repository"]
@@ -22,7 +22,7 @@ C = TypeVar("C", bound=Input)
 U = TypeVar("U", bound=Input)
 
 
-class Repository(ReadingRepository[R, K], Generic[R, K, C, U]):
+class Repository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
     """Typed operations on one table: ``class ContentRepository(Repository[Content, str, ...])``.
 
     The parameters are the row, the key, and the inputs of add and update. Every operation works

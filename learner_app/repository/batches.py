@@ -1,12 +1,12 @@
 """Work on many rows a batch at a time: short transactions, and nobody waits for another's batch."""
 
 from learner_app.repository.paging import bounded
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import SqlNames
 
 MAX_BATCH = 10_000
 
 
-def oldest(names: Names, key: str, condition: str, order: str, batch: int) -> str:
+def oldest(names: SqlNames, key: str, condition: str, order: str, batch: int) -> str:
     """SQL for an array of the keys of the first rows that nobody has locked; they are locked then.
 
     The batch stands in it as a literal, since a bound limit spoils the plan.

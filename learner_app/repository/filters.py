@@ -13,11 +13,11 @@ from piccolo.table import Table
 from pydantic import TypeAdapter
 
 from learner_app.repository.inputs import checked, refused
-from learner_app.repository.sql import Slot
+from learner_app.repository.sql import Param
 from learner_app.repository.values import is_storable
 
 Combinable: TypeAlias = Where | WhereRaw | And | Or
-Condition: TypeAlias = Callable[[Slot], Combinable]
+Condition: TypeAlias = Callable[[Param], Combinable]
 
 
 def equals(column: Column) -> Condition:
@@ -86,7 +86,7 @@ class Filters:
 
     def combined(self, names: tuple[str, ...]) -> Combinable | None:
         """The condition for those filters, with a slot of its name for each; None without any."""
-        conditions = [self.conditions[name](Slot(name)) for name in names]
+        conditions = [self.conditions[name](Param(name)) for name in names]
         return reduce(and_, conditions) if conditions else None
 
 

@@ -10,7 +10,7 @@ from piccolo.columns.combination import WhereRaw
 from piccolo.table import Table
 
 from learner_app.repository.filters import Combinable
-from learner_app.repository.sql import Slot
+from learner_app.repository.sql import Param
 from learner_app.repository.values import KEY_LENGTH, is_storable
 from learner_app.schema.tables import CompositeKey
 
@@ -39,7 +39,7 @@ class TableKey:
 
     def is_given(self, prefix: str = "") -> Combinable:
         """The condition for one row, with the columns' names, after a prefix, as slots."""
-        slots = tuple(Slot(prefix + name) for name in self.names)
+        slots = tuple(Param(prefix + name) for name in self.names)
         condition: Combinable = self._key == (slots if self.is_composite else slots[0])
         return condition
 
@@ -47,7 +47,7 @@ class TableKey:
         """The condition for many rows; a slot takes the list of a column's values."""
         left = ", ".join("{}" for _ in self.columns)
         arrays = ", ".join(f"{{}}::{kind}[]" for kind in map(_type, self.columns))
-        slots = map(Slot, self.names)
+        slots = map(Param, self.names)
         if not self.is_composite:
             return WhereRaw(f"{left} = ANY({arrays})", *self.columns, *slots)
         return WhereRaw(f"({left}) IN (SELECT * FROM unnest({arrays}))", *self.columns, *slots)

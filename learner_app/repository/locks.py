@@ -4,7 +4,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import TransactionError
 
 ISOLATION = "current_setting('transaction_isolation')"
-"""To be selected by the statement that locks, for :func:`require_fresh`."""
+"""To be selected by the statement that locks, for :func:`require_read_committed_level`."""
 
 LOCK = f"SELECT {ISOLATION} FROM pg_advisory_xact_lock(hashtextextended($1, 0))"
 
@@ -13,22 +13,22 @@ async def lock_name(engine: DatabaseEngine, name: str) -> None:
     """Wait until nobody else has a lock of that name; held until the end of the transaction.
 
     Raises:
-        TransactionError: as of :func:`require_fresh`.
+        TransactionError: as of :func:`require_read_committed_level`.
         LockTimeout: it was not free within DB_LOCK_TIMEOUT.
     """
-    require_fresh(await engine.fetchval(LOCK, name))
+    require_read_committed_level(await engine.fetchval(LOCK, name))
 
 
 async def require_read_committed(engine: DatabaseEngine) -> None:
     """See to it that what follows in the transaction sees what others did until then.
 
     Raises:
-        TransactionError: as of :func:`require_fresh`.
+        TransactionError: as of :func:`require_read_committed_level`.
     """
-    require_fresh(await engine.fetchval(f"SELECT {ISOLATION}"))
+    require_read_committed_level(await engine.fetchval(f"SELECT {ISOLATION}"))
 
 
-def require_fresh(isolation: str) -> None:
+def require_read_committed_level(isolation: str) -> None:
     """See to it that the statements behind a lock see what others did under it before.
 
     Raises:

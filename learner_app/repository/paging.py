@@ -17,7 +17,7 @@ from piccolo.table import Table
 
 from learner_app.repository.inputs import refused
 from learner_app.repository.rows import Row
-from learner_app.repository.sql import Slot
+from learner_app.repository.sql import Param
 from learner_app.repository.values import is_storable
 
 DEFAULT_LIMIT = 100
@@ -76,7 +76,7 @@ class Order:
         """The condition for rows behind the one of the cursor."""
         left = ", ".join("{}" for _ in self.columns)
         comparison = "<" if self.descending else ">"
-        slots = map(Slot, self.slots())
+        slots = map(Param, self.slots())
         return WhereRaw(f"({left}) {comparison} ({left})", *self.columns, *slots)
 
     def values(self, row: Row) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from learner_app.repository.filters import Combinable, Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import Order
-from learner_app.repository.sql import Slot, Statement, compiled
+from learner_app.repository.sql import Param, Statement, compiled
 from learner_app.schema.columns import Now
 
-Expression: TypeAlias = Callable[[Slot], QueryString]
+Expression: TypeAlias = Callable[[Param], QueryString]
 """What is stored for a value that is given, or for None."""
 
 DEFAULT = QueryString("DEFAULT")
@@ -28,7 +28,7 @@ MOST_KEPT = 1000
 """Far above what a service uses; callers who combine fields at random do not fill the memory."""
 
 
-class Queries:
+class StatementCache:
     """Statements on one table that return the given columns.
 
     Args:
@@ -175,18 +175,18 @@ class Queries:
     def _stored(self, column: Column, new: type[Input]) -> Any:
         name = column._meta.name
         if name in self._stored_as:
-            return self._stored_as[name](Slot(name))
+            return self._stored_as[name](Param(name))
         if name not in new.model_fields:
             return DEFAULT
         if isinstance(getattr(column, "default", None), Now):
-            return QueryString("COALESCE({}, now())", Slot(name))
-        return Slot(name)
+            return QueryString("COALESCE({}, now())", Param(name))
+        return Param(name)
 
     def _update(
         self, names: Sequence[str], also: Mapping[Column, QueryString], only: Combinable | None
     ) -> Statement:
         values: dict[Column, Any] = {
-            self._table._meta.get_column_by_name(name): Slot(name) for name in names
+            self._table._meta.get_column_by_name(name): Param(name) for name in names
         }
         condition = self._key.is_given(prefix=OF_KEY)
         query = self._table.update({**values, **also}).returning(*self._columns)  # type: ignore[dict-item]  # Piccolo's type is narrower than what it takes

@@ -25,8 +25,8 @@ from learner_app.repository.paging import (
     known_total,
     literal_limit,
 )
-from learner_app.repository.queries import OF_KEY, Expression, Queries
-from learner_app.repository.rows import Row, Shape
+from learner_app.repository.queries import OF_KEY, Expression, StatementCache
+from learner_app.repository.rows import Row, RowMapper
 from learner_app.repository.sql import Statement
 
 E = TypeVar("E", bound=DatabaseError)
@@ -47,7 +47,7 @@ Lock: TypeAlias = Literal[
 """As PostgreSQL's ``FOR ...``; ``no key update`` leaves others free to refer to the row."""
 
 
-class ReadingRepository(Generic[R, K]):
+class ReadOnlyRepository(Generic[R, K]):
     """Typed reading of one table, for repositories whose writes are all operations of their own.
 
     The parameters are the row and the key. Else as ``Repository``.
@@ -68,17 +68,17 @@ class ReadingRepository(Generic[R, K]):
     stored_as: ClassVar[Mapping[str, Expression]] = {}
     """Expressions for columns that ``add`` stores otherwise than given."""
 
-    _shape: Shape[R]
+    _shape: RowMapper[R]
     _key: ClassVar[TableKey]
-    _queries: ClassVar[Queries]
+    _queries: ClassVar[StatementCache]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "table" not in vars(cls):
             return
-        cls._shape = Shape(cls.table, cls.row)
+        cls._shape = RowMapper(cls.table, cls.row)
         cls._key = cls.key_type(cls.table)
-        cls._queries = Queries(cls.table, cls._shape.columns, cls._key, cls.stored_as)
+        cls._queries = StatementCache(cls.table, cls._shape.columns, cls._key, cls.stored_as)
         if "order" not in vars(cls):
             cls.order = Order(*cls._key.columns)
 

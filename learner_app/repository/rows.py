@@ -32,7 +32,7 @@ class Row(msgspec.Struct, frozen=True):
 R = TypeVar("R", bound=Row)
 
 
-class Shape(Generic[R]):
+class RowMapper(Generic[R]):
     """The columns of a row type, in its order, and the way from a record of them to a row."""
 
     def __init__(self, table: type[Table], row: type[R]) -> None:

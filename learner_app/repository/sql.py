@@ -16,7 +16,7 @@ NOW = "statement_timestamp()"
 """By the database's clock; the transaction may have begun long ago, and before somebody else's."""
 
 
-class Slot(str):
+class Param(str):
     """Stands in a query of Piccolo's for a value that comes with each call."""
 
     __slots__ = ()
@@ -37,12 +37,12 @@ class Statement:
 def compiled(query: Query[Any, Any]) -> Statement:
     """The statement of a query all of whose values are slots."""
     sql, args = query.querystrings[0].compile_string()
-    if strangers := [arg for arg in args if not isinstance(arg, Slot)]:
+    if strangers := [arg for arg in args if not isinstance(arg, Param)]:
         raise TypeError(f"{len(strangers)} values of the query are no slots")
     return Statement(sql, tuple(map(str, args)))  # subclasses of str are slow to look up
 
 
-class Names:
+class SqlNames:
     """Quoted identifiers of a table for hand-written SQL.
 
     ``f"SELECT {s.title} FROM {s}"``: the object itself is the table, with its alias if it has one.
@@ -61,9 +61,9 @@ class Names:
         self._qualifier = f"{alias or self._meta.get_formatted_tablename()}."
 
     @property
-    def unqualified(self) -> Names:
+    def unqualified(self) -> SqlNames:
         """The same table, with column names alone."""
-        names = Names(self.table, self._alias)
+        names = SqlNames(self.table, self._alias)
         names._qualifier = ""
         return names
 

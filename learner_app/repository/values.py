@@ -219,16 +219,16 @@ AS_NUMBER = PlainSerializer(float, when_used="json")
 DAY = BeforeValidator(_day)
 """For date fields: dates and ISO 8601 text, no seconds since 1970."""
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_in_utc)]
+UtcDatetime = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_in_utc)]
 """Time with a time zone, converted to UTC. Inputs also accept ISO 8601 text, as in JSON."""
 
-Natural = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 """A whole number from 0, for INTEGER columns."""
 
 Positive = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
-BigNatural = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+NonNegativeBigInt = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
-Fraction = Annotated[Decimal, NUMBER, numeric(3, 2), AfterValidator(between(0, 1)), AS_NUMBER]
+UnitInterval = Annotated[Decimal, NUMBER, numeric(3, 2), AfterValidator(between(0, 1)), AS_NUMBER]
 """From 0 to 1 in hundredths."""
 
 Percent = Annotated[Decimal, NUMBER, numeric(5, 2), AfterValidator(between(0, 100)), AS_NUMBER]
@@ -236,9 +236,9 @@ Percent = Annotated[Decimal, NUMBER, numeric(5, 2), AfterValidator(between(0, 10
 Seconds = Annotated[Decimal, NUMBER, numeric(10, 2), AfterValidator(between(0)), AS_NUMBER]
 """In hundredths of a second, for NUMERIC(10, 2)."""
 
-Flag = Annotated[bool, Field(strict=True)]
+StrictBool = Annotated[bool, Field(strict=True)]
 
-FLAG: TypeAdapter[bool] = TypeAdapter(Flag)
-MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-MAYBE_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(Moment | None)
+FLAG: TypeAdapter[bool] = TypeAdapter(StrictBool)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
+MAYBE_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(UtcDatetime | None)
 JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)

@@ -19,7 +19,7 @@ from learner_app.schema.schema_object import (
 )
 
 
-def bare_table(class_name: str, tablename: str, schema: str | None) -> type[Table]:
+def table_stub(class_name: str, tablename: str, schema: str | None) -> type[Table]:
     return create_table_class(class_name, class_kwargs={"tablename": tablename, "schema": schema})
 
 

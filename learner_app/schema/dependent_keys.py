@@ -13,8 +13,8 @@ from piccolo.apps.migrations.auto.diffable_table import DiffableTable
 from piccolo.table import Table
 
 from learner_app.schema.columns import Generated
-from learner_app.schema.keys import table_key
 from learner_app.schema.objects import OWN_TABLE, ForeignKeyConstraint, Index, PrimaryKey, Unique
+from learner_app.schema.primary_key_change import table_key
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from learner_app.errors import SchemaError
 from learner_app.schema.columns import Generated, Reference
 from learner_app.schema.ddl import (
     alter_table,
-    bare_table,
     cast_type,
     change_type,
     create_constraint,
@@ -38,16 +37,17 @@ from learner_app.schema.ddl import (
     formatted,
     rename_automatic_names,
     set_comment,
+    table_stub,
 )
 from learner_app.schema.dependent_keys import (
     KeptForeignKey,
     changed_table,
     dependent_foreign_keys,
 )
-from learner_app.schema.failures import run_statement
 from learner_app.schema.generated import GeneratedChange, generated_changes
-from learner_app.schema.keys import KeyChange, key_change
+from learner_app.schema.migration_errors import run_statement
 from learner_app.schema.objects import ForeignKeyConstraint, Uncompressed
+from learner_app.schema.primary_key_change import KeyChange, key_change
 from learner_app.schema.schema_object import SchemaObject, quoted, split_logical_name
 
 
@@ -293,7 +293,7 @@ class MigrationManager(PiccoloManager):
                 continue
             if backwards:
                 old, new = new, old
-            table = bare_table(rename.new_class_name, new, rename.schema)
+            table = table_stub(rename.new_class_name, new, rename.schema)
             statement = f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}"
             names = rename_automatic_names(
                 table,
@@ -309,7 +309,7 @@ class MigrationManager(PiccoloManager):
         await super()._run_rename_columns(backwards=backwards)
         for rename in self.rename_columns.rename_columns:
             names = (rename.old_db_column_name, rename.new_db_column_name)
-            table = bare_table(rename.table_class_name, rename.tablename, rename.schema)
+            table = table_stub(rename.table_class_name, rename.tablename, rename.schema)
             statement = rename_automatic_names(
                 table,
                 old=rename.tablename,
@@ -328,15 +328,15 @@ class MigrationManager(PiccoloManager):
         }
 
     async def _run_drop_keys(self, backwards: bool = False) -> None:
-        """Runs first, or last when backwards; see :func:`learner_app.schema.keys.key_change`."""
+        """Run first, or last when backwards; see :mod:`learner_app.schema.primary_key_change`."""
         for change in await self._key_changes():
-            table = bare_table(change.class_name, change.old_tablename, None)
+            table = table_stub(change.class_name, change.old_tablename, None)
             statement = change.old.add_sql(table) if backwards else change.old.drop_sql(table)
             await self._run_query(Statements(table, statement))
 
     async def _run_add_keys(self, backwards: bool = False) -> None:
         for change in await self._key_changes():
-            table = bare_table(change.class_name, change.new_tablename, None)
+            table = table_stub(change.class_name, change.new_tablename, None)
             statement = change.new.drop_sql(table) if backwards else change.new.add_sql(table)
             await self._run_query(Statements(table, statement))
 
@@ -363,7 +363,7 @@ class MigrationManager(PiccoloManager):
 
     async def _run_dependent_keys(self, *, is_start: bool) -> None:
         for key in await self._dependent_keys():
-            table = bare_table(key.class_name, key.start if is_start else key.end, None)
+            table = table_stub(key.class_name, key.start if is_start else key.end, None)
             if is_start:
                 await self._drop_constraint(table, key.constraint._meta.name)
             else:
@@ -445,7 +445,7 @@ class MigrationManager(PiccoloManager):
 
     def _table_to_add(self, class_name: str) -> type[Table]:
         added = next(table for table in self.add_tables if table.class_name == class_name)
-        table = bare_table(class_name, added.tablename, added.schema)
+        table = table_stub(class_name, added.tablename, added.schema)
         table._meta.constraints.extend(
             self.add_constraints.constraints_for_table_class_name(class_name)
         )
@@ -461,7 +461,7 @@ class MigrationManager(PiccoloManager):
         ]
         added.sort(key=lambda each: _is_foreign_key(each.constraint), reverse=backwards)
         for each in added:
-            table = bare_table(each.table_class_name, each.tablename, each.schema)
+            table = table_stub(each.table_class_name, each.tablename, each.schema)
             if backwards:
                 await self._drop_constraint(table, each.constraint._meta.name)
             else:
@@ -486,7 +486,7 @@ class MigrationManager(PiccoloManager):
         found = []
         for dropped in self.drop_constraints.drop_constraints:
             tablename = self._old_tablename(dropped.tablename)
-            table = bare_table(dropped.table_class_name, tablename, dropped.schema)
+            table = table_stub(dropped.table_class_name, tablename, dropped.schema)
             old_class = self._old_class_name(dropped.table_class_name)
             found.append((old_class, table, dropped.constraint_name))
         for table in await self._dropped_tables():
@@ -509,7 +509,7 @@ class MigrationManager(PiccoloManager):
 
     async def _run_drop_columns(self, backwards: bool = False) -> None:
         for dropped in self.drop_columns.drop_columns:
-            table = bare_table(dropped.table_class_name, dropped.tablename, dropped.schema)
+            table = table_stub(dropped.table_class_name, dropped.tablename, dropped.schema)
             before = await self._table_before(dropped.table_class_name)
             if dropped.column_name in _generated_names(before):
                 continue
@@ -543,7 +543,7 @@ def _rebuilt(column: Column) -> Column:
 
 
 def _named(altered: AlterColumn) -> type[Table]:
-    return bare_table(altered.table_class_name, altered.tablename, altered.schema)
+    return table_stub(altered.table_class_name, altered.tablename, altered.schema)
 
 
 def _forget(altered: AlterColumn, *names: str) -> None:

@@ -103,7 +103,7 @@ class PrimaryKey(_TableConstraint):
     """A primary key of several columns.
 
     That of a single column is ``primary_key=True`` on the column. The table inherits from
-    :class:`learner_app.schema.tables.Declared`, which makes Piccolo's own queries compare all
+    :class:`learner_app.schema.tables.SchemaTable`, which makes Piccolo's own queries compare all
     columns of the key.
 
     Args:

@@ -1,4 +1,4 @@
-"""The mixin of every declared table: ``class X(Declared, Table, tablename="x")``."""
+"""The mixin of every declared table: ``class X(SchemaTable, Table, tablename="x")``."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -17,7 +17,7 @@ from learner_app.schema.schema_object import SchemaObject
 ROW_KEY = "row_key"
 
 
-class Declared:
+class SchemaTable:
     """Gives a table its own copies of a mixin's schema objects, and a composite key if it has one.
 
     Plain, not a ``Table``: a table class as a common base would leak its ``id`` into its children.

@@ -19,7 +19,7 @@ from learner_app.schema.objects import (
     Unique,
     UpdatedAtTrigger,
 )
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 
 # NULLIF: after the first SET LOCAL on a connection the unset setting is '', not null.
 CURRENT_TENANT = "NULLIF(current_setting('app.current_tenant_id', true), '')::uuid"
@@ -38,7 +38,7 @@ class MemberRole(str, Enum):
 
 
 class TenantTable(
-    Declared, Table, tablename="tenants", help_text="Organisations; each sees its own row only."
+    SchemaTable, Table, tablename="tenants", help_text="Organisations; each sees its own row only."
 ):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
     name = Varchar(255, default=None, help_text="As people know it.")
@@ -56,7 +56,7 @@ class TenantTable(
     tenants_touch_updated_at = UpdatedAtTrigger(updated_at)
 
 
-class TenantFields(Declared):
+class TenantFields(SchemaTable):
     """Mixin of every tenant-scoped table: rows are seen and written in their tenant's context only.
 
     ``tenant_id`` has no default: a row that nobody placed in a tenant is refused.

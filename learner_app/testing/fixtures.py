@@ -1,4 +1,4 @@
-"""Databases for tests: ``learner_db`` is rolled back, ``learner_own_db`` is the test's own."""
+"""Databases for tests: ``learner_db`` is rolled back, ``learner_committed_db`` is a copy."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,14 +15,14 @@ from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import connection_variables
 from learner_app.testing.plugin import GIVEN_URL
-from learner_app.testing.servers import OwnServer, TestServer, run_apart
+from learner_app.testing.servers import OwnServer, TestServer, run_in_thread
 
 LoopScope = Literal["function", "class", "module", "package", "session"]
 NO_SERVER = "no PostgreSQL for the tests: install learner-app[embedded], or set TEST_DATABASE_URL"
 OTHER_ENGINE = "piccolo_conf.py must take its engine from us: from learner_app.conf import DB"
 POOL_IS_OPEN = (
-    "the pool of DB is open already: a test has learner_db or learner_own_db, not both, and what "
-    "opened the pool before has to close it"
+    "the pool of DB is open already: use learner_db or learner_committed_db, not both, and close a "
+    "pool that was opened before"
 )
 DEBUGGING_SECONDS = 86_400
 
@@ -52,13 +52,13 @@ def learner_template(learner_server: TestServer, pytestconfig: pytest.Config) ->
     if engine_finder() is not DB:
         _end_run(pytestconfig, OTHER_ENGINE)
     try:
-        name = run_apart(learner_server.create(prefix="learner_test_template"))
+        name = run_in_thread(learner_server.create(prefix="learner_test_template"))
         with _engine_on(learner_server.url(name)):
-            run_apart(_migrate())
+            run_in_thread(_migrate())
     except LearnerError as error:
         _end_run(pytestconfig, str(error))
     yield name
-    run_apart(learner_server.drop(name))
+    run_in_thread(learner_server.drop(name))
 
 
 def _end_run(config: pytest.Config, line: str) -> NoReturn:
@@ -75,9 +75,9 @@ async def _migrate() -> None:
 
 @pytest.fixture(scope="session")
 def _learner_shared(learner_server: TestServer, learner_template: str) -> Iterator[str]:
-    name = run_apart(learner_server.create(learner_template))
+    name = run_in_thread(learner_server.create(learner_template))
     yield learner_server.url(name)
-    run_apart(learner_server.drop(name))
+    run_in_thread(learner_server.drop(name))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def learner_db(request: pytest.FixtureRequest) -> DatabaseEngine:
 
 
 @pytest.fixture
-def learner_own_db(request: pytest.FixtureRequest) -> DatabaseEngine:
+def learner_committed_db(request: pytest.FixtureRequest) -> DatabaseEngine:
     """``learner_app.conf.DB`` on a migrated database of the test's own, for code that commits."""
     return _on_loop_of_test("own", request)
 

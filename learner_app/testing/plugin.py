@@ -13,7 +13,7 @@ import pytest
 
 from learner_app.errors import LearnerError
 from learner_app.settings import connection_variables, load_settings, piccolo_is_pointed_here
-from learner_app.testing.given import given_url
+from learner_app.testing.test_database_url import given_url
 
 # Without pytest-asyncio they could not be imported; pytest_configure says so in one line.
 pytest_plugins = ["learner_app.testing.fixtures"] if find_spec("pytest_asyncio") else []

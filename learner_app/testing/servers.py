@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from learner_app.database.failures import CONNECT_FAILURES, DRIVER_ERRORS, explain, translate
-from learner_app.database.target import parse_url
+from learner_app.database.dsn import parse_url
+from learner_app.database.error_mapping import CONNECT_FAILURES, DRIVER_ERRORS, explain, translate
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
 from learner_app.settings import load_settings
 
@@ -25,7 +25,7 @@ _numbers = count(1)
 _RUN = token_hex(4)
 
 
-def run_apart(work: Coroutine[Any, Any, T]) -> T:
+def run_in_thread(work: Coroutine[Any, Any, T]) -> T:
     """Run it to its end on a loop of its own, whatever loop the tests of this thread have."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
@@ -97,7 +97,7 @@ class OwnServer(TestServer):
     def start(self) -> None:
         self.server.start()
         super().__init__(self.server.url(SUPERUSER, SUPERUSER), self.server.url(SUPERUSER, ROLE))
-        run_apart(self._execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS"))
+        run_in_thread(self._execute(f"CREATE ROLE {ROLE} LOGIN NOSUPERUSER NOBYPASSRLS"))
 
     def stop(self) -> None:
         self.server.stop()

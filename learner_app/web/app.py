@@ -19,7 +19,7 @@ from learner_app.schema.pending import declared_migrations
 from learner_app.web import health
 from learner_app.web.errors import DatabaseErrors
 from learner_app.web.security import SecurityHeaders
-from learner_app.web.start_up import StartUpCheck
+from learner_app.web.startup import StartupCheck
 
 START_PAGE = Path(__file__).with_name("start.html")
 
@@ -52,7 +52,7 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
             Mount("/admin/", create_desk(engine.settings)),
         ],
         middleware=[
-            Middleware(StartUpCheck, engine=engine),
+            Middleware(StartupCheck, engine=engine),
             Middleware(SecurityHeaders),
             Middleware(DatabaseErrors),
         ],

@@ -22,12 +22,12 @@ from learner_app.accounts.passwords import (
     Cost,
     apart,
     check_hash,
-    complaint,
     hash_password,
+    policy_violation,
     unusable_hash,
 )
+from learner_app.accounts.redacted import RedactedStr
 from learner_app.accounts.repositories import UserRepository
-from learner_app.accounts.sealed import Sealed
 from learner_app.database.engine import DatabaseEngine
 from learner_app.settings import Settings
 from tests.accounts.factories import PASSWORD, registered
@@ -38,7 +38,7 @@ LATE_MS = 100
 
 
 def matches(password: str, stored: str) -> bool:
-    verdict = check_hash(password, Sealed(stored), CHEAP)
+    verdict = check_hash(password, RedactedStr(stored), CHEAP)
     assert not verdict.matches or verdict.is_outdated, "it is of other parameters"
     return verdict.matches
 
@@ -75,7 +75,7 @@ def test_hashes_are_argon2id_as_owasp_wants_them_and_salted():
     ],
 )
 def test_passwords_that_break_a_rule(password: str, says: str):
-    assert says in str(complaint(SecretStr(password)))
+    assert says in str(policy_violation(SecretStr(password)))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_passwords_that_break_a_rule(password: str, says: str):
     ],
 )
 def test_passwords_by_the_rules(password: str):
-    assert complaint(SecretStr(password)) is None
+    assert policy_violation(SecretStr(password)) is None
 
 
 @pytest.mark.parametrize("version", ["2a", "2b", "2y"])
@@ -132,8 +132,8 @@ def test_scrypt_is_accepted(is_text: bool, is_upper: bool):
 @pytest.mark.parametrize("kind", [Type.I, Type.D, Type.ID])
 def test_other_kinds_and_parameters_of_argon2_are_outdated(kind: Type):
     stored = hash_secret(b"learner-1", b"saltsalt", 1, 64, 1, 32, kind).decode()
-    assert check_hash("learner-1", Sealed(stored)) == (True, True)
-    assert check_hash("learner-2", Sealed(stored)) == (False, False)
+    assert check_hash("learner-1", RedactedStr(stored)) == (True, True)
+    assert check_hash("learner-2", RedactedStr(stored)) == (False, False)
 
 
 GOOD = hash_secret(b"learner-1", b"salt" * 4, 1, 64, 1, 32, Type.ID).decode()
@@ -170,7 +170,7 @@ MALFORMED = [
 def test_malformed_hashes_are_of_no_password(stored: str):
     begin = time.perf_counter()
     for password in ("learner-1", stored[:128], ""):
-        assert not check_hash(password, Sealed(stored), CHEAP).matches
+        assert not check_hash(password, RedactedStr(stored), CHEAP).matches
     assert time.perf_counter() - begin < 5
 
 
@@ -179,7 +179,7 @@ def test_malformed_hashes_are_of_no_password(stored: str):
 def test_no_hash_is_an_error(password: str, at: int, put: str):
     for stored in (GOOD[:at] + put + GOOD[at + 1 :], put):
         if stored != GOOD:
-            check_hash(password, Sealed(stored), CHEAP)
+            check_hash(password, RedactedStr(stored), CHEAP)
 
 
 def test_no_password_has_an_unusable_hash():
@@ -199,14 +199,14 @@ def test_what_cannot_be_hashed_says_so():
 @pytest.mark.parametrize("stored", [None, "!", "plain", "usable"])
 @pytest.mark.parametrize("password", ["learner-2", "x" * 10_000, "\0", ""])
 def test_the_work_is_the_same_for_all(monkeypatch, stored: str | None, password: str):
-    sealed = None if stored is None else Sealed(stored)
+    sealed = None if stored is None else RedactedStr(stored)
     if stored == "usable":
         sealed = hash_password("learner-1")
     done: list[str] = []
     real = passwords._matches
     check_hash(password, None)
 
-    def counted(hasher: PasswordHasher, stored: Sealed, text: Sealed) -> bool:
+    def counted(hasher: PasswordHasher, stored: RedactedStr, text: RedactedStr) -> bool:
         done.append(str(extract_parameters(stored)))
         return real(hasher, stored, text)
 
@@ -262,7 +262,7 @@ async def test_the_loop_is_not_late_for_hashes_brought_along(kind: str):
 
     async def ten() -> None:
         await asyncio.gather(
-            *(apart(check_hash, "learner-1", Sealed(stored), OWASP) for _ in range(10))
+            *(apart(check_hash, "learner-1", RedactedStr(stored), OWASP) for _ in range(10))
         )
 
     assert min([await lateness(ten()) for _ in range(3)]) < LATE_MS
@@ -296,7 +296,7 @@ def test_rules_of_length_are_for_new_passwords(brought: str):
         "scrypt": f"{salt}:{key.hex()}",
         "argon2": PasswordHasher(time_cost=1, memory_cost=7168).hash(password),
     }[brought]
-    assert check_hash(password, Sealed(stored)).matches
+    assert check_hash(password, RedactedStr(stored)).matches
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_rules_of_length_are_for_new_passwords(brought: str):
 )
 def test_hashes_that_would_take_a_minute_take_no_longer_than_others(stored: str):
     began = time.process_time()
-    assert not check_hash("learner-1", Sealed(stored)).matches
+    assert not check_hash("learner-1", RedactedStr(stored)).matches
     assert time.process_time() - began < 2
 
 
@@ -328,7 +328,7 @@ def test_a_wrong_password_costs_a_check_whatever_is_stored(stored: str | None):
     def cost(of: str | None) -> float:
         began = time.process_time()
         for _ in range(5):
-            assert not check_hash("learner-1", of and Sealed(of)).matches
+            assert not check_hash("learner-1", of and RedactedStr(of)).matches
         return time.process_time() - began
 
     assert cost(stored) > 0.5 * cost(hash_password("learner-2"))

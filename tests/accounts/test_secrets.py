@@ -19,6 +19,7 @@ from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 from learner_app.accounts.passwords import Cost, hash_password
+from learner_app.accounts.redacted import RedactedStr
 from learner_app.accounts.repositories import (
     AccountRepository,
     AuthSessionRepository,
@@ -33,7 +34,6 @@ from learner_app.accounts.rows import (
     UserCreate,
     UserUpdate,
 )
-from learner_app.accounts.sealed import Sealed
 from learner_app.accounts.tables import (
     AccountTable,
     AuthSessionTable,
@@ -371,7 +371,7 @@ async def test_no_memory_for_a_hash_shows_no_secret(world: World, monkeypatch: p
 
 
 def test_sealed_text_is_text_to_the_driver_only():
-    sealed = Sealed("canary")
+    sealed = RedactedStr("canary")
     assert sealed == "canary"
     assert sealed.encode() == b"canary"
     shown = f"{sealed} {sealed!r} {sealed!s} {sealed[:3]!r} {sealed[0]} {[sealed]} {(sealed,)}"

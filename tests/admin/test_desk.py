@@ -9,7 +9,7 @@ from learner_app.admin.desk import _tables
 from learner_app.admin.staff import add_staff, renew_password
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StaffError
-from learner_app.operations.seed.plant import plant_seed
+from learner_app.operations.seed.plant import insert_seed
 from tests.web.conftest import client, sign_in, staff
 
 __all__ = ["client", "staff"]
@@ -46,7 +46,7 @@ async def test_other_tables_are_left_out(staff: httpx.AsyncClient):
 
 
 async def test_rows_are_shown(staff: httpx.AsyncClient, clone: DatabaseEngine):
-    await plant_seed(clone)
+    await insert_seed(clone)
     for table in SHOWN:
         response = await staff.get(f"/admin/api/tables/{table}/")
         assert response.status_code == 200
@@ -61,7 +61,7 @@ async def test_every_column_has_a_help_text():
 
 
 async def test_nothing_can_be_changed(staff: httpx.AsyncClient, clone: DatabaseEngine):
-    await plant_seed(clone)
+    await insert_seed(clone)
     one = "/admin/api/tables/content/content-il-faro-1/"
     before = (await staff.get(one)).json()
     for path in ("/admin/api/tables/content/", one):
@@ -102,6 +102,6 @@ async def test_wrong_password_is_refused(client: httpx.AsyncClient):
 
 
 async def test_product_users_do_not_get_in(client: httpx.AsyncClient, clone: DatabaseEngine):
-    await plant_seed(clone)
+    await insert_seed(clone)
     response = await sign_in(client, "admin@example.com", "AdminPassword123!")
     assert response.status_code == 401

@@ -112,11 +112,11 @@ async def test_a_session_lists_its_pieces_the_oldest_first(db: DatabaseEngine):
     for number, name in enumerate("cab"):
         await add_contents(name, generated_at=START + timedelta(days=number // 2))
     await add_contents("other", session_id="s2")
-    assert [row.id for row in await content.list_by_session("s1")] == ["a", "c", "b"]
-    assert [row.id for row in await content.list_by_session("s1", limit=1)] == ["a"]
-    assert await content.list_by_session("nobody") == []
+    assert [row.id for row in await content.list_for_session("s1")] == ["a", "c", "b"]
+    assert [row.id for row in await content.list_for_session("s1", limit=1)] == ["a"]
+    assert await content.list_for_session("nobody") == []
     with pytest.raises(InvalidValue):
-        await content.list_by_session("s1", limit=0)
+        await content.list_for_session("s1", limit=0)
 
 
 async def test_a_series_is_in_the_order_of_its_numbers(db: DatabaseEngine):

@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from learner_app.database.dsn import parse_url, tls
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.target import parse_url, tls
 from learner_app.errors import DatabaseError, DatabaseRefused, SettingsError
 from learner_app.settings import Settings
-from learner_app.testing.servers import OwnServer, run_apart
+from learner_app.testing.servers import OwnServer, run_in_thread
 from tests.conftest import skip_outside_ci
 from tests.database.test_connecting import free_port
 from tests.debian import DEBIAN_15
@@ -115,7 +115,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertificateServ
         **{name: str(own.folder / file) for name, file in files.items()},
     }
     own.start()
-    run_apart(
+    run_in_thread(
         own._execute(f"CREATE ROLE keeper LOGIN; CREATE ROLE paired LOGIN PASSWORD '{CANARY}'")
     )
     yield CertificateServer(port, folder)

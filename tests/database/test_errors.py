@@ -17,7 +17,7 @@ from piccolo.table import create_table_class
 from learner_app import errors
 from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.failures import ADVICE, MEANINGS
+from learner_app.database.error_mapping import ADVICE, SQLSTATE_ERRORS
 from learner_app.errors import DatabaseError
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.schema.constraints import MADE_BY_MIGRATIONS, constraint_fields
@@ -169,12 +169,12 @@ def test_the_page_lists_every_state_with_its_class(checkout: Path):
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", page, re.MULTILINE)
     listed = {state: (name, retry == "yes") for state, name, retry in rows}
     assert listed == {
-        state: (meaning.error.__name__, meaning.error.retry) for state, meaning in MEANINGS.items()
+        state: (rule.error.__name__, rule.error.retry) for state, rule in SQLSTATE_ERRORS.items()
     }
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, DatabaseError):
             assert f"`{name}`" in page, name
-    assert set(ADVICE) <= set(MEANINGS)
+    assert set(ADVICE) <= set(SQLSTATE_ERRORS)
 
 
 def test_fields_are_those_of_the_declared_tables():

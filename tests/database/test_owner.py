@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from learner_app.database.owner import find_owner_target
-from learner_app.database.target import find_target
+from learner_app.database.dsn import find_database_url
+from learner_app.database.owner import find_owner_url
 from learner_app.errors import SettingsError
 from learner_app.settings import Settings, load_settings
 
@@ -16,21 +16,21 @@ CANARY = "hunter2canary"
 
 
 def owner_of(**settings: Any) -> str:
-    return str(find_owner_target(Settings(**settings)))
+    return str(find_owner_url(Settings(**settings)))
 
 
 def test_without_an_owner_the_application_role_is_used():
     settings = Settings(database_url=URL)
-    assert find_owner_target(settings) == find_target(settings)
+    assert find_owner_url(settings) == find_database_url(settings)
 
 
 def test_owner_on_the_server_of_the_application():
     settings = Settings(database_url=f"{URL}?sslmode=verify-ca", db_owner_user="boss")
-    target = find_owner_target(settings)
+    target = find_owner_url(settings)
     assert str(target) == "boss@db.example.com:5433/learner"
     assert (target.password, target.sslmode) == (None, "verify-ca")
     parts = {"db_host": "h", "db_name": "d", "db_user": "app", "db_password": "one"}
-    target = find_owner_target(Settings(**parts, db_owner_user="boss", db_owner_password=CANARY))
+    target = find_owner_url(Settings(**parts, db_owner_user="boss", db_owner_password=CANARY))
     assert (str(target), target.password) == ("boss@h:5432/d", CANARY)
     assert CANARY not in repr(target)
 
@@ -87,11 +87,11 @@ def test_owner_of_the_file_is_not_used_for_the_database_of_the_environment(
         "DATABASE_OWNER_URL=postgresql://boss@production/learner\n"
     )
     monkeypatch.setattr("learner_app.settings.project_folder", lambda: tmp_path)
-    assert str(find_owner_target(load_settings())) == "boss@production:5432/learner"
+    assert str(find_owner_url(load_settings())) == "boss@production:5432/learner"
     monkeypatch.setenv("DATABASE_URL", "postgresql://app@scratch/learner")
-    assert str(find_owner_target(load_settings())) == "app@scratch:5432/learner"
+    assert str(find_owner_url(load_settings())) == "app@scratch:5432/learner"
     monkeypatch.setenv("DATABASE_OWNER_URL", "postgresql://boss@scratch/learner")
-    assert str(find_owner_target(load_settings())) == "boss@scratch:5432/learner"
+    assert str(find_owner_url(load_settings())) == "boss@scratch:5432/learner"
 
 
 @pytest.mark.parametrize(
@@ -100,5 +100,5 @@ def test_owner_of_the_file_is_not_used_for_the_database_of_the_environment(
 def test_owner_of_a_running_learner_up(tmp_path: Path, owner: dict[str, str], user: str):
     running = {"url": "postgresql://learner@/learner?host=/tmp/x", **owner}
     (tmp_path / "running.json").write_text(json.dumps(running))
-    target = find_owner_target(Settings(learner_data=tmp_path))
+    target = find_owner_url(Settings(learner_data=tmp_path))
     assert (target.user, target.is_development) == (user, True)

@@ -13,7 +13,7 @@ import pytest
 from learner_app.database import pool as pool_module
 from learner_app.database.connection import Connection
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.statements import controls_transaction, is_read, leaves_session_state
+from learner_app.database.sql_inspection import controls_transaction, is_read, leaves_session_state
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
@@ -244,7 +244,7 @@ async def test_without_a_pool_it_is_refused(clone: DatabaseEngine):
 
 
 async def test_closing_cuts_who_does_not_let_go(clone: DatabaseEngine, monkeypatch):
-    monkeypatch.setattr("learner_app.database.pooled.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("learner_app.database.connections.CLOSE_SECONDS", 0.2)
     connection = await clone.take_connection()
     await clone.close_connection_pool()
     assert connection.is_closed()

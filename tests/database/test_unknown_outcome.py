@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.target import parse_url
 from learner_app.errors import CommitUnknown, Conflict, ConnectionLost, DatabaseError
 from learner_app.listening.repositories import BehavioralEventRepository
 from tests.content.factories import add_contents
@@ -167,6 +167,6 @@ async def test_a_traced_unit_that_was_not_committed_is_not_unknown_at_its_deadli
 ):
     proxy.cut_before_commit()
     with pytest.raises(ConnectionLost) as caught:
-        await clone.run_transaction(lambda: add("x"), traced=True, deadline=0.0)
+        await clone.run_transaction(lambda: add("x"), track_commit=True, deadline=0.0)
     assert isinstance(caught.value.__cause__, CommitUnknown)
     assert await direct.fetchval("SELECT count(*) FROM sessions") == 0

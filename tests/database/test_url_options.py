@@ -2,8 +2,8 @@
 
 import pytest
 
+from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.target import parse_url
 from learner_app.database.url_options import IGNORED, INSTEAD
 from learner_app.errors import DatabaseRefused, SettingsError
 from learner_app.settings import Settings

@@ -11,7 +11,7 @@ from learner_app.errors import DatabaseError
 from tests.faults.load import INSERT_A, INSERT_B, INSERT_BOTH, ROW_CANARY, Writers
 
 CANCELLATIONS = 300
-AT_ONCE = 20
+CLOCK_NOW = 20
 LONGEST_SECONDS = 0.03
 END_SECONDS = 5.0
 
@@ -20,7 +20,7 @@ Work = Callable[[], Awaitable[None]]
 
 async def cancel_at_random(writers: Writers) -> None:
     """The calls leave all or nothing, and end soon; what ended in time is acknowledged."""
-    turns = asyncio.Semaphore(AT_ONCE)
+    turns = asyncio.Semaphore(CLOCK_NOW)
 
     async def one(number: int) -> None:
         async with turns:
@@ -76,7 +76,7 @@ async def _by_scope(work: Work, seconds: float) -> None:
 
 async def _deep(writers: Writers, key: str) -> None:
     engine = writers.engine
-    async with engine.transaction(traced=random.random() < 0.5):
+    async with engine.transaction(track_commit=random.random() < 0.5):
         await engine.execute(INSERT_A, key, ROW_CANARY)
         engine.after_commit(lambda: writers.book.called_back.append(key))
         async with engine.transaction():

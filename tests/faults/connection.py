@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from tests.faults.messages import Conversation
 
-Target = tuple[str, int] | Path
+DatabaseUrl = tuple[str, int] | Path
 CHUNK_BYTES = 65536
 CHUNKS_UNDER_WAY = 256
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -60,7 +60,7 @@ Lane = asyncio.Queue[tuple[float, bytes | End]]
 class Connection:
     """Forwards between a client and the target once started, until one of them closes."""
 
-    def __init__(self, client: socket.socket, target: Target, rules: Rules) -> None:
+    def __init__(self, client: socket.socket, target: DatabaseUrl, rules: Rules) -> None:
         self.is_lost = False
         self._target = target
         self._rules = rules
@@ -163,7 +163,7 @@ class Connection:
             _close(self._server, reset=self._resets_server)
 
 
-async def _connect(target: Target) -> socket.socket:
+async def _connect(target: DatabaseUrl) -> socket.socket:
     address = str(target) if isinstance(target, Path) else target
     server = socket.socket(socket.AF_UNIX if isinstance(target, Path) else socket.AF_INET)
     _prepare(server)

@@ -165,15 +165,15 @@ async def bouncer_killed(bench: Bench, _: Writers) -> AsyncIterator[None]:
 
 
 AWAY = frozenset({"unreachable"})
-SILENT = frozenset({"timeout"})
+NO_ANSWER = frozenset({"timeout"})
 
 RESTARTED = Fault("server restarted fast", restarted, seconds=0)
 STOPPED = Fault("server stopped", stopped, reasons=AWAY)
 KILLED = Fault("server killed", killed, reasons=AWAY)
 TERMINATED = Fault("backends terminated", terminated, seconds=0)
 CUT = Fault("network cut", cut, reasons=AWAY)
-RESUMED_HOLE = Fault("black hole, flows on", resumed_hole, reasons=SILENT, bites=False)
-LOST_HOLE = Fault("black hole, lost", lost_hole, reasons=SILENT)
+RESUMED_HOLE = Fault("black hole, flows on", resumed_hole, reasons=NO_ANSWER, bites=False)
+LOST_HOLE = Fault("black hole, lost", lost_hole, reasons=NO_ANSWER)
 EXHAUSTED = Fault("pool exhausted", exhausted, reasons=frozenset({"pool_exhausted"}), bites=False)
 CONFLICTING = Fault("deadlocks, serialization", conflicting, seconds=0, bites=False)
 CANCELLED = Fault("300 cancellations", cancelled, seconds=0, bites=False)

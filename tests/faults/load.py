@@ -11,7 +11,7 @@ from piccolo.columns import Varchar
 from piccolo.table import Table, create_table_class
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.retrying import DEADLINE_SECONDS
+from learner_app.database.retry import DEADLINE_SECONDS
 from learner_app.errors import CommitUnknown, DatabaseError, TransactionId
 
 WRITERS = 20
@@ -137,8 +137,8 @@ async def transaction(writers: Writers, key: str) -> None:
         await writers.pair(key)
 
 
-async def traced(writers: Writers, key: str) -> None:
-    async with writers.engine.transaction(traced=True):
+async def track_commit(writers: Writers, key: str) -> None:
+    async with writers.engine.transaction(track_commit=True):
         await writers.pair(key)
 
 
@@ -171,7 +171,7 @@ async def crossing(writers: Writers, key: str) -> None:
         await writers.pair(key)
         await writers.engine.execute("UPDATE counters SET n = n - 1 WHERE id = $1", second)
 
-    await writers.engine.run_transaction(unit, traced=True)
+    await writers.engine.run_transaction(unit, track_commit=True)
 
 
 async def autocommit(writers: Writers, key: str) -> None:
@@ -184,7 +184,7 @@ async def piccolo(writers: Writers, key: str) -> None:
 
 WAYS: list[Way] = [
     transaction,
-    traced,
+    track_commit,
     nested,
     serializable,
     crossing,

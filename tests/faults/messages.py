@@ -93,7 +93,7 @@ class Conversation:
         return False
 
     def hold_answer(self, commit: bytes) -> None:
-        """Hold back from now on what the server answers to that COMMIT, just yielded."""
+        """Checkout back from now on what the server answers to that COMMIT, just yielded."""
         if commit[:1] == b"Q":
             self._held_from = self._asked - 1
         else:

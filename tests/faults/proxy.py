@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tests.faults.connection import Connection, Cut, Rules, Target
+from tests.faults.connection import Connection, Cut, DatabaseUrl, Rules
 from tests.faults.processes import LOCALHOST, free_port
 
 CALL_SECONDS = 10.0
@@ -26,7 +26,7 @@ class TcpProxy:
         target: host and port, or the path of a unix socket.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: DatabaseUrl) -> None:
         self.port = free_port()
         self._target = target
         self._rules = Rules()
@@ -98,7 +98,7 @@ class TcpProxy:
         """Let the server do the next n COMMITs, but reset the client instead of the answer."""
         self._call(self._arm(cut=Cut.AFTER, cuts_left=n))
 
-    def point_to(self, target: Target) -> None:
+    def point_to(self, target: DatabaseUrl) -> None:
         """Connect new connections to another target; the present ones stay."""
         self._call(self._point_to(target))
 
@@ -135,7 +135,7 @@ class TcpProxy:
         for name, value in rules.items():
             setattr(self._rules, name, value)
 
-    async def _point_to(self, target: Target) -> None:
+    async def _point_to(self, target: DatabaseUrl) -> None:
         self._target = target
 
     def _listen(self) -> None:

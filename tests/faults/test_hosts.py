@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from learner_app.database.connecting import Connector
+from learner_app.database.connector import Connector
+from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
-from learner_app.database.target import parse_url
 from learner_app.errors import (
     CommitUnknown,
     DatabaseError,
@@ -182,7 +182,7 @@ async def test_a_lost_commit_is_unknown_and_can_be_found_out(
     async with engine_of(proxy.port).running() as engine:
         getattr(proxy, f"cut_{moment}_commit")()
         with pytest.raises(CommitUnknown) as caught:
-            async with engine.transaction(traced=True):
+            async with engine.transaction(track_commit=True):
                 await engine.execute("INSERT INTO notes VALUES (1)")
         assert not caught.value.retry
         assert caught.value.transaction_id is not None
@@ -197,10 +197,10 @@ async def test_a_lost_commit_is_unknown_and_can_be_found_out(
         assert caught.value.transaction_id is None
 
 
-@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("track_commit", [True, False])
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_unit_is_repeated_after_a_lost_commit_only_when_it_was_not_done(
-    cluster: Cluster, proxy: TcpProxy, moment: str, traced: bool
+    cluster: Cluster, proxy: TcpProxy, moment: str, track_commit: bool
 ):
     notes(cluster)
     runs = 0
@@ -213,8 +213,8 @@ async def test_a_unit_is_repeated_after_a_lost_commit_only_when_it_was_not_done(
             return runs
 
         getattr(proxy, f"cut_{moment}_commit")()
-        if traced:
-            assert await engine.run_transaction(unit, traced=True) == runs
+        if track_commit:
+            assert await engine.run_transaction(unit, track_commit=True) == runs
             assert runs == (2 if moment == "before" else 1)
             assert cluster.execute("SELECT count(*) FROM notes").strip() == "1"
         else:

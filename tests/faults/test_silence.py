@@ -52,7 +52,7 @@ async def _commit(engine: DatabaseEngine, silence: Silence) -> None:
 
 
 async def _traced_commit(engine: DatabaseEngine, silence: Silence) -> None:
-    async with engine.transaction(traced=True):
+    async with engine.transaction(track_commit=True):
         await engine.execute(INSERT_A, "lost", "")
         await silence()
 

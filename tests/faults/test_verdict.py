@@ -22,17 +22,17 @@ async def test_each_wrong_is_counted(cluster: Cluster) -> None:
             await engine.execute(INSERT_A, key, "x")
             await engine.execute(INSERT_B, key, "x")
         await engine.execute(INSERT_A, "half", "x")
-        async with engine.transaction(traced=True) as lost:
-            await engine.execute(INSERT_A, "traced", "x")
-            await engine.execute(INSERT_B, "traced", "x")
-        cluster.execute("DELETE FROM acked_a WHERE key = 'traced'")
-        cluster.execute("DELETE FROM acked_b WHERE key = 'traced'")
+        async with engine.transaction(track_commit=True) as lost:
+            await engine.execute(INSERT_A, "track_commit", "x")
+            await engine.execute(INSERT_B, "track_commit", "x")
+        cluster.execute("DELETE FROM acked_a WHERE key = 'track_commit'")
+        cluster.execute("DELETE FROM acked_b WHERE key = 'track_commit'")
         leaked = await engine.take_connection()
         await leaked.execute("BEGIN")
         await asyncio.sleep(0.6)
         book = Book(
             acknowledged=["fine", "twice", "gone"],
-            unknown={"traced": lost.transaction_id},
+            unknown={"track_commit": lost.transaction_id},
             failed=["fine"],
             hung=["a call"],
             strangers=[ZeroDivisionError()],

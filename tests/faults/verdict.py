@@ -99,9 +99,9 @@ async def _lies(
     engine: DatabaseEngine, server: Cluster, book: Book, *, may_forget: bool
 ) -> list[str]:
     """Where ``was_committed`` and the rows disagree."""
-    traced = {key: one for key, one in book.unknown.items() if one is not None}
+    track_commit = {key: one for key, one in book.unknown.items() if one is not None}
     answers = {}
-    for key, transaction_id in traced.items():
+    for key, transaction_id in track_commit.items():
         try:
             answers[key] = await engine.was_committed(transaction_id)
         except LearnerError as error:

@@ -19,16 +19,16 @@ from tests.generation.factories import LONG_AGO, add_as_is, add_jobs, add_sessio
 jobs = GenerationRepository()
 contents = ContentRepository()
 sessions = ListeningSessionRepository()
-AT_ONCE = timedelta()
+CLOCK_NOW = timedelta()
 HOUR = timedelta(hours=1)
 
 
 async def requeue() -> None:
-    assert await jobs.requeue_stale(AT_ONCE) == 1
+    assert await jobs.requeue_stale(CLOCK_NOW) == 1
 
 
 async def take_over() -> None:
-    assert await jobs.claim_next(AT_ONCE) is not None
+    assert await jobs.claim_next(CLOCK_NOW) is not None
 
 
 async def requeue_and_claim() -> None:
@@ -90,7 +90,7 @@ async def test_a_lost_claim_changes_nothing(
 async def test_a_lost_claim_changes_nothing_after_the_new_worker_finished(
     job: Generation, step: str
 ):
-    await jobs.complete(await jobs.claim_next(AT_ONCE), "a")
+    await jobs.complete(await jobs.claim_next(CLOCK_NOW), "a")
     before = await state()
     with pytest.raises(StaleClaim):
         await STEPS[step](job)
@@ -158,7 +158,7 @@ async def test_two_claims_of_a_job_never_have_the_same_start(db: DatabaseEngine)
     await add_as_is("g1", started_at=ahead, updated_at=LONG_AGO)
     starts = [ahead, (await claimed()).started_at]
     for _ in range(3):
-        taken_over = await jobs.claim_next(AT_ONCE)
+        taken_over = await jobs.claim_next(CLOCK_NOW)
         assert taken_over is not None
         starts.append(taken_over.started_at)
         await requeue()
@@ -183,7 +183,7 @@ async def test_a_requeued_job_keeps_its_place_in_the_queue(clone: DatabaseEngine
     await add_jobs("g1", "g2", "g3")
     assert [(await claimed()).generation_id for _ in range(2)] == ["g1", "g2"]
     assert [one.generation_id for one in await jobs.list_active()] == ["g1", "g2", "g3"]
-    assert await jobs.requeue_stale(AT_ONCE) == 2
+    assert await jobs.requeue_stale(CLOCK_NOW) == 2
     assert [(await claimed()).generation_id for _ in range(3)] == ["g1", "g2", "g3"]
 
 
@@ -197,7 +197,7 @@ async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_j
     ended: dict[str, Generation] = {}
 
     async def work(number: int) -> None:
-        while claim := await jobs.claim_next(AT_ONCE):
+        while claim := await jobs.claim_next(CLOCK_NOW):
             claims.append(claim)
             await asyncio.sleep(0.001 * (number % 3))
             try:
@@ -233,7 +233,7 @@ async def test_a_claim_lost_while_the_content_is_stored_undoes_it(clone: Databas
             " AND wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.01)
-        assert await jobs.claim_next(AT_ONCE) is not None
+        assert await jobs.claim_next(CLOCK_NOW) is not None
         await other.execute("COMMIT")
     with pytest.raises(StaleClaim):
         await storing

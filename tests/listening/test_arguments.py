@@ -74,7 +74,7 @@ async def test_datetimes_are_accepted(heard: None, name: str):
 WHOLE_NUMBERS: dict[str, Call] = {
     "content.page limit": lambda n: content.page(limit=n),
     "search limit": lambda n: content.search(limit=n),
-    "list_by_session limit": lambda n: content.list_by_session("s1", limit=n),
+    "list_for_session limit": lambda n: content.list_for_session("s1", limit=n),
     "list_series limit": lambda n: content.list_series("s1", "a", limit=n),
     "attach_audio duration": lambda n: content.attach_audio("c1", **{**AUDIO, "duration": n}),
     "attach_audio bitrate": lambda n: content.attach_audio("c1", **AUDIO, bitrate=n),
@@ -82,7 +82,7 @@ WHOLE_NUMBERS: dict[str, Call] = {
     "list_content limit": lambda n: sessions.list_content("s1", limit=n),
     "list_inactive limit": lambda n: sessions.list_inactive(datetime.now(UTC), limit=n),
     "delete_inactive batch": lambda n: sessions.delete_inactive(datetime.now(UTC), batch=n),
-    "list_for_session limit": lambda n: events.list_for_session("s1", limit=n),
+    "events list_for_session limit": lambda n: events.list_for_session("s1", limit=n),
     "recent_for_session n": lambda n: events.recent_for_session("s1", n),
     "find_by_characteristics limit": lambda n: events.find_by_characteristics({"a": 1}, limit=n),
     "delete_before batch": lambda n: events.delete_before(datetime.now(UTC), batch=n),

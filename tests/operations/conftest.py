@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from learner_app.conf import DB
-from learner_app.database.target import Target
+from learner_app.database.dsn import DatabaseUrl
 from learner_app.operations.embedded import SUPERUSER
 from learner_app.operations.migrate import apply_migrations
 from learner_app.operations.role_script import Roles
@@ -43,7 +43,7 @@ class TwoRoles:
         self._databases = {self.roles.database}
 
     @property
-    def administrator(self) -> Target:
+    def administrator(self) -> DatabaseUrl:
         """The superuser of the server."""
         return self.server._admin
 

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from learner_app.database.dsn import parse_url
 from learner_app.database.libpq import libpq_environment
-from learner_app.database.target import parse_url
 from learner_app.errors import BackupError
 from learner_app.operations.backup import find_programs
 from learner_app.operations.embedded import SUPERUSER, embedded_binaries

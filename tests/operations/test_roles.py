@@ -19,16 +19,16 @@ from learner_app.accounts.repositories import (
 )
 from learner_app.admin.staff import add_staff, renew_password
 from learner_app.conf import DB
+from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
-from learner_app.database.target import parse_url
 from learner_app.errors import AccessDenied, MigrationError, RolesError, TransactionError
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
 from learner_app.operations.migrate import apply_migrations, roll_back
 from learner_app.operations.role_script import Roles, psql_script
 from learner_app.operations.roles import product_tables, set_up_roles
 from learner_app.operations.seed.bulk import plant_events
-from learner_app.operations.seed.plant import plant_seed
+from learner_app.operations.seed.plant import insert_seed
 from learner_app.schema.pending import declared_migrations
 from learner_app.settings import Settings
 from tests.accounts.factories import HOUR, PASSWORD, registered
@@ -148,7 +148,7 @@ class _Undone(Exception):
 async def test_application_role_can_do_what_accounts_staff_seed_and_health_do(
     engine: DatabaseEngine,
 ):
-    await plant_seed(engine)
+    await insert_seed(engine)
     assert await plant_events(engine, 200, lambda _done: None) == 200
     await add_staff("mia")
     await renew_password("mia")
@@ -176,7 +176,7 @@ async def test_application_role_can_do_what_accounts_staff_seed_and_health_do(
 async def test_traced_transactions_and_ended_sessions_work_as_the_application_role(
     separated: TwoRoles, engine: DatabaseEngine
 ):
-    async with engine.transaction(traced=True) as transaction:
+    async with engine.transaction(track_commit=True) as transaction:
         await engine.execute("INSERT INTO sessions (id) VALUES ('s1')")
     assert await engine.was_committed(transaction.transaction_id)
     idle = await asyncpg.connect(separated.app_url)

@@ -20,7 +20,7 @@ from learner_app.listening.tables import (
     ListeningSessionTable,
 )
 from learner_app.operations.seed.people import SEED_USERS
-from learner_app.operations.seed.plant import is_empty, plant_seed
+from learner_app.operations.seed.plant import insert_seed, is_empty
 
 TABLES = (
     ContentTable,
@@ -55,14 +55,14 @@ async def everything() -> dict:
 @pytest.fixture
 async def seeded(db: DatabaseEngine) -> DatabaseEngine:
     assert await is_empty()
-    await plant_seed(db)
+    await insert_seed(db)
     return db
 
 
 async def test_seed_twice_changes_nothing(seeded: DatabaseEngine):
     first = await everything()
     assert not await is_empty()
-    again = (await plant_seed(seeded)).values()
+    again = (await insert_seed(seeded)).values()
     assert all(planted.created == 0 < planted.found for planted in again)
     assert await everything() == first
 
@@ -70,7 +70,7 @@ async def test_seed_twice_changes_nothing(seeded: DatabaseEngine):
 async def test_seed_is_the_same_everywhere(seeded: DatabaseEngine):
     first = await everything()
     await seeded.run_ddl("TRUNCATE users, content, sessions, user_preferences CASCADE")
-    await plant_seed(seeded)
+    await insert_seed(seeded)
     assert await everything() == first
 
 
@@ -79,7 +79,7 @@ async def test_seed_repairs_and_never_resets(seeded: DatabaseEngine):
         UserTable.email == "demo@example.com"
     )
     await AccountTable.delete(force=True)
-    created = await plant_seed(seeded)
+    created = await insert_seed(seeded)
     assert created["accounts"] == (len(SEED_USERS), 0)
     user = await UserTable.select().where(UserTable.email == "demo@example.com").first()
     assert user["hashed_password"] == "mine"
@@ -186,5 +186,5 @@ async def test_what_follows_is_there(seeded: DatabaseEngine):
 async def test_seed_is_refused_in_production(db: DatabaseEngine):
     db.settings.app_env = "production"
     with pytest.raises(SettingsError, match="APP_ENV"):
-        await plant_seed(db)
+        await insert_seed(db)
     assert await is_empty()

@@ -29,7 +29,7 @@ from learner_app.repository.base import DeletingRepository, Repository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
-from learner_app.repository.reading import ReadingRepository
+from learner_app.repository.reading import ReadOnlyRepository
 from learner_app.repository.rows import Row
 from learner_app.repository.values import new_key, new_uuid
 
@@ -42,13 +42,13 @@ def subclasses(base: type) -> Iterator[type]:
         yield from subclasses(child)
 
 
-def repositories() -> list[type[ReadingRepository[Any, Any]]]:
+def repositories() -> list[type[ReadOnlyRepository[Any, Any]]]:
     """Those of all domains: the classes that nothing inherits from."""
     for domain in DOMAINS:
         name = f"learner_app.{domain}.repositories"
         if importlib.util.find_spec(name):
             importlib.import_module(name)
-    found = [one for one in subclasses(ReadingRepository) if not one.__subclasses__()]
+    found = [one for one in subclasses(ReadOnlyRepository) if not one.__subclasses__()]
     return [one for one in found if one.__module__.startswith("learner_app.")]
 
 
@@ -61,7 +61,7 @@ def parameters(repository: type) -> tuple[Any, ...]:
     for base in repository.__orig_bases__:  # type: ignore[attr-defined]
         if typing.get_origin(base) in {Repository, DeletingRepository}:
             return typing.get_args(base)
-        if typing.get_origin(base) is ReadingRepository:
+        if typing.get_origin(base) is ReadOnlyRepository:
             return (*typing.get_args(base), *inputs_of_operations(repository))
     raise AssertionError(f"{repository.__name__} names no row, key and inputs")
 

@@ -13,9 +13,9 @@ from typing_extensions import TypedDict
 
 from learner_app.repository.filters import Filters, at_least, equals, one_of
 from learner_app.repository.inputs import UNSET, Input
-from learner_app.repository.reading import ReadingRepository
+from learner_app.repository.reading import ReadOnlyRepository
 from learner_app.repository.rows import Row
-from learner_app.repository.values import Moment, Text50, new_key
+from learner_app.repository.values import Text50, UtcDatetime, new_key
 from learner_app.schema.columns import Now
 from tests.repository.declarations import (
     DOMAINS,
@@ -60,7 +60,7 @@ HASHED = {
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES, ids=lambda one: one.__name__)
-def test_a_repository_says_one_thing(repository: type[ReadingRepository[Any, Any]]):
+def test_a_repository_says_one_thing(repository: type[ReadOnlyRepository[Any, Any]]):
     table = repository.table
     row, _, *inputs = parameters(repository)
     assert row is repository.row
@@ -145,7 +145,7 @@ class ThingCreate(Input, table=Thing):
     size: int | None = 3
     score: Decimal | None = None
     tags: list[str] | None = None
-    made_at: Moment | None = None
+    made_at: UtcDatetime | None = None
     more: dict[str, Any] | None = None
     bytes: int | None = None
 
@@ -156,7 +156,7 @@ class StrangeCreate(Input, table=Thing):
     size: int | None = None
     score: Decimal
     tags: list[str] = Field(default_factory=list)
-    made_at: Moment
+    made_at: UtcDatetime
     more: list[str] | None = None
     bytes: int | None = 5
     other: int
@@ -165,7 +165,7 @@ class StrangeCreate(Input, table=Thing):
 class ThingUpdate(Input, table=Thing):
     name: Text50 = UNSET
     score: Decimal | None = None
-    made_at: Moment = UNSET
+    made_at: UtcDatetime = UNSET
 
 
 class StrangeUpdate(Input, table=Thing):
@@ -180,7 +180,7 @@ class StrangeUpdate(Input, table=Thing):
 class ThingFilters(TypedDict, total=False):
     kind: Literal["a", "b"]
     names: list[str]
-    made_from: Moment
+    made_from: UtcDatetime
 
 
 class StrangeFilters(TypedDict):

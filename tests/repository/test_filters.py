@@ -10,7 +10,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
-from learner_app.repository.reading import ReadingRepository
+from learner_app.repository.reading import ReadOnlyRepository
 from tests.repository.declarations import plain, repositories
 
 VALUES: dict[Any, list[Any]] = {
@@ -39,7 +39,7 @@ def values_for(kind: Any) -> list[Any]:
     return [*kind, "other"] if isinstance(kind, frozenset) else VALUES[kind]
 
 
-async def outcome(repository: ReadingRepository[Any, Any], name: str, value: Any) -> Any:
+async def outcome(repository: ReadOnlyRepository[Any, Any], name: str, value: Any) -> Any:
     """How many rows there are, or what the error is about and comes from."""
     try:
         return await repository._count({name: value})
@@ -49,7 +49,7 @@ async def outcome(repository: ReadingRepository[Any, Any], name: str, value: Any
 
 @pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
 async def test_a_value_counts_or_is_refused_by_its_name(
-    db: DatabaseEngine, repository: type[ReadingRepository[Any, Any]], name: str, kind: Any
+    db: DatabaseEngine, repository: type[ReadOnlyRepository[Any, Any]], name: str, kind: Any
 ):
     table = repository.table._meta.tablename
     for value in values_for(kind):
@@ -71,7 +71,7 @@ CONVERTIBLE: dict[Any, list[Any]] = {
 
 @pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
 async def test_nothing_is_parsed_for_a_filter(
-    db: DatabaseEngine, repository: type[ReadingRepository[Any, Any]], name: str, kind: Any
+    db: DatabaseEngine, repository: type[ReadOnlyRepository[Any, Any]], name: str, kind: Any
 ):
     for value in CONVERTIBLE.get(kind, []):
         told = await outcome(repository(), name, value)
@@ -80,7 +80,7 @@ async def test_nothing_is_parsed_for_a_filter(
 
 @pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
 async def test_a_filter_set_to_none_is_to_be_omitted(
-    db: DatabaseEngine, repository: type[ReadingRepository[Any, Any]], name: str, kind: Any
+    db: DatabaseEngine, repository: type[ReadOnlyRepository[Any, Any]], name: str, kind: Any
 ):
     with pytest.raises(InvalidValue) as caught:
         await repository().count(**{name: None})

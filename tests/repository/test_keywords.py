@@ -14,7 +14,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.repository.inputs import Input
-from learner_app.repository.reading import ReadingRepository
+from learner_app.repository.reading import ReadOnlyRepository
 from tests.repository.declarations import repositories
 
 EPOCH = 1_700_000_000
@@ -104,7 +104,7 @@ async def outcome(call: Any) -> Any:
 @pytest.mark.parametrize(("repository", "operation", "name", "kind"), PARAMETERS)
 async def test_a_value_of_another_type_is_refused_by_its_name(
     db: DatabaseEngine,
-    repository: type[ReadingRepository[Any, Any]],
+    repository: type[ReadOnlyRepository[Any, Any]],
     operation: str,
     name: str,
     kind: type,

@@ -231,7 +231,7 @@ async def test_text_that_no_row_can_have_matches_nothing(pieces: list[Content], 
     page = await content.search(genre=text, session_id="s1", total="exact")
     assert (page.rows, page.next, page.total) == ([], None, 0)
     assert [row async for row in content.stream(session_id=text)] == []
-    assert await content.list_by_session(text) == []
+    assert await content.list_for_session(text) == []
 
 
 async def test_min_quality_leaves_out_what_has_none(db: DatabaseEngine):

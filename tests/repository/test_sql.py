@@ -7,19 +7,19 @@ from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.listening.rows import ListeningSession
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.repository.sql import Names
+from learner_app.repository.sql import SqlNames
 from tests.content.factories import add_contents
 from tests.generation.factories import add_sessions
 
-c, s = Names(ContentTable), Names(ListeningSessionTable)
+c, s = SqlNames(ContentTable), SqlNames(ListeningSessionTable)
 
 
 def test_columns_are_qualified_by_the_alias_or_the_table():
     assert s.id == f'{s}."id"'
-    assert Names(UserTable, "u").email == 'u."email"'
+    assert SqlNames(UserTable, "u").email == 'u."email"'
     assert s.fields(ListeningSession).startswith(f"{s.id}, {s.started_at}, ")
-    assert s.unqualified.id == Names(ListeningSessionTable, "s").unqualified.id == '"id"'
-    assert str(Names(UserTable, "u").unqualified) == str(Names(UserTable, "u"))
+    assert s.unqualified.id == SqlNames(ListeningSessionTable, "s").unqualified.id == '"id"'
+    assert str(SqlNames(UserTable, "u").unqualified) == str(SqlNames(UserTable, "u"))
     with pytest.raises(ValueError, match="nothing"):
         _ = s.nothing
 

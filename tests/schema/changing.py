@@ -15,7 +15,7 @@ from piccolo.table import Table
 
 from learner_app.conf import DB
 from learner_app.schema.columns import Reference
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 from tests.catalog import read_schema
 
 Tables = list[type[Table]]
@@ -60,7 +60,7 @@ class App:
 def article(**members: object) -> Tables:
     """A table with two columns and whatever is given."""
 
-    class Author(Declared, Table, tablename="author"):
+    class Author(SchemaTable, Table, tablename="author"):
         id = Varchar(40, primary_key=True, default=None)
 
     namespace = {
@@ -70,7 +70,7 @@ def article(**members: object) -> Tables:
         "tenant_id": UUID(default=None),
         "__module__": __name__,
     } | {key: value(Author) if callable(value) else value for key, value in members.items()}
-    bases = (Declared, Table)
+    bases = (SchemaTable, Table)
     Article = type(Table)("Article", bases, namespace, tablename="article")
     return [Author, Article]
 

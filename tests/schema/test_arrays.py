@@ -117,7 +117,7 @@ async def test_a_number_is_not_cut_when_it_becomes_a_short_text(make_app: Callab
 async def test_a_locked_table_does_not_make_the_change_disappear(
     make_app: Callable[[], App], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("learner_app.schema.journal.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("learner_app.schema.migration_runner.LOCK_TIMEOUT_SECONDS", 1)
     app = make_app()
     await app.migrate(tagged(Array(Integer())))
     await app.write(tagged(Array(BigInt())))

@@ -41,7 +41,7 @@ from learner_app.schema.objects import (
     Unique,
     UpdatedAtTrigger,
 )
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 from tests.schema.changing import App, Tables, article, reference, without_order
 
 CHANGES: dict[str, tuple[dict, dict]] = {
@@ -331,7 +331,7 @@ async def test_renamed_table_equals_one_made_anew(make_app: Callable[[], App]):
         return [
             type(Table)(
                 "Article",
-                (Declared, Table),
+                (SchemaTable, Table),
                 {
                     "id": Varchar(40, primary_key=True, default=None),
                     "status": Varchar(20, default=None),
@@ -353,10 +353,10 @@ async def test_renamed_table_equals_one_made_anew(make_app: Callable[[], App]):
 
 async def test_renamed_table_that_others_refer_to(make_app: Callable[[], App]):
     def tables(name: str) -> Tables:
-        class Author(Declared, Table, tablename=name):
+        class Author(SchemaTable, Table, tablename=name):
             id = Varchar(40, primary_key=True, default=None)
 
-        class Book(Declared, Table, tablename="book"):
+        class Book(SchemaTable, Table, tablename="book"):
             id = Varchar(40, primary_key=True, default=None)
             author_id = Reference(Author, "fk_book_author", OnDelete.cascade)
             parent_id = Reference("self", "fk_book_parent", null=True)
@@ -372,7 +372,7 @@ async def test_renamed_table_that_others_refer_to(make_app: Callable[[], App]):
 
 
 async def test_composite_key_of_renamed_columns(make_app: Callable[[], App]):
-    class Vote(Declared, Table, tablename="vote"):
+    class Vote(SchemaTable, Table, tablename="vote"):
         person = Varchar(40, default=None, db_column_name="person_id")
         subject = Varchar(40, default=None)
         vote_pkey = PrimaryKey([person, subject])
@@ -384,7 +384,7 @@ async def test_composite_key_of_renamed_columns(make_app: Callable[[], App]):
 def keyed(**members: object) -> Tables:
     namespace = {"x": Varchar(40, default=None), "y": Varchar(40, default=None)} | members
     namespace["__module__"] = __name__
-    return [type(Table)("Keyed", (Declared, Table), namespace, tablename="keyed")]
+    return [type(Table)("Keyed", (SchemaTable, Table), namespace, tablename="keyed")]
 
 
 KEYS: dict[str, tuple[dict, dict]] = {
@@ -435,10 +435,10 @@ async def test_piccolos_own_id_is_no_key_to_change(make_app: Callable[[], App]):
 
 async def test_type_of_a_key_reaches_those_who_refer_to_it(make_app: Callable[[], App]):
     def tables(key: type[Integer]) -> Tables:
-        class Author(Declared, Table, tablename="author"):
+        class Author(SchemaTable, Table, tablename="author"):
             id = key(primary_key=True, default=None)
 
-        class Book(Declared, Table, tablename="book"):
+        class Book(SchemaTable, Table, tablename="book"):
             id = Varchar(40, primary_key=True, default=None)
             author_id = Reference(Author, "fk_book_author")
 
@@ -468,7 +468,7 @@ async def test_index_name_moves_to_a_new_table(make_app: Callable[[], App]):
             "idx_shared": Index("id"),
             "__module__": __name__,
         }
-        return [type(Table)(name.title(), (Declared, Table), members, tablename=name)]
+        return [type(Table)(name.title(), (SchemaTable, Table), members, tablename=name)]
 
     app = make_app()
     old = await app.migrate(tables("first"))
@@ -488,7 +488,7 @@ async def test_functions_of_others_stay(make_app: Callable[[], App]):
 
 async def test_composite_key_changes(make_app: Callable[[], App]):
     def tables(*key: str) -> Tables:
-        class Vote(Declared, Table, tablename="vote"):
+        class Vote(SchemaTable, Table, tablename="vote"):
             person = Varchar(40, default=None)
             subject = Varchar(40, default=None)
             round = Integer(default=None)
@@ -545,7 +545,7 @@ def named(tablename: str, column: str, *, unique: bool = True) -> Tables:
         "person_level_key": Unique(["level"]),
         "__module__": __name__,
     }
-    return [type(Table)("Person", (Declared, Table), members, tablename=tablename)]
+    return [type(Table)("Person", (SchemaTable, Table), members, tablename=tablename)]
 
 
 async def test_names_after_a_renamed_table_and_column_are_adapted(make_app: Callable[[], App]):
@@ -580,7 +580,7 @@ async def test_a_declared_key_keeps_its_name_in_a_renamed_table(make_app: Callab
             "vote_pkey": PrimaryKey(["x", "y"]),
             "__module__": __name__,
         }
-        return [type(Table)("Vote", (Declared, Table), members, tablename=tablename)]
+        return [type(Table)("Vote", (SchemaTable, Table), members, tablename=tablename)]
 
     app = make_app()
     old = await app.migrate(tables("vote"))

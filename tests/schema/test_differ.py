@@ -14,7 +14,7 @@ from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MigrationError
 from learner_app.schema.objects import Index
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 from tests.schema.changing import App, Tables, article
 
 pytestmark = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
@@ -27,7 +27,7 @@ def named(class_name: str, tablename: str, *columns: str) -> type[Table]:
         **{column: Varchar(20, default=None) for column in columns},
         "__module__": __name__,
     }
-    return type(Table)(class_name, (Declared, Table), members, tablename=tablename)
+    return type(Table)(class_name, (SchemaTable, Table), members, tablename=tablename)
 
 
 def files_of(folder: Path) -> set[Path]:
@@ -199,8 +199,8 @@ def test_the_command_reads_answers_or_fails(
         (folder / "tables.py").write_text(
             "from piccolo.columns import Varchar\n"
             "from piccolo.table import Table\n"
-            "from learner_app.schema.tables import Declared\n"
-            "class Word(Declared, Table, tablename='word'):\n" + lines
+            "from learner_app.schema.tables import SchemaTable\n"
+            "class Word(SchemaTable, Table, tablename='word'):\n" + lines
         )
         command = [Path(sys.executable).with_name("piccolo"), "migrations", "new", "shop", "--auto"]
         environment = {"DATABASE_URL": empty_database.url, "PATH": "/usr/bin", "LANG": "C.UTF-8"}

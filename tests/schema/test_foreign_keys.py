@@ -13,14 +13,14 @@ from learner_app.conf import DB
 from learner_app.errors import MissingReference, SchemaError
 from learner_app.schema.columns import Reference
 from learner_app.schema.objects import Deferrable, ForeignKeyConstraint, PrimaryKey, Unique
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 from tests.schema.changing import App, Tables, without_order
 
 
 def orders(*, on_delete: OnDelete = OnDelete.cascade, unique: bool = False) -> Tables:
     """A child that sorts before its parent, and a parent keyed by two columns."""
 
-    class Region(Declared, Table, tablename="zone"):
+    class Region(SchemaTable, Table, tablename="zone"):
         country = Varchar(2, default=None)
         code = Varchar(8, default=None)
         if unique:
@@ -29,7 +29,7 @@ def orders(*, on_delete: OnDelete = OnDelete.cascade, unique: bool = False) -> T
         else:
             zone_pkey = PrimaryKey([country, code])
 
-    class Address(Declared, Table, tablename="address"):
+    class Address(SchemaTable, Table, tablename="address"):
         id = Varchar(8, primary_key=True, default=None)
         country = Varchar(2, default=None)
         region = Varchar(8, default=None, db_column_name="region_code")
@@ -75,10 +75,10 @@ async def test_a_child_goes_with_the_key_it_refers_to(make_app: Callable[[], App
         if keyed:
             members["a_key"] = Unique(["id", "code"])
         members["__module__"] = __name__
-        return type(Table)("Parent", (Declared, Table), members, tablename="parent")
+        return type(Table)("Parent", (SchemaTable, Table), members, tablename="parent")
 
     def child() -> type[Table]:
-        class Child(Declared, Table, tablename="child"):
+        class Child(SchemaTable, Table, tablename="child"):
             id = Varchar(8, primary_key=True, default=None)
             code = Varchar(8)
             child_fk = ForeignKeyConstraint(["id", "code"], "parent", ["id", "code"])
@@ -112,9 +112,9 @@ async def test_renamed_columns_and_tables_keep_it(make_app: Callable[[], App]):
             "a_key": Unique(["id", column]),
             "__module__": __name__,
         }
-        parent = type(Table)("Parent", (Declared, Table), members, tablename=name)
+        parent = type(Table)("Parent", (SchemaTable, Table), members, tablename=name)
 
-        class Child(Declared, Table, tablename="child"):
+        class Child(SchemaTable, Table, tablename="child"):
             id = Varchar(8, primary_key=True, default=None)
             code = Varchar(8, default=None)
             child_fk = ForeignKeyConstraint(["id", "code"], parent, ["id", column])
@@ -138,7 +138,7 @@ async def test_renamed_columns_and_tables_keep_it(make_app: Callable[[], App]):
 
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 async def test_deferred_keys_are_checked_at_commit(make_app: Callable[[], App]):
-    class Node(Declared, Table, tablename="node"):
+    class Node(SchemaTable, Table, tablename="node"):
         id = Varchar(8, primary_key=True, default=None)
         code = Varchar(8, default=None)
         next_id = Varchar(8, default=None)
@@ -164,7 +164,7 @@ async def test_deferred_keys_are_checked_at_commit(make_app: Callable[[], App]):
 def test_numbers_of_columns_must_agree():
     with pytest.raises(SchemaError, match="node_fk: 2 columns refer to 1"):
 
-        class Node(Declared, Table, tablename="node"):
+        class Node(SchemaTable, Table, tablename="node"):
             id = Varchar(8, primary_key=True, default=None)
             code = Varchar(8, default=None)
             node_fk = ForeignKeyConstraint(["id", code], "self", ["id"])
@@ -188,7 +188,7 @@ def shelves(key: Callable[..., Column], *include: str) -> Tables:
         "fk_parent": ForeignKeyConstraint(["parent"], "self", ["id"]),
         "__module__": __name__,
     }
-    Shelf = type(Table)("Shelf", (Declared, Table), shelf, tablename="shelf")
+    Shelf = type(Table)("Shelf", (SchemaTable, Table), shelf, tablename="shelf")
     item = {
         "id": Integer(primary_key=True, default=None),
         "shelf_id": Reference(Shelf, "fk_item_shelf", OnDelete.cascade),
@@ -196,7 +196,7 @@ def shelves(key: Callable[..., Column], *include: str) -> Tables:
         "fk_item_row": ForeignKeyConstraint(["shelf_id", "row"], Shelf, ["id", "row"]),
         "__module__": __name__,
     }
-    return [Shelf, type(Table)("Item", (Declared, Table), item, tablename="item")]
+    return [Shelf, type(Table)("Item", (SchemaTable, Table), item, tablename="item")]
 
 
 async def test_an_incomparable_type_of_a_key_reaches_those_who_refer_to_it(
@@ -237,8 +237,8 @@ async def test_a_key_becomes_composite_and_a_unique_replaces_it(make_app: Callab
             "__module__": __name__,
         }
         return [
-            type(Table)("Parent", (Declared, Table), parent, tablename="parent"),
-            type(Table)("Child", (Declared, Table), child, tablename="child"),
+            type(Table)("Parent", (SchemaTable, Table), parent, tablename="parent"),
+            type(Table)("Child", (SchemaTable, Table), child, tablename="child"),
         ]
 
     app = make_app()

@@ -10,7 +10,7 @@ from piccolo.table import Table
 from learner_app.conf import DB
 from learner_app.schema.columns import Generated
 from learner_app.schema.objects import Check, Index, Policy, RowLevelSecurity, Unique
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 from tests.schema.changing import App, article, without_order
 
 LOWER = {"slug": Generated(Varchar(30), "lower(status)")}
@@ -107,7 +107,7 @@ async def test_renamed_columns_keep_the_value(make_app: Callable[[], App]):
             "idx_slug": Index(name),
             "__module__": __name__,
         }
-        return [type(Table)("Word", (Declared, Table), members, tablename="word")]
+        return [type(Table)("Word", (SchemaTable, Table), members, tablename="word")]
 
     app = make_app()
     old = await app.migrate(tables("title", "slug"))
@@ -121,7 +121,7 @@ async def test_renamed_columns_keep_the_value(make_app: Callable[[], App]):
 
 
 async def test_piccolo_writes_rows_without_it(make_app: Callable[[], App]):
-    class Word(Declared, Table, tablename="word"):
+    class Word(SchemaTable, Table, tablename="word"):
         id = Varchar(8, primary_key=True, default=None)
         title = Varchar(8, default=None)
         slug = Generated(Varchar(9), "lower(title)")

@@ -15,7 +15,7 @@ from learner_app.conf import APP_REGISTRY
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MigrationError
 from learner_app.operations.migrate import apply_migrations
-from learner_app.schema import journal
+from learner_app.schema import migration_runner
 from learner_app.schema.pending import declared_migrations
 from tests.catalog import read_schema
 from tests.product import PROJECT
@@ -167,7 +167,7 @@ async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
 
 
 async def test_waiting_processes_do_not_block_a_concurrent_index(clone: DatabaseEngine):
-    async with asyncio.timeout(30), journal._turn_outside_transaction():
+    async with asyncio.timeout(30), migration_runner._turn_outside_transaction():
         waiting = asyncio.create_task(run_backwards("staff", auto_agree=True))
         await asyncio.sleep(0.5)
         connection = await clone.get_new_connection()
@@ -178,7 +178,7 @@ async def test_waiting_processes_do_not_block_a_concurrent_index(clone: Database
 
 
 async def test_a_locked_table_is_waited_for(clone: DatabaseEngine, monkeypatch, capsys):
-    monkeypatch.setattr("learner_app.schema.journal.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("learner_app.schema.migration_runner.LOCK_TIMEOUT_SECONDS", 1)
     reader = await clone.get_new_connection()
     block = reader.transaction()
     await block.start()

@@ -22,7 +22,7 @@ from learner_app.schema.objects import (
     Unique,
 )
 from learner_app.schema.schema_object import SchemaObject
-from learner_app.schema.tables import Declared
+from learner_app.schema.tables import SchemaTable
 from tests.schema.changing import App, article
 
 BEFORE_THE_OPTIONS: dict[str, SchemaObject] = {
@@ -33,7 +33,7 @@ BEFORE_THE_OPTIONS: dict[str, SchemaObject] = {
 }
 
 
-class Booking(Declared, Table, tablename="booking"):
+class Booking(SchemaTable, Table, tablename="booking"):
     id = Integer(primary_key=True, default=None)
     room = Integer(default=None)
     starts = Integer(default=None)
@@ -108,7 +108,7 @@ def test_keys_as_sql(key: IndexKey, sql: str):
 
 
 def test_columns_are_quoted_by_their_names_in_the_database():
-    class Word(Declared, Table, tablename="word"):
+    class Word(SchemaTable, Table, tablename="word"):
         title = Varchar(9, db_column_name="Title")
         body = Text()
         idx_a = Index([IndexKey(title, "text_pattern_ops"), body], include=[title])

@@ -12,8 +12,8 @@ import pytest
 
 from learner_app.errors import SettingsError
 from learner_app.settings import Settings
-from learner_app.testing.given import given_url
 from learner_app.testing.servers import TestServer
+from learner_app.testing.test_database_url import given_url
 from tests.product import PROGRAMS
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/production"
@@ -109,7 +109,7 @@ def on_loop_of(scope):
         async def test_rolled_back_again(self, learner_db):
             assert await add_and_count() == 1
 
-        async def test_own(self, learner_own_db):
+        async def test_own(self, learner_committed_db):
             assert await add_and_count() == 1
 
     return TestLoop
@@ -133,7 +133,7 @@ def test_nothing_of_the_developer_is_left():
 
 
 @pytest.mark.asyncio
-async def test_both_databases(learner_db, learner_own_db): ...
+async def test_both_databases(learner_db, learner_committed_db): ...
 """
 
 DATABASES = "SELECT datname FROM pg_database ORDER BY 1"
@@ -210,7 +210,7 @@ def test_every_loop_and_nothing_of_the_developer(project: Project):
         with pytest.raises(BlockingIOError):
             production.accept()
     assert "14 passed, 1 error" in output, output
-    assert "the pool of DB is open already: a test has learner_db or learner_own_db" in output
+    assert "the pool of DB is open already: a test has learner_db or learner_committed_db" in output
     assert "Traceback" not in output
 
 

@@ -96,7 +96,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "attach_audio": lambda: content.attach_audio(
             "c1", url="https://u", format="mp3", duration=1
         ),
-        "list_by_session": lambda: content.list_by_session("s1"),
+        "list_for_session": lambda: content.list_for_session("s1"),
         "list_series": lambda: content.list_series("s2", "series2"),
         "latest_episode": lambda: content.latest_episode("s2", "series2"),
         "next_episode_number": lambda: content.next_episode_number("s2", "series2"),

@@ -19,9 +19,9 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
 from learner_app.operations.seed.listening import Event, SeedSession, hear
 from learner_app.operations.seed.pieces import Piece, load_pieces
-from learner_app.operations.seed.plant import ADVISORY_LOCK, plant_seed, refuse_in_production
+from learner_app.operations.seed.plant import ADVISORY_LOCK, insert_seed, refuse_in_production
 
-EVENTS_A_BATCH = 20_000
+EVENTS_PER_BATCH = 20_000
 FIRST_MOMENT = datetime(2026, 6, 1, tzinfo=UTC)
 PERIOD = timedelta(days=150)
 SESSION_DISTANCE = timedelta(seconds=31)
@@ -54,7 +54,7 @@ async def plant_events(
         MigrationsPending: the tables do not exist yet, or not in their newest form.
     """
     refuse_in_production(engine, "inserting example data")
-    await plant_seed(engine)
+    await insert_seed(engine)
     pieces = load_pieces()
     connection = await engine.get_new_connection()
     now, created = datetime.now(UTC), 0
@@ -70,7 +70,7 @@ async def plant_events(
                 if newest != sessions:  # another run was at work
                     sessions, events = await _count(connection)
                     continue
-                size = min(EVENTS_A_BATCH, wanted - events)
+                size = min(EVENTS_PER_BATCH, wanted - events)
                 batch = _batch(pieces, sessions, size, now)
                 if not batch:
                     break

@@ -18,19 +18,19 @@ from learner_app.operations.seed.pieces import load_pieces
 APPS = ("accounts", "content", "generation", "learner", "listening")
 """Piccolo apps whose tables the seed fills."""
 
-ROWS_A_STATEMENT = 500
+ROWS_PER_STATEMENT = 500
 ADVISORY_LOCK = 0x73656564
 """The letters of "seed": two seeds at once take turns."""
 
 
-class Planted(NamedTuple):
+class SeedCounts(NamedTuple):
     """Rows of the seed in one table."""
 
     created: int
     found: int
 
 
-async def plant_seed(engine: DatabaseEngine) -> dict[str, Planted]:
+async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
     """Insert what is missing of the seed; what is there is left as it is.
 
     Returns:
@@ -75,10 +75,10 @@ async def is_empty() -> bool:
     return not (await UserTable.exists() or await ContentTable.exists())
 
 
-async def _insert_missing(rows: Sequence[Table]) -> Planted:
+async def _insert_missing(rows: Sequence[Table]) -> SeedCounts:
     table: type[Table] = type(rows[0])
     created = 0
-    for start in range(0, len(rows), ROWS_A_STATEMENT):
-        insert: Any = table.insert(*rows[start : start + ROWS_A_STATEMENT])
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        insert: Any = table.insert(*rows[start : start + ROWS_PER_STATEMENT])
         created += len(await insert.on_conflict(action="DO NOTHING"))
-    return Planted(created, len(rows) - created)
+    return SeedCounts(created, len(rows) - created)

@@ -1,7 +1,7 @@
 """Text that nobody gets to see: passwords, hashes and tokens on their way through the program.
 
-Callers give and get ``SecretStr``. What goes to the driver has to be text, and is :class:`Sealed`:
-frames of a traceback, whose locals a reporter may render, hold nothing else.
+Callers pass and receive ``SecretStr``. The driver needs a ``str`` and gets :class:`RedactedStr`, so
+that the frames of a traceback, whose locals a reporter may render, contain no secret.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 MASK = "'**********'"
 
 
-class Sealed(str):
+class RedactedStr(str):
     """Text that ``repr``, ``str``, formatting and slices of it do not show."""
 
     __slots__ = ()
@@ -27,8 +27,8 @@ class Sealed(str):
     def __format__(self, _spec: str) -> str:
         return MASK[1:-1]
 
-    def __getitem__(self, at: SupportsIndex | slice) -> Sealed:
-        return Sealed(str.__getitem__(self, at))  # reporters shorten long text that way
+    def __getitem__(self, at: SupportsIndex | slice) -> RedactedStr:
+        return RedactedStr(str.__getitem__(self, at))  # reporters shorten long text that way
 
 
 def secret(given: str | SecretStr) -> SecretStr:
@@ -38,6 +38,6 @@ def secret(given: str | SecretStr) -> SecretStr:
     return SecretStr(given if isinstance(given, str) else "")
 
 
-def unsealed(value: Any) -> Any:
+def reveal(value: Any) -> Any:
     """A ``SecretStr`` as the driver takes it, anything else as it is."""
-    return Sealed(value.get_secret_value()) if isinstance(value, SecretStr) else value
+    return RedactedStr(value.get_secret_value()) if isinstance(value, SecretStr) else value

@@ -4,10 +4,10 @@ import re
 
 import asyncpg
 
-from learner_app.database.target import Target, find_target, parse_url
+from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url
 from learner_app.errors import SettingsError
 from learner_app.settings import Settings
-from learner_app.testing.servers import run_apart
+from learner_app.testing.servers import run_in_thread
 
 CONNECT_SECONDS = 3
 IDENTITY = "SELECT system_identifier, current_database() FROM pg_control_system()"
@@ -25,12 +25,12 @@ def given_url(settings: Settings) -> str | None:
     target = parse_url("TEST_DATABASE_URL", url)
     if not re.search(r"(^|[^a-z])tests?([^a-z]|$)", target.database.lower()):
         raise SettingsError("TEST_DATABASE_URL: the name of its database must say test")
-    if settings.names_database and run_apart(_is_same(find_target(settings), target)):
+    if settings.has_database and run_in_thread(_is_same(find_database_url(settings), target)):
         raise SettingsError("TEST_DATABASE_URL is the database of DATABASE_URL, refused")
     return url
 
 
-async def _is_same(one: Target, other: Target) -> bool:
+async def _is_same(one: DatabaseUrl, other: DatabaseUrl) -> bool:
     """Whether both are one database, however their servers are called."""
     if (one.hosts, one.ports, one.database) == (other.hosts, other.ports, other.database):
         return True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from learner_app.database.target import find_target, parse_url, refuse_other_database, tls
+from learner_app.database.dsn import find_database_url, parse_url, refuse_other_database, tls
 from learner_app.errors import DatabaseNotConfigured, SettingsError
 from learner_app.settings import Settings, warn_once
 
@@ -81,19 +81,19 @@ def test_no_text_of_a_target_has_the_password():
 def test_url_wins_over_parts_and_parts_over_the_running_product(tmp_path: Path):
     (tmp_path / "running.json").write_text('{"url": "postgresql://learner@/learner?host=/tmp/x"}')
     settings = Settings(learner_data=tmp_path)
-    assert find_target(settings).is_development
-    assert str(find_target(settings)) == "learner@/tmp/x/learner"
+    assert find_database_url(settings).is_development
+    assert str(find_database_url(settings)) == "learner@/tmp/x/learner"
     settings.db_host, settings.db_name, settings.db_user = "h", "n", "u"
-    assert str(find_target(settings)) == "u@h:5432/n"
+    assert str(find_database_url(settings)) == "u@h:5432/n"
     settings = settings.model_validate(
         settings.model_dump() | {"database_url": "postgresql://a@b/c"}
     )
-    assert str(find_target(settings)) == "a@b:5432/c"
+    assert str(find_database_url(settings)) == "a@b:5432/c"
 
 
 def test_without_a_database_it_says_what_to_do(tmp_path: Path):
     with pytest.raises(DatabaseNotConfigured, match="learner up"):
-        find_target(Settings(learner_data=tmp_path))
+        find_database_url(Settings(learner_data=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_without_a_database_it_says_what_to_do(tmp_path: Path):
 )
 def test_missing_part_is_named(settings: dict, message: str):
     with pytest.raises(SettingsError, match=message):
-        find_target(Settings(**settings))
+        find_database_url(Settings(**settings))
 
 
 URL = f"postgresql://u:{CANARY}@h:5433/n"
@@ -118,7 +118,7 @@ SAME = {"db_host": "h", "db_port": 5433, "db_name": "n", "db_user": "u", "db_pas
 def test_parts_that_agree_with_the_url_are_accepted(caplog):
     warn_once.cache_clear()
     settings = Settings(database_url=URL, **SAME)
-    assert str(find_target(settings)) == "u@h:5433/n"
+    assert str(find_database_url(settings)) == "u@h:5433/n"
     refuse_other_database(settings)
     for name, value in SAME.items():
         refuse_other_database(Settings(database_url=URL, **{name: value}))
@@ -131,7 +131,7 @@ def test_parts_that_agree_with_the_url_are_accepted(caplog):
 )
 def test_part_that_differs_from_the_url_without_host_is_an_error(name: str, value: object):
     with pytest.raises(SettingsError) as caught:
-        find_target(Settings(database_url=URL, **{name: value}))
+        find_database_url(Settings(database_url=URL, **{name: value}))
     assert "DATABASE_URL" in str(caught.value)
     assert name.upper() in str(caught.value)
     assert CANARY not in str(caught.value)
@@ -141,7 +141,7 @@ def test_part_that_differs_from_the_url_without_host_is_an_error(name: str, valu
 def test_url_takes_precedence_over_another_database_with_a_warning(caplog, name: str):
     warn_once.cache_clear()
     settings = Settings(database_url=URL, **SAME | {name: 1 if name == "db_port" else "other"})
-    assert str(find_target(settings)) == "u@h:5433/n"
+    assert str(find_database_url(settings)) == "u@h:5433/n"
     assert f"{name.upper()} differ from it" in caplog.text
     assert CANARY not in caplog.text
     with pytest.raises(SettingsError, match=f"{name.upper()} name different databases"):

@@ -20,7 +20,7 @@ LIBRARY = (
 """Modules that are between the code that wants a connection and the pool."""
 
 
-class Hold(NamedTuple):
+class Checkout(NamedTuple):
     """``since`` is the event loop's time."""
 
     since: float
@@ -31,9 +31,9 @@ class Hold(NamedTuple):
         return f"{self.code.co_filename}:{self.line} in {self.code.co_qualname}"
 
 
-def hold_here(now: float) -> Hold:
+def record_checkout(now: float) -> Checkout:
     """By the code that called into the library."""
     frame = sys._getframe(2)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(LIBRARY):
         frame = frame.f_back
-    return Hold(now, frame.f_code, frame.f_lineno)
+    return Checkout(now, frame.f_code, frame.f_lineno)

@@ -10,9 +10,9 @@ from piccolo.querystring import QueryString
 
 from learner_app.repository.queries import Expression
 
-AT_ONCE = QueryString("clock_timestamp()")
+CLOCK_NOW = QueryString("clock_timestamp()")
 
-STORED_AT_ONCE: Mapping[str, Expression] = {"last_updated": lambda _: AT_ONCE}
+STORED_AT_ONCE: Mapping[str, Expression] = {"last_updated": lambda _: CLOCK_NOW}
 """What ``stored_as`` of a repository says."""
 
 

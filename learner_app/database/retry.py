@@ -97,7 +97,7 @@ def _passing(error: BaseException) -> DatabaseError | None:
 async def _find_out(
     engine: DatabaseEngine, transaction: Transaction, error: CommitUnknown, seconds: float
 ) -> bool | None:
-    """Whether our traced transaction was committed; None when that is not to be known."""
+    """Whether our track_commit transaction was committed; None when that is not to be known."""
     ours = transaction.transaction_id
     if ours is None or error.transaction_id != ours or error.unconfirmed:
         return None

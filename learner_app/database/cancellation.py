@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Callback = Callable[[], Awaitable[object] | object]
 
-PATIENCE_SECONDS = 3
+CANCEL_GRACE_SECONDS = 3
 """How long a cancelled caller waits for the end; the work itself goes on after that."""
 
 _left_running: set[asyncio.Task[Any]] = set()
@@ -37,7 +37,7 @@ async def _outlast(task: asyncio.Task[Any]) -> None:
     _left_running.add(task)
     task.add_done_callback(_ended_late)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_SECONDS
+    deadline = loop.time() + CANCEL_GRACE_SECONDS
     with anyio.CancelScope(shield=True):
         while not task.done() and loop.time() < deadline:
             with suppress(asyncio.CancelledError):

@@ -22,7 +22,7 @@ from piccolo.engine import PostgresEngine, engine_finder
 
 from learner_app.errors import LockTimeout, MigrationError
 from learner_app.schema.differ import Differ
-from learner_app.schema.failures import failures_of, run_statement
+from learner_app.schema.migration_errors import failures_of, run_statement
 from learner_app.schema.ownership import protect_journal, require_owner
 from learner_app.schema.pending import MigrationKey, applied_migrations
 

@@ -19,10 +19,10 @@ import random
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from learner_app.database.connecting import Connector
+from learner_app.database.checkout import Checkout
 from learner_app.database.connection import Connection
-from learner_app.database.failures import DRIVER_ERRORS
-from learner_app.database.hold import Hold
+from learner_app.database.connector import Connector
+from learner_app.database.error_mapping import DRIVER_ERRORS
 from learner_app.database.monitor import Monitor
 from learner_app.database.pool import Pool
 from learner_app.errors import LearnerError
@@ -76,14 +76,14 @@ class _AtWork(NamedTuple):
     pids: set[int]
 
 
-class Watch:
+class Watchdog:
     """Runs beside a pool until :meth:`stop`."""
 
     def __init__(self, pool: Pool, connector: Connector, monitor: Monitor) -> None:
         self._pool = pool
         self._connector = connector
         self._monitor = monitor
-        self._warned: set[Hold] = set()
+        self._warned: set[Checkout] = set()
         self._looks: dict[Any, asyncio.Task[None]] = {}
         self._next_look: dict[Connection, float] = {}
         self._unsent: dict[Connection, int] = {}

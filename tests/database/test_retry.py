@@ -191,14 +191,14 @@ async def test_options_reach_the_server(clone: DatabaseEngine):
 
 
 async def test_what_became_of_a_traced_transaction(clone: DatabaseEngine):
-    async with clone.transaction(traced=True) as kept:
+    async with clone.transaction(track_commit=True) as kept:
         await add("kept")
     with pytest.raises(ZeroDivisionError):
-        async with clone.transaction(traced=True) as lost:
+        async with clone.transaction(track_commit=True) as lost:
             await add("lost")
             lost.transaction_id = await read_id(clone)
             raise ZeroDivisionError
-    async with clone.transaction(traced=True, read_only=True) as nothing:
+    async with clone.transaction(track_commit=True, read_only=True) as nothing:
         await keys()
     assert kept.transaction_id is not None
     assert await clone.was_committed(kept.transaction_id) is True
@@ -211,7 +211,7 @@ async def test_what_became_of_a_traced_transaction(clone: DatabaseEngine):
 
 
 async def read_id(engine: DatabaseEngine):
-    from learner_app.database.tracing import read_transaction_id
+    from learner_app.database.commit_status import read_transaction_id
 
     async with engine.connection() as connection:
         return await read_transaction_id(connection)
@@ -289,7 +289,7 @@ async def failing_group(engine: DatabaseEngine) -> None:
 
 async def test_a_caught_error_in_a_traced_block_is_a_rollback(clone: DatabaseEngine):
     with pytest.raises(TransactionRolledBack) as caught:
-        async with clone.transaction(traced=True):
+        async with clone.transaction(track_commit=True):
             with pytest.raises(InvalidValue):
                 await clone.execute("SELECT 1 / 0")
     assert isinstance(caught.value.__cause__, InvalidValue)

@@ -31,7 +31,7 @@ REST_SECONDS = 30
 """After a refusal, as of a wrong password, nobody but a caller makes us knock again."""
 
 
-class Opener:
+class ReconnectLoop:
     """Attempts to connect, and what is known about the server from them."""
 
     def __init__(

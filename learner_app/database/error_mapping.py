@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeGuard
 import asyncpg
 
 from learner_app.database.driver_classes import copy_attributes, with_driver_class
-from learner_app.database.target import Target
+from learner_app.database.dsn import DatabaseUrl
 from learner_app.errors import (
     AccessDenied,
     Conflict,
@@ -46,58 +46,58 @@ DRIVER_ERRORS = (
 """What a statement can raise; the loss of a connection has several of these faces."""
 
 
-class Meaning(NamedTuple):
+class ErrorRule(NamedTuple):
     """The error that an SQLSTATE stands for, and what it says."""
 
     error: type[DatabaseError]
     says: str
 
 
-MEANINGS = {
-    "23505": Meaning(Conflict, "another row has the same {fields}"),
-    "23P01": Meaning(Conflict, "another row excludes this {fields}"),
-    "23503": Meaning(MissingReference, "the row that {fields} points to does not exist"),
-    "23001": Meaning(StillReferenced, "other rows still point to the row"),
-    "23502": Meaning(InvalidValue, "{fields} must have a value"),
-    "23514": Meaning(InvalidValue, "{fields} has a value that is not allowed"),
-    "22001": Meaning(InvalidValue, "a text is longer than its column takes"),
-    "22003": Meaning(InvalidValue, "a number is out of the range of its column"),
-    "22021": Meaning(InvalidValue, "a text holds a NUL or is not valid UTF-8"),
-    "22P05": Meaning(InvalidValue, "a text holds a character that cannot be stored"),
-    "40001": Meaning(SerializationFailure, "concurrent transactions could not be ordered"),
-    "40P01": Meaning(DeadlockDetected, "a deadlock with another transaction"),
-    "55P03": Meaning(LockTimeout, "a lock was not free in time"),
-    "57014": Meaning(StatementTimeout, "the statement was cancelled or took too long"),
-    "25006": Meaning(DatabaseReadOnly, "the server or the transaction is read only"),
-    "25P02": Meaning(TransactionAborted, "an earlier statement of the transaction failed"),
-    "25P03": Meaning(ConnectionLost, "the transaction stood idle for too long"),
-    "25P04": Meaning(ConnectionLost, "the transaction took too long"),
-    "57P01": Meaning(ConnectionLost, "the server ended the connection"),
-    "57P02": Meaning(ConnectionLost, "the server crashed"),
-    "57P03": Meaning(DatabaseUnavailable, "the server is starting or stopping"),
-    "57P05": Meaning(ConnectionLost, "the session stood idle for too long"),
-    "42501": Meaning(AccessDenied, "the role may not do that"),
-    "28P01": Meaning(DatabaseRefused, "the server refused the password"),
-    "28000": Meaning(DatabaseRefused, "the server refused the user"),
-    "3D000": Meaning(DatabaseRefused, "there is no such database"),
-    "08P01": Meaning(ConnectionLost, "the connection broke"),
-    "08": Meaning(ConnectionLost, "the connection broke"),
-    "25P01": Meaning(TransactionRequired, "the statement needs a transaction"),
-    "0A": Meaning(StatementRefused, "the server does not support that"),
-    "22": Meaning(InvalidValue, "a value is malformed or out of range"),
-    "23": Meaning(InvalidValue, "a constraint refuses the row"),
-    "25": Meaning(StatementRefused, "the statement does not fit the transaction's state"),
-    "42704": Meaning(StatementRefused, "something that the statement names does not exist"),
-    "22023": Meaning(InvalidValue, "an argument or a setting has a value that is not allowed"),
-    "42": Meaning(StatementRefused, "the statement is wrong"),
-    "53": Meaning(DatabaseUnavailable, "the server has no room: connections, memory or disk"),
+SQLSTATE_ERRORS = {
+    "23505": ErrorRule(Conflict, "another row has the same {fields}"),
+    "23P01": ErrorRule(Conflict, "another row excludes this {fields}"),
+    "23503": ErrorRule(MissingReference, "the row that {fields} points to does not exist"),
+    "23001": ErrorRule(StillReferenced, "other rows still point to the row"),
+    "23502": ErrorRule(InvalidValue, "{fields} must have a value"),
+    "23514": ErrorRule(InvalidValue, "{fields} has a value that is not allowed"),
+    "22001": ErrorRule(InvalidValue, "a text is longer than its column takes"),
+    "22003": ErrorRule(InvalidValue, "a number is out of the range of its column"),
+    "22021": ErrorRule(InvalidValue, "a text holds a NUL or is not valid UTF-8"),
+    "22P05": ErrorRule(InvalidValue, "a text holds a character that cannot be stored"),
+    "40001": ErrorRule(SerializationFailure, "concurrent transactions could not be ordered"),
+    "40P01": ErrorRule(DeadlockDetected, "a deadlock with another transaction"),
+    "55P03": ErrorRule(LockTimeout, "a lock was not free in time"),
+    "57014": ErrorRule(StatementTimeout, "the statement was cancelled or took too long"),
+    "25006": ErrorRule(DatabaseReadOnly, "the server or the transaction is read only"),
+    "25P02": ErrorRule(TransactionAborted, "an earlier statement of the transaction failed"),
+    "25P03": ErrorRule(ConnectionLost, "the transaction stood idle for too long"),
+    "25P04": ErrorRule(ConnectionLost, "the transaction took too long"),
+    "57P01": ErrorRule(ConnectionLost, "the server ended the connection"),
+    "57P02": ErrorRule(ConnectionLost, "the server crashed"),
+    "57P03": ErrorRule(DatabaseUnavailable, "the server is starting or stopping"),
+    "57P05": ErrorRule(ConnectionLost, "the session stood idle for too long"),
+    "42501": ErrorRule(AccessDenied, "the role may not do that"),
+    "28P01": ErrorRule(DatabaseRefused, "the server refused the password"),
+    "28000": ErrorRule(DatabaseRefused, "the server refused the user"),
+    "3D000": ErrorRule(DatabaseRefused, "there is no such database"),
+    "08P01": ErrorRule(ConnectionLost, "the connection broke"),
+    "08": ErrorRule(ConnectionLost, "the connection broke"),
+    "25P01": ErrorRule(TransactionRequired, "the statement needs a transaction"),
+    "0A": ErrorRule(StatementRefused, "the server does not support that"),
+    "22": ErrorRule(InvalidValue, "a value is malformed or out of range"),
+    "23": ErrorRule(InvalidValue, "a constraint refuses the row"),
+    "25": ErrorRule(StatementRefused, "the statement does not fit the transaction's state"),
+    "42704": ErrorRule(StatementRefused, "something that the statement names does not exist"),
+    "22023": ErrorRule(InvalidValue, "an argument or a setting has a value that is not allowed"),
+    "42": ErrorRule(StatementRefused, "the statement is wrong"),
+    "53": ErrorRule(DatabaseUnavailable, "the server has no room: connections, memory or disk"),
 }
 """By SQLSTATE, else by its first two characters."""
 
-OTHERWISE = Meaning(DatabaseError, "the server could not do it")
-LOST = Meaning(ConnectionLost, "the connection broke")
-UNFIT = Meaning(StatementRefused, "the driver refused the statement")
-SILENT = Meaning(StatementTimeout, "no answer within DB_COMMAND_TIMEOUT")
+DEFAULT_RULE = ErrorRule(DatabaseError, "the server could not do it")
+LOST = ErrorRule(ConnectionLost, "the connection broke")
+REJECTED_BY_DRIVER = ErrorRule(StatementRefused, "the driver refused the statement")
+NO_ANSWER = ErrorRule(StatementTimeout, "no answer within DB_COMMAND_TIMEOUT")
 
 VALUES_IN_MESSAGE = ("22", "42601", "42704", "P0")
 """Whose messages quote values: malformed data, what a function raises, parts of the statement."""
@@ -125,21 +125,21 @@ def translate(error: BaseException, statement: str = "", *, lost: bool = False) 
         server = error.__cause__
     if isinstance(server, asyncpg.PostgresError):
         return _from_server(server, statement)
-    meaning = SILENT if isinstance(error, TimeoutError | asyncio.TimeoutError) else LOST
+    meaning = NO_ANSWER if isinstance(error, TimeoutError | asyncio.TimeoutError) else LOST
     if isinstance(error, asyncpg.InterfaceError) and not lost:
-        meaning = UNFIT
+        meaning = REJECTED_BY_DRIVER
     return meaning.error(f"{meaning.says} ({type(error).__name__})")
 
 
 def _from_server(error: Any, statement: str) -> DatabaseError:
     sqlstate = error.sqlstate or ""
-    meaning = MEANINGS.get(sqlstate) or MEANINGS.get(sqlstate[:2]) or OTHERWISE
+    meaning = SQLSTATE_ERRORS.get(sqlstate) or SQLSTATE_ERRORS.get(sqlstate[:2]) or DEFAULT_RULE
     table, constraint = error.table_name, error.constraint_name
     fields = constraint_fields(table or "", constraint or "")
     if error.column_name:
         fields = (error.column_name,)
     if sqlstate == "23503" and statement.lstrip()[:6].upper() == "DELETE":
-        meaning = MEANINGS["23001"]
+        meaning = SQLSTATE_ERRORS["23001"]
     says = meaning.says.format(fields=", ".join(fields) or "value")
     place = f"{table}: " if table else ""
     rule = f"{constraint}, " if constraint else ""
@@ -179,7 +179,7 @@ def _forget_values(error: BaseException | None) -> None:
         error.__suppress_context__ = True
 
 
-def may_be_done(error: BaseException) -> bool:
+def outcome_is_unknown(error: BaseException) -> bool:
     """Whether the server may have done what it was sent although it did not say so."""
     if not was_sent(error):
         return False
@@ -220,7 +220,7 @@ ADVICE = {
 """What to do where trying again does not help."""
 
 
-def explain(error: BaseException, target: Target) -> LearnerError:
+def explain(error: BaseException, target: DatabaseUrl) -> LearnerError:
     """The error of the package for a failed attempt to connect: one line that names the target.
 
     :class:`DatabaseUnavailable` may pass, :class:`DatabaseRefused` will not.
@@ -243,7 +243,7 @@ def explain(error: BaseException, target: Target) -> LearnerError:
     return DatabaseUnavailable(f"{target}: {_passing_cause(error, sqlstate)}", sqlstate=sqlstate)
 
 
-def _settings_in(error: BaseException, target: Target) -> str:
+def _settings_in(error: BaseException, target: DatabaseUrl) -> str:
     """Return the names of the URL's session settings that the server's message contains."""
     names = [name for name in target.server_settings if name in str(error)]
     return ", ".join(names) or "a setting of the URL"

@@ -28,7 +28,7 @@ Tls = ssl.SSLContext | Literal[False, "allow", "prefer"]
 
 
 @dataclass(frozen=True)
-class Target:
+class DatabaseUrl:
     """A database and how it is reached; its text names no password."""
 
     hosts: tuple[str, ...]
@@ -76,7 +76,7 @@ class Target:
         }
 
 
-def find_target(settings: Settings) -> Target:
+def find_database_url(settings: Settings) -> DatabaseUrl:
     """Return the database of DATABASE_URL, of DB_HOST, or of a running ``learner up``.
 
     DATABASE_URL takes precedence over DB_HOST and the settings beside it.
@@ -89,7 +89,7 @@ def find_target(settings: Settings) -> Target:
         target = parse_url("DATABASE_URL", settings.database_url.get_secret_value())
         _report_other_database(settings, target)
         return target
-    if settings.names_database:
+    if settings.has_database:
         return _from_parts(settings)
     try:
         running = json.loads(settings.running_file.read_text())
@@ -98,7 +98,9 @@ def find_target(settings: Settings) -> Target:
         raise DatabaseNotConfigured(
             "no database is configured: start one with `learner up`, or set DATABASE_URL"
         ) from None
-    return Target(target.hosts, target.ports, target.user, target.database, is_development=True)
+    return DatabaseUrl(
+        target.hosts, target.ports, target.user, target.database, is_development=True
+    )
 
 
 def refuse_other_database(settings: Settings) -> None:
@@ -115,7 +117,7 @@ def refuse_other_database(settings: Settings) -> None:
         )
 
 
-def _report_other_database(settings: Settings, target: Target) -> None:
+def _report_other_database(settings: Settings, target: DatabaseUrl) -> None:
     """Warn of ``DB_*`` settings that DATABASE_URL overrides.
 
     Raises:
@@ -128,7 +130,7 @@ def _report_other_database(settings: Settings, target: Target) -> None:
         warn_once(f"DATABASE_URL takes precedence: {', '.join(names)} differ from it, ignored")
 
 
-def _differing_parts(settings: Settings, target: Target) -> list[str]:
+def _differing_parts(settings: Settings, target: DatabaseUrl) -> list[str]:
     """Return the names of the ``DB_*`` settings that differ from the target."""
     allowed = {
         "db_host": target.hosts,
@@ -147,12 +149,12 @@ def _differing_parts(settings: Settings, target: Target) -> list[str]:
     ]
 
 
-def _from_parts(settings: Settings) -> Target:
+def _from_parts(settings: Settings) -> DatabaseUrl:
     missing = [name for name in ("DB_NAME", "DB_USER") if not getattr(settings, name.lower())]
     if missing:
         raise SettingsError(f"DB_HOST is set without {' and '.join(missing)}")
     password = settings.db_password.get_secret_value() if settings.db_password else None
-    return Target(
+    return DatabaseUrl(
         hosts=(settings.db_host or "",),
         ports=(settings.db_port,),
         user=settings.db_user or "",
@@ -161,7 +163,7 @@ def _from_parts(settings: Settings) -> Target:
     )
 
 
-def parse_url(setting: str, url: str) -> Target:
+def parse_url(setting: str, url: str) -> DatabaseUrl:
     """Parse a PostgreSQL URL.
 
     Raises:
@@ -188,7 +190,7 @@ def parse_url(setting: str, url: str) -> Target:
     hosts, ports = _places(setting, options.pop("host", "") or unquote(places), options)
     user = options.pop("user", unquote(user)) or getpass.getuser()
     attributes = _one_of(setting, "target_session_attrs", options, ATTRIBUTES)
-    return Target(
+    return DatabaseUrl(
         hosts=hosts,
         ports=ports,
         user=user,
@@ -246,7 +248,7 @@ def _one_of(
     return value
 
 
-def tls(settings: Settings, target: Target) -> Tls:
+def tls(settings: Settings, target: DatabaseUrl) -> Tls:
     """Return the encryption of a connection, as the ``ssl`` argument of asyncpg.
 
     In production the connection is encrypted and the certificate verified. DB_SSL_VERIFY=false
@@ -268,7 +270,7 @@ def tls(settings: Settings, target: Target) -> Tls:
 
 
 def _refuse_unencrypted(
-    settings: Settings, target: Target, client: ClientCertificate | None
+    settings: Settings, target: DatabaseUrl, client: ClientCertificate | None
 ) -> None:
     name = "sslmode" if target.sslmode else "DB_SSL"
     if settings.app_env == "production":
@@ -283,7 +285,7 @@ def _refuse_unencrypted(
         )
 
 
-def _server_context(settings: Settings, target: Target, mode: str) -> ssl.SSLContext:
+def _server_context(settings: Settings, target: DatabaseUrl, mode: str) -> ssl.SSLContext:
     """Return a context that verifies the server as the mode and DB_SSL_VERIFY say."""
     if not verifies(settings, target):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -295,7 +297,7 @@ def _server_context(settings: Settings, target: Target, mode: str) -> ssl.SSLCon
     return context
 
 
-def verifies(settings: Settings, target: Target) -> bool:
+def verifies(settings: Settings, target: DatabaseUrl) -> bool:
     """Return True if the server's certificate is verified.
 
     An explicit ``sslmode=verify-ca`` or ``verify-full`` takes precedence over DB_SSL_VERIFY=false.
@@ -304,7 +306,7 @@ def verifies(settings: Settings, target: Target) -> bool:
 
 
 def _mode_from_settings(
-    settings: Settings, target: Target, client: ClientCertificate | None
+    settings: Settings, target: DatabaseUrl, client: ClientCertificate | None
 ) -> str:
     if settings.db_ssl is not None:
         return "verify-full" if settings.db_ssl else "disable"

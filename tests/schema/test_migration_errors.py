@@ -165,8 +165,8 @@ async def test_without_a_transaction_it_says_what_remains(
 
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 async def test_a_table_that_stays_locked(make_app: Callable[[], App], monkeypatch):
-    monkeypatch.setattr("learner_app.schema.journal.LOCK_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("learner_app.schema.journal.LOCK_ATTEMPTS", 1)
+    monkeypatch.setattr("learner_app.schema.migration_runner.LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("learner_app.schema.migration_runner.LOCK_ATTEMPTS", 1)
     app = make_app()
     await app.migrate(plain())
     await app.write(plain(note=Varchar(9, default="")))

@@ -9,7 +9,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StatementRefused
 from learner_app.listening.tables import LikeEngagementTable, ListeningSessionTable
-from learner_app.operations.seed.plant import plant_seed
+from learner_app.operations.seed.plant import insert_seed
 from tests.database.conftest import add
 
 ROWS = 2500
@@ -64,7 +64,7 @@ async def test_all_columns_and_a_composite_key(filled: DatabaseEngine):
     rows = [row async for row in filled.stream(ListeningSessionTable.select(), batch=999)]
     assert len(rows) == ROWS
     assert rows[0].keys() == {column._meta.name for column in ListeningSessionTable._meta.columns}
-    await plant_seed(filled)
+    await insert_seed(filled)
     likes = [row async for row in filled.stream(LikeEngagementTable.select(), batch=2)]
     keys = [(row["content_id"], row["session_id"]) for row in likes]
     assert len(set(keys)) == len(keys) == await LikeEngagementTable.count() > 10

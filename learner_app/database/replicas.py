@@ -12,7 +12,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 E = TypeVar("E")
 
 
-class Nodes(dict[str, E], Generic[E]):
+class Replicas(dict[str, E], Generic[E]):
     """Engines by the names of their servers; another name is a clear error."""
 
     def __missing__(self, name: str) -> Never:
@@ -20,7 +20,7 @@ class Nodes(dict[str, E], Generic[E]):
         raise SettingsError(f"DB_REPLICAS names no {name!r}; the replicas are: {known}")
 
 
-def make_nodes(settings: Settings, make: Callable[[str, str], E]) -> Nodes[E]:
+def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Replicas[E]:
     """The engines of all replicas.
 
     Args:
@@ -30,7 +30,7 @@ def make_nodes(settings: Settings, make: Callable[[str, str], E]) -> Nodes[E]:
     Raises:
         SettingsError: an entry is not ``name=postgresql://...``, or a name comes twice.
     """
-    nodes: Nodes[E] = Nodes()
+    nodes: Replicas[E] = Replicas()
     text = settings.db_replicas.get_secret_value() if settings.db_replicas else ""
     for entry in text.split():
         name, separator, url = entry.partition("=")

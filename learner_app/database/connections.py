@@ -12,15 +12,15 @@ from typing import Any, Self
 
 from piccolo.engine import PostgresEngine
 
-from learner_app.database.connecting import Connector
 from learner_app.database.connection import Connection
+from learner_app.database.connector import Connector
+from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url, verifies
 from learner_app.database.monitor import Monitor
-from learner_app.database.nodes import Nodes, make_nodes
-from learner_app.database.owner import find_owner_target
+from learner_app.database.owner import find_owner_url
 from learner_app.database.pool import Pool
+from learner_app.database.replicas import Replicas, make_replicas
 from learner_app.database.statement_log import StatementLog
-from learner_app.database.target import Target, find_target, parse_url, verifies
-from learner_app.database.watch import Watch
+from learner_app.database.watchdog import Watchdog
 from learner_app.errors import (
     DatabaseUnavailable,
     LearnerError,
@@ -36,11 +36,11 @@ CLOSE_SECONDS = 5
 START_SECONDS = 3
 """How long the start waits for a first connection, which the pool goes on trying to open."""
 
-_engine_as_owner: ContextVar[PooledEngine | None] = ContextVar("engine_as_owner", default=None)
+_engine_as_owner: ContextVar[Connections | None] = ContextVar("engine_as_owner", default=None)
 """The engine whose connections are those of the owner role in this context."""
 
 
-class PooledEngine(PostgresEngine):
+class Connections(PostgresEngine):
     """Piccolo's PostgreSQL engine with a bounded pool and read replicas.
 
     Building it connects to nothing and reads no setting; both happen at the first use, so that
@@ -81,12 +81,12 @@ class PooledEngine(PostgresEngine):
         self.needs_pool = needs_pool
         self._exits = exits_without_database
         self._settings: Settings | None = None
-        self._nodes: tuple[Settings, Nodes[Any]] | None = None
+        self._nodes: tuple[Settings, Replicas[Any]] | None = None
         self._connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._monitor: tuple[Connector, Monitor] | None = None
-        self._watch: Watch | None = None
+        self._watch: Watchdog | None = None
         self._statement_log = StatementLog()
         super().__init__(config={}, log_queries=log_queries, log_responses=log_responses)
 
@@ -124,7 +124,7 @@ class PooledEngine(PostgresEngine):
         return self._settings
 
     @property
-    def target(self) -> Target:
+    def target(self) -> DatabaseUrl:
         """The database that it talks to.
 
         Raises:
@@ -135,14 +135,14 @@ class PooledEngine(PostgresEngine):
         except SettingsError as error:
             raise self._final(error) from None
 
-    def _application_target(self) -> Target:
+    def _application_target(self) -> DatabaseUrl:
         if self.url is None:
-            return find_target(self.settings)
+            return find_database_url(self.settings)
         return parse_url(f"DB_REPLICAS, {self.name}" if self.name else "url", self.url)
 
-    def _owner_target(self) -> Target:
+    def _owner_target(self) -> DatabaseUrl:
         if self.url is None:
-            return find_owner_target(self.settings)
+            return find_owner_url(self.settings)
         return parse_url("owner_url", self.owner_url or self.url)
 
     @property
@@ -186,10 +186,10 @@ class PooledEngine(PostgresEngine):
         """Piccolo's constructor sets it; ours is always derived."""
 
     @property  # type: ignore[override]  # Piccolo's is an attribute
-    def extra_nodes(self) -> Nodes[Any]:
+    def extra_nodes(self) -> Replicas[Any]:
         """The read replicas of DB_REPLICAS by name; ``query.run(node="name")`` reads from one."""
         if self._nodes is None or self._nodes[0] is not self.settings:
-            self._nodes = (self.settings, make_nodes(self.settings, self._make_node))
+            self._nodes = (self.settings, make_replicas(self.settings, self._make_node))
         return self._nodes[1]
 
     @extra_nodes.setter
@@ -237,7 +237,7 @@ class PooledEngine(PostgresEngine):
             f"{target} (monitor)", connector.connect_for_monitor, self.settings.db_pool_age
         )
         self._monitor = connector, monitor
-        self._watch = Watch(self.pool, connector, monitor)
+        self._watch = Watchdog(self.pool, connector, monitor)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._first_connection(self.pool)

@@ -10,10 +10,15 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from learner_app.database.connection import Connection
-from learner_app.database.failures import DRIVER_ERRORS, may_be_done, translate, was_sent
+from learner_app.database.connections import Connections
+from learner_app.database.error_mapping import (
+    DRIVER_ERRORS,
+    outcome_is_unknown,
+    translate,
+    was_sent,
+)
 from learner_app.database.lease import Lease
-from learner_app.database.pooled import PooledEngine
-from learner_app.database.statements import is_read
+from learner_app.database.sql_inspection import is_read
 from learner_app.errors import (
     AccessDenied,
     CommitUnknown,
@@ -53,7 +58,7 @@ REJECTIONS = (
 """Answers to an idempotent statement that would have been the same at the first attempt."""
 
 
-class PerformingEngine(PooledEngine):
+class StatementExecutor(Connections):
     """An engine whose statements fail with errors of ours only."""
 
     current_transaction: Any
@@ -66,7 +71,7 @@ class PerformingEngine(PooledEngine):
         """
         current: Transaction | None = self.current_transaction.get()
         while current is not None and not current.is_open:
-            if not current.is_left_behind:
+            if not current.is_abandoned:
                 raise TransactionFinished(OVER)
             current = current._parent
             self.current_transaction.set(current)  # for the children of this task as well
@@ -165,7 +170,7 @@ class PerformingEngine(PooledEngine):
             raise
         except DRIVER_ERRORS as error:
             failure = self.failure(error, statement, connection)
-            is_unknown = not reads and may_be_done(error)
+            is_unknown = not reads and outcome_is_unknown(error)
             if not isinstance(failure, ConnectionLost):
                 raise (_lost_write(error) if is_unknown else failure) from error
             is_undone = connection.answered == answered and (
@@ -229,9 +234,9 @@ class PerformingEngine(PooledEngine):
             # a standby does not even begin a serializable transaction
             failure = DatabaseReadOnly(str(failure), sqlstate=NOT_SUPPORTED)
         if isinstance(failure, SchemaChanged) and self.pool is not None:
-            self.pool.forget_statements()
+            self.pool.clear_statement_cache()
         if isinstance(failure, InvalidValue) and failure.sqlstate is None:
-            connection.forget_statements()  # the column may be of another type by now
+            connection.clear_statement_cache()  # the column may be of another type by now
         if isinstance(failure, ConnectionLost) and self.pool is not None:
             self.pool.drop_idle()
         if isinstance(failure, DatabaseReadOnly):

@@ -7,7 +7,7 @@ from learner_app.database.waiting import wait_for_database
 from learner_app.errors import LearnerError
 
 
-class StartUpCheck:
+class StartupCheck:
     """ASGI middleware that fails the start with a sentence where it has to fail.
 
     That is when a setting is wrong, or with DB_REQUIRED when there is no database.

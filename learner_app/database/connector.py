@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 
 from learner_app.database.connection import Connection
-from learner_app.database.failures import CONNECT_FAILURES, explain
-from learner_app.database.identifying import OtherProtocol, answers_otherwise
-from learner_app.database.target import Target
+from learner_app.database.dsn import DatabaseUrl
+from learner_app.database.error_mapping import CONNECT_FAILURES, explain
+from learner_app.database.server_identity import OtherProtocol, answers_otherwise
 from learner_app.errors import (
     DatabaseNotConfigured,
     DatabaseRefused,
@@ -44,7 +44,7 @@ class Connector:
         SettingsError: the wanted encryption is not allowed, or its certificate not readable.
     """
 
-    def __init__(self, target: Target, settings: Settings) -> None:
+    def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
         self.target = target
         self.settings = settings
         self._arguments = target.connect_arguments(settings)
@@ -111,7 +111,7 @@ class Connector:
         if settings.db_pgbouncer:
             connection = await self._first(seconds, command_timeout=command)
             await self._prepare(connection, self._verify_role)
-            connection.keeps_no_state = True
+            connection.is_transaction_pooled = True
         else:
             limits = _limits(settings) | self._named()
             connection = await self._first(seconds, command_timeout=command, server_settings=limits)
@@ -152,7 +152,7 @@ class Connector:
         hosts = self._hosts()
         if len(hosts) > 1 or self.target.session_attributes == "prefer-standby":
             seconds = min(self.settings.db_host_timeout, seconds)
-        attempts: dict[asyncio.Task[Connection], Target] = {}
+        attempts: dict[asyncio.Task[Connection], DatabaseUrl] = {}
         try:
             while hosts or attempts:
                 if hosts:
@@ -179,7 +179,7 @@ class Connector:
                 attempt.add_done_callback(_abandon)
                 attempt.cancel()
 
-    def _hosts(self) -> list[Target]:
+    def _hosts(self) -> list[DatabaseUrl]:
         """Each host alone; those that were silent last."""
         now = asyncio.get_running_loop().time()
         places = sorted(
@@ -188,12 +188,12 @@ class Connector:
         )
         return [replace(self.target, hosts=(host,), ports=(port,)) for host, port in places]
 
-    def _avoid(self, host: Target) -> None:
+    def _avoid(self, host: DatabaseUrl) -> None:
         now = asyncio.get_running_loop().time()
         self._silent_until[host.hosts[0], host.ports[0]] = now + AVOID_SECONDS
 
     async def _connect_to(
-        self, target: Target, attributes: str, seconds: float, options: dict[str, Any]
+        self, target: DatabaseUrl, attributes: str, seconds: float, options: dict[str, Any]
     ) -> Connection:
         place = {"host": target.hosts[0], "port": target.ports[0]}
         arguments = self._arguments | options | place | {"target_session_attrs": attributes}
@@ -206,7 +206,7 @@ class Connector:
             raise
         return connection
 
-    async def _open(self, target: Target, arguments: dict[str, Any]) -> Connection:
+    async def _open(self, target: DatabaseUrl, arguments: dict[str, Any]) -> Connection:
         """Connect; a server that is not PostgreSQL may leave the driver waiting for more.
 
         Without an SSLRequest before it, the driver would take the greeting of another protocol for
@@ -262,7 +262,7 @@ class Connector:
             connection.terminate()
             raise asyncpg.TargetServerAttributeNotMatched("a newer primary is known")
 
-    def _explain(self, error: BaseException, target: Target) -> LearnerError:
+    def _explain(self, error: BaseException, target: DatabaseUrl) -> LearnerError:
         """PgBouncer says 08P01 both of a wrong password and of a server that is away.
 
         Only its words tell them apart, which are the same in every language.
