@@ -88,7 +88,7 @@ def _prepare_output() -> None:
             stream.reconfigure(errors="backslashreplace")
     if sys.stderr is None or not sys.stderr.isatty():
         # The attempts to connect are for somebody who waits; a log has the error of the last one.
-        logging.getLogger("learner_app.database.waiting").setLevel(logging.ERROR)
+        logging.getLogger("learner_app.database.retry").setLevel(logging.ERROR)
 
 
 def _advice(error: LearnerError) -> str:
@@ -208,12 +208,11 @@ def rollback(
     """Show the SQL that undoes an app's last migration, then run it."""
     from learner_app.conf import DB
     from learner_app.database.dsn import refuse_other_database
-    from learner_app.database.waiting import wait_for_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
     refuse_other_database(DB.settings)
     with DB.as_owner():
-        asyncio.run(wait_for_database(DB))
+        asyncio.run(DB.wait_until_ready())
         text = asyncio.run(plan_roll_back(app, to))
         print(text.strip() or "Nothing is applied.")
         if text:

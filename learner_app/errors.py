@@ -219,6 +219,10 @@ class TransactionRequired(TransactionError):
     """The operation makes sense inside a transaction only."""
 
 
+class ScopeError(TransactionError):
+    """A scope was nested in the scope of another tenant, or cannot apply to a leased connection."""
+
+
 class SessionStateRefused(TransactionError):
     """Through PgBouncer a SET, LISTEN or session lock would leak to other clients."""
 

@@ -15,8 +15,8 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema.pending import declared_migrations
 from learner_app.testing.servers import OwnServer, TestServer, run_in_thread
-from tests.database.test_connecting import TcpServer, free_port
-from tests.database.test_connecting import start as start_tcp_server
+from tests.database.test_connector import TcpServer, free_port
+from tests.database.test_connector import start as start_tcp_server
 from tests.operations.test_commands import CANARY, PROGRAM, count, run
 from tests.product import PROJECT
 

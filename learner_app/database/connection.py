@@ -217,9 +217,14 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         await self._protocol.query("DISCARD ALL", None)
         self.has_session_state = False
 
-    async def control(self, sql: str) -> str:
-        """Send a statement of the block in charge: BEGIN, SAVEPOINT, COMMIT and the like."""
-        status: str = await self.watched(super().execute(sql), sql)
+    async def control(self, sql: str, *, log_text: str | None = None) -> str:
+        """Send a statement of the block in charge: BEGIN, SAVEPOINT, COMMIT and the like.
+
+        Args:
+            sql: one or more statements without parameters.
+            log_text: printed by the statement log instead of SQL that contains values.
+        """
+        status: str = await self.watched(super().execute(sql), log_text or sql)
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:

@@ -160,7 +160,7 @@ def _forget(task: asyncio.Task[_Findings]) -> None:
 async def _question(engine: DatabaseEngine) -> _Findings:
     if not declared_migrations.cache_info().currsize:
         await asyncio.to_thread(declared_migrations)  # reads files and imports them
-    monitor = engine.monitor
+    monitor = engine.connections.monitor
     if monitor is None:
         return await _ask_once(engine)
     if monitor.connection is not None:
@@ -169,7 +169,7 @@ async def _question(engine: DatabaseEngine) -> _Findings:
         except (*DRIVER_ERRORS, DatabaseUnavailable):
             if monitor.connection is not None:  # the server refused the question
                 raise
-    monitor.adopt(await engine.connector.connect_for_monitor(CONNECT_SECONDS))
+    monitor.adopt(await engine.connections.connector.connect_for_monitor(CONNECT_SECONDS))
     return await _ask_monitor(engine, monitor)
 
 

@@ -232,7 +232,7 @@ class Pool:
             waiter = next(iter(self._waiters))
             hold = self._waiters.pop(waiter)
             if not waiter.done():
-                self.held[connection] = Checkout(self.loop.time(), hold.code, hold.line)
+                self.held[connection] = hold._replace(since=self.loop.time())
                 waiter.set_result(connection)
                 return
         connection.idle_since = self.loop.time()

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from copy import copy
 
+from learner_app.database.backoff import Backoff
 from learner_app.database.connection import Connection
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 0.5
-"""Seconds; below the second that a request may spend on connecting."""
+BACKOFF = Backoff(initial=0.1, maximum=0.5)
+"""The maximum is below the second that a request may spend on connecting."""
 
 SILENT_SECONDS = 0.5
 """After this time an attempt without an answer is overtaken by another one."""
@@ -159,8 +158,7 @@ class ReconnectLoop:
             return
         is_full = (error.sqlstate or "").startswith("53")  # there, but without room for one more
         self.outage, self.obstacle = None if is_full else error, error
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
-        pause = random.uniform(0, longest)  # noqa: S311  # no secret
+        pause = BACKOFF.pause(self._failures)
         self._log(logging.WARNING, "%s (attempt %d, next in %.2f s)", error, number, pause)
         self._try_after(pause)
         if not is_full:

@@ -20,11 +20,9 @@ async def keys() -> list[str]:
 
 
 async def reopen(engine: DatabaseEngine, **settings: object) -> DatabaseEngine:
-    """The pool anew, with other settings."""
+    """Close the pool and open it with other settings."""
     await engine.close_connection_pool()
-    for name, value in settings.items():
-        setattr(engine.settings, name, value)
-    engine._connector = None
+    engine.settings = engine.settings.model_copy(update=settings)
     await engine.start_connection_pool()
     return engine
 

@@ -24,7 +24,7 @@ from learner_app.errors import DatabaseError, DatabaseRefused, SettingsError
 from learner_app.settings import Settings
 from learner_app.testing.servers import OwnServer, run_in_thread
 from tests.conftest import skip_outside_ci
-from tests.database.test_connecting import free_port
+from tests.database.test_connector import free_port
 from tests.debian import DEBIAN_15
 from tests.product import PROJECT
 
@@ -137,7 +137,7 @@ async def user_of(engine: DatabaseEngine) -> tuple[str, str]:
 
 def engine(url: str, **settings: object) -> DatabaseEngine:
     made = DatabaseEngine(url)
-    made._settings = Settings(**settings)
+    made.settings = Settings(**settings)
     return made
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable
 from learner_app.settings import Settings
 from tests.conftest import skip_outside_ci
@@ -73,14 +72,14 @@ async def server_of(talk: Talk) -> AsyncIterator[int]:
 
 def engine_at(port: int, mode: str) -> DatabaseEngine:
     engine = DatabaseEngine(f"postgresql://u:{CANARY}@127.0.0.1:{port}/d?sslmode={mode}")
-    engine._settings = Settings()
+    engine.settings = Settings()
     return engine
 
 
 async def assert_named_at_once(engine: DatabaseEngine, port: int, seconds: float) -> None:
     started = time.monotonic()
     with pytest.raises(DatabaseRefused) as caught:
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert time.monotonic() - started < seconds
     assert f"127.0.0.1:{port} is not a PostgreSQL server" in str(caught.value)
     assert CANARY not in str(caught.value)
@@ -188,7 +187,7 @@ async def test_a_slow_server_is_none_of_them(clone: DatabaseEngine) -> None:
         target = clone.target
         url = f"postgresql://{target.user}:{target.password or ''}@127.0.0.1:{port}"
         engine = DatabaseEngine(f"{url}/{target.database}?sslmode=prefer")
-        engine._settings = Settings()
+        engine.settings = Settings()
         connection = await engine.get_new_connection()
         assert await connection.fetchval("SELECT 1") == 1
         connection.terminate()
