@@ -1,4 +1,4 @@
-"""What the tests of the database floor share."""
+"""Helpers and fixtures of the database tests."""
 
 from collections.abc import AsyncIterator
 
@@ -20,7 +20,7 @@ async def keys() -> list[str]:
 
 
 async def reopen(engine: DatabaseEngine, **settings: object) -> DatabaseEngine:
-    """The pool anew, with other settings."""
+    """Open the pool again with other settings."""
     await engine.close_connection_pool()
     for name, value in settings.items():
         setattr(engine.settings, name, value)
@@ -31,7 +31,7 @@ async def reopen(engine: DatabaseEngine, **settings: object) -> DatabaseEngine:
 
 @pytest.fixture
 async def small_pool(clone: DatabaseEngine) -> AsyncIterator[DatabaseEngine]:
-    """Two connections, for which nobody waits longer than 0.3 s."""
+    """Pool of two connections with an acquire timeout of 0.3 s."""
     yield await reopen(clone, db_pool_max=2, db_acquire_timeout=0.3)
     assert clone.pool is not None
-    assert not clone.pool.held, "a connection was not given back"
+    assert not clone.pool.in_use, "a connection was not released"

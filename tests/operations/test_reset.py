@@ -11,7 +11,7 @@ from learner_app.operations.embedded import SUPERUSER
 from learner_app.operations.reset import drop_tables, plan_reset
 from learner_app.schema.pending import declared_migrations
 from learner_app.testing.servers import OwnServer, TestServer
-from tests.database.test_connecting import free_port
+from tests.database.test_connector import free_port
 from tests.operations.test_commands import CANARY, count, run
 
 
