@@ -15,7 +15,10 @@ class LearnerError(Exception):
 
 
 class SettingsError(LearnerError):
-    """A setting is missing or invalid; the message contains its name, never its value."""
+    """A setting is missing or invalid.
+
+    The message contains the name of the setting, never its value.
+    """
 
 
 class DatabaseNotConfigured(SettingsError):
@@ -79,7 +82,10 @@ class PoolExhausted(DatabaseUnavailable):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """A write reached a read-only server, as after a failover; the pool leaves that server."""
+    """A write reached a read-only server, as after a failover.
+
+    The pool leaves that server, so the unit of work can be retried.
+    """
 
 
 class DatabaseRefused(DatabaseError):

@@ -311,7 +311,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
     async def tracked(self, work: Awaitable[T]) -> T:
-        """Await an operation; the pool lends the connection to nobody else until it has ended."""
+        """Await an operation, until whose end the pool lends the connection to nobody else."""
         task = asyncio.current_task()
         if not self._operations:
             self.replies.forget()

@@ -23,7 +23,7 @@ ESCAPES = "write # as %23, @ as %40, / as %2F and ? as %3F in user and password"
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """Address, user and options of a database; its text contains no password."""
+    """Address, user and options of a database, without the password when converted to text."""
 
     hosts: tuple[str, ...]
     """Host names, addresses, or directories of unix sockets."""

@@ -126,10 +126,11 @@ VALUES_IN_MESSAGE = ("22", "42601", "42704", "P0")
 
 
 def translate(error: BaseException, statement: str = "", *, lost: bool = False) -> DatabaseError:
-    """Return the error of the package for one of asyncpg's; raise it ``from`` that.
+    """Return the error of the package for an error of asyncpg or the network.
 
-    Row values are removed from asyncpg's error, since tracebacks show causes as well. An error
-    about a constraint or a value is also an instance of asyncpg's class.
+    Raise it ``from`` the original. Row values are removed from asyncpg's error, since tracebacks
+    show causes as well. An error about a constraint or a value is also an instance of asyncpg's
+    class.
 
     Args:
         error: what asyncpg or the event loop raised.

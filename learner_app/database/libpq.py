@@ -41,7 +41,7 @@ def _tls_variables(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
 
 
 def _root_certificate(target: DatabaseUrl, settings: Settings) -> str:
-    """Return the file of trusted authorities; libpq older than 16 does not support ``system``."""
+    """Return the file of trusted authorities, as libpq before 16 does not support ``system``."""
     named = target.tls.root_certificate or settings.db_ssl_root_cert
     if named in (None, "system"):
         return ssl.get_default_verify_paths().cafile or "system"

@@ -54,7 +54,7 @@ class Pool:
         *,
         needs_primary: bool = False,
     ) -> None:
-        """Start without connections; the first request or :meth:`prune` opens them.
+        """Start without connections, which the first request or :meth:`prune` opens.
 
         Args:
             name: of the target, for the log; without a password.
@@ -119,10 +119,11 @@ class Pool:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Check a connection in, in any state; a second call does nothing.
+        """Check a connection in, whatever its state.
 
-        A clean connection is available at once. One that needs a cancellation, a rollback or a
-        reset becomes available after it, in a task, so that the caller does not wait.
+        A second call does nothing. A clean connection is available at once. One that needs a
+        cancellation, a rollback or a reset becomes available after it, in a task, so that the
+        caller does not wait.
         """
         if self.in_use.pop(connection, None) is None:
             return
@@ -159,7 +160,7 @@ class Pool:
         return [*self._idle, *self.in_use]
 
     def terminate(self, connection: Connection) -> None:
-        """Close a connection at once; a statement that runs on it fails."""
+        """Close a connection at once, even if a statement is running on it."""
         if connection in self._idle:
             self._idle.remove(connection)
         connection.terminate()
@@ -294,7 +295,7 @@ class Pool:
             raise
 
     def _add(self, connection: Connection) -> None:
-        """Add a new connection; if its server was restarted, older ones to it are dropped."""
+        """Add a new connection, and drop older ones if their server was restarted since."""
         if self.is_closing or self.size >= self.max_size:
             connection.terminate()
             return

@@ -86,7 +86,7 @@ class ReconnectLoop:
         return bool(self._silent_attempts)
 
     def request(self, count: int, *, is_urgent: bool) -> None:
-        """Have ``count`` attempts in progress; only one in an outage.
+        """Have ``count`` attempts in progress, but only one in an outage.
 
         Args:
             count: connections that are missing; attempts in progress are counted in.
@@ -174,7 +174,7 @@ class ReconnectLoop:
             self._on_failure(error)
 
     def _start_parallel_attempt(self, task: asyncio.Task[None]) -> None:
-        """Start another attempt beside one without an answer; end the oldest if there are many."""
+        """Start another attempt beside one without an answer, and cancel the oldest of many."""
         if task in self._attempts:
             self._attempts.discard(task)
             self._silent_attempts[task] = None

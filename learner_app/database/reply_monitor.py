@@ -51,7 +51,7 @@ class ReplyMonitor(asyncio.Protocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def start(self) -> None:
-        """Note the type of the next message; no other reply may be awaited on the connection."""
+        """Note the type of the next message, while no other reply is awaited."""
         self.first = b""
         self._is_waiting = True
 

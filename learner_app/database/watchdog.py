@@ -202,7 +202,7 @@ class Watchdog:
                 self._close(one, one.sent_at, "the monitoring connection got no answer either")
 
     async def _check(self, address: Any, suspects: list[Connection]) -> None:
-        """Ask the server about long-running statements; close the connections of lost ones."""
+        """Ask the server about long-running statements, and close the connections of lost ones."""
         sent = {one: one.sent_at for one in suspects}
         try:
             active = await self._ask(address, suspects)
@@ -259,7 +259,7 @@ class Watchdog:
             task.add_done_callback(self._orphan_tasks.discard)
 
     async def _terminate_sessions(self, orphans: list[Connection]) -> None:
-        """Terminate the sessions of broken connections; if that fails, the next round retries."""
+        """Terminate the sessions of broken connections, with a retry in a later round."""
         address, here = _of_one_server(orphans)
         if not isinstance(address, str):
             seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
