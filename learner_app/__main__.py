@@ -12,7 +12,10 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command; Ctrl-C ends it at any time with exit code 130 and without a traceback."""
+    """Run the command.
+
+    Ctrl-C ends it at any time with exit code 130 and without a traceback.
+    """
     try:
         ignores_interrupts = signal.getsignal(signal.SIGINT) != signal.default_int_handler
         if not ignores_interrupts:

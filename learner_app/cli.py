@@ -39,7 +39,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")
 
 
 def main() -> None:
-    """Run the command; print an error as one line on standard error and exit with code 1."""
+    """Run the command.
+
+    An error is printed as one line on standard error, and the exit code is 1.
+    """
     with _one_line_errors():
         sys.path.insert(0, str(Path.cwd()))
         _prepare_output()
@@ -281,7 +284,9 @@ def roles(
         bool, typer.Option("--sql", help="Print a script for psql instead of running it.")
     ] = False,
 ) -> None:
-    """Create or repair the owner role and the application role; keep rows and passwords.
+    """Create or repair the owner role and the application role.
+
+    Rows and passwords of existing roles are not changed.
 
     The default names and the passwords are those of DATABASE_URL and of the owner settings. The
     command connects as the administrator in DATABASE_ADMIN_URL, and asks for the URL if it is not

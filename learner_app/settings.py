@@ -196,7 +196,7 @@ class Settings(BaseSettings):
 
     @property
     def has_database(self) -> bool:
-        """True if the settings name a database; otherwise ``learner up`` provides one.
+        """True if the settings name a database, False if ``learner up`` provides it.
 
         Raises:
             SettingsError: a setting requires DATABASE_URL or DB_HOST, and neither is set.
@@ -221,7 +221,7 @@ class Settings(BaseSettings):
 
     @property
     def running_file(self) -> Path:
-        """File that names the database of a running ``learner up``; it contains no secret."""
+        """File without secrets that names the database of a running ``learner up``."""
         return self.data_folder / "running.json"
 
 

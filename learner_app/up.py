@@ -39,7 +39,7 @@ class Prepared:
 def run_product(
     engine: DatabaseEngine, settings: Settings, host: str, port: int, *, seed: bool, staff: bool
 ) -> None:
-    """Serve until a signal arrives; stop the web server first, then the database.
+    """Serve until a signal arrives, then stop the web server and the database, in this order.
 
     Args:
         engine: the configured engine, prepared for statements without a pool.

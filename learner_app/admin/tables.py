@@ -5,7 +5,7 @@ from piccolo_api.session_auth.tables import SessionsBase
 
 
 class StaffUserTable(BaseUser, tablename="staff_users", help_text="Who may sign in to the admin."):
-    """Staff accounts; passwords are stored as PBKDF2-SHA256 hashes."""
+    """Staff accounts with passwords as PBKDF2-SHA256 hashes."""
 
     _min_password_length = 12
 

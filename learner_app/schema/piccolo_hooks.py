@@ -45,7 +45,7 @@ class CommandEngine(Protocol):
 
 
 def install() -> None:
-    """Change four attributes of Piccolo's classes; another call changes nothing more.
+    """Change four attributes of Piccolo's classes. Further calls have no effect.
 
     ``TableMeta.db``
         A table of the configured engine uses the engine of :func:`use_engine` inside its block.
