@@ -4,17 +4,17 @@ import sys
 from types import CodeType
 from typing import NamedTuple
 
+PACKAGE = __name__.partition(".")[0] + "."
+
 INNER_MODULES = (
-    "learner_app.database.",
-    "learner_app.repository.",
+    f"{PACKAGE}database.",
+    f"{PACKAGE}repository.",
     "piccolo.",
     "contextlib",
     "asyncio.",
     "anyio.",
 )
 """Modules between the code that uses the database and the pool."""
-
-PACKAGE = "learner_app."
 
 
 class Checkout(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
-from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url, verifies
+from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url
 from learner_app.database.error_mapping import translate
 from learner_app.database.instrumentation import CheckoutEvent, Observers
 from learner_app.database.monitor import Monitor
@@ -64,8 +64,6 @@ class Connections:
         replica_name: str | None,
         owner_url: str | None,
         needs_pool: bool,
-        exits_without_database: bool,
-        connects_as_owner: bool,
     ) -> None:
         """
         Args:
@@ -73,8 +71,6 @@ class Connections:
             replica_name: name in DB_REPLICAS; None for the main server.
             owner_url: the database as the owner role; ``url`` if None.
             needs_pool: refuse statements without a pool.
-            exits_without_database: raise SystemExit instead of errors about settings and connects.
-            connects_as_owner: always connect as the owner role.
         """
         self.url = url
         self.owner_url = owner_url
@@ -83,9 +79,11 @@ class Connections:
         self.pool: Pool | None = None
         self.statement_log = StatementLog()
         self.observers = Observers()
-        self._exits = exits_without_database
+        self.exits_without_database = False
+        """Raise SystemExit instead of errors about settings and failed connects."""
+        self.connects_as_owner = False
+        """Always connect as the owner role."""
         self._settings: Settings | None = None
-        self._connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._monitor: tuple[Connector, Monitor] | None = None
@@ -131,7 +129,7 @@ class Connections:
     @property
     def is_owner(self) -> bool:
         """True where new connections use the owner role."""
-        return self._connects_as_owner or _connections_as_owner.get() is self
+        return self.connects_as_owner or _connections_as_owner.get() is self
 
     @contextmanager
     def as_owner(self, transaction_exists: Callable[[], bool]) -> Iterator[None]:
@@ -224,7 +222,7 @@ class Connections:
 
     def _warn_if_unverified(self) -> None:
         target = self.target
-        if not target.is_local and not verifies(self.settings, target):
+        if not target.is_local and not target.tls.verifies_server(self.settings):
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_pool(self) -> None:
@@ -304,7 +302,7 @@ class Connections:
 
         The pool rolls back and resets it where necessary. A connection outside the pool is closed.
         """
-        if self.pool is not None and connection in self.pool.held:
+        if self.pool is not None and connection in self.pool.in_use:
             self.pool.release(connection)
         elif connection.is_closed() or connection.is_busy():
             connection.terminate()
@@ -354,4 +352,4 @@ class Connections:
 
     def _fatal(self, error: LearnerError) -> BaseException:
         """Return the error, as SystemExit where the program exits without a database."""
-        return SystemExit(str(error)) if self._exits else error
+        return SystemExit(str(error)) if self.exits_without_database else error

@@ -68,8 +68,6 @@ class DatabaseEngine(PostgresEngine):
         name: str | None = None,
         owner_url: str | None = None,
         needs_pool: bool = True,
-        exits_without_database: bool = False,
-        connects_as_owner: bool = False,
         log_queries: bool = False,
         log_responses: bool = False,
     ) -> None:
@@ -79,9 +77,6 @@ class DatabaseEngine(PostgresEngine):
             name: name of the read replica; None for the main server.
             owner_url: URL for the owner role if ``url`` is passed; ``url`` if left out.
             needs_pool: refuse statements without a pool; False is for commands, which send few.
-            exits_without_database: raise SystemExit with one line if the database is not
-                configured or not reachable, for commands whose runner would hide the error.
-            connects_as_owner: always connect as the owner role, as in :meth:`as_owner`.
             log_queries: print each statement and its duration, without its parameter values.
             log_responses: print the number of rows and their columns, or the command tag.
         """
@@ -90,8 +85,6 @@ class DatabaseEngine(PostgresEngine):
             replica_name=name,
             owner_url=owner_url,
             needs_pool=needs_pool,
-            exits_without_database=exits_without_database,
-            connects_as_owner=connects_as_owner,
         )
         self._replicas: tuple[Settings, Mapping[str, Self]] | None = None
         super().__init__(config={}, log_queries=log_queries, log_responses=log_responses)
@@ -192,6 +185,18 @@ class DatabaseEngine(PostgresEngine):
     @needs_pool.setter
     def needs_pool(self, value: bool) -> None:
         self.connections.needs_pool = value
+
+    def prepare_for_command(self, *, exits_without_database: bool, connects_as_owner: bool) -> None:
+        """Configure the engine for a command, which sends few statements and needs no pool.
+
+        Args:
+            exits_without_database: raise SystemExit with one line if the database is not
+                configured or not reachable.
+            connects_as_owner: always connect as the owner role, as in :meth:`as_owner`.
+        """
+        self.connections.needs_pool = False
+        self.connections.exits_without_database = exits_without_database
+        self.connections.connects_as_owner = connects_as_owner
 
     @property
     def target(self) -> DatabaseUrl:

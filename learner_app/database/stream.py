@@ -108,7 +108,7 @@ class RowStream:
 
     async def _fetch_page(self, transaction: Transaction, cursor: Any, sql: str) -> Records:
         async def fetch(connection: Connection) -> Records:
-            records: Records = await connection.watched(cursor.fetch(self._batch))
+            records: Records = await connection.timed(cursor.fetch(self._batch))
             return records
 
         with self._scopes.entered(self._scope):
