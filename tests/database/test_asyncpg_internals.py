@@ -13,6 +13,7 @@ import pytest
 
 from learner_app.database.connection import Connection
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.error_mapping import outcome_is_unknown, was_sent
 from learner_app.database.known_types import ARRAYS, KNOWN_TYPES
 from learner_app.database.lease import PROTOCOL_OPERATIONS
 
@@ -154,3 +155,16 @@ async def test_a_transaction_of_asyncpg_is_a_savepoint_below_a_known_one(connect
     assert connection.is_in_transaction()
     await connection.reset()
     assert not connection.is_in_transaction()
+
+
+async def test_an_operation_after_fatal_was_not_sent(connection: Connection):
+    """The server ended the idle session, and asyncpg has read its error but not the end yet."""
+    fields = b"".join(
+        code + text + b"\0"
+        for code, text in ((b"S", b"FATAL"), (b"V", b"FATAL"), (b"C", b"57P01"), (b"M", b"ended"))
+    )
+    connection._protocol.data_received(b"E" + (len(fields) + 5).to_bytes(4, "big") + fields + b"\0")
+    with pytest.raises(asyncpg.InternalClientError) as caught:
+        await connection.fetchval("SELECT 1")
+    assert not was_sent(caught.value)
+    assert not outcome_is_unknown(caught.value)
