@@ -200,7 +200,7 @@ async def test_interrupted_command_ends_with_130_and_no_traceback(clone: Databas
 
     asking = start("reset", url=clone.url, stdin=subprocess.PIPE)
     question = asking.stdout.readline() + asking.stdout.read(1)
-    assert question.startswith("DatabaseUrl: ")
+    assert question.startswith("Database: ")
     asking.send_signal(signal.SIGINT)
     _, stderr = asking.communicate(timeout=30)
     assert (asking.returncode, stderr) == (130, "")
@@ -260,7 +260,7 @@ async def test_output_that_cannot_be_written_is_no_traceback(clone: DatabaseEngi
         check=False,
     )
     assert is_one_line(closed), closed.stderr
-    assert "nobody answered" in closed.stderr
+    assert "no answer" in closed.stderr
 
 
 def test_output_in_a_narrow_encoding_is_no_traceback():
@@ -283,7 +283,7 @@ async def test_pipe_without_an_answer_neither_hangs_nor_deletes(
     finally:
         waiting.kill()
     assert waiting.returncode == 1
-    assert "nobody answered, nothing was changed; --yes" in waiting.stderr.read()
+    assert "no answer, nothing was changed; --yes" in waiting.stderr.read()
     assert await count(clone, "migration") == len(declared_migrations())
 
 

@@ -79,10 +79,10 @@ class Connections(PostgresEngine):
         self.owner_url = owner_url
         self.name = name
         self.needs_pool = needs_pool
-        self._exits = exits_without_database
+        self.exits_without_database = exits_without_database
         self._settings: Settings | None = None
         self._nodes: tuple[Settings, Replicas[Any]] | None = None
-        self._connects_as_owner = connects_as_owner
+        self.connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._monitor: tuple[Connector, Monitor] | None = None
@@ -148,7 +148,7 @@ class Connections(PostgresEngine):
     @property
     def is_owner(self) -> bool:
         """True where new connections are those of the owner role, see :meth:`as_owner`."""
-        return self._connects_as_owner or _engine_as_owner.get() is self
+        return self.connects_as_owner or _engine_as_owner.get() is self
 
     @contextmanager
     def as_owner(self) -> Iterator[None]:
@@ -355,4 +355,4 @@ class Connections(PostgresEngine):
             await connection.close(timeout=CLOSE_SECONDS)
 
     def _final(self, error: LearnerError) -> BaseException:
-        return SystemExit(str(error)) if self._exits else error
+        return SystemExit(str(error)) if self.exits_without_database else error
