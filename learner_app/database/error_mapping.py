@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -44,6 +45,12 @@ DRIVER_ERRORS = (
     asyncio.TimeoutError,
 )
 """What a statement can raise; the loss of a connection has several of these faces."""
+
+
+DELETES_ROWS = re.compile(
+    r"\s*(DELETE\b|WITH\b(?!.*\bINSERT\s+INTO\b).*\bDELETE\s+FROM\b)", re.IGNORECASE | re.DOTALL
+)
+"""Statement whose violated foreign key is one of rows that refer to the deleted row."""
 
 
 class ErrorRule(NamedTuple):
@@ -138,7 +145,7 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
     fields = constraint_fields(table or "", constraint or "")
     if error.column_name:
         fields = (error.column_name,)
-    if sqlstate == "23503" and statement.lstrip()[:6].upper() == "DELETE":
+    if sqlstate == "23503" and DELETES_ROWS.match(statement):
         meaning = SQLSTATE_ERRORS["23001"]
     says = meaning.says.format(fields=", ".join(fields) or "value")
     place = f"{table}: " if table else ""
