@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
-from piccolo.columns import UUID as UUIDColumn
+from piccolo import columns
 from piccolo.columns import Integer, Text, Timestamptz, Varchar
 from piccolo.querystring import QueryString
 from piccolo.table import Table
@@ -99,7 +99,7 @@ class BookRepository(DeletingRepository[Book, str, BookCreate, BookUpdate]):
 
 
 class SlotTable(SchemaTable, Table, tablename="test_slots"):
-    room = UUIDColumn(default=None)
+    room = columns.UUID(default=None)
     name = Varchar(255, default=None)
     content = Varchar(100, default=None, null=True)
 
@@ -140,8 +140,8 @@ class SlotRepository(DeletingRepository[Slot, SlotKey, SlotCreate, SlotUpdate]):
 
 async def create_tables(engine: DatabaseEngine) -> None:
     for table in (BookTable, SlotTable):
-        columns = ", ".join(column.ddl for column in table._meta.columns)
-        await engine.execute(f"CREATE TABLE {table._meta.tablename} ({columns})")
+        definitions = ", ".join(column.ddl for column in table._meta.columns)
+        await engine.execute(f"CREATE TABLE {table._meta.tablename} ({definitions})")
         for declared in table._meta.constraints:
             objects: Any = declared
             for sql in objects.create_sql(quoted(table._meta.tablename)):
