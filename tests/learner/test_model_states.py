@@ -14,7 +14,7 @@ from learner_app.errors import (
     NotFound,
     StaleVersion,
 )
-from learner_app.learner.model_states import LONGEST_AGO
+from learner_app.learner.model_states import OLDEST_FIRST
 from learner_app.learner.repositories import LearnerModelStateRepository
 from learner_app.learner.rows import (
     LearnerModelState,
@@ -32,7 +32,14 @@ MALFORMED = ["", "s\0", "s" * 256, "\ud800"]
 
 @pytest.fixture
 async def session(db: DatabaseEngine) -> str:
-    return (await sessions.ensure("s1")).session.id
+    await sessions.get_or_create("s1")
+    return "s1"
+
+
+async def created_state(session: str) -> LearnerModelState:
+    state, created = await states.get_or_create(session)
+    assert created
+    return state
 
 
 def count_one(state: LearnerModelState) -> LearnerModelState:
@@ -64,7 +71,7 @@ async def test_malformed_ids_are_not_there_and_not_stored(session: str, wrong: s
         await states.reset(wrong)
     with pytest.raises(NotFound):
         await states.update(wrong, LearnerModelStateUpdate(data_points=1), expect=datetime.now(UTC))
-    for call in (states.initialise(wrong), states.fold(wrong, count_one)):
+    for call in (states.get_or_create(wrong), states.fold(wrong, count_one)):
         with pytest.raises(InvalidValue) as caught:
             await call
         assert caught.value.fields == ("session_id",)
@@ -72,15 +79,16 @@ async def test_malformed_ids_are_not_there_and_not_stored(session: str, wrong: s
 
 
 async def test_initialise_stores_the_default_once(session: str):
-    first = await states.initialise(session)
+    first, created = await states.get_or_create(session)
+    assert created
     assert learned(first) == learned(await states.get_or_default("s2"))
     assert repr(first.comprehension_level) == "Decimal('0.50')"
-    await states.fold(session, count_one)
-    assert (await states.initialise(session)).data_points == 1
+    folded = await states.fold(session, count_one)
+    assert await states.get_or_create(session) == (folded, False)
 
 
 async def test_a_session_has_to_exist(db: DatabaseEngine):
-    for call in (states.initialise("nobody"), states.fold("nobody", count_one)):
+    for call in (states.get_or_create("nobody"), states.fold("nobody", count_one)):
         with pytest.raises(MissingReference) as caught:
             async with db.transaction():
                 await call
@@ -137,7 +145,7 @@ async def test_fold_stores_what_the_function_makes_of_the_state(session: str):
 async def test_fold_refuses_what_no_state_can_be(
     session: str, is_there: bool, field: str, value: object
 ):
-    before = await states.initialise(session) if is_there else None
+    before = await created_state(session) if is_there else None
     with pytest.raises(InvalidValue) as caught:
         await states.fold(session, lambda old: replace(old, **{field: value}))
     assert caught.value.fields == (field,)
@@ -171,9 +179,9 @@ UNCHANGED = {
 
 @pytest.mark.parametrize("change", UNCHANGED)
 async def test_a_fold_without_a_change_writes_nothing(clone: DatabaseEngine, change: str):
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     changes = LearnerModelStateUpdate(content_type_preferences={"a": [1, {"b": True}]})
-    await states.initialise("s1")
+    await states.get_or_create("s1")
     state = await states.update("s1", changes)
     before = await versions("s1")
     assert await states.fold("s1", UNCHANGED[change]) == state
@@ -195,8 +203,8 @@ def reweigh_in_place(state: LearnerModelState) -> LearnerModelState:
     ],
 )
 async def test_a_fold_with_any_change_writes(clone: DatabaseEngine, fn):
-    await sessions.ensure("s1")
-    await states.initialise("s1")
+    await sessions.get_or_create("s1")
+    await states.get_or_create("s1")
     old = await states.update("s1", LearnerModelStateUpdate(content_type_preferences={"a": 1}))
     new = await states.fold("s1", fn)
     assert new == await states.get("s1")
@@ -207,7 +215,7 @@ async def test_a_fold_with_any_change_writes(clone: DatabaseEngine, fn):
 @pytest.mark.parametrize("field", ["comprehension_level", "difficulty_adjustment"])
 @pytest.mark.parametrize("step", ["0.001", "-0.001", "0.0049", "1E-9"])
 async def test_a_step_that_rounding_would_undo_is_refused(session: str, field: str, step: str):
-    before = await states.initialise(session)
+    before = await created_state(session)
     for exact in (Decimal(step), float(step)):
         if step == "1E-9" and isinstance(exact, float):
             continue  # as small as the error of float arithmetic
@@ -247,7 +255,7 @@ async def test_fold_wants_a_state_back(session: str):
 
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_a_function_that_raises_changes_nothing(session: str, is_there: bool):
-    before = await states.initialise(session) if is_there else None
+    before = await created_state(session) if is_there else None
 
     def fail(state: LearnerModelState) -> LearnerModelState:
         state.preference_weights["podcast"] = 0.9
@@ -259,7 +267,7 @@ async def test_a_function_that_raises_changes_nothing(session: str, is_there: bo
 
 
 async def test_update_changes_the_given_fields_only(session: str):
-    first = await states.initialise(session)
+    first = await created_state(session)
     same = await states.update(session, LearnerModelStateUpdate())
     assert same == first, "nothing was written"
     changed = await states.update(session, LearnerModelStateUpdate(comprehension_level=0.7))
@@ -278,7 +286,7 @@ async def test_update_changes_the_given_fields_only(session: str):
 
 
 async def test_update_of_a_state_that_has_learned_since(session: str):
-    known = await states.initialise(session)
+    known = await created_state(session)
     changes = LearnerModelStateUpdate(data_points=5)
     now = await states.update(session, changes, expect=known.last_updated)
     assert now.data_points == 5
@@ -297,7 +305,7 @@ async def test_update_of_a_state_that_has_learned_since(session: str):
 
 
 async def test_no_two_writes_have_one_moment(session: str):
-    await states.initialise(session)
+    await states.get_or_create(session)
     # of a clock that was ahead
     await states.engine.execute(
         "UPDATE learner_model_state SET last_updated = now() + interval '1 hour'"
@@ -312,7 +320,7 @@ async def test_no_two_writes_have_one_moment(session: str):
 
 
 async def test_reset_forgets_what_was_learned(session: str):
-    first = await states.initialise(session)
+    first = await created_state(session)
     full = LearnerModelStateUpdate(
         preference_weights={"podcast": 1},
         comprehension_level=1,
@@ -330,8 +338,8 @@ async def test_reset_forgets_what_was_learned(session: str):
 
 async def test_states_that_have_not_learned_for_long(db: DatabaseEngine):
     for name in ("s3", "s1", "s2"):
-        await sessions.ensure(name)
-        await states.initialise(name)
+        await sessions.get_or_create(name)
+        await states.get_or_create(name)
     last = (await states.get("s2")).last_updated
     assert [row.session_id for row in await states.list_stale(last)] == ["s3", "s1"]
     assert [row.session_id for row in await states.list_stale(last, limit=1)] == ["s3"]
@@ -355,14 +363,16 @@ async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
     before = datetime.now(UTC) - timedelta(hours=1)
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
-    statement = states._queries.page(states.filters, ["learned_to"], LONGEST_AGO, 11, behind=False)
+    statement = states._queries.page(
+        states.filters, ["learned_until"], OLDEST_FIRST, 11, behind=False
+    )
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
     assert "idx_learner_model_state_last_updated" in str(plan)
 
 
 async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     for n in range(5):
-        await sessions.ensure(f"s{n}")
+        await sessions.get_or_create(f"s{n}")
     await states.add_many(
         [LearnerModelStateCreate(session_id=f"s{n}", data_points=n) for n in range(5)]
     )
@@ -373,17 +383,17 @@ async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     page = await states.page(limit=2, after=page.next, min_data_points=1)
     assert ([row.session_id for row in page.rows], page.next) == (["s3", "s4"], None)
     moment = (await states.get("s3")).last_updated
-    later = [row.session_id async for row in states.stream(learned_from=moment)]
+    later = [row.session_id async for row in states.stream(learned_since=moment)]
     assert later == ["s3", "s4"]
-    assert await states.count(learned_from=moment, learned_to=moment) == 0
+    assert await states.count(learned_since=moment, learned_until=moment) == 0
     with pytest.raises(InvalidValue):
         await states.count(opera=1)  # type: ignore[call-arg]
 
 
 async def test_states_go_with_their_session_or_alone(session: str):
-    await states.initialise(session)
+    await states.get_or_create(session)
     assert await states.delete(session)
     assert not await states.delete(session)
-    await states.initialise(session)
+    await states.get_or_create(session)
     await sessions.delete(session)
     assert not await states.exists(session)

@@ -28,7 +28,8 @@ sessions = ListeningSessionRepository()
 @pytest.fixture
 async def shared(clone: DatabaseEngine) -> str:
     """A session that tasks of their own transactions work on."""
-    return (await sessions.ensure("s1")).session.id
+    await sessions.get_or_create("s1")
+    return "s1"
 
 
 def count_one(state: LearnerModelState) -> LearnerModelState:
@@ -38,7 +39,7 @@ def count_one(state: LearnerModelState) -> LearnerModelState:
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_50_folds_at_once_lose_none(shared: str, is_there: bool):
     if is_there:
-        await states.initialise(shared)
+        await states.get_or_create(shared)
     rows = await asyncio.gather(*(states.fold(shared, count_one) for _ in range(50)))
     assert sorted(row.data_points for row in rows) == list(range(1, 51))
     in_order = sorted(rows, key=lambda row: row.data_points)
@@ -59,13 +60,15 @@ async def test_folds_that_fail_among_first_ones(shared: str):
 
 
 async def test_20_first_calls_make_one_state(shared: str):
-    rows = await asyncio.gather(*(states.initialise(shared) for _ in range(20)))
-    assert all(row == rows[0] for row in rows)
+    results = await asyncio.gather(*(states.get_or_create(shared) for _ in range(20)))
+    assert sum(created for _, created in results) == 1
+    first, _ = results[0]
+    assert all(row == first for row, _ in results)
     assert await states.count() == 1
 
 
 async def test_of_20_who_expect_the_same_one_succeeds(shared: str):
-    known = await states.initialise(shared)
+    known, _ = await states.get_or_create(shared)
     updates = (
         states.update(shared, LearnerModelStateUpdate(data_points=n), expect=known.last_updated)
         for n in range(1, 21)
@@ -83,7 +86,7 @@ async def test_every_kind_of_write_at_once(shared: str):
         for n in range(10)
         for call in (
             states.fold(shared, count_one),
-            states.initialise(shared),
+            states.get_or_create(shared),
             states.delete(shared),
             states.fold(shared, lambda old: replace(old, comprehension_level=Decimal(1))),
         )
@@ -98,7 +101,7 @@ async def test_an_old_snapshot_cannot_lose_an_update(
     shared: str, clone: DatabaseEngine, is_there: bool
 ):
     if is_there:
-        await states.initialise(shared)
+        await states.get_or_create(shared)
     with pytest.raises(SerializationFailure) as caught:
         async with clone.transaction(isolation="repeatable read"):
             await states.find(shared)

@@ -50,7 +50,7 @@ async def test_the_default_is_not_stored(db: DatabaseEngine):
 @pytest.mark.parametrize("wrong", MALFORMED)
 async def test_malformed_ids_are_not_there_and_not_stored(db: DatabaseEngine, wrong: str):
     assert await preferences.find(wrong) is None
-    assert await preferences.find_for_user(wrong) is None
+    assert await preferences.find(wrong) is None
     assert await preferences.find_for_session(wrong) is None
     assert chosen(await preferences.get_or_default(wrong)) == UNCHOSEN
     with pytest.raises(NotFound):
@@ -58,7 +58,7 @@ async def test_malformed_ids_are_not_there_and_not_stored(db: DatabaseEngine, wr
     assert await preferences.migrate_to_user(wrong, "u1") is None
     for call, field in (
         (preferences.save(wrong, Changes(auto_play=False)), "id"),
-        (preferences.save(wrong, Changes(), expect_version=3), "id"),
+        (preferences.save(wrong, Changes(), expect=3), "id"),
         (preferences.save("s1", Changes(), session_id=wrong), "session_id"),
         (preferences.migrate_to_user("s1", wrong), "user_id"),
     ):
@@ -124,31 +124,31 @@ async def test_the_slowest_and_the_fastest_speed(db: DatabaseEngine):
 
 async def test_a_save_that_expects_another_version(db: DatabaseEngine):
     first = await preferences.save("s1", Changes(auto_play=False))
-    row = await preferences.save("s1", Changes(auto_play=True), expect_version=1)
+    row = await preferences.save("s1", Changes(auto_play=True), expect=1)
     assert row.version == 2
     for wrong in (1, 3, 0, 2**31 - 1):
         for changes in (Changes(auto_play=False), Changes()):
             with pytest.raises(StaleVersion) as caught:
-                await preferences.save("s1", changes, expect_version=wrong)
+                await preferences.save("s1", changes, expect=wrong)
             assert caught.value.fields == ("version",)
     assert await preferences.get("s1") == row != first
-    assert (await preferences.save("s1", Changes(), session_id="s1", expect_version=2)).version == 3
+    assert (await preferences.save("s1", Changes(), session_id="s1", expect=2)).version == 3
     for invalid in (-1, 2**31, "one"):
         with pytest.raises(InvalidValue) as refused:
-            await preferences.save("s1", Changes(), expect_version=invalid)  # type: ignore[arg-type]
-        assert refused.value.fields == ("expect_version",)
+            await preferences.save("s1", Changes(), expect=invalid)  # type: ignore[arg-type]
+        assert refused.value.fields == ("expect",)
 
 
 async def test_the_default_counts_as_version_1(db: DatabaseEngine):
     with pytest.raises(StaleVersion):
-        await preferences.save("s1", Changes(auto_play=False), expect_version=2)
+        await preferences.save("s1", Changes(auto_play=False), expect=2)
     assert not await preferences.exists("s1")
     shown = await preferences.get_or_default("s1")
-    row = await preferences.save("s1", Changes(auto_play=False), expect_version=shown.version)
+    row = await preferences.save("s1", Changes(auto_play=False), expect=shown.version)
     assert row.version == shown.version + 1
     assert chosen(row) == (*UNCHOSEN[:4], False)
     with pytest.raises(StaleVersion):
-        await preferences.save("s1", Changes(auto_play=True), expect_version=shown.version)
+        await preferences.save("s1", Changes(auto_play=True), expect=shown.version)
 
 
 async def test_update_counts_a_version_too(db: DatabaseEngine):
@@ -192,8 +192,8 @@ async def test_a_session_finds_its_own_preferences_and_never_those_of_a_user(db:
     assert await preferences.find_for_session("s1") == own
     newer = await preferences.save("u1", Changes(), session_id="s1")
     assert await preferences.find_for_session("s1") == own
-    assert await preferences.find_for_user("u1") == newer != users
-    assert await preferences.find_for_user("s2") is None
+    assert await preferences.find("u1") == newer != users
+    assert await preferences.find("s2") is None
 
 
 async def test_after_sign_out_the_browser_does_not_find_the_preferences_of_the_user(
@@ -214,7 +214,7 @@ async def test_after_sign_out_the_browser_does_not_find_the_preferences_of_the_u
     next_visitor = await preferences.save("s1", Changes(preferred_genres=["science"]))
     assert chosen(next_visitor)[2] == ["science"]
     assert await preferences.find_for_session("s1") == next_visitor
-    assert await preferences.find_for_user(user.id) == saved
+    assert await preferences.find(user.id) == saved
 
 
 USER = UUID("9f1C0e5a-7b3d-4c21-8e6f-aB0123456789")
@@ -229,7 +229,7 @@ async def test_preferences_are_found_by_a_uuid_and_its_text_in_any_case(
     assert saved.id == str(USER)
     for form in FORMS:
         assert await preferences.find(form) == await preferences.get(form) == saved
-        assert await preferences.find_for_user(form) == saved
+        assert await preferences.find(form) == saved
         assert await preferences.get_or_default(form) == saved
         assert await preferences.get_many([form, "s1"]) == [saved]
         assert await preferences.exists(form)
@@ -271,8 +271,8 @@ async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     page = await preferences.page(limit=2, after=page.next, difficulty_preference="beginner")
     assert ([row.id for row in page.rows], page.next) == (["u4"], None)
     moment = (await preferences.get("u3")).last_updated
-    assert [row.id async for row in preferences.stream(saved_from=moment)] == ["u3", "u4"]
-    assert await preferences.count(saved_to=moment) == 3
+    assert [row.id async for row in preferences.stream(saved_since=moment)] == ["u3", "u4"]
+    assert await preferences.count(saved_until=moment) == 3
     with pytest.raises(InvalidValue):
         await preferences.count(difficulty_preference="expert")  # type: ignore[arg-type]
 
@@ -288,7 +288,7 @@ async def test_signing_in_takes_the_preferences_along(db: DatabaseEngine):
     assert await preferences.find_for_session("s1") is None
     assert await preferences.migrate_to_user("s1", "u1") == moved, "nothing was written"
     with pytest.raises(StaleVersion):  # whoever saw the default does not know these
-        await preferences.save("u1", Changes(), expect_version=1)
+        await preferences.save("u1", Changes(), expect=1)
 
 
 async def test_the_preferences_saved_last_win(db: DatabaseEngine):

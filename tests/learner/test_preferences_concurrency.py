@@ -59,8 +59,7 @@ async def test_of_20_who_expect_the_same_one_succeeds(clone: DatabaseEngine, ver
         await preferences.save("s1", Changes())
     shown = (await preferences.get_or_default("s1")).version
     saves = [
-        preferences.save("s1", Changes(preferred_genres=[str(n)]), expect_version=shown)
-        for n in range(20)
+        preferences.save("s1", Changes(preferred_genres=[str(n)]), expect=shown) for n in range(20)
     ]
     assert await kinds(saves) == {"UserPreferences": 1, "StaleVersion": 19}
     assert (await preferences.get("s1")).version == shown + 1
@@ -114,7 +113,7 @@ async def test_a_caught_error_leaves_the_callers_transaction_usable(clone: Datab
     async with clone.transaction():
         await preferences.save("s1", Changes())
         with pytest.raises(StaleVersion):
-            await preferences.save("s1", Changes(), expect_version=7)
+            await preferences.save("s1", Changes(), expect=7)
         with pytest.raises(Conflict):
             async with clone.transaction():
                 await preferences.save("s1", Changes())

@@ -103,7 +103,7 @@ async def outcome(operation: str, *args: Any) -> Any:
         if operation == "save":
             key, changes, session_id, expect = args
             given = UserPreferencesUpdate(**changes)
-            saved = await call(key, given, session_id=session_id, expect_version=expect)
+            saved = await call(key, given, session_id=session_id, expect=expect)
             return seen(saved)
         if operation == "update":
             return seen(await call(args[0], UserPreferencesUpdate(**args[1])))

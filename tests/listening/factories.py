@@ -38,4 +38,4 @@ def new_event(event_id: str, **fields: Any) -> BehavioralEventCreate:
 
 async def ensure_sessions(*ids: str) -> None:
     for one in ids:
-        await ListeningSessionRepository().ensure(one)
+        await ListeningSessionRepository().get_or_create(one)

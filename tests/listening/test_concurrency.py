@@ -109,7 +109,7 @@ async def test_all_kinds_of_changes_leave_lists_whole(listening: None):
     async def delete_session() -> None:
         session = random.choice(SESSIONS)
         await sessions.delete(session)
-        await sessions.ensure(session)
+        await sessions.get_or_create(session)
 
     def one() -> str:
         return random.choice(SESSIONS)
@@ -150,7 +150,7 @@ async def test_delete_content_refuses_transactions_with_an_old_snapshot(
 async def test_time_is_added_to_a_session_that_is_made_anew(listening: None):
     async def anew() -> None:
         await sessions.delete("s0")
-        await sessions.ensure("s0")
+        await sessions.get_or_create("s0")
 
     told = await repeated(100, anew, lambda: sessions.add_listening_time("s0", 3))
     assert set(told) <= {"done", "NotFound"}

@@ -17,17 +17,19 @@ events = BehavioralEventRepository()
 
 async def test_record_fills_what_is_left_out(heard: None, db: DatabaseEngine):
     before = await db.fetchval("SELECT statement_timestamp()")
-    row = await events.record(new_event("e1"))
+    row, created = await events.record(new_event("e1"))
+    assert created
     assert row.content_characteristics == TRAITS
     assert before < row.timestamp < await db.fetchval("SELECT statement_timestamp()")
-    own = await events.record(new_event("e2", content_characteristics={"a": 1}, timestamp=START))
+    custom = new_event("e2", content_characteristics={"a": 1}, timestamp=START)
+    own, _ = await events.record(custom)
     assert (own.content_characteristics, own.timestamp) == ({"a": 1}, START)
-    assert len((await events.record(new_event("e3").model_copy())).id) == 2
+    assert (await events.record(new_event("e3").model_copy()))[0].id == "e3"
 
 
 async def test_record_again_returns_the_first_payload(heard: None):
-    first = await events.record(new_event("e1"))
-    assert await events.record(new_event("e1", event_type="pause")) == first
+    first, _ = await events.record(new_event("e1"))
+    assert await events.record(new_event("e1", event_type="pause")) == (first, False)
     assert await events.count() == 1
 
 

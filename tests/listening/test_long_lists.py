@@ -34,7 +34,7 @@ SELECT id, 'Il faro', 'text', 'https://audio.example/a.mp3', 'narrative', 't1', 
 async def long_list(db: DatabaseEngine) -> str:
     """A session with 5,000 contents, the middle one current."""
     await db.execute(ADD_CONTENT, IDS)
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", IDS)
     await sessions.set_current("s1", IDS[MIDDLE])
     return "s1"
@@ -111,7 +111,7 @@ async def test_deleting_content_of_many_long_lists_is_not_quadratic(
 
 async def test_appending_5000_contents_returns_their_places(db: DatabaseEngine):
     await db.execute(ADD_CONTENT, IDS)
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     places = await sessions.append_many("s1", [*IDS, IDS[7]])
     assert places == [*((n, True) for n in range(LENGTH)), (7, False)]
     again = await sessions.append_many("s1", IDS[::-1])
@@ -175,7 +175,7 @@ async def test_a_neighbour_is_read_without_reading_the_list(long_list: str, db: 
 
 async def test_pages_survive_changes_of_the_list(db: DatabaseEngine):
     await add_contents(*"abcdefg")
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", list("abcde"))
 
     async def page(after: str | None = None) -> str:
@@ -195,7 +195,7 @@ async def test_pages_survive_changes_of_the_list(db: DatabaseEngine):
 @pytest.mark.parametrize("after", ["a", "nothing", "", "x\0", "x" * 256, 5])
 async def test_a_page_after_content_outside_the_list_is_invalid(db: DatabaseEngine, after: Any):
     await add_contents("a", "b")
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", ["a", "b"])
     await sessions.remove_content("s1", "a")
     with pytest.raises(InvalidValue) as caught:

@@ -43,12 +43,13 @@ async def current(session: str = "s1") -> str | None:
     return (await sessions.get(session)).current_content_id
 
 
-async def test_ensure_says_whether_it_created_the_session(db: DatabaseEngine):
-    first, again = await sessions.ensure("s1"), await sessions.ensure("s1")
-    assert (first.created, again.created) == (True, False)
-    assert first.session == again.session
+async def test_get_or_create_creates_a_session_once(db: DatabaseEngine):
+    first, created = await sessions.get_or_create("s1")
+    again, created_again = await sessions.get_or_create("s1")
+    assert (created, created_again) == (True, False)
+    assert first == again
     with pytest.raises(InvalidValue) as caught:
-        await sessions.ensure("")
+        await sessions.get_or_create("")
     assert caught.value.fields == ("id",)
 
 
@@ -110,12 +111,12 @@ async def test_moves_stop_at_the_ends(session: str):
 
 async def test_moving_from_a_place_that_is_left_already(session: str):
     await sessions.set_current(session, "b")
-    assert (await sessions.move_next(session, expected_current="b")).id == "c"
+    assert (await sessions.move_next(session, expect="b")).id == "c"
     with pytest.raises(StaleVersion) as caught:
-        await sessions.move_next(session, expected_current="b")
+        await sessions.move_next(session, expect="b")
     assert caught.value.fields == ("current_content_id",)
     with pytest.raises(StaleVersion):
-        await sessions.move_next(session, expected_current="b\0")
+        await sessions.move_next(session, expect="b\0")
     assert await current() == "c"
 
 
@@ -237,7 +238,8 @@ async def test_inactive_sessions_go_by_batches(db: DatabaseEngine):
 
 
 async def test_deleting_content_takes_it_off_all_lists(session: str):
-    await sessions.append_many((await sessions.ensure("s2")).session.id, ["b", "c"])
+    await sessions.get_or_create("s2")
+    await sessions.append_many("s2", ["b", "c"])
     await sessions.set_current("s2", "b")
     await sessions.set_current(session, "b")
     assert await sessions.delete_content("b")
@@ -251,7 +253,7 @@ async def test_deleting_content_takes_it_off_all_lists(session: str):
 async def test_50_appends_at_once_all_survive(clone: DatabaseEngine):
     names = [f"c{n:02}" for n in range(50)]
     await add_contents(*names)
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     results = await asyncio.gather(*(sessions.append_content("s1", name) for name in names * 2))
     assert Counter(result.added for result in results) == {True: 50, False: 50}
     listed = (await sessions.get("s1")).content_ids
@@ -262,17 +264,18 @@ async def test_50_appends_at_once_all_survive(clone: DatabaseEngine):
 
 
 async def test_20_first_calls_make_one_session(clone: DatabaseEngine):
-    results = await asyncio.gather(*(sessions.ensure("s1") for _ in range(20)))
-    assert sum(result.created for result in results) == 1
-    assert all(result.session == results[0].session for result in results)
+    results = await asyncio.gather(*(sessions.get_or_create("s1") for _ in range(20)))
+    assert sum(created for _, created in results) == 1
+    first, _ = results[0]
+    assert all(session == first for session, _ in results)
     assert await sessions.count() == 1
 
 
 async def test_moves_from_one_place_at_once_advance_once(clone: DatabaseEngine):
     await add_contents("a", "b", "c")
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", ["a", "b", "c"], make_current=True)
-    moves = (sessions.move_next("s1", expected_current="a") for _ in range(20))
+    moves = (sessions.move_next("s1", expect="a") for _ in range(20))
     results = await asyncio.gather(*moves, return_exceptions=True)
     kinds = Counter(type(result).__name__ for result in results)
     assert kinds == {"Content": 1, "StaleVersion": 19}
@@ -280,7 +283,7 @@ async def test_moves_from_one_place_at_once_advance_once(clone: DatabaseEngine):
 
 
 async def test_time_and_activity_of_many_at_once(clone: DatabaseEngine):
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     start = datetime.now(UTC) + timedelta(hours=1)
     await asyncio.gather(
         *(sessions.add_listening_time("s1", 2) for _ in range(50)),
@@ -294,7 +297,7 @@ async def test_time_and_activity_of_many_at_once(clone: DatabaseEngine):
 async def test_content_deleted_while_it_is_appended_is_in_no_list(clone: DatabaseEngine):
     names = [f"c{n}" for n in range(10)]
     await add_contents(*names)
-    await asyncio.gather(*(sessions.ensure(f"s{n}") for n in range(10)))
+    await asyncio.gather(*(sessions.get_or_create(f"s{n}") for n in range(10)))
 
     async def append(session: str, name: str) -> None:
         with suppress(MissingReference):

@@ -96,7 +96,7 @@ async def do(name: str, *args: Any) -> Any:
             return await sessions.delete_content(args[0])
         case "move":
             move = sessions.move_next if args[0] > 0 else sessions.move_previous
-            piece = await move("s1", expected_current=args[1])
+            piece = await move("s1", expect=args[1])
             return piece and piece.id
         case "set_current":
             return (await sessions.set_current("s1", args[0])).current_content_id
@@ -113,7 +113,7 @@ async def test_any_sequence_does_what_the_model_does(db: DatabaseEngine, steps: 
     for piece in PIECES:
         await sessions.delete_content(piece)
     await contents.add_many([new_content(piece) for piece in PIECES])
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     model = Model()
     for name, *args in steps:
         expected = getattr(model, name)(*args)

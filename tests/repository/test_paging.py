@@ -167,7 +167,7 @@ async def test_an_estimated_total_is_the_planners(db: DatabaseEngine):
     await sessions.add_many([ListeningSessionCreate() for _ in range(400)])
     await db.execute("ANALYZE sessions")
     assert (await sessions.page(total="estimated")).total == 400
-    recent = await sessions.page(total="estimated", active_from=START)
+    recent = await sessions.page(total="estimated", active_since=START)
     assert recent.total is not None
     assert 300 < recent.total <= 400
 

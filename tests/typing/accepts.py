@@ -50,7 +50,6 @@ from learner_app.listening.rows import (
     BehavioralEventCreate,
     ContentLikes,
     Engagement,
-    Ensured,
     EventFailure,
     IngestResult,
     Like,
@@ -123,22 +122,22 @@ async def sessions(repository: ListeningSessionRepository, now: datetime) -> Non
     assert_type(await repository.get("s1", lock="no key update nowait"), ListeningSession)
     lock: Lock = "update skip locked"
     assert_type(await repository.find("s1", lock=lock), ListeningSession | None)
-    assert_type(await repository.page(active_from=now), Page[ListeningSession])
+    assert_type(await repository.page(active_since=now), Page[ListeningSession])
     assert_type(await repository.add(ListeningSessionCreate()), ListeningSession)
     changes = ListeningSessionUpdate(total_listening_time=5)
     assert_type(await repository.update("s1", changes), ListeningSession)
     assert_type(await repository.delete("s1"), bool)
-    assert_type(await repository.ensure("s1"), Ensured)
+    assert_type(await repository.get_or_create("s1"), tuple[ListeningSession, bool])
     assert_type(await repository.append_content("s1", "c1"), Appended)
     assert_type(await repository.position("s1"), Position)
-    assert_type(await repository.move_next("s1", expected_current="c1"), Content | None)
+    assert_type(await repository.move_next("s1", expect="c1"), Content | None)
 
 
 async def events(repository: BehavioralEventRepository, now: datetime) -> None:
     new = BehavioralEventCreate(
         content_id="c1", session_id="s1", event_type="play", playback_position=Decimal("1.5")
     )
-    assert_type(await repository.record(new), BehavioralEvent)
+    assert_type(await repository.record(new), tuple[BehavioralEvent, bool])
     assert_type(await repository.record_batch([new, {"id": "e1"}]), BatchResult)
     assert_type((await repository.record_batch([])).failed, list[EventFailure])
     assert_type(await repository.list_for_session("s1", types=["play"]), list[BehavioralEvent])
@@ -174,7 +173,7 @@ async def learner(states: LearnerModelStateRepository, now: datetime) -> None:
     changes = LearnerModelStateUpdate(comprehension_level=Decimal("0.5"))
     assert_type(await states.update("s1", changes, expect=now), LearnerModelState)
     preferences = UserPreferencesRepository()
-    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect_version=1)
+    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect=1)
     assert_type(saved.preferred_formats, list[Literal["narrative", "podcast", "educational"]])
     assert_type(await preferences.migrate_to_user("s1", "u1"), UserPreferences | None)
 

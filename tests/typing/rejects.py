@@ -87,7 +87,7 @@ async def sessions(repository: ListeningSessionRepository, row: ListeningSession
     await repository.get(5)  # error
     print((await repository.find("s1")).started_at)  # error
     await repository.page(format="podcast")  # error
-    await repository.page(active_from=5)  # error
+    await repository.page(active_since=5)  # error
     row.content_ids = []  # error
     ListeningSessionCreate(content_ids=["c1"])  # error
     ListeningSessionUpdate(last_activity_at=None)  # error
@@ -125,7 +125,7 @@ async def learner(states: LearnerModelStateRepository, row: LearnerModelState) -
     UserPreferencesUpdate(preferred_formats=["radio"])  # error
     UserPreferencesUpdate(version=2)  # error
     preferences = UserPreferencesRepository()
-    await preferences.save("u1", UserPreferencesUpdate(), expect_version="1")  # error
+    await preferences.save("u1", UserPreferencesUpdate(), expect="1")  # error
 
 
 async def generation(jobs: GenerationRepository) -> None:

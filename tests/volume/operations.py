@@ -55,7 +55,7 @@ async def prepare() -> None:
     """What some of the operations need."""
     await likes.like(KEY)
     for name in ("n1", "n2", "n3"):
-        await sessions.ensure(name)
+        await sessions.get_or_create(name)
     await jobs.add(GenerationCreate(generation_id="open", session_id="s1"))
     await events.add(new_event("n1", content_id="c1", session_id="s1"))
 
@@ -113,10 +113,10 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "add_many": lambda: sessions.add_many([ListeningSessionCreate()]),
         "update": lambda: sessions.update("s1", ListeningSessionUpdate(total_listening_time=1)),
         "delete": lambda: sessions.delete("n1"),
-        "count": lambda: sessions.count(active_to=DAY),
-        "page": lambda: sessions.page(active_to=DAY),
-        "stream": lambda: drained(sessions.stream(active_to=DAY)),
-        "ensure": lambda: sessions.ensure("n4"),
+        "count": lambda: sessions.count(active_until=DAY),
+        "page": lambda: sessions.page(active_until=DAY),
+        "stream": lambda: drained(sessions.stream(active_until=DAY)),
+        "get_or_create": lambda: sessions.get_or_create("n4"),
         "touch": lambda: sessions.touch("s1"),
         "append_content": lambda: sessions.append_content("s1", "c5"),
         "append_many": lambda: sessions.append_many("s1", ["c6", "c7"]),
@@ -192,11 +192,11 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "add_many": lambda: states.add_many([LearnerModelStateCreate(session_id="n2")]),
         "update": lambda: states.update("s1", LearnerModelStateUpdate(data_points=1)),
         "delete": lambda: states.delete("s2"),
-        "count": lambda: states.count(learned_to=DAY),
-        "page": lambda: states.page(learned_to=DAY),
-        "stream": lambda: drained(states.stream(learned_to=DAY)),
+        "count": lambda: states.count(learned_until=DAY),
+        "page": lambda: states.page(learned_until=DAY),
+        "stream": lambda: drained(states.stream(learned_until=DAY)),
         "get_or_default": lambda: states.get_or_default("s1"),
-        "initialise": lambda: states.initialise("n3"),
+        "get_or_create": lambda: states.get_or_create("n3"),
         "fold": lambda: states.fold("s1", learn),
         "reset": lambda: states.reset("s1"),
         "list_stale": lambda: states.list_stale(DAY),
@@ -213,7 +213,6 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: preferences.count(session_id="s1"),
         "page": lambda: preferences.page(session_id="s1"),
         "stream": lambda: drained(preferences.stream(session_id="s1")),
-        "find_for_user": lambda: preferences.find_for_user("u1"),
         "find_for_session": lambda: preferences.find_for_session("s1"),
         "get_or_default": lambda: preferences.get_or_default("n4"),
         "save": lambda: preferences.save("s2", UserPreferencesUpdate(auto_play=True)),
