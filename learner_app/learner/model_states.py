@@ -21,11 +21,11 @@ from learner_app.learner.tables import LearnerModelStateTable
 from learner_app.learner.timestamps import INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import validate, invalid_field
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import is_same_json
 from learner_app.repository.sql import Param
-from learner_app.repository.values import MOMENT
+from learner_app.repository.values import UTC_DATETIME
 
 LEARNED = tuple(LearnerModelStateUpdate.model_fields)
 READ_ONLY = tuple(name for name in LearnerModelState.__struct_fields__ if name not in LEARNED)
@@ -77,7 +77,7 @@ class LearnerModelStateRepository(
 
     async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int:
         """Return the number of matching states."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -88,13 +88,13 @@ class LearnerModelStateRepository(
         **filters: Unpack[LearnerModelStateFilters],
     ) -> Page[LearnerModelState]:
         """Return a page in the order of the session ids."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(
         self, **filters: Unpack[LearnerModelStateFilters]
     ) -> AsyncGenerator[LearnerModelState, None]:
         """Yield all matching states in the order of the session ids, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def get_or_default(self, session_id: str) -> LearnerModelState:
         """Return the stored state, or the state of an untrained model without storing it."""
@@ -109,7 +109,7 @@ class LearnerModelStateRepository(
             MissingReference: the session does not exist.
             InvalidValue: the id is malformed.
         """
-        return await self._ensure(LearnerModelStateCreate(session_id=session_id))
+        return await self.get_or_add(LearnerModelStateCreate(session_id=session_id))
 
     async def fold(
         self, session_id: str, fn: Callable[[LearnerModelState], LearnerModelState]
@@ -137,15 +137,15 @@ class LearnerModelStateRepository(
                 transaction changed the state.
         """
         if not callable(fn):
-            raise refused(self.table, "fn", "must be a function")
+            raise invalid_field(self.table, "fn", "must be a function")
         async with self.engine.transaction():
             old = await self._lock_or_create(LearnerModelStateCreate(session_id=session_id))
             new = fn(deepcopy(old))  # a copy, since the function may change the dicts of its row
-            learned = self._validate_learned(old, new).given()
+            learned = self._validate_learned(old, new).set_fields()
             if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
                 return old
-            statement = self._queries.update(LEARNED, ON_UPDATE)
-            return self._found(await self._update_one(statement, old.session_id, learned))
+            statement = self.statements.update(LEARNED, ON_UPDATE)
+            return self.require_row(await self._update_one(statement, old.session_id, learned))
 
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
@@ -161,14 +161,14 @@ class LearnerModelStateRepository(
             NotFound: the session has no state.
             StaleVersion: ``last_updated`` is not the expected one.
         """
-        fields = self._given(changes)
+        fields = self.changed_fields(changes)
         if expect is not None:
-            time = checked(MOMENT, expect, "expect", self.table)
+            time = validate(UTC_DATETIME, expect, "expect", self.table)
             return await self._update_expected(key, fields, time)
         if not fields:
             return await self.get(key)
-        statement = self._queries.update(list(fields), ON_UPDATE)
-        return self._found(await self._update_one(statement, key, fields))
+        statement = self.statements.update(list(fields), ON_UPDATE)
+        return self.require_row(await self._update_one(statement, key, fields))
 
     async def reset(self, session_id: str) -> LearnerModelState:
         """Set the learned fields to those of an untrained model.
@@ -182,8 +182,8 @@ class LearnerModelStateRepository(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
     ) -> list[LearnerModelState]:
         """Return the states whose last write is before a time, oldest first."""
-        time = checked(MOMENT, before, "before", self.table)
-        return await self._list({"learned_until": time}, limit, OLDEST_FIRST)
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        return await self.list_rows({"learned_until": time}, limit, OLDEST_FIRST)
 
     async def _lock_or_create(self, new: LearnerModelStateCreate) -> LearnerModelState:
         """Return the row, which no other transaction can change until this one ends."""
@@ -192,7 +192,7 @@ class LearnerModelStateRepository(
             row = await self.find(new.session_id, lock="no key update")
             if row is not None:
                 return row
-            row, created = await self._ensure(new)
+            row, created = await self.get_or_add(new)
             if created:  # no other transaction sees an uncommitted row, so it needs no lock
                 return row
 
@@ -201,10 +201,10 @@ class LearnerModelStateRepository(
     ) -> LearnerModelStateUpdate:
         """Return the learned fields of a state that the caller made from the old one."""
         if not isinstance(new, LearnerModelState):
-            raise refused(self.table, "fn", "must return a LearnerModelState")
+            raise invalid_field(self.table, "fn", "must return a LearnerModelState")
         for name in READ_ONLY:
             if getattr(new, name) != getattr(old, name):
-                raise refused(self.table, name, "is not a field that can be set")
+                raise invalid_field(self.table, name, "is not a field that can be set")
         learned = LearnerModelStateUpdate.model_validate(
             {name: getattr(new, name) for name in LEARNED}
         )
@@ -212,21 +212,21 @@ class LearnerModelStateRepository(
             stored = getattr(old, name)
             if getattr(learned, name) == stored and _differs(getattr(new, name), stored):
                 reason = f"the change is lost by rounding to {scale} decimal places"
-                raise refused(self.table, name, reason)
+                raise invalid_field(self.table, name, reason)
         return learned
 
     async def _update_expected(
         self, key: str, fields: dict[str, Any], expect: datetime
     ) -> LearnerModelState:
         if fields:
-            statement = self._queries.update(list(fields), ON_UPDATE, IS_EXPECTED)
+            statement = self.statements.update(list(fields), ON_UPDATE, IS_EXPECTED)
             changed = await self._update_one(statement, key, fields, **{EXPECTED: expect})
             if changed is not None:
                 return changed
         stored = await self.get(key)
         if fields or stored.last_updated != expect:
             message = "the state was changed after the expected last_updated"
-            raise self._error(StaleVersion, message, "last_updated")
+            raise self.error(StaleVersion, message, "last_updated")
         return stored
 
 

@@ -21,10 +21,10 @@ from learner_app.learner.tables import UserPreferencesTable
 from learner_app.learner.timestamps import CLOCK_NOW, INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
+from learner_app.repository.inputs import validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
 from learner_app.repository.queries import DEFAULT
-from learner_app.repository.sql import Param, SqlNames, Statement, compiled
+from learner_app.repository.sql import Param, SqlNames, Statement, compile_query
 from learner_app.repository.values import Key, NonNegativeInt
 
 t = UserPreferencesTable
@@ -88,7 +88,7 @@ class UserPreferencesRepository(
 
     async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
         """Return the number of matching rows."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -99,13 +99,13 @@ class UserPreferencesRepository(
         **filters: Unpack[UserPreferencesFilters],
     ) -> Page[UserPreferences]:
         """Return a page in the order of the ids."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(
         self, **filters: Unpack[UserPreferencesFilters]
     ) -> AsyncGenerator[UserPreferences, None]:
         """Yield all matching rows in the order of the ids, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def find_for_session(self, session_id: str) -> UserPreferences | None:
         """Return the preferences saved in a listening session without a signed-in user.
@@ -145,17 +145,17 @@ class UserPreferencesRepository(
             StaleVersion: another version is stored. Nothing is changed.
             InvalidValue: an id is malformed.
         """
-        fields = self._given(changes)
+        fields = self.changed_fields(changes)
         if session_id is not None:
             fields["session_id"] = session_id
         new = UserPreferencesCreate.model_validate({"id": key, **fields})
         names = [name for name in UserPreferencesCreate.model_fields if name in fields]
         if expect is None:
-            return self._found(await self._upsert(new, names, {"version": FIRST_VERSION}))
-        version = checked(VERSION, expect, "expect", self.table)
+            return self.require_row(await self._upsert(new, names, {"version": FIRST_VERSION}))
+        version = validate(VERSION, expect, "expect", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
-            raise self._error(StaleVersion, "another version is stored", "version")
+            raise self.error(StaleVersion, "another version is stored", "version")
         return saved
 
     async def update(self, key: UUID | str, changes: UserPreferencesUpdate) -> UserPreferences:
@@ -164,11 +164,11 @@ class UserPreferencesRepository(
         Raises:
             NotFound: the row does not exist.
         """
-        fields = self._given(changes)
+        fields = self.changed_fields(changes)
         if not fields:
             return await self.get(key)
-        statement = self._queries.update(list(fields), ON_UPDATE)
-        return self._found(await self._update_one(statement, key, fields))
+        statement = self.statements.update(list(fields), ON_UPDATE)
+        return self.require_row(await self._update_one(statement, key, fields))
 
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:
         """Move the preferences of a session to the user who signed in.
@@ -184,11 +184,11 @@ class UserPreferencesRepository(
         Raises:
             InvalidValue: ``user_id`` is malformed.
         """
-        user = checked(KEY, owner_id(user_id), "user_id", self.table)
-        session = self._key.parts(session_id)
+        user = validate(KEY, owner_id(user_id), "user_id", self.table)
+        session = self.key.params(session_id)
         if session is None or session == (user,):
             return await self.find(user)
-        return await self._one(MIGRATE, *session, user, str(session_id)) or await self.find(user)
+        return await self.fetch_row(MIGRATE, *session, user, str(session_id)) or await self.find(user)
 
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int
@@ -196,7 +196,7 @@ class UserPreferencesRepository(
         if expected == FIRST_VERSION:  # stored, or the version of preferences not yet stored
             values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
             return await self._upsert(new, names, values)
-        statement = self._queries.update(names, ON_UPDATE, IS_EXPECTED)
+        statement = self.statements.update(names, ON_UPDATE, IS_EXPECTED)
         fields = {name: getattr(new, name) for name in names}
         return await self._update_one(statement, new.id, fields, **{EXPECTED: expected})
 
@@ -204,10 +204,10 @@ class UserPreferencesRepository(
         self, new: UserPreferencesCreate, names: Sequence[str], values: dict[str, Any]
     ) -> UserPreferences | None:
         is_expected = EXPECTED in values
-        statement = self._queries.keep(
+        statement = self.statements.cached(
             ("save", tuple(names), is_expected), lambda: self._upsert_query(names, is_expected)
         )
-        return await self._one(statement.sql, *statement.args({**dict(new), **values}))
+        return await self.fetch_row(statement.sql, *statement.args({**dict(new), **values}))
 
     def _upsert_query(self, names: Sequence[str], is_expected: bool) -> Statement:
         row: dict[str, Any] = {name: Param(name) for name in UserPreferencesCreate.model_fields}
@@ -218,7 +218,7 @@ class UserPreferencesRepository(
             values=[*(t._meta.get_column_by_name(name) for name in names), *ON_UPDATE.items()],
             where=IS_EXPECTED if is_expected else None,
         )
-        return compiled(query.returning(*self._shape.columns))
+        return compile_query(query.returning(*self.mapper.columns))
 
 
 def _default_preferences(key: str) -> UserPreferences:

@@ -40,22 +40,22 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected, oldest
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before, one_of
-from learner_app.repository.inputs import checked, listed, refused
+from learner_app.repository.inputs import validate, require_list, invalid_field
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
     Order,
     Page,
     Total,
-    bounded,
-    literal_limit,
+    check_limit,
+    rounded_limit,
 )
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
-from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compiled
-from learner_app.repository.values import FLAG, JSON_OBJECT, MAYBE_MOMENT, MOMENT
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compile_query
+from learner_app.repository.values import STRICT_BOOL, JSON_OBJECT, OPTIONAL_UTC_DATETIME, UTC_DATETIME
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ class BehavioralEventRepository(
 
     async def count(self, **filters: Unpack[BehavioralEventFilters]) -> int:
         """Return the number of matching events, reading the whole table without a filter."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -148,13 +148,13 @@ class BehavioralEventRepository(
         """Return a page in the order of time."""
         is_selective = not filters.keys().isdisjoint({"session_id", "content_id"})
         order = BY_TIME_SORTED if is_selective else BY_TIME
-        return await self._page(filters, limit, after, total, order)
+        return await self.page_rows(filters, limit, after, total, order)
 
     def stream(
         self, **filters: Unpack[BehavioralEventFilters]
     ) -> AsyncGenerator[BehavioralEvent, None]:
         """Yield all matching events in the order of time, in constant memory."""
-        return self._stream(filters, BY_TIME)
+        return self.stream_rows(filters, BY_TIME)
 
     async def add(self, new: BehavioralEventCreate) -> BehavioralEvent:
         """Insert a new event.
@@ -179,7 +179,7 @@ class BehavioralEventRepository(
             InvalidValue: a timestamp is more than a day ahead of the database's clock.
         """
         with _timestamp_errors():
-            events = listed(new, "new", self.table)
+            events = require_list(new, "new", self.table)
             return await super().add_many(await self._with_timestamps(events))
 
     async def record(self, event: BehavioralEventCreate) -> tuple[BehavioralEvent, bool]:
@@ -192,7 +192,7 @@ class BehavioralEventRepository(
             InvalidValue: the timestamp is more than a day ahead of the database's clock.
         """
         with _timestamp_errors():
-            return await self._ensure(event)
+            return await self.get_or_add(event)
 
     async def record_batch(
         self, events: Sequence[EventInput], *, ensure_sessions: bool = False
@@ -209,10 +209,10 @@ class BehavioralEventRepository(
         Raises:
             InvalidValue: the batch has more than 5,000 events.
         """
-        if len(listed(events, "events", self.table)) > MAX_EVENTS:
-            raise refused(self.table, "events", f"must be at most {MAX_EVENTS}")
-        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
-        batch = await parse_batch(events, self._shape.encoded)
+        if len(require_list(events, "events", self.table)) > MAX_EVENTS:
+            raise invalid_field(self.table, "events", f"must be at most {MAX_EVENTS}")
+        validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
+        batch = await parse_batch(events, self.mapper.to_params)
         return await insert_batch(self.engine, batch, ensure_sessions=ensure_sessions)
 
     async def ingest(
@@ -224,13 +224,13 @@ class BehavioralEventRepository(
         previous chunks remain, and a repetition of the stream stores the rest.
         """
         if not isinstance(events, AsyncIterable):
-            raise refused(self.table, "events", "must be an async iterable")
-        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
+            raise invalid_field(self.table, "events", "must be an async iterable")
+        validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
         recorded = duplicates = failed = received = 0
         failures: list[EventFailure] = []
         async with aclosing(_chunks(events, MAX_EVENTS)) as chunks:
             async for chunk in chunks:
-                batch = await parse_batch(chunk, self._shape.encoded, first_index=received)
+                batch = await parse_batch(chunk, self.mapper.to_params, first_index=received)
                 result = await copy_batch(self.engine, batch, ensure_sessions=ensure_sessions)
                 received += len(chunk)
                 recorded += result.recorded
@@ -250,7 +250,7 @@ class BehavioralEventRepository(
     ) -> list[BehavioralEvent]:
         """Return events of a session in the order of time, of all types if ``types`` is omitted."""
         filters = {"session_id": session_id} | _not_none(since=since, until=until, types=types)
-        return await self._list(filters, limit, BY_TIME_SORTED)
+        return await self.list_rows(filters, limit, BY_TIME_SORTED)
 
     async def list_for_content(
         self,
@@ -263,13 +263,13 @@ class BehavioralEventRepository(
     ) -> list[BehavioralEvent]:
         """Return events of a content in the order of time, of all types if ``types`` is omitted."""
         filters = {"content_id": content_id} | _not_none(since=since, until=until, types=types)
-        return await self._list(filters, limit, BY_TIME_SORTED)
+        return await self.list_rows(filters, limit, BY_TIME_SORTED)
 
     async def recent_for_session(
         self, session_id: str, limit: int = DEFAULT_LIMIT
     ) -> list[BehavioralEvent]:
         """Return the newest events of a session in the order of time."""
-        newest = await self._list({"session_id": session_id}, limit, NEWEST_FIRST)
+        newest = await self.list_rows({"session_id": session_id}, limit, NEWEST_FIRST)
         return newest[::-1]
 
     async def count_by_type(
@@ -282,12 +282,12 @@ class BehavioralEventRepository(
         """
         filters = _not_none(session_id=session_id, content_id=content_id)
         if len(filters) != 1:
-            raise refused(self.table, "session_id", "or content_id must be given, not both")
-        values = self.filters.checked(filters)
+            raise invalid_field(self.table, "session_id", "or content_id must be given, not both")
+        values = self.filters.validate(filters)
         if values is None:
             return {}
         ((name, value),) = values.items()
-        statement = self._queries.keep(("count_by_type", name), lambda: self._count_by_type(name))
+        statement = self.statements.cached(("count_by_type", name), lambda: self._count_by_type(name))
         records = await self.engine.fetch(statement.sql, value)
         return dict(sorted(records, key=lambda record: (-record[1], record[0])))
 
@@ -295,23 +295,23 @@ class BehavioralEventRepository(
         self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
     ) -> list[BehavioralEvent]:
         """Return events whose characteristics contain a JSON object, in the order of time."""
-        subset = checked(JSON_OBJECT, subset, "subset", self.table)
+        subset = validate(JSON_OBJECT, subset, "subset", self.table)
         if not subset:
-            return await self._list({}, limit, BY_TIME)
-        sql = SELECT_BY_CHARACTERISTICS.format(literal_limit(bounded(limit, self.table)))
-        return (await self._many(sql, json_text(subset)))[:limit]
+            return await self.list_rows({}, limit, BY_TIME)
+        sql = SELECT_BY_CHARACTERISTICS.format(rounded_limit(check_limit(limit, self.table)))
+        return (await self.fetch_rows(sql, json_text(subset)))[:limit]
 
     async def engagement_for_content(self, content_id: str) -> Engagement:
         """Return the engagement with a content, all zero if it has no events."""
-        if self._key.parts(content_id) is None:
+        if self.key.params(content_id) is None:
             return NO_ENGAGEMENT
         return (await self.engagement_for_contents([content_id]))[content_id]
 
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
         """Return the engagement with several contents, by id and in the given order."""
-        given_ids = listed(content_ids, "content_ids", self.table)
+        given_ids = require_list(content_ids, "content_ids", self.table)
         given_ids = [one for one in given_ids if isinstance(one, str)]
-        valid_ids = [one for one in dict.fromkeys(given_ids) if self._key.parts(one) is not None]
+        valid_ids = [one for one in dict.fromkeys(given_ids) if self.key.params(one) is not None]
         records = await self.engine.fetch(ENGAGEMENT_OF_CONTENTS, valid_ids) if valid_ids else []
         by_id = {record["content_id"]: to_engagement(record) for record in records}
         return {one: by_id.get(one, NO_ENGAGEMENT) for one in given_ids}
@@ -329,10 +329,10 @@ class BehavioralEventRepository(
             since: minimum time of events and of first likes, inclusive.
             until: maximum time of events and of first likes, exclusive.
         """
-        checked(DIMENSION, dimension, "dimension", self.table)
+        validate(DIMENSION, dimension, "dimension", self.table)
         bounds = [
-            checked(MAYBE_MOMENT, since, "since", self.table),
-            checked(MAYBE_MOMENT, until, "until", self.table),
+            validate(OPTIONAL_UTC_DATETIME, since, "since", self.table),
+            validate(OPTIONAL_UTC_DATETIME, until, "until", self.table),
         ]
         sql = engagement_by(dimension, has_since=since is not None, has_until=until is not None)
         records = await self.engine.fetch(sql, *bounds)
@@ -343,10 +343,10 @@ class BehavioralEventRepository(
 
         Call it until it returns 0. Rows that another transaction has locked are skipped.
         """
-        limit = checked(MOMENT, before, "before", self.table)
-        keys = oldest(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
+        limit = validate(UTC_DATETIME, before, "before", self.table)
+        keys = lock_oldest_keys_sql(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
         delete = f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
-        return affected(await self.engine.execute(delete, limit))
+        return affected_rows(await self.engine.execute(delete, limit))
 
     async def archive_before(self, before: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
         """Pass a batch of the oldest events before a time to a sink, then delete them.
@@ -362,11 +362,11 @@ class BehavioralEventRepository(
         Returns:
             Number of deleted events. Call it until 0, from one task at a time.
         """
-        limit = checked(MOMENT, before, "before", self.table)
-        max_events = bounded(batch, self.table, field="batch")
+        limit = validate(UTC_DATETIME, before, "before", self.table)
+        max_events = check_limit(batch, self.table, field="batch")
         if not callable(sink):
-            raise refused(self.table, "sink", "must be a function")
-        events = await self._list({"until": limit}, max_events, BY_TIME)
+            raise invalid_field(self.table, "sink", "must be a function")
+        events = await self.list_rows({"until": limit}, max_events, BY_TIME)
         if events:
             await sink(events)
             await self.engine.run_transaction(lambda: self._delete_all(events))
@@ -388,8 +388,8 @@ class BehavioralEventRepository(
         """
         filters = _not_none(session_id=session_id, since=since, until=until)
         if not filters:
-            raise refused(self.table, "session_id", "or a range of time must be given")
-        return self._stream(filters, BY_TIME)
+            raise invalid_field(self.table, "session_id", "or a range of time must be given")
+        return self.stream_rows(filters, BY_TIME)
 
     async def _with_timestamps(
         self, events: list[BehavioralEventCreate]
@@ -409,7 +409,7 @@ class BehavioralEventRepository(
         event_type = BehavioralEventTable.event_type
         query = self.table.select(event_type, Count(alias="events")).group_by(event_type)
         condition = self.filters.conditions[filter_name](Param(filter_name))
-        return compiled(query.where(condition))
+        return compile_query(query.where(condition))
 
 
 def _not_none(**values: Any) -> dict[str, Any]:
@@ -428,7 +428,7 @@ def _timestamp_errors() -> Iterator[None]:
     except InvalidValue as error:
         if error.sqlstate != NOT_NULL_VIOLATION or error.fields != ("timestamp",):
             raise
-        raise refused(BehavioralEventTable, "timestamp", TOO_FAR_AHEAD) from error.__cause__
+        raise invalid_field(BehavioralEventTable, "timestamp", TOO_FAR_AHEAD) from error.__cause__
 
 
 async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:

@@ -24,13 +24,13 @@ from learner_app.listening.rows import (
     Reaction,
 )
 from learner_app.listening.tables import LikeEngagementTable
-from learner_app.repository.base import ROUNDS, DeletingRepository
+from learner_app.repository.base import MAX_ROUNDS, DeletingRepository
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import checked, listed, refused
-from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
+from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.queries import Expression
 from learner_app.repository.sql import NOW, Param, SqlNames
-from learner_app.repository.values import MAYBE_MOMENT
+from learner_app.repository.values import OPTIONAL_UTC_DATETIME
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
@@ -115,7 +115,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
 
     async def count(self, **filters: Unpack[LikeFilters]) -> int:
         """Return the number of matching likes, active and removed."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -126,11 +126,11 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         **filters: Unpack[LikeFilters],
     ) -> Page[Like]:
         """Return a page in the order of the keys."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[LikeFilters]) -> AsyncGenerator[Like, None]:
         """Yield all matching likes in the order of the keys, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def like(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
         """Like a content and return the active like, in one statement.
@@ -145,15 +145,15 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             MissingReference: the content or the session does not exist.
         """
-        reaction = checked(REACTION, reaction, "reaction", self.table)
+        reaction = validate(REACTION, reaction, "reaction", self.table)
         parts = self._key_parts(key)
-        for _ in range(ROUNDS):
-            like = await self._one(LIKE, *parts, reaction)
+        for _ in range(MAX_ROUNDS):
+            like = await self.fetch_row(LIKE, *parts, reaction)
             if like is not None and like.liked and reaction in (None, like.reaction_type):
                 return like
             # Another transaction changed the row after the snapshot of the statement: the upsert
             # saw the new version and had nothing to change, the SELECT returned the old version.
-        raise self._unseen()
+        raise self.invisible_conflict()
 
     async def unlike(self, key: LikeKey) -> Like:
         """Remove a like and return it, in one statement.
@@ -163,16 +163,16 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             NotFound: the session never liked the content.
         """
-        if (parts := self._key.parts(key)) is None:
-            raise self._not_found()
-        for _ in range(ROUNDS):
-            like = self._found(await self._one(UNLIKE, *parts))
+        if (parts := self.key.params(key)) is None:
+            raise self.not_found()
+        for _ in range(MAX_ROUNDS):
+            like = self.require_row(await self.fetch_row(UNLIKE, *parts))
             if not (like.liked or like.liked_at or like.unliked_at):
-                raise self._not_found()
+                raise self.not_found()
             if not like.liked:
                 return like
             # removed by another transaction after the snapshot of the statement, see like()
-        raise self._unseen()
+        raise self.invisible_conflict()
 
     async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
         """Remove an active like or add a missing one, in one statement.
@@ -184,26 +184,26 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             MissingReference: the content or the session does not exist.
         """
-        reaction = checked(REACTION, reaction, "reaction", self.table)
-        return self._found(await self._one(TOGGLE, *self._key_parts(key), reaction))
+        reaction = validate(REACTION, reaction, "reaction", self.table)
+        return self.require_row(await self.fetch_row(TOGGLE, *self._key_parts(key), reaction))
 
     async def map_for_contents(
         self, session_id: str, content_ids: Sequence[str]
     ) -> dict[str, Like]:
         """Return the existing likes of a session for the given contents, by content id."""
-        given_ids = listed(content_ids, "content_ids", self.table)
-        pairs = [self._key.parts((content_id, session_id)) for content_id in given_ids]
+        given_ids = require_list(content_ids, "content_ids", self.table)
+        pairs = [self.key.params((content_id, session_id)) for content_id in given_ids]
         ids = [pair[0] for pair in pairs if pair is not None]
-        likes = await self._many(SELECT_FOR_CONTENTS, session_id, ids) if ids else []
+        likes = await self.fetch_rows(SELECT_FOR_CONTENTS, session_id, ids) if ids else []
         return {like.content_id: like for like in likes}
 
     async def list_for_session(self, session_id: str, *, limit: int = DEFAULT_LIMIT) -> list[Like]:
         """Return the active likes of a session, newest first."""
-        return await self._list({"session_id": session_id, "liked": True}, limit, NEWEST_FIRST)
+        return await self.list_rows({"session_id": session_id, "liked": True}, limit, NEWEST_FIRST)
 
     async def count_likes(self, content_id: str) -> int:
         """Return the number of active likes of a content."""
-        return await self._count({"content_id": content_id, "liked": True})
+        return await self.count_rows({"content_id": content_id, "liked": True})
 
     async def count_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
@@ -217,7 +217,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             since: minimum time of the first like, inclusive.
             until: maximum time of the first like, exclusive.
         """
-        sql = likes_by(checked(DIMENSION, dimension, "dimension", self.table))
+        sql = likes_by(validate(DIMENSION, dimension, "dimension", self.table))
         bounds = [self._optional_time(since, "since"), self._optional_time(until, "until")]
         return dict(await self.engine.fetch(sql, *bounds))
 
@@ -230,15 +230,15 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             limit: maximum number of contents, 1 to 1,000.
             since: minimum time of the first like, inclusive.
         """
-        limit = bounded(limit, self.table)
+        limit = check_limit(limit, self.table)
         records = await self.engine.fetch(TOP_CONTENT, self._optional_time(since, "since"), limit)
         return [ContentLikes(*record) for record in records]
 
     def _optional_time(self, value: datetime | None, field: str) -> datetime | None:
-        return checked(MAYBE_MOMENT, value, field, self.table)
+        return validate(OPTIONAL_UTC_DATETIME, value, field, self.table)
 
     def _key_parts(self, key: LikeKey) -> tuple[Any, ...]:
-        parts = self._key.parts(key)
+        parts = self.key.params(key)
         if parts is None:
-            raise refused(self.table, "key", "must be a LikeKey of two ids")
+            raise invalid_field(self.table, "key", "must be a LikeKey of two ids")
         return parts

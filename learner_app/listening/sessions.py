@@ -22,14 +22,14 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected, oldest
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, listed, refused
+from learner_app.repository.inputs import validate, require_list, invalid_field
 from learner_app.repository.locks import require_read_committed_level
-from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper
 from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import FLAG, MOMENT, NUMBER
+from learner_app.repository.values import STRICT_BOOL, UTC_DATETIME, NUMBER
 
 MAX_LISTENING_TIME = 2**31 - 1
 """Maximum of the INTEGER column, in seconds."""
@@ -88,7 +88,7 @@ class ListeningSessionRepository(
 
     async def count(self, **filters: Unpack[ListeningSessionFilters]) -> int:
         """Return the number of matching sessions."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -99,13 +99,13 @@ class ListeningSessionRepository(
         **filters: Unpack[ListeningSessionFilters],
     ) -> Page[ListeningSession]:
         """Return a page in the order of the ids."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(
         self, **filters: Unpack[ListeningSessionFilters]
     ) -> AsyncGenerator[ListeningSession, None]:
         """Yield all matching sessions in the order of the ids, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def get_or_create(self, session_id: str) -> tuple[ListeningSession, bool]:
         """Return the session and whether this call created it.
@@ -119,7 +119,7 @@ class ListeningSessionRepository(
         # A read finds the session at nearly every call, and costs less than an insert that fails.
         if (session := await self.find(new.id)) is not None:
             return session, False
-        return await self._ensure(new)
+        return await self.get_or_add(new)
 
     async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
         """Set the time of the last activity unless the stored one is later.
@@ -132,12 +132,12 @@ class ListeningSessionRepository(
             NotFound: the session does not exist.
             InvalidValue: ``at`` is more than a day ahead of the database's clock.
         """
-        time = None if at is None else checked(MOMENT, at, "at", self.table)
-        if (changed := await self._of_key(session_id, TOUCH, time)) is not None:
+        time = None if at is None else validate(UTC_DATETIME, at, "at", self.table)
+        if (changed := await self.fetch_row_by_key(session_id, TOUCH, time)) is not None:
             return changed
         session = await self.get(session_id)
         if time is not None and await self.engine.fetchval(IS_TOO_FAR_AHEAD, time):
-            raise refused(self.table, "at", TOO_FAR_AHEAD)
+            raise invalid_field(self.table, "at", TOO_FAR_AHEAD)
         return session
 
     async def add_listening_time(
@@ -156,15 +156,15 @@ class ListeningSessionRepository(
             InvalidValue: ``seconds`` is out of range or has a fraction, which the column cannot
                 store, or the total would be out of range.
         """
-        whole = int(checked(WHOLE_SECONDS, seconds, "seconds", self.table))
+        whole = int(validate(WHOLE_SECONDS, seconds, "seconds", self.table))
         # The loop repeats only if the session is created again between the two statements.
         while True:
-            changed = await self._of_key(session_id, ADD_LISTENING_TIME, whole)
+            changed = await self.fetch_row_by_key(session_id, ADD_LISTENING_TIME, whole)
             if changed is not None:
                 return changed
             session = await self.get(session_id)
             if session.total_listening_time > MAX_LISTENING_TIME - whole:
-                raise refused(self.table, "total_listening_time", "would be out of range")
+                raise invalid_field(self.table, "total_listening_time", "would be out of range")
 
     async def append_content(
         self, session_id: str, content_id: str, *, make_current: bool = False
@@ -191,17 +191,17 @@ class ListeningSessionRepository(
             NotFound: the session does not exist.
             MissingReference: a content does not exist.
         """
-        ids = listed(content_ids, "content_ids", self.table)
-        checked(FLAG, make_current, "make_current", self.table)
+        ids = require_list(content_ids, "content_ids", self.table)
+        validate(STRICT_BOOL, make_current, "make_current", self.table)
         if not ids:
             return []
-        if None in map(self._key.parts, ids):
-            raise self._missing("content_id")
-        async with self._together():
+        if None in map(self.key.params, ids):
+            raise self.missing_reference("content_id")
+        async with self.joined_transaction():
             existing = await self.engine.fetch(playlist.LOCK_CONTENTS, list(set(ids)))
             session = await self.get(session_id, lock="no key update")
             if len(existing) < len(set(ids)):
-                raise self._missing("content_id")
+                raise self.missing_reference("content_id")
             return await self._append(session, ids, ids[0] if make_current else None)
 
     async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
@@ -213,10 +213,10 @@ class ListeningSessionRepository(
         Raises:
             NotFound: the session does not exist.
         """
-        key, content_key = self._key.parts(session_id), self._key.parts(content_id)
+        key, content_key = self.key.params(session_id), self.key.params(content_id)
         if key is None or content_key is None:
             return await self.get(session_id)
-        changed = await self._one(playlist.REMOVE, *key, *content_key)
+        changed = await self.fetch_row(playlist.REMOVE, *key, *content_key)
         return changed or await self.get(session_id)
 
     async def clear(self, session_id: str) -> ListeningSession:
@@ -225,7 +225,7 @@ class ListeningSessionRepository(
         Raises:
             NotFound: the session does not exist.
         """
-        return self._found(await self._of_key(session_id, playlist.CLEAR))
+        return self.require_row(await self.fetch_row_by_key(session_id, playlist.CLEAR))
 
     async def set_current(self, session_id: str, content_id: str) -> ListeningSession:
         """Make a content of the list the current one.
@@ -235,14 +235,14 @@ class ListeningSessionRepository(
             InvalidValue: the content is not in the list.
             MissingReference: the content is in the list but was deleted.
         """
-        if (content_key := self._key.parts(content_id)) is None:
-            raise refused(self.table, "content_id", NOT_IN_LIST)
-        changed = await self._of_key(session_id, playlist.SET_CURRENT, *content_key)
+        if (content_key := self.key.params(content_id)) is None:
+            raise invalid_field(self.table, "content_id", NOT_IN_LIST)
+        changed = await self.fetch_row_by_key(session_id, playlist.SET_CURRENT, *content_key)
         if changed is not None:
             return changed
         if content_id in (await self.get(session_id)).content_ids:
-            raise self._missing("content_id")
-        raise refused(self.table, "content_id", NOT_IN_LIST)
+            raise self.missing_reference("content_id")
+        raise invalid_field(self.table, "content_id", NOT_IN_LIST)
 
     async def move_next(self, session_id: str, *, expect: str | None = None) -> Content | None:
         """Make the next existing content current, or the first one if none is current.
@@ -295,24 +295,24 @@ class ListeningSessionRepository(
         Raises:
             InvalidValue: ``after`` is not in the list, or no longer. Start again without it.
         """
-        bounded(limit, self.table)
-        start = (None,) if after is None else self._key.parts(after)
-        key = self._key.parts(session_id)
+        check_limit(limit, self.table)
+        start = (None,) if after is None else self.key.params(after)
+        key = self.key.params(session_id)
         if key is None:
             return []
         records = await self.engine.fetch(playlist.LIST, *key, *start, limit) if start else []
         if not records and after is not None:
             session = await self.find(session_id)
             if session is not None and after not in session.content_ids:
-                raise refused(self.table, "after", NOT_IN_LIST)
-        return list(map(CONTENT.make, records))
+                raise invalid_field(self.table, "after", NOT_IN_LIST)
+        return list(map(CONTENT.to_row, records))
 
     async def list_inactive(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
     ) -> list[ListeningSession]:
         """Return sessions whose last activity is before a time, least recently active first."""
-        time = checked(MOMENT, before, "before", self.table)
-        return await self._list({"active_until": time}, limit, LEAST_RECENTLY_ACTIVE)
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        return await self.list_rows({"active_until": time}, limit, LEAST_RECENTLY_ACTIVE)
 
     async def delete(self, key: str) -> bool:
         """Delete a session with its events, likes, learner state and generations.
@@ -331,10 +331,10 @@ class ListeningSessionRepository(
         Call it until it returns 0. Sessions that another transaction has locked are skipped. Locks
         on rows that are deleted with a session, such as a claimed webhook, are waited for.
         """
-        time = checked(MOMENT, before, "before", self.table)
-        keys = oldest(s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch)
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        keys = lock_oldest_keys_sql(s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch)
         delete, execute = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})", self.engine.execute
-        return affected(await self.engine.run_transaction(lambda: execute(delete, time)))
+        return affected_rows(await self.engine.run_transaction(lambda: execute(delete, time)))
 
     async def delete_content(self, content_id: str) -> bool:
         """Delete a content with its events and likes, and remove it from all lists.
@@ -349,7 +349,7 @@ class ListeningSessionRepository(
             TransactionError: the transaction is ``repeatable read`` or ``serializable``. Its
                 snapshot may lack sessions that have the content in their lists.
         """
-        if (key := self._key.parts(content_id)) is None:
+        if (key := self.key.params(content_id)) is None:
             return False
 
         async def unit() -> bool:
@@ -384,7 +384,7 @@ class ListeningSessionRepository(
         return results
 
     async def _move(self, session_id: str, statement: str, expect: str | None) -> Content | None:
-        expected_key = (None,) if expect is None else self._key.parts(expect)
+        expected_key = (None,) if expect is None else self.key.params(expect)
         if expected_key is not None:
             moved_to = await self._fetch_content(session_id, statement, *expected_key)
             if moved_to is not None:
@@ -392,13 +392,13 @@ class ListeningSessionRepository(
         current = (await self.get(session_id)).current_content_id
         if expect is not None and current != expect:
             message = "the current content is not the expected one"
-            raise self._error(StaleVersion, message, "current_content_id")
+            raise self.error(StaleVersion, message, "current_content_id")
         return None
 
     async def _fetch_content(self, session_id: str, statement: str, *args: Any) -> Content | None:
         record = await self._fetch_record(session_id, statement, *args)
-        return None if record is None else CONTENT.make(record)
+        return None if record is None else CONTENT.to_row(record)
 
     async def _fetch_record(self, session_id: str, statement: str, *args: Any) -> Any:
-        key = self._key.parts(session_id)
+        key = self.key.params(session_id)
         return None if key is None else await self.engine.fetchrow(statement, *key, *args)

@@ -363,7 +363,7 @@ async def test_list_stale_uses_the_index(db: DatabaseEngine):
     before = datetime.now(UTC) - timedelta(hours=1)
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
-    statement = states._queries.page(
+    statement = states.statements.page(
         states.filters, ["learned_until"], OLDEST_FIRST, 11, behind=False
     )
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)

@@ -54,7 +54,7 @@ async def content_filters(content: ContentRepository, now: datetime) -> None:
     await content.search(formt="podcast")  # error
     await content.search(format="podcasts")  # error
     await content.search(format=None)  # error
-    await content.page(generated_from="2026-01-01")  # error
+    await content.page(generated_since="2026-01-01")  # error
     await content.page(min_quality="0.5")  # error
     await content.page(limit="5")  # error
     await content.page(total="guessed")  # error

@@ -91,7 +91,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "update": lambda: content.update("c1", ContentUpdate(title="x")),
         "count": lambda: content.count(session_id="s1"),
         "page": lambda: content.page(format="podcast", limit=10),
-        "search": lambda: content.search(format="podcast", generated_from=START),
+        "search": lambda: content.search(format="podcast", generated_since=START),
         "stream": lambda: drained(content.stream(session_id="s1")),
         "attach_audio": lambda: content.attach_audio(
             "c1", url="https://u", format="mp3", duration=1
