@@ -22,11 +22,11 @@ from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.user_sql import CLOSE_SESSIONS
 from learner_app.accounts.values import Lifetime, NetworkAddress
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
-from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
@@ -225,7 +225,9 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete some expired sessions and say how many; call it until 0."""
         keys = lock_oldest_keys_sql(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
-        return affected_rows(await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"))
+        return affected_rows(
+            await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})")
+        )
 
     def _device(
         self, ttl: timedelta, ip_address: str | None, user_agent: str | None

@@ -16,11 +16,11 @@ from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.user_sql import CREDENTIAL, IS_USABLE, SET_HASH
 from learner_app.accounts.values import Identity, Provider
 from learner_app.errors import Conflict, InvalidTransition
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import validate, require_instance, invalid_field
+from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import SqlNames
 from learner_app.repository.values import is_storable, new_uuid
 
@@ -136,8 +136,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         given = {name: reveal(value) for name, value in changes.set_fields().items()}
         if not given:
             return await self.get(account_id)
-        statement = self.statements.update(list(given))
-        return self.require_row(await self._update_one(statement, account_id, given))
+        return self.require_row(await self.update_row(account_id, given))
 
     async def tokens(self, account_id: UUID) -> ProviderTokens:
         """What was stored, to call the provider with: the only operation that reads tokens.

@@ -22,9 +22,9 @@ from learner_app.accounts.rows import ResetCode, User, UserFilters
 from learner_app.accounts.tables import UserTable, VerificationTable
 from learner_app.accounts.tokens import token_hash
 from learner_app.accounts.verifications import LIFETIME, VerificationRepository
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
-from learner_app.repository.base import ReadOnlyRepository
 
 
 class UserPasswords(ReadOnlyRepository[User, UUID]):

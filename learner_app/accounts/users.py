@@ -27,7 +27,7 @@ from learner_app.accounts.tables import UserTable
 from learner_app.accounts.user_passwords import UserPasswords
 from learner_app.accounts.values import Email
 from learner_app.errors import StaleVersion
-from learner_app.repository.inputs import validate, require_instance
+from learner_app.repository.inputs import require_instance, validate
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.values import STRICT_BOOL, new_uuid
@@ -117,8 +117,7 @@ class UserRepository(UserPasswords):
         """
         if not (given := require_instance(UserUpdate, changes, "changes", self.table).set_fields()):
             return await self.get(key)
-        statement = self.statements.update(list(given))
-        return self.require_row(await self._update_one(statement, key, given))
+        return self.require_row(await self.update_row(key, given))
 
     async def update_profile(self, user_id: UUID, changes: UserUpdate) -> User:
         """Change profile and onboarding answers; the same as ``update``."""

@@ -16,12 +16,12 @@ from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.values import Identity, Lifetime
 from learner_app.errors import InvalidValue
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
 from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
-from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 

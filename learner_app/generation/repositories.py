@@ -27,7 +27,7 @@ from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import affected_rows
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, require_instance, invalid_field
+from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper
@@ -150,8 +150,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             return await super().update(key, changes)
         given, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
         if given:
-            statement = self.statements.update(list(given), only=HOLDS_CLAIM)
-            changed = await self._update_one(statement, job_id, given, **{CLAIM: claim})
+            changed = await self.update_row(job_id, given, HOLDS_CLAIM, **{CLAIM: claim})
             if changed is not None:
                 return changed
         row = await self.get(job_id)
@@ -307,7 +306,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             if isinstance(generation_id, Generation):
                 # before the content: under its id the other worker may have stored its own
                 await self._has_made(generation_id, new.id)
-            content = await ContentRepository(self.engine).add_idempotent(new)
+            content, _ = await ContentRepository(self.engine).add_idempotent(new)
             if await self._has_made(generation_id, content.id):
                 return content  # it may have been removed from the session since
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)

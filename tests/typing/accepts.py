@@ -50,6 +50,7 @@ from learner_app.listening.rows import (
     BehavioralEventCreate,
     ContentLikes,
     Engagement,
+    Ensured,
     EventFailure,
     IngestResult,
     Like,
@@ -62,6 +63,7 @@ from learner_app.listening.rows import (
 )
 from learner_app.repository.base import Lock
 from learner_app.repository.paging import Page
+from learner_app.repository.rows import StoredRow
 
 
 async def content_rows(content: ContentRepository, now: datetime) -> None:
@@ -72,9 +74,12 @@ async def content_rows(content: ContentRepository, now: datetime) -> None:
     assert_type(await content.count(format="podcast", generated_since=now), int)
     assert_type(await content.page(limit=10, total="exact"), Page[Content])
     assert_type((await content.page()).next, str | None)
-    assert_type(await content.search(genre="mystery", min_quality=Decimal("0.5")), Page[Content])
+    assert_type(
+        await content.page(order="newest", genre="mystery", min_quality=Decimal("0.5")),
+        Page[Content],
+    )
     wanted: ContentFilters = {"difficulty": "lexical-heavy", "generated_until": now}
-    assert_type((await content.search(**wanted)).rows, list[Content])
+    assert_type((await content.page(order="newest", **wanted)).rows, list[Content])
     async for row in content.stream(session_id="s1", language="it"):
         assert_type(row, Content)
     if (found := await content.find("c1")) is not None:
@@ -108,7 +113,7 @@ def new_content(now: datetime) -> ContentCreate:
 async def content_writes(content: ContentRepository, now: datetime) -> None:
     assert_type(await content.add(new_content(now)), Content)
     assert_type(await content.add_many([new_content(now)]), list[Content])
-    assert_type(await content.add_idempotent(new_content(now)), Content)
+    assert_type(await content.add_idempotent(new_content(now)), StoredRow[Content])
     assert_type(await content.update("c1", ContentUpdate()), Content)
     assert_type(await content.update("c1", ContentUpdate(title="t", genre=None)), Content)
     audio = await content.attach_audio("c1", url="u", format="ogg", duration=3, bitrate=128)
@@ -127,17 +132,17 @@ async def sessions(repository: ListeningSessionRepository, now: datetime) -> Non
     changes = ListeningSessionUpdate(total_listening_time=5)
     assert_type(await repository.update("s1", changes), ListeningSession)
     assert_type(await repository.delete("s1"), bool)
-    assert_type(await repository.get_or_create("s1"), tuple[ListeningSession, bool])
+    assert_type(await repository.ensure("s1"), Ensured)
     assert_type(await repository.append_content("s1", "c1"), Appended)
     assert_type(await repository.position("s1"), Position)
-    assert_type(await repository.move_next("s1", expect="c1"), Content | None)
+    assert_type(await repository.move_next("s1", expected_current="c1"), Content | None)
 
 
 async def events(repository: BehavioralEventRepository, now: datetime) -> None:
     new = BehavioralEventCreate(
         content_id="c1", session_id="s1", event_type="play", playback_position=Decimal("1.5")
     )
-    assert_type(await repository.record(new), tuple[BehavioralEvent, bool])
+    assert_type(await repository.record(new), BehavioralEvent)
     assert_type(await repository.record_batch([new, {"id": "e1"}]), BatchResult)
     assert_type((await repository.record_batch([])).failed, list[EventFailure])
     assert_type(await repository.list_for_session("s1", types=["play"]), list[BehavioralEvent])
@@ -173,7 +178,7 @@ async def learner(states: LearnerModelStateRepository, now: datetime) -> None:
     changes = LearnerModelStateUpdate(comprehension_level=Decimal("0.5"))
     assert_type(await states.update("s1", changes, expect=now), LearnerModelState)
     preferences = UserPreferencesRepository()
-    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect=1)
+    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect_version=1)
     assert_type(saved.preferred_formats, list[Literal["narrative", "podcast", "educational"]])
     assert_type(await preferences.migrate_to_user("s1", "u1"), UserPreferences | None)
 
