@@ -21,6 +21,7 @@ from piccolo.conf.apps import AppConfig, MigrationModule
 from piccolo.engine import PostgresEngine, engine_finder
 
 from learner_app.errors import LockTimeout, MigrationError
+from learner_app.schema import piccolo_hooks
 from learner_app.schema.differ import Differ
 from learner_app.schema.migration_errors import failures_of, run_statement
 from learner_app.schema.ownership import protect_journal, require_owner
@@ -46,6 +47,7 @@ def install() -> None:
     new.SchemaDiffer = Differ  # type: ignore[attr-defined]  # the same
     base.BaseMigrationManager.create_migration_table = _create_journal  # type: ignore[method-assign, assignment]  # every command inherits it
     templates = Path(__file__).with_name("templates")
+    piccolo_hooks.install()
     new.JINJA_ENV.loader = jinja2.FileSystemLoader([str(templates), new.TEMPLATE_DIRECTORY])
 
 
