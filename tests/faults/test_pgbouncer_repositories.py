@@ -112,7 +112,7 @@ async def test_every_operation_works_alone(bounced: DatabaseEngine) -> None:
     refused = {}
     for repository, named in operations.OPERATIONS.items():
         for session in ("n1", "n2", "n3", "s10"):  # what another repository's tests deleted
-            await operations.sessions.ensure(session)
+            await operations.sessions.get_or_create(session)
         for name, call in named.items():
             try:
                 await perform(bounced, call)
