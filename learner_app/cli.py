@@ -214,12 +214,12 @@ def rollback(
     refuse_other_database(DB.settings)
     with DB.as_owner():
         asyncio.run(wait_for_database(DB))
-        text = asyncio.run(plan_roll_back(app, to))
+        text = asyncio.run(plan_roll_back(DB, app, to))
         print(text.strip() or "Nothing is applied.")
         if text:
             print(f"DatabaseUrl: {DB.target}", flush=True)
             _require_agreement("Run it?", yes=yes)
-            asyncio.run(roll_back(app, to))
+            asyncio.run(roll_back(DB, app, to))
             print("Rolled back.")
 
 

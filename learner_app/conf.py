@@ -10,7 +10,7 @@ from piccolo.conf.apps import AppRegistry
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import SettingsError
-from learner_app.schema import migration_runner
+from learner_app.schema import piccolo_commands
 from learner_app.settings import use_package_conf
 
 COMMANDS = {"piccolo", "learner"}
@@ -67,6 +67,6 @@ APP_REGISTRY = AppRegistry(
 )
 
 use_package_conf()
-migration_runner.install()
+piccolo_commands.install()
 if sys.excepthook is sys.__excepthook__:
     sys.excepthook = _explain_in_one_line

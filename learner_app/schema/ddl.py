@@ -29,9 +29,16 @@ def formatted(table: type[Table]) -> str:
 
 def create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
     if isinstance(constraint, SchemaObject):
-        return constraint.create_sql(formatted(table))
+        return constraint.sql.create_on(formatted(table))
     name = quoted(constraint._meta.name)
     return [f"ALTER TABLE {formatted(table)} ADD CONSTRAINT {name} {constraint.ddl}"]
+
+
+def drop_constraint(table: type[Table], constraint: Constraint) -> list[str]:
+    """Return the statements that drop a schema object or a constraint of Piccolo."""
+    if isinstance(constraint, SchemaObject):
+        return constraint.sql.drop_from(formatted(table))
+    return [f"ALTER TABLE {formatted(table)} DROP CONSTRAINT {quoted(constraint._meta.name)}"]
 
 
 def create_table(table: type[Table]) -> list[str]:

@@ -36,7 +36,7 @@ class GeneratedChange:
         table = formatted(self.before)
         statements: list[str] = []
         for dependent in self._dependents():
-            statements += type(dependent).drop_sql(table, dependent.database_name)
+            statements += dependent.sql.drop_from(table)
         column = quoted(self.old._meta.db_column_name)
         return [*statements, f"ALTER TABLE {table} DROP COLUMN {column}"]
 
@@ -45,7 +45,7 @@ class GeneratedChange:
             return []
         statements = add_column(self.after, self.new)
         for dependent in self._dependents():
-            statements += dependent.create_sql(formatted(self.after))
+            statements += dependent.sql.create_on(formatted(self.after))
         return statements
 
     def _dependents(self) -> list[SchemaObject]:

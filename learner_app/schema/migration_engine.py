@@ -1,0 +1,43 @@
+"""The part of an engine that migrations use, and the configured engine."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, runtime_checkable
+
+from piccolo.engine import engine_finder
+
+from learner_app.errors import MigrationError
+
+
+@runtime_checkable
+class MigrationEngine(Protocol):
+    """Methods of :class:`learner_app.database.engine.DatabaseEngine` that migrations call."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """Return a transaction for ``async with``."""
+
+    async def get_new_connection(self) -> Any:
+        """Return a new connection outside the pool, which the caller closes."""
+
+    async def perform(self, work: Any, statement: str = "") -> Any:
+        """Execute work on a connection, that of the current transaction where there is one."""
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """Return the first column of the first row."""
+
+    async def execute(self, sql: str, *args: Any) -> str:
+        """Execute a statement and return its command tag."""
+
+
+def configured_engine() -> MigrationEngine:
+    """Return the engine of ``piccolo_conf``, on which Piccolo's commands act.
+
+    Raises:
+        MigrationError: there is none, or it is one of Piccolo's own.
+    """
+    engine: object = engine_finder()
+    if not isinstance(engine, MigrationEngine):
+        raise MigrationError(
+            "DB in piccolo_conf is no learner_app.database.engine.DatabaseEngine: migrations with "
+            "schema objects need one"
+        )
+    return engine
