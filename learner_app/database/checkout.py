@@ -4,20 +4,10 @@ import sys
 from types import CodeType
 from typing import NamedTuple
 
-LIBRARY = (
-    "learner_app.database.",
-    "learner_app.repository.",
-    "learner_app.content.",
-    "learner_app.listening.",
-    "learner_app.learner.",
-    "learner_app.generation.",
-    "learner_app.accounts.",
-    "piccolo.",
-    "contextlib",
-    "asyncio.",
-    "anyio.",
-)
-"""Modules that are between the code that wants a connection and the pool."""
+PACKAGE = __name__.partition(".")[0]
+
+LIBRARY = (f"{PACKAGE}.", "piccolo.", "contextlib", "asyncio.", "anyio.")
+"""Prefixes of the modules between the code that uses a connection and the pool."""
 
 
 class Checkout(NamedTuple):

@@ -14,7 +14,7 @@ from piccolo.engine import PostgresEngine
 
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
-from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url, verifies
+from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url
 from learner_app.database.monitor import Monitor
 from learner_app.database.owner import find_owner_url
 from learner_app.database.pool import Pool
@@ -79,10 +79,10 @@ class Connections(PostgresEngine):
         self.owner_url = owner_url
         self.name = name
         self.needs_pool = needs_pool
-        self._exits = exits_without_database
+        self.exits_without_database = exits_without_database
         self._settings: Settings | None = None
         self._nodes: tuple[Settings, Replicas[Any]] | None = None
-        self._connects_as_owner = connects_as_owner
+        self.connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._monitor: tuple[Connector, Monitor] | None = None
@@ -148,7 +148,7 @@ class Connections(PostgresEngine):
     @property
     def is_owner(self) -> bool:
         """True where new connections are those of the owner role, see :meth:`as_owner`."""
-        return self._connects_as_owner or _engine_as_owner.get() is self
+        return self.connects_as_owner or _engine_as_owner.get() is self
 
     @contextmanager
     def as_owner(self) -> Iterator[None]:
@@ -272,7 +272,7 @@ class Connections(PostgresEngine):
 
     def _warn_of_unverified_server(self) -> None:
         target = self.target
-        if not target.is_local and not verifies(self.settings, target):
+        if not target.is_local and not target.tls.verifies_server(self.settings):
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_connection_pool(self) -> None:
@@ -347,7 +347,7 @@ class Connections(PostgresEngine):
 
     async def give_back(self, connection: Connection) -> None:
         """Return what :meth:`take_connection` gave, in whatever state it is."""
-        if self.pool is not None and connection in self.pool.held:
+        if self.pool is not None and connection in self.pool.in_use:
             self.pool.release(connection)
         elif connection.is_closed() or connection.is_busy():
             connection.terminate()
@@ -355,4 +355,4 @@ class Connections(PostgresEngine):
             await connection.close(timeout=CLOSE_SECONDS)
 
     def _final(self, error: LearnerError) -> BaseException:
-        return SystemExit(str(error)) if self._exits else error
+        return SystemExit(str(error)) if self.exits_without_database else error

@@ -1,11 +1,10 @@
-"""The part of an engine that migrations use, and the configured engine."""
+"""The part of an engine that migrations use."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, runtime_checkable
 
-from piccolo.engine import engine_finder
-
 from learner_app.errors import MigrationError
+from learner_app.schema.piccolo_hooks import current_engine
 
 
 @runtime_checkable
@@ -28,13 +27,13 @@ class MigrationEngine(Protocol):
         """Execute a statement and return its command tag."""
 
 
-def configured_engine() -> MigrationEngine:
-    """Return the engine of ``piccolo_conf``, on which Piccolo's commands act.
+def current_migration_engine() -> MigrationEngine:
+    """Return the engine on which Piccolo's commands act.
 
     Raises:
-        MigrationError: there is none, or it is one of Piccolo's own.
+        MigrationError: it is one of Piccolo's own engines.
     """
-    engine: object = engine_finder()
+    engine: object = current_engine()
     if not isinstance(engine, MigrationEngine):
         raise MigrationError(
             "DB in piccolo_conf is no learner_app.database.engine.DatabaseEngine: migrations with "

@@ -8,10 +8,11 @@ advisory lock, reads the history again, and commits together with its row.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.conf.apps import AppConfig
+from piccolo.engine import Engine
 
 from learner_app.errors import LockTimeout, MigrationError
 from learner_app.schema.migration_engine import MigrationEngine
@@ -20,6 +21,7 @@ from learner_app.schema.migration_history import MigrationHistory
 from learner_app.schema.migration_lock import locked_session, locked_transaction
 from learner_app.schema.migrations import MigrationManager
 from learner_app.schema.pending import migration_modules
+from learner_app.schema.piccolo_hooks import use_engine
 from learner_app.schema.replaced_migrations import (
     is_replacement_due,
     replaced_by,
@@ -135,7 +137,8 @@ class MigrationRunner:
                 return
             is_fake = fake or getattr(manager, "fake", False)
             if isinstance(manager, PiccoloManager) and not is_fake:
-                await manager.run()
+                with use_engine(cast("Engine[Any]", self._engine)):  # for queries of its functions
+                    await manager.run()
             await self._history.record(self._app, migration_id)
             self._report(f"  - {migration_id} [forwards]... {'faked! ⏭️' if is_fake else 'ok! ✔️'}")
 
@@ -159,7 +162,8 @@ class MigrationRunner:
                 self._report(f"  - {migration_id}: undone by another process")
                 return
             if isinstance(manager, PiccoloManager):
-                await manager.run(backwards=True)
+                with use_engine(cast("Engine[Any]", self._engine)):
+                    await manager.run(backwards=True)
             await self._history.remove(self._app, [migration_id])
             self._report(f"  - {migration_id} [backwards]... ok! ✔️")
 

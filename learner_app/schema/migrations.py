@@ -26,9 +26,10 @@ from piccolo.table import Table
 from learner_app.errors import MigrationError, SchemaError
 from learner_app.schema import column_steps, key_steps, object_steps, table_steps
 from learner_app.schema.ddl import alter_table, create_table
-from learner_app.schema.migration_engine import MigrationEngine, configured_engine
+from learner_app.schema.migration_engine import MigrationEngine, current_migration_engine
 from learner_app.schema.migration_errors import run_statement
 from learner_app.schema.migration_run import MigrationRun
+from learner_app.schema.piccolo_hooks import configured_engine
 from learner_app.schema.schema_object import SchemaObject
 from learner_app.schema.snapshots import Snapshots
 
@@ -164,10 +165,11 @@ class MigrationManager(PiccoloManager):
 
     async def _call_functions(self, functions: Sequence[Callable[..., Any]]) -> None:
         engine = self._engine()
+        configured: object = configured_engine()
         for function in functions:
             accepts_engine = bool(inspect.signature(function).parameters)
             is_async = inspect.iscoroutinefunction(function)
-            if is_async and not accepts_engine and engine is not configured_engine():
+            if is_async and not accepts_engine and engine is not configured:
                 name = getattr(function, "__name__", "function")
                 raise MigrationError(
                     f"{name}() would act on the database of piccolo_conf instead of the one that "
@@ -182,7 +184,7 @@ class MigrationManager(PiccoloManager):
         return Snapshots(self.app_name, self.migration_id)
 
     def _engine(self) -> MigrationEngine:
-        return self.engine or configured_engine()
+        return self.engine or current_migration_engine()
 
     async def _run_query(self, query: Any) -> None:
         """Execute a query of Piccolo's steps; all of them pass through this method."""

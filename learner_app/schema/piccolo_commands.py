@@ -8,15 +8,21 @@ from piccolo.apps.migrations.commands import backwards, base, check, forwards, n
 from piccolo.apps.migrations.commands.base import BaseMigrationManager, MigrationResult
 from piccolo.conf.apps import AppConfig
 
+from learner_app.schema import piccolo_hooks
 from learner_app.schema.differ import Differ
-from learner_app.schema.migration_engine import configured_engine
+from learner_app.schema.migration_engine import current_migration_engine
 from learner_app.schema.migration_history import MigrationHistory
 from learner_app.schema.migration_runner import MigrationRunner
 from learner_app.schema.pending import MigrationKey, applied_migrations
 
 
 def install() -> None:
-    """Change Piccolo's ``migrations`` commands; this is all that the package changes in Piccolo.
+    """Make all changes of this package in Piccolo; further calls have no effect.
+
+    Importing the modules of :mod:`learner_app.schema` changes nothing. The first changes, which
+    route queries to an engine, are those of :func:`learner_app.schema.piccolo_hooks.install`:
+    ``TableMeta.db``, ``Finder.get_engine``, ``Finder.get_piccolo_conf_module`` and
+    ``AppConfig.get_commands``. The others concern the ``migrations`` commands:
 
     ========================================================= ======================================
     attribute of ``piccolo.apps.migrations.commands``         change
@@ -30,9 +36,8 @@ def install() -> None:
     ``new.SchemaDiffer``                                      ours, :mod:`learner_app.schema.differ`
     ``new.JINJA_ENV.loader``                                  our template of migration files first
     ========================================================= ======================================
-
-    Importing the modules of :mod:`learner_app.schema` changes nothing. A second call has no effect.
     """
+    piccolo_hooks.install()
     forwards.ForwardsMigrationManager = _Forwards  # type: ignore[misc]  # the commands look it up there
     backwards.BackwardsMigrationManager = _Backwards  # type: ignore[misc]  # the same
     check.CheckMigrationManager.get_migration_statuses = _statuses  # type: ignore[method-assign, assignment]  # piccolo.main has imported the class
@@ -43,7 +48,7 @@ def install() -> None:
 
 
 async def _create_history(_manager: BaseMigrationManager) -> bool:
-    return await MigrationHistory(configured_engine()).create()
+    return await MigrationHistory(current_migration_engine()).create()
 
 
 async def _statuses(manager: check.CheckMigrationManager) -> list[check.MigrationStatus]:
@@ -65,7 +70,7 @@ async def _statuses(manager: check.CheckMigrationManager) -> list[check.Migratio
 
 
 async def _applied() -> dict[MigrationKey, datetime]:
-    connection = await configured_engine().get_new_connection()
+    connection = await current_migration_engine().get_new_connection()
     try:
         return await applied_migrations(connection)
     finally:
@@ -77,7 +82,7 @@ class _Forwards(forwards.ForwardsMigrationManager):
         return False if self.preview else await super().create_migration_table()
 
     async def run_migrations(self, app_config: AppConfig) -> MigrationResult:
-        runner = MigrationRunner(configured_engine(), app_config)
+        runner = MigrationRunner(current_migration_engine(), app_config)
         chosen = await runner.pending(self.migration_id)
         if not chosen:
             print("🏁 No migrations need to be run")
@@ -97,7 +102,7 @@ class _Backwards(backwards.BackwardsMigrationManager):
         return False
 
     async def run_migrations_backwards(self, app_config: AppConfig) -> MigrationResult:
-        runner = MigrationRunner(configured_engine(), app_config)
+        runner = MigrationRunner(current_migration_engine(), app_config)
         chosen = await runner.applied(self.migration_id)
         if not chosen:
             print("🏁 No migrations to reverse!")

@@ -1,4 +1,4 @@
-"""The check before the application starts: what keeps it from starting is one line."""
+"""Check of settings and database before the application starts."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -8,9 +8,9 @@ from learner_app.errors import LearnerError
 
 
 class StartupCheck:
-    """ASGI middleware that fails the start with a sentence where it has to fail.
+    """ASGI middleware that stops the start with a one-line message instead of a traceback.
 
-    That is when a setting is wrong, or with DB_REQUIRED when there is no database.
+    The start fails if a setting is invalid, or if DB_REQUIRED is true and no database answers.
     """
 
     def __init__(self, app: ASGIApp, engine: DatabaseEngine) -> None:
@@ -29,6 +29,6 @@ class StartupCheck:
 
     async def _check(self) -> None:
         for engine in (self.engine, *self.engine.extra_nodes.values()):
-            _ = engine.connector
+            _ = engine.connector  # reads and validates the settings
         if self.engine.settings.db_required:
             await wait_for_database(self.engine)

@@ -1,102 +1,36 @@
-"""Connecting to real servers: with TLS, without, with the wrong certificate and password."""
+"""Connecting to real servers: TLS, certificates, passwords, refusals, retries."""
 
-import asyncio
 import logging
-import shutil
-import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.settings import Settings
-from learner_app.testing.servers import OwnServer
-from tests.conftest import skip_outside_ci
-from tests.debian import DEBIAN_15
-
-CANARY = "hunter2canary"
-
-
-@dataclass
-class TcpServer:
-    """PostgreSQL 15 on a TCP port; a role with a password, and an authority for its certificate."""
-
-    port: int
-    authority: Path
-    other_authority: Path
-
-    def engine(self, options: str = "", **settings: object) -> DatabaseEngine:
-        password = settings.pop("password", CANARY)
-        database = settings.pop("database", "postgres")
-        url = f"postgresql://keeper:{password}@localhost:{self.port}/{database}{options}"
-        engine = DatabaseEngine(url)
-        engine._settings = Settings(**settings)
-        return engine
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(name: str, *, encrypted: bool) -> tuple[OwnServer, TcpServer]:
-    if not (DEBIAN_15 / "bin" / "postgres").exists():
-        skip_outside_ci("Debian's postgresql-15 is not installed")
-    server = OwnServer(DEBIAN_15, autostart=False)
-    authority = trustme.CA()
-    for number, one in enumerate((authority, trustme.CA())):
-        one.cert_pem.write_to_path(server.folder / f"authority-{number}.pem")
-    certificate = authority.issue_cert(name)
-    key, chain = server.folder / "server.key", server.folder / "server.pem"
-    certificate.private_key_pem.write_to_path(key)
-    chain.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
-    account = server.server._account
-    for path in (key, chain):
-        path.chmod(0o600)
-        shutil.chown(path, account.uid, account.gid)
-    rules = server.folder / "hba.conf"
-    rules.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-    port = free_port()
-    server.server._options |= {
-        "listen_addresses": "127.0.0.1",
-        "port": str(port),
-        "hba_file": str(rules),
-    }
-    if encrypted:
-        server.server._options |= {
-            "ssl": "on",
-            "ssl_cert_file": str(chain),
-            "ssl_key_file": str(key),
-        }
-    server.start()
-    asyncio.run(server._execute(f"CREATE ROLE keeper LOGIN PASSWORD '{CANARY}'"))
-    files = [server.folder / f"authority-{number}.pem" for number in (0, 1)]
-    return server, TcpServer(port, *files)
+from tests.database.tcp_server import CANARY, TcpServer, start_tcp_server
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def encrypted() -> Iterator[TcpServer]:
-    server, tcp = start("localhost", encrypted=True)
+    server, tcp = start_tcp_server("localhost", encrypted=True)
     yield tcp
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def misnamed() -> Iterator[TcpServer]:
-    server, tcp = start("elsewhere.example", encrypted=True)
+    server, tcp = start_tcp_server("elsewhere.example", encrypted=True)
     yield tcp
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def unencrypted() -> Iterator[TcpServer]:
-    server, tcp = start("localhost", encrypted=False)
+    server, tcp = start_tcp_server("localhost", encrypted=False)
     yield tcp
     server.stop()
 
@@ -132,14 +66,14 @@ async def test_unknown_authority_is_refused(encrypted: TcpServer):
     assert "DB_SSL_ROOT_CERT" in await refusal(other)
 
 
-async def test_wrong_name_is_refused_unless_only_the_authority_counts(misnamed: TcpServer):
+async def test_wrong_host_name_is_refused_except_with_verify_ca(misnamed: TcpServer):
     authority = misnamed.authority
     refused = await refusal(misnamed.engine(app_env="production", db_ssl_root_cert=authority))
     assert "not trusted" in refused
     assert await is_encrypted(misnamed.engine("?sslmode=verify-ca", db_ssl_root_cert=authority))
 
 
-async def test_unverified_takes_a_word_and_warns(misnamed: TcpServer, caplog):
+async def test_disabled_verification_is_logged_at_each_start(misnamed: TcpServer, caplog):
     engine = misnamed.engine("?sslmode=require", app_env="production", db_ssl_verify=False)
     assert await is_encrypted(engine)
     for _ in range(2):
@@ -151,15 +85,15 @@ async def test_unverified_takes_a_word_and_warns(misnamed: TcpServer, caplog):
 
 async def test_server_without_tls(unencrypted: TcpServer):
     assert not await is_encrypted(unencrypted.engine())
-    assert "offers no TLS" in await refusal(unencrypted.engine(app_env="production"))
-    assert "offers no TLS" in await refusal(unencrypted.engine(db_ssl=True))
+    assert "does not support TLS" in await refusal(unencrypted.engine(app_env="production"))
+    assert "does not support TLS" in await refusal(unencrypted.engine(db_ssl=True))
 
 
 @pytest.mark.parametrize(
     ("mistake", "hint"),
-    [({"password": "wrong"}, "password"), ({"database": "missing"}, "no such database")],
+    [({"password": "wrong"}, "password"), ({"database": "missing"}, "the database does not exist")],
 )
-async def test_refusals_are_final(unencrypted: TcpServer, caplog, mistake: dict, hint: str):
+async def test_refusals_are_not_retried(unencrypted: TcpServer, caplog, mistake: dict, hint: str):
     engine = unencrypted.engine(**mistake)
     assert hint in await refusal(engine)
     with pytest.raises(DatabaseRefused):
@@ -167,7 +101,7 @@ async def test_refusals_are_final(unencrypted: TcpServer, caplog, mistake: dict,
     assert "attempt" not in caplog.text
 
 
-async def test_attempts_pause_and_end(caplog):
+async def test_attempts_are_limited_and_logged(caplog):
     engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@127.0.0.1:{free_port()}/d")
     engine._settings = Settings(db_retry_attempts=4, db_retry_initial=0.01)
     with caplog.at_level(logging.DEBUG), pytest.raises(DatabaseUnavailable, match="is PostgreSQL"):
@@ -182,7 +116,7 @@ async def test_attempts_pause_and_end(caplog):
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "/no/such/folder", "db..internal"])
-async def test_unknown_places_are_one_line(name: str):
+async def test_unknown_addresses_are_reported_in_one_line(name: str):
     engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@/d?host={name}")
     with pytest.raises(LearnerError) as caught:
         await engine.get_new_connection()
@@ -201,13 +135,13 @@ async def test_echo_prints_statements_without_values(unencrypted: TcpServer, cap
     assert CANARY not in printed
 
 
-async def test_a_server_that_is_stopped_on_its_socket_may_come_back(tmp_path: Path):
+async def test_a_missing_socket_is_unavailable(tmp_path: Path):
     engine = DatabaseEngine(f"postgresql://keeper@/d?host={tmp_path}")
     with pytest.raises(DatabaseUnavailable, match="no unix socket"):
         await engine.get_new_connection()
 
 
-def test_options_that_providers_add_are_passed_over():
+def test_ignored_options_are_not_sent_to_the_server():
     url = "postgresql://u@h/d?channel_binding=require&connect_timeout=10&search_path=x"
     assert DatabaseEngine(url).target.server_settings == {"search_path": "x"}
 

@@ -19,8 +19,8 @@ from learner_app.operations.embedded import SUPERUSER, embedded_binaries
 from learner_app.schema.pending import declared_migrations
 from learner_app.settings import Settings
 from tests.catalog import read_schema
-from tests.operations.conftest import TwoRoles, renamed
-from tests.operations.test_commands import run
+from tests.commands import run
+from tests.operations.two_roles import TwoRoles, renamed
 from tests.product import PROGRAMS, PROJECT, Product
 
 ON_EMBEDDED = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
@@ -287,7 +287,7 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
 async def test_restore_of_a_missing_file_asks_nothing(filled: TwoRoles, tmp_path: Path):
     missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr == f"learner: {tmp_path / 'none'}: there is no such file\n"
+    assert missing.stderr == f"learner: {tmp_path / 'none'}: no such file\n"
 
 
 @ON_EMBEDDED

@@ -17,8 +17,8 @@ from learner_app.operations.migrate import (
     roll_back,
 )
 from learner_app.schema.pending import declared_migrations, migration_modules
-from tests.operations.test_commands import run
-from tests.schema.test_migrations import history_of, piccolo, schema_of
+from tests.commands import piccolo, run
+from tests.schema.test_migrations import history_of, schema_of
 
 FORMER = {
     (name, former)

@@ -17,6 +17,7 @@ from learner_app.operations.migrate import (
     roll_back,
 )
 from learner_app.operations.reset import drop_tables, plan_reset
+from learner_app.schema.migration_history import MigrationHistory
 from learner_app.schema.migration_runner import MigrationRunner
 from learner_app.schema.pending import declared_migrations, pending_migrations
 from learner_app.testing.servers import TestServer
@@ -115,9 +116,7 @@ async def test_a_function_changes_the_given_database_or_is_refused(
         sql="INSERT INTO author (id) VALUES ('a')",
     )
     runner = MigrationRunner(other, app.config, report=lambda _line: None)
-    await other.run_ddl(
-        "CREATE TABLE migration (id serial, name varchar, app_name varchar, ran_on timestamp)"
-    )
+    await MigrationHistory(other).create()
     pending = await runner.pending()
     if accepts_engine:
         await runner.apply(pending)
@@ -126,6 +125,26 @@ async def test_a_function_changes_the_given_database_or_is_refused(
         with pytest.raises(MigrationError, match=r"declare it as `async def fill\(engine\)`"):
             await runner.apply(pending)
         assert await other.fetchval("SELECT count(*) FROM author") == 0
+    assert await DB.fetchval("SELECT count(*) FROM author") == 0
+
+
+async def test_piccolo_queries_of_a_function_run_on_the_given_database(
+    make_app, others: list[DatabaseEngine]
+):
+    other, _ = others
+    app: App = make_app()
+    tables = article()
+    await app.migrate(tables)
+    app.write_by_hand(
+        "async def fill(_engine):\n"
+        "        from piccolo.conf.apps import Finder\n"
+        f"        author = Finder().get_app_config('{app.name}').table_classes[0]\n"
+        "        await author.insert(author(id='a'))",
+    )
+    runner = MigrationRunner(other, app.config, report=lambda _line: None)
+    await MigrationHistory(other).create()
+    await runner.apply(await runner.pending())
+    assert await other.fetchval("SELECT count(*) FROM author") == 1
     assert await DB.fetchval("SELECT count(*) FROM author") == 0
 
 
@@ -140,9 +159,7 @@ async def test_queries_of_a_snapshot_run_on_the_given_database(
         "        table = await manager.get_table_from_snapshot('Author', None)\n"
         "        await table.insert(table(id='a'))",
     )
-    await other.run_ddl(
-        "CREATE TABLE migration (id serial, name varchar, app_name varchar, ran_on timestamp)"
-    )
+    await MigrationHistory(other).create()
     runner = MigrationRunner(other, app.config, report=lambda _line: None)
     await runner.apply(await runner.pending())
     assert await other.fetchval("SELECT count(*) FROM author") == 1

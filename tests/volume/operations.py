@@ -34,7 +34,7 @@ from learner_app.listening.rows import (
 from learner_app.repository.base import Repository
 from tests.content.factories import new_content
 from tests.listening.factories import event, new_event
-from tests.volume.conftest import START
+from tests.volume.million import START
 
 content, sessions = ContentRepository(), ListeningSessionRepository()
 events, likes = BehavioralEventRepository(), LikeRepository()
@@ -91,7 +91,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "update": lambda: content.update("c1", ContentUpdate(title="x")),
         "count": lambda: content.count(session_id="s1"),
         "page": lambda: content.page(format="podcast", limit=10),
-        "search": lambda: content.search(format="podcast", generated_from=START),
+        "search": lambda: content.search(format="podcast", generated_since=START),
         "stream": lambda: drained(content.stream(session_id="s1")),
         "attach_audio": lambda: content.attach_audio(
             "c1", url="https://u", format="mp3", duration=1
@@ -113,9 +113,9 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "add_many": lambda: sessions.add_many([ListeningSessionCreate()]),
         "update": lambda: sessions.update("s1", ListeningSessionUpdate(total_listening_time=1)),
         "delete": lambda: sessions.delete("n1"),
-        "count": lambda: sessions.count(active_to=DAY),
-        "page": lambda: sessions.page(active_to=DAY),
-        "stream": lambda: drained(sessions.stream(active_to=DAY)),
+        "count": lambda: sessions.count(active_until=DAY),
+        "page": lambda: sessions.page(active_until=DAY),
+        "stream": lambda: drained(sessions.stream(active_until=DAY)),
         "ensure": lambda: sessions.ensure("n4"),
         "touch": lambda: sessions.touch("s1"),
         "append_content": lambda: sessions.append_content("s1", "c5"),
@@ -192,9 +192,9 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "add_many": lambda: states.add_many([LearnerModelStateCreate(session_id="n2")]),
         "update": lambda: states.update("s1", LearnerModelStateUpdate(data_points=1)),
         "delete": lambda: states.delete("s2"),
-        "count": lambda: states.count(learned_to=DAY),
-        "page": lambda: states.page(learned_to=DAY),
-        "stream": lambda: drained(states.stream(learned_to=DAY)),
+        "count": lambda: states.count(learned_until=DAY),
+        "page": lambda: states.page(learned_until=DAY),
+        "stream": lambda: drained(states.stream(learned_until=DAY)),
         "get_or_default": lambda: states.get_or_default("s1"),
         "initialise": lambda: states.initialise("n3"),
         "fold": lambda: states.fold("s1", learn),

@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.web.transactions import in_transaction, transactional
-from tests.database.conftest import add, keys, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add, keys
 
 
 async def like(request: Request) -> Response:
@@ -129,6 +130,6 @@ async def test_a_client_that_leaves_a_stream_leaves_nothing_behind(
         with suppress(ClientDisconnect):  # so the server is told by newer versions
             await asyncio.create_task(serve(app, leave_after, spec_version))
         async with asyncio.timeout(5):
-            while clone.pool.held:
+            while clone.pool.in_use:
                 await asyncio.sleep(0.01)
     assert len(await keys()) == 500
