@@ -135,4 +135,4 @@ def _app(name: str) -> AppConfig:
 
 
 def _ignore(_line: str) -> None:
-    """Drop a line for the user; the caller gets results and errors."""
+    """Discard a line for the user, since the caller gets results and errors."""

@@ -172,7 +172,7 @@ async def _alter_reference_and_comment(run: MigrationRun, altered: AlterColumn) 
 
 
 async def _restore_storage(run: MigrationRun, altered: AlterColumn) -> None:
-    """Set the storage of an altered column again; the server resets it with the type."""
+    """Set the storage of an altered column again, because a new type resets it."""
     _, end = await run.states(altered.table_class_name)
     objects = [each for each in end._meta.constraints if isinstance(each, Uncompressed)]
     await run.create_objects(

@@ -133,7 +133,7 @@ class Differ(SchemaDiffer):
                 yield table, table - before
 
     def _renamed_columns(self, table: DiffableTable) -> RenameColumnCollection:
-        """Return the renames in one table; Piccolo's lists of names are those of all tables."""
+        """Return the renames in one table, since Piccolo mixes those of all tables."""
         renames = self.rename_columns_collection.for_table_class_name(table.class_name)
         return RenameColumnCollection(renames)
 

@@ -11,7 +11,7 @@ from learner_app.schema.primary_key_change import KeyChange, key_change
 
 
 async def drop_keys(run: MigrationRun) -> None:
-    """Drop changed primary keys; when backwards, the last step that adds the old ones."""
+    """Drop changed primary keys, or add the old ones when backwards."""
     for change in await _key_changes(run):
         table = table_stub(change.class_name, change.old_tablename, None)
         await run.execute(

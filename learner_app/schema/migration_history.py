@@ -32,7 +32,7 @@ class MigrationHistory:
         self._engine = engine
 
     async def create(self) -> bool:
-        """Create the table unless it exists; return True if this call created it.
+        """Create the table unless it exists, and return True if this call created it.
 
         Raises:
             MigrationError: no schema of ``search_path`` exists, or the role may not create tables.
@@ -59,7 +59,7 @@ class MigrationHistory:
         return True
 
     async def applied(self, app: str) -> list[str]:
-        """Return the ids of an app's applied migrations in order; needs no table."""
+        """Return the ids of an app's applied migrations in order, none without a table."""
         connection = await self._engine.get_new_connection()
         try:
             history = await read_history(connection)

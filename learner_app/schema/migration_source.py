@@ -32,7 +32,7 @@ class Source:
 
     @classmethod
     def call(cls, function: str, *arguments: Source | str, **keywords: Source | str) -> Source:
-        """Return the call of a function; plain strings are Python source too."""
+        """Return the call of a function with arguments that are Python source."""
         named = [(f"{key}=", value) for key, value in keywords.items()]
         parts = [*(("", value) for value in arguments), *named]
         return _joined(parts, f"{function}(", ")")

@@ -187,7 +187,7 @@ class MigrationManager(PiccoloManager):
         return self.engine or current_migration_engine()
 
     async def _run_query(self, query: Any) -> None:
-        """Execute a query of Piccolo's steps; all of them pass through this method."""
+        """Execute a query of Piccolo's steps, all of which pass through this method."""
         if isinstance(query, Create):
             statements: Sequence[str] = create_table(query.table)
         elif isinstance(query, Alter):

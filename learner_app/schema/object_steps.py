@@ -10,7 +10,7 @@ from learner_app.schema.table_steps import dropped_tables
 
 
 async def add_objects(run: MigrationRun) -> None:
-    """Add objects; foreign keys, also those of new tables, after the keys that they refer to."""
+    """Add objects, foreign keys (also those of new tables) after the keys that they refer to."""
     new_tables = {table.class_name for table in run.operations.add_tables}
     added = [
         each

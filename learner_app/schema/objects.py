@@ -83,7 +83,7 @@ class _TableConstraint(SchemaObject):
 
     @abstractmethod
     def clause(self, table: str) -> str:
-        """Generate the SQL after the name of the constraint; ``table`` is quoted."""
+        """Generate the SQL after the name of the constraint, for a quoted table name."""
 
     def create_sql(self, table: str) -> list[str]:
         name = quoted(self.database_name)
@@ -234,7 +234,7 @@ class Check(_TableConstraint):
 
 
 class OneOf(_TableConstraint):
-    """Check constraint with a list of allowed values; NULL passes, as in every check."""
+    """Check constraint with a list of allowed values, and NULL."""
 
     kind = "oneof"
 
@@ -357,7 +357,7 @@ class Index(SchemaObject):
 
 
 class RowLevelSecurity(SchemaObject):
-    """Row-level security of the table; ``force`` applies the policies to its owner too."""
+    """Row-level security of the table, with ``force`` for its owner too."""
 
     kind = "rls"
 

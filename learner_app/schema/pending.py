@@ -59,7 +59,7 @@ def migration_modules(app: AppConfig) -> dict[str, Any]:
 
 
 async def read_history(connection: Any) -> History:
-    """Return the rows of the history; empty before the first migration.
+    """Return the rows of the history, none before the first migration.
 
     ``connection`` is an asyncpg connection outside a transaction, because a missing table is an
     error of the server.

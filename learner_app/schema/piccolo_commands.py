@@ -17,9 +17,10 @@ from learner_app.schema.pending import MigrationKey, applied_migrations
 
 
 def install() -> None:
-    """Make all changes of this package in Piccolo; further calls have no effect.
+    """Make all changes of this package in Piccolo.
 
-    Importing the modules of :mod:`learner_app.schema` changes nothing. The first changes, which
+    Importing the modules of :mod:`learner_app.schema` changes nothing, and further calls have no
+    effect. The first changes, which
     route queries to an engine, are those of :func:`learner_app.schema.piccolo_hooks.install`:
     ``TableMeta.db``, ``Finder.get_engine``, ``Finder.get_piccolo_conf_module`` and
     ``AppConfig.get_commands``. The others concern the ``migrations`` commands:

@@ -45,7 +45,7 @@ class CommandEngine(Protocol):
 
 
 def install() -> None:
-    """Change four attributes of Piccolo's classes; further calls have no effect.
+    """Change four attributes of Piccolo's classes, once for all calls.
 
     ``TableMeta.db``
         A table of the configured engine uses the engine of :func:`use_engine` inside its block.

@@ -95,7 +95,7 @@ class SchemaObject(Constraint):
         return self
 
     def for_table(self, tablename: str) -> Self:
-        """Return a copy for one table; tables would otherwise share the object of a mixin."""
+        """Return a copy for one table, because tables would share the object of a mixin."""
         twin = copy(self)
         twin._meta = copy(self._meta)
         twin._meta.params = dict(self.params)
@@ -109,7 +109,7 @@ class SchemaObject(Constraint):
             self.params[key] = _resolved(value)
 
     def serialise_self(self) -> None:
-        """Generate the SQL and set the logical name; Piccolo calls this for each table."""
+        """Generate the SQL and set the logical name, called by Piccolo for each table."""
         if self._is_stored:
             self._meta.name = self.declared_name or self._meta.name
             return

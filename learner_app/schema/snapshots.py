@@ -46,7 +46,7 @@ class Snapshots:
         return self._tables[key]
 
     async def all_tables(self, offset: int = 0) -> list[DiffableTable]:
-        """Return all tables of the app; not cached, since Piccolo alters its snapshots in place."""
+        """Return all tables of the app, computed anew because Piccolo alters snapshots in place."""
         commands = BaseMigrationManager()
         managers = await commands.get_migration_managers(
             commands.get_app_config(self._app_name), self._migration_id, offset
