@@ -167,7 +167,7 @@ class MigrationManager(PiccoloManager):
         engine = self._engine()
         configured: object = configured_engine()
         for function in functions:
-            accepts_engine = bool(inspect.signature(function).parameters)
+            accepts_engine = _accepts_engine(function)
             is_async = inspect.iscoroutinefunction(function)
             if is_async and not accepts_engine and engine is not configured:
                 name = getattr(function, "__name__", "function")
@@ -222,3 +222,10 @@ class MigrationManager(PiccoloManager):
         )
         table._meta._db = cast("Engine[Any]", self._engine())
         return table
+
+
+def _accepts_engine(function: Callable[..., Any]) -> bool:
+    """Return True if the function has a required positional parameter."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return any(each.default is each.empty and each.kind in positional for each in parameters)

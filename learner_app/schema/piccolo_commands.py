@@ -19,11 +19,11 @@ from learner_app.schema.pending import MigrationKey, applied_migrations
 def install() -> None:
     """Make all changes of this package in Piccolo.
 
-    Importing the modules of :mod:`learner_app.schema` changes nothing, and further calls have no
-    effect. The first changes, which
-    route queries to an engine, are those of :func:`learner_app.schema.piccolo_hooks.install`:
+    Importing the modules of :mod:`learner_app.schema` changes nothing. A second call has no effect.
+
+    Changes that route queries to an engine, by :func:`learner_app.schema.piccolo_hooks.install`:
     ``TableMeta.db``, ``Finder.get_engine``, ``Finder.get_piccolo_conf_module`` and
-    ``AppConfig.get_commands``. The others concern the ``migrations`` commands:
+    ``AppConfig.get_commands``. Changes of the ``migrations`` commands:
 
     ========================================================= ======================================
     attribute of ``piccolo.apps.migrations.commands``         change
@@ -33,7 +33,7 @@ def install() -> None:
     ``backwards.BackwardsMigrationManager``                   the same
     ``check.CheckMigrationManager.get_migration_statuses``    creates no table
     ``base.BaseMigrationManager.create_migration_table``      under the lock, in the current schema,
-                                                              read-only for the application role
+                                                              not writable for other roles
     ``new.SchemaDiffer``                                      ours, :mod:`learner_app.schema.differ`
     ``new.JINJA_ENV.loader``                                  our template of migration files first
     ========================================================= ======================================

@@ -5,7 +5,7 @@ combines. In a database with all of them it counts as applied. The next command 
 database verifies that the tables and objects exist and rewrites the history.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from typing import Any
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
@@ -26,7 +26,13 @@ UNION ALL SELECT 'object', relname::text FROM pg_index JOIN pg_class ON oid = in
 WHERE indrelid = $1
 UNION ALL SELECT 'object', tgname::text FROM pg_trigger WHERE tgrelid = $1
 UNION ALL SELECT 'object', polname::text FROM pg_policy WHERE polrelid = $1
+UNION ALL SELECT 'uncompressed column', attname::text FROM pg_attribute
+WHERE attrelid = $1 AND attstorage = 'e'
+UNION ALL SELECT 'row-level security',
+  CASE WHEN relforcerowsecurity THEN 'forced' ELSE 'enabled' END
+FROM pg_class WHERE oid = $1 AND relrowsecurity
 """
+"""Kind and name of what belongs to a table. One row says whether row-level security is enabled."""
 
 
 def replaced_by(module: Any) -> frozenset[str]:
@@ -56,7 +62,7 @@ def is_replacement_due(module: Any, migration_id: str, applied: Collection[str])
 async def verify_replaced(connection: Any, migration_id: str, manager: PiccoloManager) -> None:
     """Raise MigrationError if a table, column or object of the migration does not exist.
 
-    Row-level security and storage have no names and are not verified.
+    Verified are names, not definitions: the recorded ids already identify the definitions.
     """
     missing = [name async for name in _missing(connection, manager)]
     if missing:
@@ -67,7 +73,7 @@ async def verify_replaced(connection: Any, migration_id: str, manager: PiccoloMa
         )
 
 
-async def _missing(connection: Any, manager: PiccoloManager) -> Any:
+async def _missing(connection: Any, manager: PiccoloManager) -> AsyncIterator[str]:
     for table in manager.add_tables:
         name = table.tablename
         relation = await connection.fetchval(_RELATION, name)
@@ -83,9 +89,13 @@ async def _missing(connection: Any, manager: PiccoloManager) -> Any:
 def _expected(manager: PiccoloManager, class_name: str) -> Iterator[tuple[str, str]]:
     for added in manager.add_columns.columns_for_table_class_name(class_name):
         yield "column", added._meta.db_column_name
-    objects: Iterable[Any] = manager.add_constraints.constraints_for_table_class_name(class_name)
-    for declared in objects:
-        if isinstance(declared, RowLevelSecurity | Uncompressed):
-            continue
-        is_ours = isinstance(declared, SchemaObject)
-        yield "object", declared.database_name if is_ours else declared._meta.name
+    for declared in manager.add_constraints.constraints_for_table_class_name(class_name):
+        match declared:
+            case RowLevelSecurity():
+                yield "row-level security", "forced" if declared.params["force"] else "enabled"
+            case Uncompressed():
+                yield "uncompressed column", declared.params["column"]
+            case SchemaObject():
+                yield "object", declared.database_name
+            case _:
+                yield "object", declared._meta.name

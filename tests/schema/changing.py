@@ -80,7 +80,7 @@ class App:
 
 
 def article(**members: object) -> Tables:
-    """A table with two columns and whatever is given."""
+    """Two tables: authors, and articles with additional members."""
 
     class Author(SchemaTable, Table, tablename="author"):
         id = Varchar(40, primary_key=True, default=None)
@@ -102,7 +102,7 @@ def reference(action: OnDelete, **options: object) -> Callable[[type[Table]], Re
 
 
 def without_order(schema: dict) -> dict:
-    """A column that comes back stands last."""
+    """The schema with sorted columns: a column that is created again is the last one."""
     return {
         name: {**table, "columns": sorted(table["columns"], key=lambda c: c["name"])}
         for name, table in schema.items()

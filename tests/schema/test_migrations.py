@@ -1,4 +1,4 @@
-"""Migrations as operators run them: there, back, at once, and killed."""
+"""Migrations as operators run them: forwards, backwards, concurrently, and killed."""
 
 import asyncio
 import signal
@@ -36,7 +36,7 @@ async def history_of(engine: DatabaseEngine) -> list[tuple[str, str]]:
         await connection.close()
 
 
-async def test_there_and_back_again(empty_database: DatabaseEngine):
+async def test_forwards_backwards_and_forwards_again(empty_database: DatabaseEngine):
     await apply_migrations(empty_database)
     first = await schema_of(empty_database)
 
@@ -73,7 +73,7 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
     assert (await schema_of(empty_database)).keys() == {"functions"}
 
 
-async def test_many_processes_at_once_apply_each_migration_once(empty_database: DatabaseEngine):
+async def test_concurrent_processes_apply_each_migration_once(empty_database: DatabaseEngine):
     processes = [await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     for process, (output, _) in zip(processes, outputs, strict=True):
