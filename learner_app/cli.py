@@ -231,12 +231,12 @@ def rollback(
     refuse_other_database(engine.settings)
     with engine.as_owner():
         asyncio.run(engine.wait_until_ready())
-        text = asyncio.run(plan_roll_back(app, to))
+        text = asyncio.run(plan_roll_back(engine, app, to))
         print(text.strip() or "Nothing is applied.")
         if text:
             print(f"Database: {engine.target}", flush=True)
             _require_confirmation("Run this SQL?", yes=yes)
-            asyncio.run(roll_back(app, to))
+            asyncio.run(roll_back(engine, app, to))
             print("Rolled back.")
 
 

@@ -236,7 +236,7 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = url
     async with DB.running():
         with pytest.raises(MigrationError, match="DATABASE_OWNER_URL"):
-            await roll_back("tenancy", "1")
+            await roll_back(DB, "tenancy", "1")
     DB.url = None
 
 
