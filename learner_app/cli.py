@@ -161,15 +161,15 @@ def seed(
 ) -> None:
     """Insert the example data that is missing. Existing rows are not changed."""
     from learner_app.conf import DB
-    from learner_app.operations.seed.bulk import plant_events
-    from learner_app.operations.seed.plant import insert_seed
+    from learner_app.operations.seed.bulk import insert_bulk_events
+    from learner_app.operations.seed.insert import insert_seed
     from learner_app.progress import progress
 
     for table, planted in asyncio.run(insert_seed(DB)).items():
         print(f"{table:20} {planted.created:5} created {planted.found:5} found")
     if events:
         with progress("Events", events) as report:
-            created = asyncio.run(plant_events(DB, events, report))
+            created = asyncio.run(insert_bulk_events(DB, events, report))
         print(f"{'behavioral_events':20} {created:5} created")
 
 

@@ -9,7 +9,7 @@ from learner_app.admin.staff import add_staff, has_staff
 from learner_app.conf import DB
 from learner_app.operations.development import development_database
 from learner_app.operations.migrate import apply_migrations
-from learner_app.operations.seed.plant import insert_seed, is_empty
+from learner_app.operations.seed.insert import insert_seed, is_empty
 from learner_app.settings import Settings
 from learner_app.web.server import go_on, open_socket, serve
 
@@ -48,7 +48,7 @@ def run_product(settings: Settings, host: str, port: int, *, seed: bool, staff: 
 async def prepare(*, seed: bool, seed_if_empty: bool, staff: bool) -> Prepared:
     """Migrate; then seed, and make a first staff login where there is none, as asked for."""
     migrations = await apply_migrations(DB)
-    seeded = await insert_seed(DB) if seed or (seed_if_empty and await is_empty()) else {}
+    seeded = await insert_seed(DB) if seed or (seed_if_empty and await is_empty(DB)) else {}
     password = await add_staff(FIRST_STAFF_NAME) if staff and not await has_staff() else None
     return Prepared(migrations, sum(planted.created for planted in seeded.values()), password)
 

@@ -21,7 +21,7 @@ from learner_app.database.waiting import wait_for_database
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.reset import JOURNAL, JOURNAL_EXISTS, find_tables, some
-from learner_app.operations.seed.plant import refuse_in_production
+from learner_app.operations.seed.insert import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import protect_journal
 from learner_app.schema.pending import pending_migrations
