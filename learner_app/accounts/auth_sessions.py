@@ -22,11 +22,11 @@ from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.user_sql import CLOSE_SESSIONS
 from learner_app.accounts.values import Lifetime, NetworkAddress
-from learner_app.repository.batches import affected, oldest
+from learner_app.repository.base import ReadOnlyRepository
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.inputs import validate
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
@@ -94,14 +94,14 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         AuthSessionTable,
         AuthSessionFilters,
         {
-            "expires_from": at_least(AuthSessionTable.expires_at),
-            "expires_to": before(AuthSessionTable.expires_at),
+            "expires_since": at_least(AuthSessionTable.expires_at),
+            "expires_until": before(AuthSessionTable.expires_at),
         },
     )
 
     async def count(self, **filters: Unpack[AuthSessionFilters]) -> int:
         """How many sessions the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -112,11 +112,11 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         **filters: Unpack[AuthSessionFilters],
     ) -> Page[AuthSession]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[AuthSessionFilters]) -> AsyncGenerator[AuthSession, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def open(
         self,
@@ -140,11 +140,11 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         """
         token = new_token()
         device = self._device(ttl, ip_address, user_agent)
-        key = self._key.parts(user_id)
+        key = self.key.params(user_id)
         values = (new_uuid(), *(key or ()), token_hash(token), *device)
-        session = None if key is None else await self._one(OPEN, *values)
+        session = None if key is None else await self.fetch_row(OPEN, *values)
         if session is None:
-            raise self._missing("user_id")
+            raise self.missing_reference("user_id")
         return OpenedSession(token, session)
 
     async def sign_in(
@@ -167,7 +167,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
             return None
         token = new_token()
         values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored)
-        session = await self._one(SIGN_IN, *values)
+        session = await self.fetch_row(SIGN_IN, *values)
         return None if session is None else OpenedSession(token, session)
 
     async def resolve(self, token: str | SecretStr) -> SignedIn | None:
@@ -178,7 +178,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         record = await self.engine.fetchrow(RESOLVE, known)
         if record is None:
             return None
-        return SignedIn(self._shape.make(record[:WIDTH]), USER.make(record[WIDTH:]))
+        return SignedIn(self.mapper.to_row(record[:WIDTH]), USER.to_row(record[WIDTH:]))
 
     async def extend(self, token: str | SecretStr, ttl: timedelta) -> AuthSession | None:
         """Let a session last that long from now on; written once a day at most.
@@ -187,10 +187,10 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
             The session, as it was where it is of today; None for one that is unknown or expired.
         """
         token = secret(token)
-        lifetime = checked(LIFETIME, ttl, "ttl", self.table)
+        lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         if (known := token_hash(token)) is None:
             return None
-        return await self._one(EXTEND, known, lifetime) or await self._one(FIND, known)
+        return await self.fetch_row(EXTEND, known, lifetime) or await self.fetch_row(FIND, known)
 
     async def close(self, token: str | SecretStr) -> bool:
         """Sign a device out; whether it was signed in."""
@@ -201,7 +201,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
 
     async def close_device(self, user_id: UUID, session_id: UUID) -> bool:
         """Sign out one of a user's devices; whether it was signed in, and is that user's."""
-        user, session = self._key.parts(user_id), self._key.parts(session_id)
+        user, session = self.key.params(user_id), self.key.params(session_id)
         if user is None or session is None:
             return False
         return await self.engine.execute(CLOSE_DEVICE, *user, *session) == "DELETE 1"
@@ -210,29 +210,31 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         """Sign out all of a user's devices, except the one of a token; how many they were."""
         kept = None if except_token is None else token_hash(except_token)
         except_token = None
-        if (key := self._key.parts(user_id)) is None:
+        if (key := self.key.params(user_id)) is None:
             return 0
-        return affected(await self.engine.execute(CLOSE_SESSIONS, *key, kept))
+        return affected_rows(await self.engine.execute(CLOSE_SESSIONS, *key, kept))
 
     async def list_for_user(
         self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
     ) -> list[AuthSession]:
         """Where a user is signed in, the newest first."""
-        bounded(limit, self.table)
-        key = self._key.parts(user_id)
-        return [] if key is None else await self._many(LIST, *key, limit)
+        check_limit(limit, self.table)
+        key = self.key.params(user_id)
+        return [] if key is None else await self.fetch_rows(LIST, *key, limit)
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete some expired sessions and say how many; call it until 0."""
-        keys = oldest(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
-        return affected(await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"))
+        keys = lock_oldest_keys_sql(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
+        return affected_rows(
+            await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})")
+        )
 
     def _device(
         self, ttl: timedelta, ip_address: str | None, user_agent: str | None
     ) -> tuple[timedelta, str | None, str | None]:
-        lifetime = checked(LIFETIME, ttl, "ttl", self.table)
+        lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         address = (
-            None if ip_address is None else checked(ADDRESS, ip_address, "ip_address", self.table)
+            None if ip_address is None else validate(ADDRESS, ip_address, "ip_address", self.table)
         )
         return lifetime, address, _storable_agent(user_agent)
 

@@ -13,7 +13,7 @@ from learner_app.accounts.rows import User
 from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict
-from learner_app.repository.inputs import refused
+from learner_app.repository.inputs import invalid_field
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import RowMapper
 from learner_app.repository.values import new_uuid
@@ -47,7 +47,7 @@ async def check_credentials(
         new = await apart(hash_password, password, cost)
         upgraded = await engine.fetchrow(user_sql.UPGRADE, known.user.id, known.stored, new)
         if upgraded is not None:
-            return Credentials(USER.make(upgraded), new)
+            return Credentials(USER.to_row(upgraded), new)
 
 
 def added(user: User | None) -> User:
@@ -73,7 +73,7 @@ async def new_hash(engine: DatabaseEngine, password: SecretStr) -> RedactedStr:
         InvalidValue: it breaks one.
     """
     if broken := policy_violation(password):
-        raise refused(UserTable, "password", broken)
+        raise invalid_field(UserTable, "password", broken)
     return await apart(hash_password, password, Cost.of(engine.settings))
 
 
@@ -99,7 +99,7 @@ async def replace_hash(
         record = await engine.fetchrow(user_sql.CHANGE_HASH, user_id, stored, known)
     if record is None:
         return None
-    user = USER.make(record)
+    user = USER.to_row(record)
     await engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
     await end_sign_ins(engine, user, kept)
     return user
@@ -130,4 +130,4 @@ async def _find(engine: DatabaseEngine, email: str) -> Credentials | None:
 
 
 def _closed(*values: object) -> Credentials:
-    return Credentials(USER.make(values[:WIDTH]), RedactedStr(values[WIDTH]))
+    return Credentials(USER.to_row(values[:WIDTH]), RedactedStr(values[WIDTH]))

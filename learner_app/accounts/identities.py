@@ -16,11 +16,11 @@ from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.user_sql import CREDENTIAL, IS_USABLE, SET_HASH
 from learner_app.accounts.values import Identity, Provider
 from learner_app.errors import Conflict, InvalidTransition
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import checked, instance_of, refused
+from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.reading import ReadOnlyRepository
 from learner_app.repository.sql import SqlNames
 from learner_app.repository.values import is_storable, new_uuid
 
@@ -63,7 +63,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
 
     async def count(self, **filters: Unpack[AccountFilters]) -> int:
         """How many accounts the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -74,11 +74,11 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         **filters: Unpack[AccountFilters],
     ) -> Page[Account]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[AccountFilters]) -> AsyncGenerator[Account, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def link(
         self,
@@ -97,20 +97,20 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             InvalidValue: an id cannot be one, or the provider is ``credential``: that account is
                 made by setting a password.
         """
-        provider = checked(PROVIDER, provider_id, "provider_id", self.table)
-        identity = checked(IDENTITY, account_id, "account_id", self.table)
+        provider = validate(PROVIDER, provider_id, "provider_id", self.table)
+        identity = validate(IDENTITY, account_id, "account_id", self.table)
         if tokens is not None:
-            instance_of(AccountUpdate, tokens, "tokens", self.table)
+            require_instance(AccountUpdate, tokens, "tokens", self.table)
         if provider == CREDENTIAL:
-            raise refused(self.table, "provider_id", "is that of passwords")
-        if (key := self._key.parts(user_id)) is None:
-            raise self._missing("user_id")
+            raise invalid_field(self.table, "provider_id", "is that of passwords")
+        if (key := self.key.params(user_id)) is None:
+            raise self.missing_reference("user_id")
         async with self.engine.transaction():
             account = await self._linked(key[0], provider, identity)
             if account.user_id != key[0]:
                 says, rule = "the identity is another user's", "accounts_provider_id_account_id_key"
                 fields = ("provider_id", "account_id")
-                raise self._error(Conflict, says, *fields, constraint=rule)
+                raise self.error(Conflict, says, *fields, constraint=rule)
             return account if tokens is None else await self.update_tokens(account.id, tokens)
 
     async def find_by_provider(self, provider_id: str, account_id: str) -> Account | None:
@@ -118,13 +118,13 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         given = (provider_id, account_id)
         if not all(isinstance(text, str) and is_storable(text) for text in given):
             return None
-        return await self._one(FIND, *given)
+        return await self.fetch_row(FIND, *given)
 
     async def list_for_user(self, user_id: UUID, *, limit: int = DEFAULT_LIMIT) -> list[Account]:
         """The ways in which a user signs in, the oldest first."""
-        if (key := self._key.parts(user_id)) is None:
+        if (key := self.key.params(user_id)) is None:
             return []
-        return await self._list({"user_id": key[0]}, limit, OLDEST_FIRST)
+        return await self.list_rows({"user_id": key[0]}, limit, OLDEST_FIRST)
 
     async def update_tokens(self, account_id: UUID, changes: AccountUpdate) -> Account:
         """Store what the provider gave: the fields given and no others.
@@ -132,12 +132,11 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         Raises:
             NotFound: there is no such account.
         """
-        changes = instance_of(AccountUpdate, changes, "changes", self.table)
-        given = {name: reveal(value) for name, value in changes.given().items()}
+        changes = require_instance(AccountUpdate, changes, "changes", self.table)
+        given = {name: reveal(value) for name, value in changes.set_fields().items()}
         if not given:
             return await self.get(account_id)
-        statement = self._queries.update(list(given))
-        return self._found(await self._update_one(statement, account_id, given))
+        return self.require_row(await self.update_row(account_id, given))
 
     async def tokens(self, account_id: UUID) -> ProviderTokens:
         """What was stored, to call the provider with: the only operation that reads tokens.
@@ -145,10 +144,10 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         Raises:
             NotFound: there is no such account.
         """
-        key = self._key.parts(account_id)
+        key = self.key.params(account_id)
         record = key and await self.engine.fetchrow(TOKENS, *key)
         if not record:
-            raise self._not_found()
+            raise self.not_found()
         return ProviderTokens(*(None if text is None else SecretStr(text) for text in record))
 
     async def unlink(self, account_id: UUID) -> bool:
@@ -162,7 +161,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         Raises:
             InvalidTransition: the user would be left without any.
         """
-        key = self._key.parts(account_id)
+        key = self.key.params(account_id)
         owner = key and await self.engine.fetchval(OWNER, *key)
         if not key or owner is None:
             return False
@@ -176,16 +175,16 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             others = await self.engine.fetchval(OTHERS, owner, account.id)
             if not others and (is_password or not has_password):
                 says = "the user would have no way left to sign in"
-                raise self._error(InvalidTransition, says, "id")
-            await self._one(UNLINK, account.id)
+                raise self.error(InvalidTransition, says, "id")
+            await self.fetch_row(UNLINK, account.id)
             if is_password:
                 user = await self.engine.fetchrow(SET_HASH, owner, unusable_hash())
-                await end_sign_ins(self.engine, USER.make(user or ()), None)
+                await end_sign_ins(self.engine, USER.to_row(user or ()), None)
         return True
 
     async def _linked(self, user_id: UUID, provider: str, identity: str) -> Account:
         while True:  # again only when the account is taken away between the two statements
-            linked = await self._one(LINK, new_uuid(), user_id, provider, identity)
-            linked = linked or await self._one(FIND, provider, identity)
+            linked = await self.fetch_row(LINK, new_uuid(), user_id, provider, identity)
+            linked = linked or await self.fetch_row(FIND, provider, identity)
             if linked is not None:
                 return linked

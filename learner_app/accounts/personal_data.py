@@ -10,7 +10,7 @@ from learner_app.accounts.rows import Account, AuthSession, Erased, User, Verifi
 from learner_app.accounts.tables import AccountTable, AuthSessionTable, VerificationTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import UserPreferencesRepository
-from learner_app.repository.batches import affected
+from learner_app.repository.batches import affected_rows
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import RowMapper, to_json
 
@@ -25,7 +25,7 @@ async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
     """Delete it, and say how much it was."""
 
     async def delete(sql: str, *args: Any) -> int:
-        return affected(await engine.execute(sql, *args))
+        return affected_rows(await engine.execute(sql, *args))
 
     async with engine.transaction():
         await require_read_committed(engine)  # to see codes that are issued until then
@@ -43,7 +43,7 @@ async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
     """One JSON document; to be called with the user's row locked."""
 
     async def rows(shape: RowMapper[Any], sql: str, *args: Any) -> list[Any]:
-        return list(map(shape.make, await engine.fetch(sql, *args)))
+        return list(map(shape.to_row, await engine.fetch(sql, *args)))
 
     found = {
         "user": user,

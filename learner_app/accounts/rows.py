@@ -24,7 +24,7 @@ from learner_app.accounts.values import (
 )
 from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
-from learner_app.repository.values import Positive, StrictBool, Text, Text255, UtcDatetime
+from learner_app.repository.values import PositiveInt, StrictBool, Text, Text255, UtcDatetime
 
 
 class User(Row, frozen=True):
@@ -156,7 +156,7 @@ class UserUpdate(SecretInput, table=UserTable):
     image: Image | None = None
     exam_date: Day | None = None
     target_score: Score | None = None
-    daily_study_time: Positive | None = None
+    daily_study_time: PositiveInt | None = None
     knowledge_level: KnowledgeLevel | None = None
     motivation: Essay | None = None
     referral_source: ReferralSource | None = None
@@ -207,9 +207,9 @@ class UserFilters(TypedDict, total=False):
     """What the address or the name begins with, in any case."""
     is_admin: bool
     email_verified: bool
-    created_from: UtcDatetime
+    created_since: UtcDatetime
     """Registered then or later."""
-    created_to: UtcDatetime
+    created_until: UtcDatetime
     """Registered before then."""
 
 
@@ -224,9 +224,9 @@ class AuthSessionFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
     user_id: UUID
-    expires_from: UtcDatetime
+    expires_since: UtcDatetime
     """Expires then or later."""
-    expires_to: UtcDatetime
+    expires_until: UtcDatetime
     """Expires before then."""
 
 
@@ -234,7 +234,7 @@ class VerificationFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
     identifier: str
-    expires_from: UtcDatetime
+    expires_since: UtcDatetime
     """Expires then or later."""
-    expires_to: UtcDatetime
+    expires_until: UtcDatetime
     """Expires before then."""

@@ -22,9 +22,9 @@ from learner_app.accounts.rows import ResetCode, User, UserFilters
 from learner_app.accounts.tables import UserTable, VerificationTable
 from learner_app.accounts.tokens import token_hash
 from learner_app.accounts.verifications import LIFETIME, VerificationRepository
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.inputs import validate
 
 
 class UserPasswords(ReadOnlyRepository[User, UUID]):
@@ -40,15 +40,15 @@ class UserPasswords(ReadOnlyRepository[User, UUID]):
                 "(starts_with({}, lower({}::text)) OR starts_with(lower({}), lower({}::text)))",
                 *(UserTable.email, text, UserTable.name, text),
             ),
-            "created_from": at_least(UserTable.created_at),
-            "created_to": before(UserTable.created_at),
+            "created_since": at_least(UserTable.created_at),
+            "created_until": before(UserTable.created_at),
         },
     )
 
     async def find_by_email(self, email: str) -> User | None:
         """The user of that address, in any spelling."""
         known = lookup_form(email)
-        return None if known is None else await self._one(user_sql.FIND_BY_EMAIL, known)
+        return None if known is None else await self.fetch_row(user_sql.FIND_BY_EMAIL, known)
 
     async def check_password(self, email: str, password: str | SecretStr) -> User | None:
         """The user, if it is the password; the work is the same where there is no such user.
@@ -85,10 +85,10 @@ class UserPasswords(ReadOnlyRepository[User, UUID]):
         kept = None if keep_token is None else token_hash(keep_token)
         keep_token = None
         stored = await new_hash(self.engine, password)
-        if (key := self._key.parts(user_id)) is None:
-            raise self._not_found()
+        if (key := self.key.params(user_id)) is None:
+            raise self.not_found()
         async with self.engine.transaction():
-            return self._found(await replace_hash(self.engine, key[0], stored, kept))
+            return self.require_row(await replace_hash(self.engine, key[0], stored, kept))
 
     async def change_password(
         self,
@@ -106,11 +106,11 @@ class UserPasswords(ReadOnlyRepository[User, UUID]):
         old, new = secret(old), secret(new)
         kept = None if keep_token is None else token_hash(keep_token)
         keep_token = None
-        if (key := self._key.parts(user_id)) is None:
-            raise self._not_found()
+        if (key := self.key.params(user_id)) is None:
+            raise self.not_found()
         known = await find_credentials(self.engine, key[0])
         if known is None:
-            raise self._not_found()
+            raise self.not_found()
         if not await is_password_of(self.engine, old, known):
             return None
         stored = await new_hash(self.engine, new)
@@ -126,7 +126,7 @@ class UserPasswords(ReadOnlyRepository[User, UUID]):
             InvalidValue: ``ttl`` cannot be one.
             TransactionError: as of ``VerificationRepository.issue``.
         """
-        checked(LIFETIME, ttl, "ttl", VerificationTable)  # also if nobody has the address
+        validate(LIFETIME, ttl, "ttl", VerificationTable)  # also if nobody has the address
         async with self.engine.transaction():
             user = await self._locked_by(email)
             if user is None:
@@ -162,4 +162,4 @@ class UserPasswords(ReadOnlyRepository[User, UUID]):
 
     async def _locked_by(self, email: str) -> User | None:
         known = lookup_form(email)
-        return None if known is None else await self._one(user_sql.LOCK_BY_EMAIL, known)
+        return None if known is None else await self.fetch_row(user_sql.LOCK_BY_EMAIL, known)

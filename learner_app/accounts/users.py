@@ -27,10 +27,10 @@ from learner_app.accounts.tables import UserTable
 from learner_app.accounts.user_passwords import UserPasswords
 from learner_app.accounts.values import Email
 from learner_app.errors import StaleVersion
-from learner_app.repository.inputs import checked, instance_of
+from learner_app.repository.inputs import require_instance, validate
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.values import FLAG, new_uuid
+from learner_app.repository.values import STRICT_BOOL, new_uuid
 
 EMAIL = TypeAdapter(Email)
 NEWEST_FIRST = Order(UserTable.created_at, UserTable.id, descending=True)
@@ -45,7 +45,7 @@ class UserRepository(UserPasswords):
 
     async def count(self, **filters: Unpack[UserFilters]) -> int:
         """How many users the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -56,11 +56,11 @@ class UserRepository(UserPasswords):
         **filters: Unpack[UserFilters],
     ) -> Page[User]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[UserFilters]) -> AsyncGenerator[User, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def search(
         self,
@@ -75,7 +75,7 @@ class UserRepository(UserPasswords):
         Found along the index on ``created_at`` until the page is full: a text or a flag that few
         users have reads many rows, unless the period is narrow.
         """
-        return await self._page(filters, limit, after, total, NEWEST_FIRST)
+        return await self.page_rows(filters, limit, after, total, NEWEST_FIRST)
 
     async def register(self, new: UserCreate) -> User:
         """Add a user with a password; of many at once with one address, in any spelling, one.
@@ -83,10 +83,10 @@ class UserRepository(UserPasswords):
         Raises:
             Conflict: the address is taken.
         """
-        instance_of(UserCreate, new, "new", self.table)
+        require_instance(UserCreate, new, "new", self.table)
         stored = await new_hash(self.engine, new.password)
         values = (new_uuid(), new.email, stored, new.name, new_uuid())
-        return added(await self._one(user_sql.REGISTER, *values))
+        return added(await self.fetch_row(user_sql.REGISTER, *values))
 
     async def register_with_provider(
         self,
@@ -101,10 +101,10 @@ class UserRepository(UserPasswords):
             Conflict: the address is taken, whose user may sign in and link the identity; or the
                 identity is another user's. ``table`` says which.
         """
-        instance_of(ProviderUserCreate, new, "new", self.table)
+        require_instance(ProviderUserCreate, new, "new", self.table)
         values = (new_uuid(), new.email, unusable_hash(), new.name, new.email_verified, new.image)
         async with self.engine.transaction():
-            user = added(await self._one(user_sql.ADD_WITHOUT_PASSWORD, *values))
+            user = added(await self.fetch_row(user_sql.ADD_WITHOUT_PASSWORD, *values))
             identities = AccountRepository(self.engine)
             await identities.link(user.id, provider_id, account_id, tokens)
         return user
@@ -115,10 +115,9 @@ class UserRepository(UserPasswords):
         Raises:
             NotFound: there is no such user.
         """
-        if not (given := instance_of(UserUpdate, changes, "changes", self.table).given()):
+        if not (given := require_instance(UserUpdate, changes, "changes", self.table).set_fields()):
             return await self.get(key)
-        statement = self._queries.update(list(given))
-        return self._found(await self._update_one(statement, key, given))
+        return self.require_row(await self.update_row(key, given))
 
     async def update_profile(self, user_id: UUID, changes: UserUpdate) -> User:
         """Change profile and onboarding answers; the same as ``update``."""
@@ -134,11 +133,11 @@ class UserRepository(UserPasswords):
             Conflict: the address is taken.
             InvalidValue: it is none.
         """
-        address = checked(EMAIL, email, "email", self.table)
+        address = validate(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
             await require_read_committed(self.engine)
             old = await self._locked_email(user_id)
-            changed = await self._of_key(user_id, user_sql.CHANGE_EMAIL, address)
+            changed = await self.fetch_row_by_key(user_id, user_sql.CHANGE_EMAIL, address)
             if changed is None:
                 return await self.get(user_id)
             await self.engine.execute(user_sql.DROP_CODES, old, str(changed.id))
@@ -156,13 +155,13 @@ class UserRepository(UserPasswords):
             StaleVersion: the user has another address by now.
         """
         address = lookup_form(email)
-        changed = address and await self._of_key(user_id, user_sql.VERIFY_EMAIL, address)
+        changed = address and await self.fetch_row_by_key(user_id, user_sql.VERIFY_EMAIL, address)
         if changed:
             return changed
         user = await self.get(user_id)
         known = await self.find_by_email(email)
         if known is None or known.id != user.id:
-            raise self._error(StaleVersion, "the address is another one by now", "email")
+            raise self.error(StaleVersion, "the address is another one by now", "email")
         return known
 
     async def set_admin(self, user_id: UUID, is_admin: bool) -> User:
@@ -171,8 +170,8 @@ class UserRepository(UserPasswords):
         Raises:
             NotFound: there is no such user.
         """
-        flag = checked(FLAG, is_admin, "is_admin", self.table)
-        changed = await self._of_key(user_id, user_sql.SET_ADMIN, flag)
+        flag = validate(STRICT_BOOL, is_admin, "is_admin", self.table)
+        changed = await self.fetch_row_by_key(user_id, user_sql.SET_ADMIN, flag)
         return changed or await self.get(user_id)
 
     async def delete(self, key: UUID) -> Erased:
@@ -184,7 +183,7 @@ class UserRepository(UserPasswords):
         Returns:
             What was there; all 0 where there is no such user.
         """
-        parts = self._key.parts(key)
+        parts = self.key.params(key)
         return NOTHING if parts is None else await erase(self.engine, *parts)
 
     async def export(self, user_id: UUID) -> dict[str, Any]:
@@ -199,8 +198,8 @@ class UserRepository(UserPasswords):
             return await export(self.engine, await self.get(user_id, lock="share"))
 
     async def _locked_email(self, user_id: UUID) -> str:
-        key = self._key.parts(user_id)
+        key = self.key.params(user_id)
         email = key and await self.engine.fetchval(user_sql.LOCK, *key)
         if not email:
-            raise self._not_found()
+            raise self.not_found()
         return str(email)

@@ -16,12 +16,12 @@ from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.values import Identity, Lifetime
 from learner_app.errors import InvalidValue
-from learner_app.repository.batches import affected, oldest
+from learner_app.repository.base import ReadOnlyRepository
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
-from learner_app.repository.locks import lock_name
+from learner_app.repository.inputs import validate
+from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
-from learner_app.repository.reading import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
@@ -70,14 +70,14 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         VerificationTable,
         VerificationFilters,
         {
-            "expires_from": at_least(VerificationTable.expires_at),
-            "expires_to": before(VerificationTable.expires_at),
+            "expires_since": at_least(VerificationTable.expires_at),
+            "expires_until": before(VerificationTable.expires_at),
         },
     )
 
     async def count(self, **filters: Unpack[VerificationFilters]) -> int:
         """How many codes the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -88,11 +88,11 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         **filters: Unpack[VerificationFilters],
     ) -> Page[Verification]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[VerificationFilters]) -> AsyncGenerator[Verification, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def issue(self, identifier: str, ttl: timedelta) -> SecretStr:
         """A new code, which nobody can ask for again; earlier ones of the identifier are void.
@@ -106,11 +106,11 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
             TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
                 not see earlier codes.
         """
-        name = checked(IDENTIFIER, _one_spelling(identifier), "identifier", self.table)
-        lifetime = checked(LIFETIME, ttl, "ttl", self.table)
+        name = validate(IDENTIFIER, _one_spelling(identifier), "identifier", self.table)
+        lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         code = new_token()
         async with self.engine.transaction():
-            await lock_name(self.engine, f"verifications {name}")
+            await advisory_xact_lock(self.engine, f"verifications {name}")
             await self.engine.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
         return code
 
@@ -131,11 +131,11 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete some expired codes and say how many; call it until 0."""
-        keys = oldest(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
+        keys = lock_oldest_keys_sql(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
         return await self._execute(f"DELETE FROM {v} WHERE {v.id} = ANY({keys})")
 
     async def _execute(self, sql: str, *args: Any) -> int:
-        return affected(await self.engine.execute(sql, *args))
+        return affected_rows(await self.engine.execute(sql, *args))
 
 
 def _one_spelling(identifier: Any) -> Any:
@@ -151,6 +151,6 @@ def _one_spelling(identifier: Any) -> Any:
 def _known(identifier: Any) -> str | None:
     """The identifier to look for; None where there can be none."""
     try:
-        return checked(IDENTIFIER, _one_spelling(identifier), "identifier", VerificationTable)
+        return validate(IDENTIFIER, _one_spelling(identifier), "identifier", VerificationTable)
     except InvalidValue:
         return None

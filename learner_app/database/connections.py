@@ -14,7 +14,7 @@ from piccolo.engine import PostgresEngine
 
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
-from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url, verifies
+from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url
 from learner_app.database.monitor import Monitor
 from learner_app.database.owner import find_owner_url
 from learner_app.database.pool import Pool
@@ -272,7 +272,7 @@ class Connections(PostgresEngine):
 
     def _warn_of_unverified_server(self) -> None:
         target = self.target
-        if not target.is_local and not verifies(self.settings, target):
+        if not target.is_local and not target.tls.verifies_server(self.settings):
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_connection_pool(self) -> None:
@@ -347,7 +347,7 @@ class Connections(PostgresEngine):
 
     async def give_back(self, connection: Connection) -> None:
         """Return what :meth:`take_connection` gave, in whatever state it is."""
-        if self.pool is not None and connection in self.pool.held:
+        if self.pool is not None and connection in self.pool.in_use:
             self.pool.release(connection)
         elif connection.is_closed() or connection.is_busy():
             connection.terminate()

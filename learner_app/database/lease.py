@@ -89,7 +89,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         if self._connection.lease is self:
             self._connection.lease = outer
         if outer is None:
-            self._connection.forget_callbacks()
+            self._connection.remove_callbacks()
 
     def has_raised(self, error: BaseException) -> bool:
         """Return whether an error comes from the driver rather than from the block's own code."""
@@ -176,7 +176,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             raise ConnectionLost("the server had closed the connection, nothing was sent")
         in_transaction = not is_closed and connection.is_in_transaction()
         try:
-            return await connection.counted(start(connection))
+            return await connection.tracked(start(connection))
         except DRIVER_ERRORS as error:
             self.last_error = error
             can_write = not is_read and (sql is None or not reads(sql))

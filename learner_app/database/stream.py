@@ -113,7 +113,7 @@ async def _cursor_pages(
 
     cursor = await transaction.perform(declare, sql)
     try:
-        while page := await transaction.perform(lambda it: it.watched(cursor.fetch(batch)), sql):
+        while page := await transaction.perform(lambda it: it.timed(cursor.fetch(batch)), sql):
             yield page
     finally:
         if transaction.is_open:

@@ -25,14 +25,14 @@ from learner_app.generation.rows import (
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected
+from learner_app.repository.batches import affected_rows
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, instance_of, refused
+from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed_level
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper
 from learner_app.repository.sql import Param
-from learner_app.repository.values import MOMENT, Text
+from learner_app.repository.values import UTC_DATETIME, Text
 
 CONTENT = RowMapper(ContentTable, Content)
 AGE = TypeAdapter(Age)
@@ -66,15 +66,15 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         GenerationStatusTable,
         GenerationFilters,
         {
-            "started_from": at_least(GenerationStatusTable.started_at),
-            "started_to": before(GenerationStatusTable.started_at),
+            "started_since": at_least(GenerationStatusTable.started_at),
+            "started_until": before(GenerationStatusTable.started_at),
         },
     )
     stored_as = {"status": lambda _: QueryString("'generating'")}  # noqa: RUF012  # typed in the base
 
     async def count(self, **filters: Unpack[GenerationFilters]) -> int:
         """How many jobs the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -85,11 +85,11 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         **filters: Unpack[GenerationFilters],
     ) -> Page[Generation]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[GenerationFilters]) -> AsyncGenerator[Generation, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def start(self, new: GenerationCreate) -> Generation:
         """Put a job in the queue; the same as ``add``."""
@@ -107,13 +107,13 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
                 not see the jobs of those who were faster.
             LockTimeout: the session is locked for longer than DB_LOCK_TIMEOUT.
         """
-        instance_of(GenerationCreate, new, "new", self.table)
+        require_instance(GenerationCreate, new, "new", self.table)
         async with self.engine.transaction():
             isolation = await self.engine.fetchval(queue.LOCK_SESSION, new.session_id)
             if isolation is None:
-                raise self._missing("session_id")
+                raise self.missing_reference("session_id")
             require_read_committed_level(isolation)
-            active = await self._one(queue.NEWEST_ACTIVE, new.session_id)
+            active = await self.fetch_row(queue.NEWEST_ACTIVE, new.session_id)
             return Started(active or await self.add(new), created=active is None)
 
     async def claim_next(self, stale_after: timedelta | None = None) -> Generation | None:
@@ -131,9 +131,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             InvalidValue: ``stale_after`` is negative or over ten years.
         """
         if stale_after is None:
-            return await self._one(queue.CLAIM)
-        age = checked(AGE, stale_after, "stale_after", self.table)
-        return await self._one(queue.CLAIM_OR_TAKE_OVER, age)
+            return await self.fetch_row(queue.CLAIM)
+        age = validate(AGE, stale_after, "stale_after", self.table)
+        return await self.fetch_row(queue.CLAIM_OR_TAKE_OVER, age)
 
     async def update(self, key: Generation | str, changes: GenerationUpdate) -> Generation:
         """Change the given fields only. An update by a worker also extends its claim.
@@ -148,10 +148,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         """
         if not isinstance(key, Generation):
             return await super().update(key, changes)
-        given, job_id, claim = self._given(changes), key.generation_id, key.started_at
+        given, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
         if given:
-            statement = self._queries.update(list(given), only=HOLDS_CLAIM)
-            changed = await self._update_one(statement, job_id, given, **{CLAIM: claim})
+            changed = await self.update_row(job_id, given, HOLDS_CLAIM, **{CLAIM: claim})
             if changed is not None:
                 return changed
         row = await self.get(job_id)
@@ -174,11 +173,11 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             MissingReference: the content does not exist.
         """
         job_id, claim = _token(generation_id)
-        piece = self._key.parts(content_id)
-        done = piece and await self._of_key(job_id, queue.COMPLETE, *piece, claim)
+        piece = self.key.params(content_id)
+        done = piece and await self.fetch_row_by_key(job_id, queue.COMPLETE, *piece, claim)
         done = done or await self._ended(job_id, claim, status="completed", content_id=content_id)
         if not done:
-            raise self._missing("content_id")
+            raise self.missing_reference("content_id")
         return done
 
     async def fail(self, generation_id: Generation | str, error: str) -> Generation:
@@ -195,9 +194,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             InvalidTransition: the job is completed, or failed with another error.
         """
         job_id, claim = _token(generation_id)
-        error = checked(TEXT, error, "error", self.table)
-        failed = await self._of_key(job_id, queue.FAIL, error, claim)
-        return self._found(
+        error = validate(TEXT, error, "error", self.table)
+        failed = await self.fetch_row_by_key(job_id, queue.FAIL, error, claim)
+        return self.require_row(
             failed or await self._ended(job_id, claim, status="failed", error_message=error)
         )
 
@@ -207,23 +206,23 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Raises:
             NotFound: there is no such job.
         """
-        key = self._key.parts(generation_id)
+        key = self.key.params(generation_id)
         record = key and await self.engine.fetchrow(queue.WITH_CONTENT, *key)
         if not record:
-            raise self._not_found()
-        content = None if record[WIDTH] is None else CONTENT.make(record[WIDTH:])
-        return GenerationWithContent(self._shape.make(record[:WIDTH]), content)
+            raise self.not_found()
+        content = None if record[WIDTH] is None else CONTENT.to_row(record[WIDTH:])
+        return GenerationWithContent(self.mapper.to_row(record[:WIDTH]), content)
 
     async def list_active(
         self, session_id: str | None = None, *, limit: int = DEFAULT_LIMIT
     ) -> list[Generation]:
         """Jobs that are not finished, of a session or of all, the oldest first."""
-        bounded(limit, self.table)
+        check_limit(limit, self.table)
         if session_id is None:
-            return await self._many(queue.LIST_ACTIVE, limit)
-        if (session := self._key.parts(session_id)) is None:
+            return await self.fetch_rows(queue.LIST_ACTIVE, limit)
+        if (session := self.key.params(session_id)) is None:
             return []
-        return await self._many(queue.LIST_ACTIVE_OF_SESSION, limit, *session)
+        return await self.fetch_rows(queue.LIST_ACTIVE_OF_SESSION, limit, *session)
 
     async def requeue_stale(self, older_than: timedelta, *, batch: int = DEFAULT_LIMIT) -> int:
         """Put a batch of stale jobs back into the queue and return how many. Call it until 0.
@@ -237,8 +236,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Raises:
             InvalidValue: ``older_than`` is negative or over ten years.
         """
-        age = checked(AGE, older_than, "older_than", self.table)
-        return affected(await self.engine.execute(queue.requeue_stale(batch), age))
+        age = validate(AGE, older_than, "older_than", self.table)
+        return affected_rows(await self.engine.execute(queue.requeue_stale(batch), age))
 
     async def claim_webhooks(
         self, limit: int = DEFAULT_LIMIT, *, max_age: timedelta | None = None
@@ -258,10 +257,10 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             TransactionRequired: outside a transaction.
             InvalidValue: ``max_age`` is negative or over ten years.
         """
-        self._require_transaction("claim_webhooks")
-        bounded(limit, self.table)
-        age = None if max_age is None else checked(AGE, max_age, "max_age", self.table)
-        return await self._many(queue.claim_webhooks(limit), age)
+        self.require_transaction("claim_webhooks")
+        check_limit(limit, self.table)
+        age = None if max_age is None else validate(AGE, max_age, "max_age", self.table)
+        return await self.fetch_rows(queue.claim_webhooks(limit), age)
 
     async def mark_webhook_sent(self, *generation_ids: str) -> int:
         """Note that the webhooks of these jobs were sent.
@@ -270,8 +269,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             How many of them had to be sent until now: those of jobs that are not there or not
             finished, have none or are marked already do not count.
         """
-        keys = [key for parts in map(self._key.parts, generation_ids) if parts for key in parts]
-        return affected(await self.engine.execute(queue.MARK_SENT, keys)) if keys else 0
+        keys = [key for parts in map(self.key.params, generation_ids) if parts for key in parts]
+        return affected_rows(await self.engine.execute(queue.MARK_SENT, keys)) if keys else 0
 
     async def purge_finished(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete some jobs that were finished before then and say how many; call it until 0.
@@ -279,8 +278,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Jobs whose webhook still has to be sent stay, until it is marked as sent or taken away
         with ``update``. Those that somebody has locked are passed over.
         """
-        moment = checked(MOMENT, before, "before", self.table)
-        return affected(await self.engine.execute(queue.purge_finished(batch), moment))
+        moment = validate(UTC_DATETIME, before, "before", self.table)
+        return affected_rows(await self.engine.execute(queue.purge_finished(batch), moment))
 
     async def store_for_session(
         self, session_id: str, new: ContentCreate, generation_id: Generation | str | None = None
@@ -301,20 +300,20 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             Conflict: other content has the id.
             InvalidTransition: the job failed, or was completed with other content.
         """
-        if instance_of(ContentCreate, new, "new", ContentTable).session_id != session_id:
-            raise refused(ContentTable, "session_id", "is not the session to store it for")
+        if require_instance(ContentCreate, new, "new", ContentTable).session_id != session_id:
+            raise invalid_field(ContentTable, "session_id", "is not the session to store it for")
         async with self.engine.transaction():
             if isinstance(generation_id, Generation):
                 # before the content: under its id the other worker may have stored its own
                 await self._has_made(generation_id, new.id)
-            content = await ContentRepository(self.engine).add_idempotent(new)
+            content, _ = await ContentRepository(self.engine).add_idempotent(new)
             if await self._has_made(generation_id, content.id):
                 return content  # it may have been removed from the session since
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)
             if generation_id is not None:
                 job = await self.complete(generation_id, content.id)
                 if job.session_id != session_id:
-                    raise refused(self.table, "generation_id", "is a job of another session")
+                    raise invalid_field(self.table, "generation_id", "is a job of another session")
         return content
 
     async def _has_made(self, job: Generation | str | None, content_id: str) -> bool:
@@ -338,7 +337,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             raise self._stale_claim()
 
     def _stale_claim(self) -> StaleClaim:
-        return self._error(StaleClaim, "the caller's claim on the job has ended", "started_at")
+        return self.error(StaleClaim, "the caller's claim on the job has ended", "started_at")
 
     async def _ended(self, job_id: str, claim: datetime | None, **same: Any) -> Generation | None:
         """Return the job if it ended exactly so, None if it did not end.
@@ -356,7 +355,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             was_deleted = not await ContentRepository(self.engine).exists(piece)
             same |= {"content_id": None} if was_deleted else {}
         if any(getattr(row, name) != value for name, value in same.items()):
-            raise self._error(InvalidTransition, f"the job is {row.status} already", "status")
+            raise self.error(InvalidTransition, f"the job is {row.status} already", "status")
         return row
 
 

@@ -81,7 +81,7 @@ class GenerationFilters(TypedDict, total=False):
     content_id: str
     status: Status
     webhook_sent: bool
-    started_from: UtcDatetime
+    started_since: UtcDatetime
     """``started_at`` is then or later."""
-    started_to: UtcDatetime
+    started_until: UtcDatetime
     """``started_at`` is before then."""

@@ -68,7 +68,7 @@ async def test_statements_have_indexes(clone: DatabaseEngine, sent: list[Any]):
     await users.verify_email(anna.id, anna.email)
     await users.set_admin(anna.id, True)
     await users.search(limit=10)
-    await users.search(limit=10, created_from=since, created_to=since + timedelta(hours=1))
+    await users.search(limit=10, created_since=since, created_until=since + timedelta(hours=1))
     await users.page(limit=10)
     await sessions.sign_in(anna.email, PASSWORD, HOUR)
     await sessions.resolve(opened.token)

@@ -41,7 +41,7 @@ async def test_nothing_is_held_between_pages(filled: DatabaseEngine):
     assert pool is not None
     count = 0
     async for _ in filled.stream(sessions(), batch=500):
-        assert not pool.held
+        assert not pool.in_use
         assert not filled.transaction_exists()
         count += 1
     assert count == ROWS

@@ -110,8 +110,8 @@ async def test_pages_and_filters(session: str):
     assert await found(content_id="a") == ["g1"]
     assert await found(status="failed") == ["g2"]
     assert await found(webhook_sent=False) == ["g1", "g3"]
-    assert await found(started_from=LONG_AGO + HOUR) == ["g1"]
-    assert await found(started_to=LONG_AGO + HOUR, session_id="s1") == ["g2"]
+    assert await found(started_since=LONG_AGO + HOUR) == ["g1"]
+    assert await found(started_until=LONG_AGO + HOUR, session_id="s1") == ["g2"]
     first = await jobs.page(limit=2)
     assert [job.generation_id for job in (await jobs.page(after=first.next)).rows] == ["g3"]
     with pytest.raises(InvalidValue):

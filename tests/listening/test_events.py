@@ -144,5 +144,5 @@ async def test_export_holds_nothing_while_the_caller_works(clone: DatabaseEngine
     seen = []
     async for row in events.export(session_id="s1"):
         seen.append(row.id)
-        assert not clone.pool.held
+        assert not clone.pool.in_use
     assert seen == [one["id"] for one in batch]

@@ -10,7 +10,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.base import ReadOnlyRepository
 from tests.repository.declarations import plain, repositories
 
 VALUES: dict[Any, list[Any]] = {
@@ -42,7 +42,7 @@ def values_for(kind: Any) -> list[Any]:
 async def outcome(repository: ReadOnlyRepository[Any, Any], name: str, value: Any) -> Any:
     """How many rows there are, or what the error is about and comes from."""
     try:
-        return await repository._count({name: value})
+        return await repository.count(**{name: value})
     except InvalidValue as error:
         return error.table, error.fields, error.__cause__
 

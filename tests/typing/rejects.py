@@ -42,7 +42,7 @@ async def content_keys_and_locks(content: ContentRepository) -> None:
 async def content_rows(content: ContentRepository, row: Content) -> None:
     print((await content.find("c1")).title)  # error
     print((await content.latest_episode("s1", "a")).title)  # error
-    print((await content.search())[0])  # error
+    print((await content.page(order="newest"))[0])  # error
     print(row.titel)  # error
     row.title = "other"  # error
     row.duration = 5  # error
@@ -51,10 +51,10 @@ async def content_rows(content: ContentRepository, row: Content) -> None:
 
 
 async def content_filters(content: ContentRepository, now: datetime) -> None:
-    await content.search(formt="podcast")  # error
-    await content.search(format="podcasts")  # error
-    await content.search(format=None)  # error
-    await content.page(generated_from="2026-01-01")  # error
+    await content.page(order="newest", formt="podcast")  # error
+    await content.page(order="newest", format="podcasts")  # error
+    await content.page(order="newest", format=None)  # error
+    await content.page(generated_since="2026-01-01")  # error
     await content.page(min_quality="0.5")  # error
     await content.page(limit="5")  # error
     await content.page(total="guessed")  # error
@@ -87,7 +87,7 @@ async def sessions(repository: ListeningSessionRepository, row: ListeningSession
     await repository.get(5)  # error
     print((await repository.find("s1")).started_at)  # error
     await repository.page(format="podcast")  # error
-    await repository.page(active_from=5)  # error
+    await repository.page(active_since=5)  # error
     row.content_ids = []  # error
     ListeningSessionCreate(content_ids=["c1"])  # error
     ListeningSessionUpdate(last_activity_at=None)  # error
