@@ -21,7 +21,7 @@ from learner_app.learner.tables import LearnerModelStateTable
 from learner_app.learner.timestamps import INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, invalid_field
+from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import is_same_json
 from learner_app.repository.sql import Param

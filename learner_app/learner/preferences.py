@@ -188,7 +188,9 @@ class UserPreferencesRepository(
         session = self.key.params(session_id)
         if session is None or session == (user,):
             return await self.find(user)
-        return await self.fetch_row(MIGRATE, *session, user, str(session_id)) or await self.find(user)
+        return await self.fetch_row(MIGRATE, *session, user, str(session_id)) or await self.find(
+            user
+        )
 
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int

@@ -42,7 +42,7 @@ from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before, one_of
-from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -55,7 +55,12 @@ from learner_app.repository.paging import (
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compile_query
-from learner_app.repository.values import STRICT_BOOL, JSON_OBJECT, OPTIONAL_UTC_DATETIME, UTC_DATETIME
+from learner_app.repository.values import (
+    JSON_OBJECT,
+    OPTIONAL_UTC_DATETIME,
+    STRICT_BOOL,
+    UTC_DATETIME,
+)
 
 T = TypeVar("T")
 
@@ -287,7 +292,9 @@ class BehavioralEventRepository(
         if values is None:
             return {}
         ((name, value),) = values.items()
-        statement = self.statements.cached(("count_by_type", name), lambda: self._count_by_type(name))
+        statement = self.statements.cached(
+            ("count_by_type", name), lambda: self._count_by_type(name)
+        )
         records = await self.engine.fetch(statement.sql, value)
         return dict(sorted(records, key=lambda record: (-record[1], record[0])))
 

@@ -24,12 +24,12 @@ from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper
 from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import STRICT_BOOL, UTC_DATETIME, NUMBER
+from learner_app.repository.values import NUMBER, STRICT_BOOL, UTC_DATETIME
 
 MAX_LISTENING_TIME = 2**31 - 1
 """Maximum of the INTEGER column, in seconds."""
@@ -332,7 +332,9 @@ class ListeningSessionRepository(
         on rows that are deleted with a session, such as a claimed webhook, are waited for.
         """
         time = validate(UTC_DATETIME, before, "before", self.table)
-        keys = lock_oldest_keys_sql(s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch)
+        keys = lock_oldest_keys_sql(
+            s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch
+        )
         delete, execute = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})", self.engine.execute
         return affected_rows(await self.engine.run_transaction(lambda: execute(delete, time)))
 

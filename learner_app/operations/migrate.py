@@ -62,7 +62,7 @@ async def plan_migrations(engine: DatabaseEngine) -> str:
     migration all are pending.
     """
     lines: list[str] = []
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     for app in _apps():
         runner = MigrationRunner(engine, app, report=lines.append)
         await runner.preview(await runner.pending(), backwards=False)

@@ -11,7 +11,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, LearnerError, SessionStateRefused, TransactionRequired
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import Settings
-from tests.accounts import test_secrets as accounts
+from tests.accounts import operations as accounts
 from tests.faults.cluster import Cluster
 from tests.faults.pgbouncer import LIMITS, PgBouncer
 from tests.volume import operations
