@@ -12,6 +12,12 @@ from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = [
+    "DifficultyPreference",
+    "LearnerModelStateTable",
+    "UserPreferencesTable",
+]
+
 
 class DifficultyPreference(str, Enum):
     beginner = "beginner"

@@ -11,6 +11,13 @@ from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, PrimaryKey, Uncompressed, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = [
+    "BehavioralEventTable",
+    "LikeEngagementTable",
+    "ListeningSessionTable",
+    "ReactionType",
+]
+
 
 class ReactionType(str, Enum):
     like = "like"
