@@ -125,7 +125,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
         return new_content(f"of-{job.generation_id}", session_id=job.session_id)
 
     async def lose(job: Any) -> ContentCreate:
-        assert await it["jobs"].claim_next(timedelta()) is not None
+        assert await it["jobs"].claim_next(stale_older_than=timedelta()) is not None
         return await write(job)
 
     async def lose_and_fail(job: Any) -> ContentCreate:

@@ -1,4 +1,4 @@
-"""The repository of signed-in devices."""
+"""Repository of auth sessions: the devices on which users are signed in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Unpack
 from uuid import UUID
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from learner_app.accounts.credentials import USER, check_credentials
-from learner_app.accounts.redacted import secret
+from learner_app.accounts.redacted import as_secret
 from learner_app.accounts.rows import (
     AuthSession,
     AuthSessionFilters,
@@ -20,8 +20,8 @@ from learner_app.accounts.rows import (
 )
 from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
-from learner_app.accounts.user_sql import CLOSE_SESSIONS
-from learner_app.accounts.values import Lifetime, NetworkAddress
+from learner_app.accounts.user_sql import DELETE_OTHER_SESSIONS
+from learner_app.accounts.values import LIFETIME, NETWORK_ADDRESS
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import checked
@@ -30,10 +30,8 @@ from learner_app.repository.reading import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
-LIFETIME = TypeAdapter(Lifetime)
-ADDRESS = TypeAdapter(NetworkAddress)
 WIDTH = len(AuthSession.__struct_fields__)
-LONGEST_AGENT = 500
+MAX_USER_AGENT_LENGTH = 500
 
 s = SqlNames(AuthSessionTable)
 bare = s.unqualified
@@ -45,7 +43,7 @@ COLUMNS = (
     f"{bare.expires_at}, {bare.ip_address}, {bare.user_agent}"
 )
 
-LIVES = f"{s.expires_at} > {NOW}"
+IS_VALID = f"{s.expires_at} > {NOW}"
 
 OPEN = f"""
 INSERT INTO {s} ({COLUMNS})
@@ -58,7 +56,11 @@ INSERT INTO {s} ({COLUMNS})
 SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
 WHERE {u.id} = $2 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
 """
-"""The lock makes it wait for a change of the password, or the change for it."""
+"""FOR SHARE conflicts with a change of the password: one of the two waits for the other.
+
+If the change commits first, the condition on the hash fails. If the session is inserted first, the
+change deletes it. No session of the old password remains in either case.
+"""
 
 RESOLVE = f"""
 SELECT {mine.fields(AuthSession)}, {u.fields(User)} FROM {mine} JOIN {u} ON {u.id} = {mine.user_id}
@@ -67,25 +69,26 @@ WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
 
 EXTEND = f"""
 UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
-WHERE {s.token_hash} = $1 AND {LIVES} AND {s.updated_at} <= {NOW} - interval '1 day'
+WHERE {s.token_hash} = $1 AND {IS_VALID} AND {s.updated_at} <= {NOW} - interval '1 day'
 RETURNING {ROW}
 """
-"""Nothing else writes to a session."""
+"""No other statement updates a session, so ``updated_at`` is the time of the last extension."""
 
-FIND = f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {LIVES}"
+FIND = f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {IS_VALID}"
 CLOSE = f"DELETE FROM {s} WHERE {s.token_hash} = $1"
 CLOSE_DEVICE = f"DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.id} = $2"
 
 LIST = f"""
-SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {LIVES}
+SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {IS_VALID}
 ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
 """
 
 
 class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
-    """Signed-in devices, known by a token that only they have: a hash of it is stored.
+    """Devices on which users are signed in, each identified by a token.
 
-    What is expired, by the database's clock, is not there for any operation with a token.
+    Only the device knows the token: the database stores its hash. An operation on a token treats a
+    session as missing once it has expired by the database's clock.
     """
 
     table = AuthSessionTable
@@ -94,13 +97,13 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         AuthSessionTable,
         AuthSessionFilters,
         {
-            "expires_from": at_least(AuthSessionTable.expires_at),
-            "expires_to": before(AuthSessionTable.expires_at),
+            "expires_since": at_least(AuthSessionTable.expires_at),
+            "expires_until": before(AuthSessionTable.expires_at),
         },
     )
 
     async def count(self, **filters: Unpack[AuthSessionFilters]) -> int:
-        """How many sessions the filters let through."""
+        """Return the number of sessions that match the filters."""
         return await self._count(filters)
 
     async def page(
@@ -111,11 +114,11 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         total: Total | None = None,
         **filters: Unpack[AuthSessionFilters],
     ) -> Page[AuthSession]:
-        """A page by id."""
+        """Return a page of sessions, ordered by id."""
         return await self._page(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[AuthSessionFilters]) -> AsyncGenerator[AuthSession, None]:
-        """All of them by id, in constant memory."""
+        """Yield the sessions that match the filters, ordered by id, in constant memory."""
         return self._stream(filters)
 
     async def open(
@@ -126,17 +129,17 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         ip_address: str | None = None,
         user_agent: str | None = None,
     ) -> OpenedSession:
-        """Sign somebody in who was recognised otherwise than by a password, by a provider say.
+        """Open a session for a user who was authenticated without a password.
 
         Args:
-            user_id: who.
-            ttl: how long it lasts; a second to ten years.
-            ip_address: where from.
-            user_agent: with what; cut after 500 characters.
+            user_id: the user, authenticated for instance by a provider.
+            ttl: lifetime of the session, one second to ten years.
+            ip_address: IPv4 or IPv6 address of the device.
+            user_agent: the ``User-Agent`` header, truncated to 500 characters.
 
         Raises:
-            MissingReference: there is no such user.
-            InvalidValue: ``ttl`` or ``ip_address`` cannot be one.
+            MissingReference: the user does not exist.
+            InvalidValue: ``ttl`` is out of range or ``ip_address`` malformed.
         """
         token = new_token()
         device = self._device(ttl, ip_address, user_agent)
@@ -156,74 +159,76 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         ip_address: str | None = None,
         user_agent: str | None = None,
     ) -> OpenedSession | None:
-        """Sign somebody in by the password; None where it is not, as of ``check_password``.
+        """Open a session if the password matches, else return None.
 
-        Where the password is changed at the same time, there is no session by the old one.
+        The password is checked as by ``UserRepository.check_password``. If it is changed
+        concurrently, no session of the old password remains.
         """
-        password = secret(password)
+        password = as_secret(password)
         device = self._device(ttl, ip_address, user_agent)
         known = await check_credentials(self.engine, email, password)
         if known is None:
             return None
         token = new_token()
-        values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored)
+        values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored_hash)
         session = await self._one(SIGN_IN, *values)
         return None if session is None else OpenedSession(token, session)
 
     async def resolve(self, token: str | SecretStr) -> SignedIn | None:
-        """Session and user of a token, by one query; None for one that is unknown or expired."""
-        token = secret(token)
-        if (known := token_hash(token)) is None:
+        """Return session and user of a token, or None if it is unknown or expired."""
+        token = as_secret(token)
+        if (hashed := token_hash(token)) is None:
             return None
-        record = await self.engine.fetchrow(RESOLVE, known)
+        record = await self.engine.fetchrow(RESOLVE, hashed)
         if record is None:
             return None
         return SignedIn(self._shape.make(record[:WIDTH]), USER.make(record[WIDTH:]))
 
     async def extend(self, token: str | SecretStr, ttl: timedelta) -> AuthSession | None:
-        """Let a session last that long from now on; written once a day at most.
+        """Extend a session to ``ttl`` from now, writing at most once a day.
 
         Returns:
-            The session, as it was where it is of today; None for one that is unknown or expired.
+            The session, unchanged if it was opened or extended within a day; None if it is unknown
+            or expired.
         """
-        token = secret(token)
+        token = as_secret(token)
         lifetime = checked(LIFETIME, ttl, "ttl", self.table)
-        if (known := token_hash(token)) is None:
+        if (hashed := token_hash(token)) is None:
             return None
-        return await self._one(EXTEND, known, lifetime) or await self._one(FIND, known)
+        return await self._one(EXTEND, hashed, lifetime) or await self._one(FIND, hashed)
 
     async def close(self, token: str | SecretStr) -> bool:
-        """Sign a device out; whether it was signed in."""
-        token = secret(token)
-        if (known := token_hash(token)) is None:
+        """Close a session and return whether it existed."""
+        token = as_secret(token)
+        if (hashed := token_hash(token)) is None:
             return False
-        return await self.engine.execute(CLOSE, known) == "DELETE 1"
+        return await self.engine.execute(CLOSE, hashed) == "DELETE 1"
 
     async def close_device(self, user_id: UUID, session_id: UUID) -> bool:
-        """Sign out one of a user's devices; whether it was signed in, and is that user's."""
+        """Close a session of the user by its id and return whether the user had it."""
         user, session = self._key.parts(user_id), self._key.parts(session_id)
         if user is None or session is None:
             return False
         return await self.engine.execute(CLOSE_DEVICE, *user, *session) == "DELETE 1"
 
-    async def close_all(self, user_id: UUID, *, except_token: str | SecretStr | None = None) -> int:
-        """Sign out all of a user's devices, except the one of a token; how many they were."""
-        kept = None if except_token is None else token_hash(except_token)
-        except_token = None
+    async def close_all(self, user_id: UUID, *, keep_token: str | SecretStr | None = None) -> int:
+        """Close the sessions of a user, except the one of a token, and return their number."""
+        keep_token = as_secret(keep_token)
         if (key := self._key.parts(user_id)) is None:
             return 0
-        return affected(await self.engine.execute(CLOSE_SESSIONS, *key, kept))
+        tag = await self.engine.execute(DELETE_OTHER_SESSIONS, *key, token_hash(keep_token))
+        return affected(tag)
 
     async def list_for_user(
         self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
     ) -> list[AuthSession]:
-        """Where a user is signed in, the newest first."""
+        """Return the unexpired sessions of a user, the newest first."""
         bounded(limit, self.table)
         key = self._key.parts(user_id)
         return [] if key is None else await self._many(LIST, *key, limit)
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete some expired sessions and say how many; call it until 0."""
+        """Delete a batch of expired sessions and return how many. Call it until 0."""
         keys = oldest(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
         return affected(await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"))
 
@@ -232,13 +237,15 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     ) -> tuple[timedelta, str | None, str | None]:
         lifetime = checked(LIFETIME, ttl, "ttl", self.table)
         address = (
-            None if ip_address is None else checked(ADDRESS, ip_address, "ip_address", self.table)
+            None
+            if ip_address is None
+            else checked(NETWORK_ADDRESS, ip_address, "ip_address", self.table)
         )
         return lifetime, address, _storable_agent(user_agent)
 
 
-def _storable_agent(text: str | None) -> str | None:
-    """A header that anybody may send; nobody is kept from signing in by a strange one."""
-    if not isinstance(text, str):
+def _storable_agent(header: str | None) -> str | None:
+    """Make any header storable, so that a malformed one does not prevent signing in."""
+    if not isinstance(header, str):
         return None
-    return text[:LONGEST_AGENT].replace("\0", "").encode(errors="replace").decode()
+    return header[:MAX_USER_AGENT_LENGTH].replace("\0", "").encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""What is kept about a user, all of it: to hand it out, and to erase it."""
+"""Export and erasure of personal data, as the GDPR demands."""
 
 from typing import Any
 from uuid import UUID
@@ -18,38 +18,41 @@ ACCOUNT = RowMapper(AccountTable, Account)
 SESSION = RowMapper(AuthSessionTable, AuthSession)
 CODE = RowMapper(VerificationTable, Verification)
 
-NOTHING = Erased(0, 0, 0, 0, 0)
-
 
 async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
-    """Delete it, and say how much it was."""
+    """Delete a user with all personal data and return the number of rows by table."""
 
     async def delete(sql: str, *args: Any) -> int:
         return affected(await engine.execute(sql, *args))
 
     async with engine.transaction():
-        await require_read_committed(engine)  # to see codes that are issued until then
-        email = await engine.fetchval(user_sql.LOCK, user_id)
+        # an older snapshot would miss codes that are issued until the user is locked
+        await require_read_committed(engine)
+        email = await engine.fetchval(user_sql.LOCK_EMAIL, user_id)
         return Erased(
-            verifications=await delete(user_sql.DROP_CODES, email or str(user_id), str(user_id)),
-            accounts=await delete(user_sql.DROP_ACCOUNTS, user_id),
-            auth_sessions=await delete(user_sql.DROP_SESSIONS, user_id),
+            verifications=await delete(user_sql.DELETE_CODES, email or str(user_id), str(user_id)),
+            accounts=await delete(user_sql.DELETE_ACCOUNTS, user_id),
+            auth_sessions=await delete(user_sql.DELETE_SESSIONS, user_id),
             user_preferences=int(await UserPreferencesRepository(engine).delete(str(user_id))),
-            users=await delete(user_sql.DROP_USER, user_id),
+            users=await delete(user_sql.DELETE_USER, user_id),
         )
 
 
 async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
-    """One JSON document; to be called with the user's row locked."""
+    """Return all personal data of a user as one JSON document.
 
-    async def rows(shape: RowMapper[Any], sql: str, *args: Any) -> list[Any]:
-        return list(map(shape.make, await engine.fetch(sql, *args)))
+    The caller must have locked the user's row, so that no concurrent operation erases the user or
+    changes the address between the queries.
+    """
+
+    async def rows(mapper: RowMapper[Any], sql: str, *args: Any) -> list[Any]:
+        return list(map(mapper.make, await engine.fetch(sql, *args)))
 
     found = {
         "user": user,
-        "accounts": await rows(ACCOUNT, user_sql.ACCOUNTS_OF, user.id),
-        "auth_sessions": await rows(SESSION, user_sql.SESSIONS_OF, user.id),
-        "verifications": await rows(CODE, user_sql.CODES_OF, user.email, str(user.id)),
+        "accounts": await rows(ACCOUNT, user_sql.LIST_ACCOUNTS, user.id),
+        "auth_sessions": await rows(SESSION, user_sql.LIST_SESSIONS, user.id),
+        "verifications": await rows(CODE, user_sql.LIST_CODES, user.email, str(user.id)),
         "preferences": await UserPreferencesRepository(engine).find_for_user(str(user.id)),
     }
     document: dict[str, Any] = msgspec.json.decode(to_json(found))

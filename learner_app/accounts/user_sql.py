@@ -1,11 +1,12 @@
-"""SQL of users: each step is decided and done by one statement, or by several under the row's lock.
+"""SQL of users and of what belongs to them.
 
-Locks are taken in one order everywhere: the user first, then what is the user's. Addresses are
-compared as ``lower($1)``, by the database's own idea of lower case, see
+Each operation is one statement that checks and writes, or several statements under a lock of the
+user's row. Locks are acquired in one order everywhere, the user first and then the rows that belong
+to it, so that these operations cannot deadlock. Addresses are compared as ``lower($1)``, see
 :mod:`learner_app.accounts.emails`.
 """
 
-from learner_app.accounts.passwords import UNUSABLE
+from learner_app.accounts.passwords import UNUSABLE_PREFIX
 from learner_app.accounts.rows import Account, AuthSession, User, Verification
 from learner_app.accounts.tables import (
     AccountTable,
@@ -23,12 +24,12 @@ bare_u, bare_a = u.unqualified, a.unqualified
 ROW = u.fields(User)
 
 CREDENTIAL = "credential"
-"""The provider of the local password."""
+"""``provider_id`` of the account that stands for the local password."""
 
 RESET = "reset-password"
-"""The purpose of codes that are worthless once the password has changed."""
+"""Purpose of the codes that become invalid when the password changes."""
 
-IS_USABLE = f"left({u.hashed_password}, 1) <> '{UNUSABLE}'"
+HAS_PASSWORD = f"left({u.hashed_password}, 1) <> '{UNUSABLE_PREFIX}'"
 
 REGISTER = f"""
 WITH added AS (
@@ -40,7 +41,7 @@ WITH added AS (
 )
 SELECT {bare_u.fields(User)} FROM added
 """
-"""Takes id, address, hash, name, and the id of the account. Gives nothing where it is taken."""
+"""Parameters: id, address, hash, name, id of the account. No row if the address is taken."""
 
 ADD_WITHOUT_PASSWORD = f"""
 INSERT INTO {u}
@@ -53,22 +54,19 @@ FIND_BY_EMAIL = f"SELECT {ROW} FROM {u} WHERE {u.email} = lower($1)"
 
 LOCK_BY_EMAIL = f"{FIND_BY_EMAIL} FOR NO KEY UPDATE"
 
-CREDENTIALS_OF = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.id} = $1"
+LOCK_EMAIL = f"SELECT {u.email} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
 
-CREDENTIALS = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.email} = lower($1)"
+CREDENTIALS_BY_ID = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.id} = $1"
 
-UPGRADE = f"""
-UPDATE {u} SET {bare_u.hashed_password} = $3 WHERE {u.id} = $1 AND {u.hashed_password} = $2
-RETURNING {ROW}
-"""
-"""A password that was changed meanwhile is not changed back."""
+CREDENTIALS_BY_EMAIL = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.email} = lower($1)"
 
 SET_HASH = f"UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}"
 
-CHANGE_HASH = f"""
+REPLACE_HASH = f"""
 UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
 RETURNING {ROW}
 """
+"""Parameters: id, new hash, expected hash. A concurrent change of the password is kept."""
 
 ADD_CREDENTIAL = f"""
 INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
@@ -76,15 +74,15 @@ VALUES ($1, $2, '{CREDENTIAL}', $2::uuid::text)
 ON CONFLICT ({bare_a.provider_id}, {bare_a.account_id}) DO NOTHING
 """
 
-CLOSE_SESSIONS = f"""
+DELETE_OTHER_SESSIONS = f"""
 DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.token_hash} IS DISTINCT FROM $2::text
 """
+"""Parameters: user, hash of the token to keep; NULL keeps none."""
 
-DROP_RESET_CODES = f"""
+DELETE_RESET_CODES = f"""
 DELETE FROM {v} WHERE {v.identifier} IN ('{RESET}:' || $1::text, '{RESET}:' || $2::uuid::text)
 """
-
-LOCK = f"SELECT {u.email} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
+"""Parameters: address and id of the user."""
 
 CHANGE_EMAIL = f"""
 UPDATE {u} SET {bare_u.email} = lower($2), {bare_u.email_verified} = false
@@ -100,27 +98,29 @@ SET_ADMIN = f"""
 UPDATE {u} SET {bare_u.is_admin} = $2 WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
 """
 
-IS_OF = (
+IS_CODE_OF_USER = (
     f"lower({v.identifier}) IN ($1, $2)"
     f" OR right(lower({v.identifier}), length($1) + 1) = ':' || $1"
     f" OR right(lower({v.identifier}), length($2) + 1) = ':' || $2"
 )
-"""Takes an address and an id: whether a code was given out for one of them, for any purpose.
+"""Condition on a code of any purpose. Parameters: address and id of the user, both as text.
 
-The purposes are the services' own, so no index leads there; the table holds what is not expired.
+Services choose the purposes, so no index serves this condition and the whole table is read. It
+contains unexpired codes only as long as it is purged.
 """
 
-DROP_CODES = f"DELETE FROM {v} WHERE {IS_OF}"
-DROP_ACCOUNTS = f"DELETE FROM {a} WHERE {a.user_id} = $1"
-DROP_SESSIONS = f"DELETE FROM {s} WHERE {s.user_id} = $1"
-DROP_USER = f"DELETE FROM {u} WHERE {u.id} = $1"
+DELETE_CODES = f"DELETE FROM {v} WHERE {IS_CODE_OF_USER}"
+DELETE_ACCOUNTS = f"DELETE FROM {a} WHERE {a.user_id} = $1"
+DELETE_SESSIONS = f"DELETE FROM {s} WHERE {s.user_id} = $1"
+DELETE_USER = f"DELETE FROM {u} WHERE {u.id} = $1"
 
-ACCOUNTS_OF = f"""
+LIST_ACCOUNTS = f"""
 SELECT {a.fields(Account)} FROM {a} WHERE {a.user_id} = $1 ORDER BY {a.created_at}, {a.id}
 """
-SESSIONS_OF = f"""
+LIST_SESSIONS = f"""
 SELECT {s.fields(AuthSession)} FROM {s} WHERE {s.user_id} = $1 ORDER BY {s.created_at}, {s.id}
 """
-CODES_OF = f"""
-SELECT {v.fields(Verification)} FROM {v} WHERE {IS_OF} ORDER BY {v.created_at}, {v.id}
+LIST_CODES = f"""
+SELECT {v.fields(Verification)} FROM {v} WHERE {IS_CODE_OF_USER}
+ORDER BY {v.created_at}, {v.id}
 """

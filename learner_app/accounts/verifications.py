@@ -1,4 +1,4 @@
-"""The repository of single-use codes."""
+"""Repository of verifications: single-use codes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import Any, Unpack
 from uuid import UUID
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from learner_app.accounts.emails import lookup_form
-from learner_app.accounts.redacted import secret
+from learner_app.accounts.redacted import as_secret
 from learner_app.accounts.rows import Verification, VerificationFilters
 from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
-from learner_app.accounts.values import Identity, Lifetime
+from learner_app.accounts.values import IDENTITY, LIFETIME
 from learner_app.errors import InvalidValue
 from learner_app.repository.batches import affected, oldest
 from learner_app.repository.filters import Filters, at_least, before
@@ -25,11 +25,8 @@ from learner_app.repository.reading import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
-IDENTIFIER = TypeAdapter(Identity)
-LIFETIME = TypeAdapter(Lifetime)
-
-MOST_ATTEMPTS = 10
-"""Wrong codes after which the right one is worth nothing."""
+MAX_ATTEMPTS = 10
+"""Number of wrong codes after which the right one is invalid."""
 
 v = SqlNames(VerificationTable)
 bare = v.unqualified
@@ -43,25 +40,30 @@ VALUES ($1, $2, $3, {NOW} + $4::interval)
 CONSUME = f"""
 WITH consumed AS (
     DELETE FROM {v} WHERE {v.identifier} = $1 AND {v.value_hash} = $2
-        AND {v.expires_at} > {NOW} AND {v.attempts} < {MOST_ATTEMPTS}
+        AND {v.expires_at} > {NOW} AND {v.attempts} < {MAX_ATTEMPTS}
     RETURNING 1
 ), failed AS (
     UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
     WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
-        AND {v.attempts} < {MOST_ATTEMPTS}
+        AND {v.attempts} < {MAX_ATTEMPTS}
 )
 SELECT EXISTS (SELECT FROM consumed)
 """
-"""Takes identifier and hash. Of many at once one deletes the row, and the others find none."""
+"""Parameters: identifier, hash of the code.
+
+The code is single-use because the comparison and the deletion are one statement: of concurrent
+callers, the first deletes the row, and the others wait for its lock and then find no row.
+"""
 
 INVALIDATE = f"DELETE FROM {v} WHERE {v.identifier} = $1"
 
 
 class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
-    """Codes that work once: for a forgotten password, a new address and the like.
+    """Single-use codes, for instance for resetting a password or confirming an address.
 
-    An identifier is purpose and address, ``reset-password:<address>``; the address is meant in any
-    spelling. Of each identifier one code is valid.
+    An identifier consists of a purpose and an address, ``verify-email:<address>``, or of a purpose
+    and the id of a user. The address may have any spelling. At most one code per identifier is
+    valid.
     """
 
     table = VerificationTable
@@ -70,13 +72,13 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         VerificationTable,
         VerificationFilters,
         {
-            "expires_from": at_least(VerificationTable.expires_at),
-            "expires_to": before(VerificationTable.expires_at),
+            "expires_since": at_least(VerificationTable.expires_at),
+            "expires_until": before(VerificationTable.expires_at),
         },
     )
 
     async def count(self, **filters: Unpack[VerificationFilters]) -> int:
-        """How many codes the filters let through."""
+        """Return the number of codes that match the filters."""
         return await self._count(filters)
 
     async def page(
@@ -87,50 +89,53 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         total: Total | None = None,
         **filters: Unpack[VerificationFilters],
     ) -> Page[Verification]:
-        """A page by id."""
+        """Return a page of codes, ordered by id."""
         return await self._page(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[VerificationFilters]) -> AsyncGenerator[Verification, None]:
-        """All of them by id, in constant memory."""
+        """Yield the codes that match the filters, ordered by id, in constant memory."""
         return self._stream(filters)
 
     async def issue(self, identifier: str, ttl: timedelta) -> SecretStr:
-        """A new code, which nobody can ask for again; earlier ones of the identifier are void.
+        """Issue a code and invalidate earlier codes of the identifier.
+
+        The code cannot be read again: only its hash is stored.
 
         Args:
             identifier: purpose and address.
-            ttl: how long it is valid; a second to ten years.
+            ttl: lifetime of the code, one second to ten years.
 
         Raises:
-            InvalidValue: the identifier cannot be one, or ``ttl``.
-            TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
+            InvalidValue: ``identifier`` is malformed or ``ttl`` out of range.
+            TransactionError: the isolation level is not ``read committed``; the transaction would
                 not see earlier codes.
         """
-        name = checked(IDENTIFIER, _one_spelling(identifier), "identifier", self.table)
+        name = checked(IDENTITY, _normalise(identifier), "identifier", self.table)
         lifetime = checked(LIFETIME, ttl, "ttl", self.table)
         code = new_token()
         async with self.engine.transaction():
+            # Without the lock, two concurrent calls would not see each other's row and keep both.
             await lock_name(self.engine, f"verifications {name}")
             await self.engine.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
         return code
 
     async def consume(self, identifier: str, code: str | SecretStr) -> bool:
-        """Whether it is the code, which is worth nothing from then on; of ten at once one has it.
+        """Consume the code. Returns True at most once, also under concurrency.
 
-        A wrong code counts, and ten of them make the right one void: commit also when it was
-        wrong.
+        A wrong code counts as a failed attempt once the transaction commits, so commit after False
+        too. After ten failed attempts the right code is invalid.
         """
-        code = secret(code)
+        code = as_secret(code)
         name = _known(identifier)
         return name is not None and await self.engine.fetchval(CONSUME, name, token_hash(code))
 
     async def invalidate(self, identifier: str) -> bool:
-        """Make the code of an identifier void; whether there was one."""
+        """Delete the code of an identifier and return whether there was one."""
         name = _known(identifier)
         return name is not None and await self._execute(INVALIDATE, name) > 0
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete some expired codes and say how many; call it until 0."""
+        """Delete a batch of expired codes and return how many. Call it until 0."""
         keys = oldest(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
         return await self._execute(f"DELETE FROM {v} WHERE {v.id} = ANY({keys})")
 
@@ -138,8 +143,8 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         return affected(await self.engine.execute(sql, *args))
 
 
-def _one_spelling(identifier: Any) -> Any:
-    """With the address, which is what stands behind the purpose, as users have it."""
+def _normalise(identifier: Any) -> Any:
+    """Normalise the address after the purpose, so that it equals the address of the user."""
     if not isinstance(identifier, str):
         return identifier
     purpose, colon, address = identifier.partition(":")
@@ -149,8 +154,8 @@ def _one_spelling(identifier: Any) -> Any:
 
 
 def _known(identifier: Any) -> str | None:
-    """The identifier to look for; None where there can be none."""
+    """Return the normalised identifier, or None if no code can have it."""
     try:
-        return checked(IDENTIFIER, _one_spelling(identifier), "identifier", VerificationTable)
+        return checked(IDENTITY, _normalise(identifier), "identifier", VerificationTable)
     except InvalidValue:
         return None

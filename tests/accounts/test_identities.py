@@ -26,13 +26,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 async def test_linking_is_idempotent_and_for_one_user(db: DatabaseEngine):
     user, other = await registered(), await registered("b@example.com")
-    account = await accounts.link(user.id, "google", "g1")
-    assert await accounts.link(user.id, "google", "g1") == account
+    account, created = await accounts.link(user.id, "google", "g1")
+    assert created
+    assert await accounts.link(user.id, "google", "g1") == (account, False)
     with pytest.raises(Conflict) as caught:
         await accounts.link(other.id, "google", "g1")
     assert caught.value.fields == ("provider_id", "account_id")
     assert await accounts.find_by_provider("google", "g1") == account
-    assert (await accounts.link(other.id, "github", "g1")).user_id == other.id
+    assert (await accounts.link(other.id, "github", "g1")).account.user_id == other.id
     for wrong in ("g2", "g1\0", "x" * 300):
         assert await accounts.find_by_provider("google", wrong) is None
     rows = await accounts.list_for_user(user.id)
@@ -46,7 +47,8 @@ async def test_two_users_at_once_who_want_one_identity(clone: DatabaseEngine):
         *(accounts.link(people[n % 4].id, "google", "g1") for n in range(20)),
         return_exceptions=True,
     )
-    assert Counter(type(one).__name__ for one in results) == {"Account": 5, "Conflict": 15}
+    assert Counter(type(one).__name__ for one in results) == {"Linked": 5, "Conflict": 15}
+    assert sum(one.created for one in results if not isinstance(one, BaseException)) == 1
     assert await accounts.count(provider_id="google") == 1
 
 
@@ -80,7 +82,7 @@ async def test_an_identity_needs_a_user(db: DatabaseEngine):
 async def test_tokens_are_written_and_read_by_one_operation(db: DatabaseEngine):
     user = await registered()
     given = AccountUpdate(access_token="a-1", refresh_token="r-1", scope="email")
-    account = await accounts.link(user.id, "google", "g1", given)
+    account, _ = await accounts.link(user.id, "google", "g1", given)
     assert account.scope == "email"
     changed = AccountUpdate(access_token="a-2", access_token_expires_at=NOW, refresh_token=None)
     changed_row = await accounts.update_tokens(account.id, changed)
@@ -105,7 +107,7 @@ async def test_the_last_way_in_stays(db: DatabaseEngine):
     (google,) = await accounts.list_for_user(user.id)
     with pytest.raises(InvalidTransition):
         await accounts.unlink(google.id)
-    github = await accounts.link(user.id, "github", "h1")
+    github, _ = await accounts.link(user.id, "github", "h1")
     assert await accounts.unlink(google.id)
     assert not await accounts.unlink(google.id)
     assert not await accounts.unlink("x")  # type: ignore[arg-type]
@@ -121,7 +123,7 @@ async def test_the_last_way_in_stays(db: DatabaseEngine):
 async def test_unlinking_the_password_makes_it_worthless(db: DatabaseEngine):
     user = await registered()
     (credential,) = await accounts.list_for_user(user.id)
-    google = await accounts.link(user.id, "google", "g1")
+    google, _ = await accounts.link(user.id, "google", "g1")
     assert await accounts.unlink(credential.id)
     assert await users.check_password(user.email, PASSWORD) is None
     with pytest.raises(InvalidTransition):

@@ -20,9 +20,9 @@ from learner_app.accounts import passwords
 from learner_app.accounts.passwords import (
     OWASP,
     Cost,
-    apart,
     check_hash,
     hash_password,
+    in_thread,
     policy_violation,
     unusable_hash,
 )
@@ -38,9 +38,9 @@ LATE_MS = 100
 
 
 def matches(password: str, stored: str) -> bool:
-    verdict = check_hash(password, RedactedStr(stored), CHEAP)
-    assert not verdict.matches or verdict.is_outdated, "it is of other parameters"
-    return verdict.matches
+    check = check_hash(password, RedactedStr(stored), CHEAP)
+    assert not check.matches or check.needs_rehash, "it is of other parameters"
+    return check.matches
 
 
 def test_two_spellings_of_one_password_are_one():
@@ -262,7 +262,7 @@ async def test_the_loop_is_not_late_for_hashes_brought_along(kind: str):
 
     async def ten() -> None:
         await asyncio.gather(
-            *(apart(check_hash, "learner-1", RedactedStr(stored), OWASP) for _ in range(10))
+            *(in_thread(check_hash, "learner-1", RedactedStr(stored), OWASP) for _ in range(10))
         )
 
     assert min([await lateness(ten()) for _ in range(3)]) < LATE_MS
@@ -280,7 +280,7 @@ async def test_as_many_at_once_as_there_are_cores():
         with lock:
             now -= 1
 
-    await asyncio.gather(*(apart(work) for _ in range(20)))
+    await asyncio.gather(*(in_thread(work) for _ in range(20)))
     assert most == len(os.sched_getaffinity(0))
 
 

@@ -96,7 +96,7 @@ async def make_world(engine: DatabaseEngine) -> World:
     """Insert a user with an account, a session and a code; return them with their secrets."""
     user = await users.register(UserCreate(email=ADDRESS, password=PASSWORD))
     tokens = AccountUpdate(access_token=ACCESS, refresh_token=REFRESH)
-    account = await accounts.link(user.id, "google", "g1", tokens)
+    account, _ = await accounts.link(user.id, "google", "g1", tokens)
     opened = await sessions.open(user.id, HOUR)
     code = await codes.issue(CODE_OF, HOUR)
     (row,) = (await codes.page()).rows
@@ -146,9 +146,6 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
         ),
         "UserRepository.check_password": lambda: users.check_password(ADDRESS, PASSWORD),
         "UserRepository.update": lambda: users.update(user.id, UserUpdate(name="A")),
-        "UserRepository.update_profile": lambda: users.update_profile(
-            user.id, UserUpdate(name="B")
-        ),
         "UserRepository.verify_email": lambda: users.verify_email(user.id, ADDRESS),
         "UserRepository.set_admin": lambda: users.set_admin(user.id, True),
         "UserRepository.export": lambda: users.export(user.id),
@@ -179,7 +176,7 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
         "UserRepository.change_email": lambda: users.change_email(user.id, "d@example.com"),
         "UserRepository.set_password": lambda: users.set_password(user.id, OTHER, keep_token=plain),
         "AuthSessionRepository.close": lambda: sessions.close(plain),
-        "AuthSessionRepository.close_all": lambda: sessions.close_all(user.id, except_token=plain),
+        "AuthSessionRepository.close_all": lambda: sessions.close_all(user.id, keep_token=plain),
         "UserRepository.delete": lambda: users.delete(user.id),
     }
 

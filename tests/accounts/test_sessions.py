@@ -44,7 +44,7 @@ async def test_a_token_is_returned_once_and_stored_as_a_hash(db: DatabaseEngine)
         assert await sessions.resolve(wrong) is None
         assert await sessions.extend(wrong, HOUR) is None
         assert not await sessions.close(wrong)
-        assert await sessions.close_all(uuid4(), except_token=wrong or "") == 0
+        assert await sessions.close_all(uuid4(), keep_token=wrong or "") == 0
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ async def test_closing(db: DatabaseEngine):
     assert await sessions.close(one.token)
     assert not await sessions.close(one.token)
     await sessions.open(user.id, HOUR)
-    assert await sessions.close_all(user.id, except_token=two.token) == 1
-    assert await sessions.close_all(user.id, except_token=foreign.token) == 1
+    assert await sessions.close_all(user.id, keep_token=two.token) == 1
+    assert await sessions.close_all(user.id, keep_token=foreign.token) == 1
     assert await sessions.resolve(foreign.token) is not None
 
 

@@ -75,7 +75,7 @@ async def test_of_two_who_change_the_password_by_the_old_one_one_does(clone: Dat
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
 async def test_old_snapshots_overlook_nothing(clone: DatabaseEngine, isolation: Any):
     user = await registered()
-    google = await accounts.link(user.id, "google", "g1")
+    google, _ = await accounts.link(user.id, "google", "g1")
     for change in (
         lambda: users.set_password(user.id, OTHER),
         lambda: users.change_password(user.id, PASSWORD, OTHER),

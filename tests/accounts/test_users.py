@@ -279,7 +279,7 @@ async def test_the_profile_changes_and_nothing_else_can(db: DatabaseEngine):
         referral_source="Friend",
         dark_mode="dark",
     )
-    changed = await users.update_profile(user.id, given)
+    changed = await users.update(user.id, given)
     for name in UserUpdate.model_fields:
         assert getattr(changed, name) == getattr(given, name)
     assert changed.email == user.email
@@ -343,7 +343,7 @@ async def test_a_search_pages_the_newest_first(clone: DatabaseEngine):
     assert [user.name for user in (await users.search(is_admin=True)).rows] == ["Persona 3"]
     assert await users.count(email_verified=True) == 0
     since, until = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC)
-    found = await users.search(created_from=since, created_to=until)
+    found = await users.search(created_since=since, created_until=until)
     assert [user.name for user in found.rows] == ["Persona 2", "Persona 1"]
     assert [user.id async for user in users.stream()] == sorted(
         user.id for user in (await users.page()).rows

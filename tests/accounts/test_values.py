@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner_app.accounts.emails import lookup_form, normal_email
+from learner_app.accounts.emails import lookup_form, normalise_email
 from learner_app.accounts.rows import AccountUpdate, ProviderUserCreate, UserCreate, UserUpdate
 from learner_app.errors import InvalidValue
 from tests.accounts.factories import PASSWORD
@@ -46,11 +46,11 @@ def test_what_is_no_address(email: Any):
 @given(st.text(max_size=30) | st.emails())
 def test_an_address_has_one_spelling(text: str):
     try:
-        normal = normal_email(text)
+        normal = normalise_email(text)
     except ValueError:
         lookup_form(text)
         return
-    assert normal == normal_email(normal) == lookup_form(text)
+    assert normal == normalise_email(normal) == lookup_form(text)
     assert normal == normal.strip().lower()
 
 

@@ -9,7 +9,7 @@ import pytest
 from learner_app.accounts import verifications
 from learner_app.accounts.repositories import VerificationRepository
 from learner_app.accounts.tokens import token_hash
-from learner_app.accounts.verifications import MOST_ATTEMPTS
+from learner_app.accounts.verifications import MAX_ATTEMPTS
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from tests.accounts.factories import HOUR
@@ -58,22 +58,22 @@ async def test_a_new_code_makes_the_earlier_void(db: DatabaseEngine):
 
 async def test_wrong_codes_make_the_right_one_void(db: DatabaseEngine):
     code = await codes.issue(ANNA, HOUR)
-    for wrong in ["", "\0", "x" * 43, "x" * 9999, *["no"] * (MOST_ATTEMPTS - 5)]:
+    for wrong in ["", "\0", "x" * 43, "x" * 9999, *["no"] * (MAX_ATTEMPTS - 5)]:
         assert not await codes.consume(ANNA, wrong)
     (row,) = (await codes.page()).rows
-    assert row.attempts == MOST_ATTEMPTS - 1
+    assert row.attempts == MAX_ATTEMPTS - 1
     again = await codes.issue("reset-password:b@example.com", HOUR)
     assert await codes.consume("reset-password:b@example.com", again), "others do not count"
     assert not await codes.consume(ANNA, "no")
     assert not await codes.consume(ANNA, code)
-    assert (await codes.get(row.id)).attempts == MOST_ATTEMPTS
+    assert (await codes.get(row.id)).attempts == MAX_ATTEMPTS
 
 
 async def test_wrong_codes_at_once_are_all_counted(clone: DatabaseEngine):
     await codes.issue(ANNA, HOUR)
-    await asyncio.gather(*(codes.consume(ANNA, "no") for _ in range(MOST_ATTEMPTS + 5)))
+    await asyncio.gather(*(codes.consume(ANNA, "no") for _ in range(MAX_ATTEMPTS + 5)))
     (row,) = (await codes.page()).rows
-    assert row.attempts == MOST_ATTEMPTS
+    assert row.attempts == MAX_ATTEMPTS
 
 
 async def test_codes_expire_at_their_moment(db: DatabaseEngine, monkeypatch):

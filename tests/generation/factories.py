@@ -21,7 +21,7 @@ async def add_sessions(*ids: str) -> None:
 
 
 async def add_jobs(*ids: str, **fields: Any) -> list[Generation]:
-    return [await GenerationRepository().start(new_job(one, **fields)) for one in ids]
+    return [await GenerationRepository().add(new_job(one, **fields)) for one in ids]
 
 
 async def add_as_is(generation_id: str, **columns: Any) -> Generation:

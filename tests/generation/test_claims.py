@@ -28,7 +28,7 @@ async def requeue() -> None:
 
 
 async def take_over() -> None:
-    assert await jobs.claim_next(CLOCK_NOW) is not None
+    assert await jobs.claim_next(stale_older_than=CLOCK_NOW) is not None
 
 
 async def requeue_and_claim() -> None:
@@ -90,7 +90,7 @@ async def test_a_lost_claim_changes_nothing(
 async def test_a_lost_claim_changes_nothing_after_the_new_worker_finished(
     job: Generation, step: str
 ):
-    await jobs.complete(await jobs.claim_next(CLOCK_NOW), "a")
+    await jobs.complete(await jobs.claim_next(stale_older_than=CLOCK_NOW), "a")
     before = await state()
     with pytest.raises(StaleClaim):
         await STEPS[step](job)
@@ -147,7 +147,7 @@ async def test_an_update_by_the_worker_extends_its_claim(job: Generation):
     await jobs.engine.execute("ALTER TABLE generation_status ENABLE TRIGGER USER")
     extended = await jobs.update(job, GenerationUpdate(estimated_completion_time=600))
     assert extended.started_at == job.started_at
-    assert await jobs.claim_next(HOUR) is None
+    assert await jobs.claim_next(stale_older_than=HOUR) is None
     assert (await jobs.complete(job, "a")).status == "completed"
 
 
@@ -158,7 +158,7 @@ async def test_two_claims_of_a_job_never_have_the_same_start(db: DatabaseEngine)
     await add_as_is("g1", started_at=ahead, updated_at=LONG_AGO)
     starts = [ahead, (await claimed()).started_at]
     for _ in range(3):
-        taken_over = await jobs.claim_next(CLOCK_NOW)
+        taken_over = await jobs.claim_next(stale_older_than=CLOCK_NOW)
         assert taken_over is not None
         starts.append(taken_over.started_at)
         await requeue()
@@ -197,7 +197,7 @@ async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_j
     ended: dict[str, Generation] = {}
 
     async def work(number: int) -> None:
-        while claim := await jobs.claim_next(CLOCK_NOW):
+        while claim := await jobs.claim_next(stale_older_than=CLOCK_NOW):
             claims.append(claim)
             await asyncio.sleep(0.001 * (number % 3))
             try:
@@ -233,7 +233,7 @@ async def test_a_claim_lost_while_the_content_is_stored_undoes_it(clone: Databas
             " AND wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.01)
-        assert await jobs.claim_next(CLOCK_NOW) is not None
+        assert await jobs.claim_next(stale_older_than=CLOCK_NOW) is not None
         await other.execute("COMMIT")
     with pytest.raises(StaleClaim):
         await storing

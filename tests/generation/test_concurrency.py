@@ -40,7 +40,9 @@ async def test_stale_jobs_are_taken_over_once(clone: DatabaseEngine):
     await add_sessions("s1")
     for n in range(20):
         await add_as_is(f"g{n}", status=("generating", "processing")[n % 2])
-    taken = await asyncio.gather(*(jobs.claim_next(timedelta(hours=1)) for _ in range(30)))
+    taken = await asyncio.gather(
+        *(jobs.claim_next(stale_older_than=timedelta(hours=1)) for _ in range(30))
+    )
     assert len({job.generation_id for job in taken if job}) == 20
     assert taken.count(None) == 10
 
@@ -48,7 +50,7 @@ async def test_stale_jobs_are_taken_over_once(clone: DatabaseEngine):
 async def test_10_requests_at_once_make_one_job(clone: DatabaseEngine):
     await add_sessions("s1")
     started = await asyncio.gather(
-        *(jobs.start_if_none_active(new_job(f"g{n}")) for n in range(10))
+        *(jobs.get_or_create_active(new_job(f"g{n}")) for n in range(10))
     )
     assert sum(one.created for one in started) == 1
     assert all(one.generation == started[0].generation for one in started)
@@ -155,7 +157,7 @@ async def test_storing_and_deleting_at_once(clone: DatabaseEngine):
     results = await asyncio.gather(
         *(jobs.store_for_session("s1", new_content(name), name) for name in names),
         *(sessions.delete_content(name) for name in names for _ in range(2)),
-        *(jobs.start_if_none_active(new_job(f"n{name}", "s2")) for name in names),
+        *(jobs.get_or_create_active(new_job(f"n{name}", "s2")) for name in names),
         *(jobs.purge_finished(LONG_AGO) for _ in names),
     )
     assert len(results) == 60

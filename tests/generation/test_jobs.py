@@ -30,7 +30,7 @@ async def session(db: DatabaseEngine) -> str:
 
 
 async def test_a_new_job_waits(session: str):
-    job = await jobs.start(
+    job = await jobs.add(
         GenerationCreate(
             session_id=session, webhook_url="https://a.example/x?y=1", estimated_completion_time=90
         )
@@ -46,10 +46,10 @@ async def test_what_no_job_can_be_made_of(session: str, db: DatabaseEngine):
     await add_jobs("g1")
     with pytest.raises(Conflict):
         async with db.transaction():
-            await jobs.start(new_job("g1"))
+            await jobs.add(new_job("g1"))
     with pytest.raises(MissingReference) as caught:
         async with db.transaction():
-            await jobs.start(new_job("g2", "nobody"))
+            await jobs.add(new_job("g2", "nobody"))
     assert caught.value.fields == ("session_id",)
     assert await jobs.count() == 1, "the caller's transaction goes on"
 
@@ -110,8 +110,8 @@ async def test_pages_and_filters(session: str):
     assert await found(content_id="a") == ["g1"]
     assert await found(status="failed") == ["g2"]
     assert await found(webhook_sent=False) == ["g1", "g3"]
-    assert await found(started_from=LONG_AGO + HOUR) == ["g1"]
-    assert await found(started_to=LONG_AGO + HOUR, session_id="s1") == ["g2"]
+    assert await found(started_since=LONG_AGO + HOUR) == ["g1"]
+    assert await found(started_until=LONG_AGO + HOUR, session_id="s1") == ["g2"]
     first = await jobs.page(limit=2)
     assert [job.generation_id for job in (await jobs.page(after=first.next)).rows] == ["g3"]
     with pytest.raises(InvalidValue):
@@ -119,27 +119,27 @@ async def test_pages_and_filters(session: str):
 
 
 async def test_a_job_is_made_only_where_none_is_active(session: str):
-    first = await jobs.start_if_none_active(new_job("g1"))
-    again = await jobs.start_if_none_active(new_job("g2"))
+    first = await jobs.get_or_create_active(new_job("g1"))
+    again = await jobs.get_or_create_active(new_job("g2"))
     assert (first.created, again.created) == (True, False)
     assert first.generation == again.generation
     await jobs.claim_next()
-    assert not (await jobs.start_if_none_active(new_job("g2"))).created
-    assert (await jobs.start_if_none_active(new_job("g3", "s2"))).created
+    assert not (await jobs.get_or_create_active(new_job("g2"))).created
+    assert (await jobs.get_or_create_active(new_job("g3", "s2"))).created
     await jobs.fail("g1", "no")
-    assert (await jobs.start_if_none_active(new_job("g2"))).generation.generation_id == "g2"
+    assert (await jobs.get_or_create_active(new_job("g2"))).generation.generation_id == "g2"
     await add_as_is("g0")
-    found, created = await jobs.start_if_none_active(new_job("g4"))
+    found, created = await jobs.get_or_create_active(new_job("g4"))
     assert (found.generation_id, created) == ("g2", False), "the newest one"
 
 
 async def test_a_job_for_nobody(session: str, db: DatabaseEngine):
     with pytest.raises(MissingReference) as caught:
-        await jobs.start_if_none_active(new_job("g1", "nobody"))
+        await jobs.get_or_create_active(new_job("g1", "nobody"))
     assert (caught.value.fields, caught.value.table) == (("session_id",), "generation_status")
     await add_as_is("g1", status="failed")
     with pytest.raises(Conflict):
-        await jobs.start_if_none_active(new_job("g1"))
+        await jobs.get_or_create_active(new_job("g1"))
     assert await jobs.count() == 1, "the caller's transaction goes on"
 
 
@@ -148,4 +148,4 @@ async def test_an_old_snapshot_would_miss_active_jobs(clone: DatabaseEngine):
     for isolation in ("repeatable read", "serializable"):
         with pytest.raises(TransactionError):
             async with clone.transaction(isolation=isolation):
-                await jobs.start_if_none_active(new_job())
+                await jobs.get_or_create_active(new_job())

@@ -63,7 +63,7 @@ class Model:
         for name, value in {**changes, "touched": self.clock}.items():
             setattr(job, name, value)
 
-    def start_if_none_active(self, key: str, session: str, webhook: bool) -> tuple[str, bool]:
+    def get_or_create_active(self, key: str, session: str, webhook: bool) -> tuple[str, bool]:
         active = [name for name, job in self.jobs.items() if job.session == session]
         active = [name for name in active if self.jobs[name].is_active]
         if active:
@@ -128,18 +128,18 @@ async def start(model: Model, key: str, number: int) -> None:
     session, webhook = SESSIONS[number % 2], number % 3 == 0
     new = new_job(key, session, webhook_url="http://a.example" if webhook else None)
     if number % 5 == 0:
-        await jobs.start(new)
+        await jobs.add(new)
         model.add(key, session, webhook)
         return
-    started, created = await jobs.start_if_none_active(new)
-    expected = model.start_if_none_active(key, session, webhook)
+    started, created = await jobs.get_or_create_active(new)
+    expected = model.get_or_create_active(key, session, webhook)
     assert (started.generation_id, created) == expected
 
 
 async def claim(model: Model, _: str, number: int) -> None:
-    stale_after = [None, NOTHING, HOUR][number % 3]
-    job = await jobs.claim_next(stale_after)
-    assert (job and job.generation_id) == model.claim(stale_after == NOTHING)
+    age = [None, NOTHING, HOUR][number % 3]
+    job = await jobs.claim_next(stale_older_than=age)
+    assert (job and job.generation_id) == model.claim(age == NOTHING)
     if job is not None:
         attempt = model.jobs[job.generation_id].started
         model.claims.setdefault(job.generation_id, []).append((job, attempt))

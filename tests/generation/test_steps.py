@@ -43,17 +43,17 @@ async def test_the_oldest_waiting_job_is_claimed(session: str):
 async def test_stale_jobs_are_claimed_again(session: str):
     await add_as_is("g1", status="processing", started_at=LONG_AGO + HOUR)
     await add_as_is("g2")
-    assert (await jobs.claim_next(HOUR)).generation_id == "g2"
+    assert (await jobs.claim_next(stale_older_than=HOUR)).generation_id == "g2"
     assert await jobs.claim_next() is None
-    assert (await jobs.claim_next(HOUR)).generation_id == "g1"
-    assert await jobs.claim_next(HOUR) is None, "both are touched by now"
-    assert (await jobs.claim_next(timedelta())).generation_id == "g2"
+    assert (await jobs.claim_next(stale_older_than=HOUR)).generation_id == "g1"
+    assert await jobs.claim_next(stale_older_than=HOUR) is None, "both are touched by now"
+    assert (await jobs.claim_next(stale_older_than=timedelta())).generation_id == "g2"
 
 
 @pytest.mark.parametrize("age", NO_AGES)
 async def test_ages_are_checked(session: str, age: Any):
     calls = {
-        "stale_after": lambda: jobs.claim_next(age),
+        "stale_older_than": lambda: jobs.claim_next(stale_older_than=age),
         "older_than": lambda: jobs.requeue_stale(age),
         "max_age": lambda: jobs.claim_webhooks(max_age=age),
     }
@@ -78,7 +78,7 @@ async def test_completing(session: str, requeued: bool):
             await other
         assert caught.value.fields == ("status",)
     assert await jobs.get("g1") == job, "nothing was written"
-    assert await jobs.claim_next(timedelta()) is None
+    assert await jobs.claim_next(stale_older_than=timedelta()) is None
 
 
 @pytest.mark.parametrize("requeued", [False, True])

@@ -131,7 +131,7 @@ async def learner(states: LearnerModelStateRepository, row: LearnerModelState) -
 async def generation(jobs: GenerationRepository) -> None:
     GenerationCreate(session_id="s1", status="completed")  # error
     GenerationUpdate(status="completed")  # error
-    await jobs.claim_next(300)  # error
+    await jobs.claim_next(stale_older_than=300)  # error
     print((await jobs.claim_next()).session_id)  # error
     await jobs.complete("g1", None)  # error
     await jobs.fail(1, "why")  # error
