@@ -22,11 +22,11 @@ from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.user_sql import DELETE_OTHER_SESSIONS
 from learner_app.accounts.values import LIFETIME, NETWORK_ADDRESS
-from learner_app.repository.batches import affected, oldest
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.inputs import validate
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
@@ -104,7 +104,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
 
     async def count(self, **filters: Unpack[AuthSessionFilters]) -> int:
         """Return the number of sessions that match the filters."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -115,11 +115,11 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         **filters: Unpack[AuthSessionFilters],
     ) -> Page[AuthSession]:
         """Return a page of sessions, ordered by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[AuthSessionFilters]) -> AsyncGenerator[AuthSession, None]:
         """Yield the sessions that match the filters, ordered by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def open(
         self,
@@ -143,11 +143,11 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         """
         token = new_token()
         device = self._device(ttl, ip_address, user_agent)
-        key = self._key.parts(user_id)
+        key = self.key.params(user_id)
         values = (new_uuid(), *(key or ()), token_hash(token), *device)
-        session = None if key is None else await self._one(OPEN, *values)
+        session = None if key is None else await self.fetch_row(OPEN, *values)
         if session is None:
-            raise self._missing("user_id")
+            raise self.missing_reference("user_id")
         return OpenedSession(token, session)
 
     async def sign_in(
@@ -171,7 +171,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
             return None
         token = new_token()
         values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored_hash)
-        session = await self._one(SIGN_IN, *values)
+        session = await self.fetch_row(SIGN_IN, *values)
         return None if session is None else OpenedSession(token, session)
 
     async def resolve(self, token: str | SecretStr) -> SignedIn | None:
@@ -182,7 +182,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         record = await self.engine.fetchrow(RESOLVE, hashed)
         if record is None:
             return None
-        return SignedIn(self._shape.make(record[:WIDTH]), USER.make(record[WIDTH:]))
+        return SignedIn(self.mapper.to_row(record[:WIDTH]), USER.to_row(record[WIDTH:]))
 
     async def extend(self, token: str | SecretStr, ttl: timedelta) -> AuthSession | None:
         """Extend a session to ``ttl`` from now, writing at most once a day.
@@ -192,10 +192,10 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
             or expired.
         """
         token = as_secret(token)
-        lifetime = checked(LIFETIME, ttl, "ttl", self.table)
+        lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         if (hashed := token_hash(token)) is None:
             return None
-        return await self._one(EXTEND, hashed, lifetime) or await self._one(FIND, hashed)
+        return await self.fetch_row(EXTEND, hashed, lifetime) or await self.fetch_row(FIND, hashed)
 
     async def close(self, token: str | SecretStr) -> bool:
         """Close a session and return whether it existed."""
@@ -206,7 +206,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
 
     async def close_device(self, user_id: UUID, session_id: UUID) -> bool:
         """Close a session of the user by its id and return whether the user had it."""
-        user, session = self._key.parts(user_id), self._key.parts(session_id)
+        user, session = self.key.params(user_id), self.key.params(session_id)
         if user is None or session is None:
             return False
         return await self.engine.execute(CLOSE_DEVICE, *user, *session) == "DELETE 1"
@@ -214,32 +214,32 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     async def close_all(self, user_id: UUID, *, keep_token: str | SecretStr | None = None) -> int:
         """Close the sessions of a user, except the one of a token, and return their number."""
         keep_token = as_secret(keep_token)
-        if (key := self._key.parts(user_id)) is None:
+        if (key := self.key.params(user_id)) is None:
             return 0
         tag = await self.engine.execute(DELETE_OTHER_SESSIONS, *key, token_hash(keep_token))
-        return affected(tag)
+        return affected_rows(tag)
 
     async def list_for_user(
         self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
     ) -> list[AuthSession]:
         """Return the unexpired sessions of a user, the newest first."""
-        bounded(limit, self.table)
-        key = self._key.parts(user_id)
-        return [] if key is None else await self._many(LIST, *key, limit)
+        check_limit(limit, self.table)
+        key = self.key.params(user_id)
+        return [] if key is None else await self.fetch_rows(LIST, *key, limit)
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of expired sessions and return how many. Call it until 0."""
-        keys = oldest(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
-        return affected(await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"))
+        keys = lock_oldest_keys_sql(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
+        return affected_rows(await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"))
 
     def _device(
         self, ttl: timedelta, ip_address: str | None, user_agent: str | None
     ) -> tuple[timedelta, str | None, str | None]:
-        lifetime = checked(LIFETIME, ttl, "ttl", self.table)
+        lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         address = (
             None
             if ip_address is None
-            else checked(NETWORK_ADDRESS, ip_address, "ip_address", self.table)
+            else validate(NETWORK_ADDRESS, ip_address, "ip_address", self.table)
         )
         return lifetime, address, _storable_agent(user_agent)
 

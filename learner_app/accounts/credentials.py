@@ -18,7 +18,7 @@ from learner_app.accounts.redacted import RedactedStr
 from learner_app.accounts.rows import User
 from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
-from learner_app.repository.inputs import refused
+from learner_app.repository.inputs import invalid_field
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import RowMapper
 from learner_app.repository.values import new_uuid
@@ -61,7 +61,7 @@ async def check_credentials(
             user_sql.REPLACE_HASH, known.user.id, new_hash, known.stored_hash
         )
         if upgraded is not None:
-            return Credentials(USER.make(upgraded), new_hash)
+            return Credentials(USER.to_row(upgraded), new_hash)
 
 
 async def matches_password(
@@ -80,7 +80,7 @@ async def hash_new_password(engine: DatabaseEngine, password: SecretStr) -> Reda
         InvalidValue: the password breaks a rule.
     """
     if violation := policy_violation(password):
-        raise refused(UserTable, "password", violation)
+        raise invalid_field(UserTable, "password", violation)
     return await in_thread(hash_password, password, Cost.of(engine.settings))
 
 
@@ -117,7 +117,7 @@ async def store_password(
         record = await engine.fetchrow(user_sql.REPLACE_HASH, user_id, new_hash, expect)
     if record is None:
         return None
-    user = USER.make(record)
+    user = USER.to_row(record)
     await engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
     await revoke_access(engine, user, keep_session=keep_session)
     return user
@@ -138,4 +138,4 @@ async def _find_by_email(engine: DatabaseEngine, email: str) -> Credentials | No
 
 
 def _to_credentials(*values: object) -> Credentials:
-    return Credentials(USER.make(values[:WIDTH]), RedactedStr(values[WIDTH]))
+    return Credentials(USER.to_row(values[:WIDTH]), RedactedStr(values[WIDTH]))

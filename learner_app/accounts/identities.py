@@ -23,10 +23,10 @@ from learner_app.accounts.user_sql import CREDENTIAL, HAS_PASSWORD, SET_HASH
 from learner_app.accounts.values import IDENTITY, PROVIDER
 from learner_app.errors import Conflict, InvalidTransition
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import checked, instance_of, refused
+from learner_app.repository.inputs import validate, require_instance, invalid_field
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import SqlNames
 from learner_app.repository.values import is_storable, new_uuid
 
@@ -68,7 +68,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
 
     async def count(self, **filters: Unpack[AccountFilters]) -> int:
         """Return the number of accounts that match the filters."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -79,11 +79,11 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         **filters: Unpack[AccountFilters],
     ) -> Page[Account]:
         """Return a page of accounts, ordered by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[AccountFilters]) -> AsyncGenerator[Account, None]:
         """Yield the accounts that match the filters, ordered by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def link(
         self,
@@ -106,18 +106,18 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             InvalidValue: an id is malformed, or the provider is ``credential``, whose account is
                 created by setting a password.
         """
-        provider = checked(PROVIDER, provider_id, "provider_id", self.table)
-        identity = checked(IDENTITY, account_id, "account_id", self.table)
+        provider = validate(PROVIDER, provider_id, "provider_id", self.table)
+        identity = validate(IDENTITY, account_id, "account_id", self.table)
         if tokens is not None:
-            instance_of(AccountUpdate, tokens, "tokens", self.table)
+            require_instance(AccountUpdate, tokens, "tokens", self.table)
         if provider == CREDENTIAL:
-            raise refused(self.table, "provider_id", "is reserved for passwords")
-        if (key := self._key.parts(user_id)) is None:
-            raise self._missing("user_id")
+            raise invalid_field(self.table, "provider_id", "is reserved for passwords")
+        if (key := self.key.params(user_id)) is None:
+            raise self.missing_reference("user_id")
         async with self.engine.transaction():
             account, created = await self._get_or_create(key[0], provider, identity)
             if account.user_id != key[0]:
-                raise self._error(
+                raise self.error(
                     Conflict,
                     "the identity belongs to another user",
                     *("provider_id", "account_id"),
@@ -132,13 +132,13 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         key = (provider_id, account_id)
         if not all(isinstance(text, str) and is_storable(text) for text in key):
             return None
-        return await self._one(FIND, *key)
+        return await self.fetch_row(FIND, *key)
 
     async def list_for_user(self, user_id: UUID, *, limit: int = DEFAULT_LIMIT) -> list[Account]:
         """Return the accounts of a user, the oldest first."""
-        if (key := self._key.parts(user_id)) is None:
+        if (key := self.key.params(user_id)) is None:
             return []
-        return await self._list({"user_id": key[0]}, limit, OLDEST_FIRST)
+        return await self.list_rows({"user_id": key[0]}, limit, OLDEST_FIRST)
 
     async def update_tokens(self, account_id: UUID, changes: AccountUpdate) -> Account:
         """Store the fields that are set, such as new tokens. Without any, nothing is written.
@@ -146,12 +146,12 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         Raises:
             NotFound: the account does not exist.
         """
-        changes = instance_of(AccountUpdate, changes, "changes", self.table)
-        given = {name: reveal(value) for name, value in changes.given().items()}
+        changes = require_instance(AccountUpdate, changes, "changes", self.table)
+        given = {name: reveal(value) for name, value in changes.set_fields().items()}
         if not given:
             return await self.get(account_id)
-        statement = self._queries.update(list(given))
-        return self._found(await self._update_one(statement, account_id, given))
+        statement = self.statements.update(list(given))
+        return self.require_row(await self._update_one(statement, account_id, given))
 
     async def tokens(self, account_id: UUID) -> ProviderTokens:
         """Return the provider's tokens. No other operation reads them.
@@ -159,10 +159,10 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         Raises:
             NotFound: the account does not exist.
         """
-        key = self._key.parts(account_id)
+        key = self.key.params(account_id)
         record = key and await self.engine.fetchrow(TOKENS, *key)
         if not record:
-            raise self._not_found()
+            raise self.not_found()
         return ProviderTokens(*(None if text is None else SecretStr(text) for text in record))
 
     async def unlink(self, account_id: UUID) -> bool:
@@ -174,7 +174,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         Raises:
             InvalidTransition: the user would have no sign-in method left.
         """
-        key = self._key.parts(account_id)
+        key = self.key.params(account_id)
         owner = key and await self.engine.fetchval(OWNER, *key)
         if not key or owner is None:
             return False
@@ -189,18 +189,18 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             others = await self.engine.fetchval(COUNT_OTHERS, owner, account.id)
             if not others and (is_password or not has_password):
                 message = "the user would have no sign-in method left"
-                raise self._error(InvalidTransition, message, "id")
-            await self._one(UNLINK, account.id)
+                raise self.error(InvalidTransition, message, "id")
+            await self.fetch_row(UNLINK, account.id)
             if is_password:
                 user = await self.engine.fetchrow(SET_HASH, owner, unusable_hash())
-                await revoke_access(self.engine, USER.make(user or ()))
+                await revoke_access(self.engine, USER.to_row(user or ()))
         return True
 
     async def _get_or_create(self, user_id: UUID, provider: str, identity: str) -> Linked:
         while True:  # repeated only if the account is deleted between the two statements
-            account = await self._one(LINK, new_uuid(), user_id, provider, identity)
+            account = await self.fetch_row(LINK, new_uuid(), user_id, provider, identity)
             if account is not None:
                 return Linked(account, created=True)
-            account = await self._one(FIND, provider, identity)
+            account = await self.fetch_row(FIND, provider, identity)
             if account is not None:
                 return Linked(account, created=False)

@@ -10,7 +10,7 @@ from learner_app.accounts.rows import Account, AuthSession, Erased, User, Verifi
 from learner_app.accounts.tables import AccountTable, AuthSessionTable, VerificationTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import UserPreferencesRepository
-from learner_app.repository.batches import affected
+from learner_app.repository.batches import affected_rows
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import RowMapper, to_json
 
@@ -23,7 +23,7 @@ async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
     """Delete a user with all personal data and return the number of rows by table."""
 
     async def delete(sql: str, *args: Any) -> int:
-        return affected(await engine.execute(sql, *args))
+        return affected_rows(await engine.execute(sql, *args))
 
     async with engine.transaction():
         # an older snapshot would miss codes that are issued until the user is locked
@@ -46,7 +46,7 @@ async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
     """
 
     async def rows(mapper: RowMapper[Any], sql: str, *args: Any) -> list[Any]:
-        return list(map(mapper.make, await engine.fetch(sql, *args)))
+        return list(map(mapper.to_row, await engine.fetch(sql, *args)))
 
     found = {
         "user": user,

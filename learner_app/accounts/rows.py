@@ -24,7 +24,7 @@ from learner_app.accounts.values import (
 )
 from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
-from learner_app.repository.values import Positive, StrictBool, Text, Text255, UtcDatetime
+from learner_app.repository.values import PositiveInt, StrictBool, Text, Text255, UtcDatetime
 
 
 class User(Row, frozen=True):
@@ -164,7 +164,7 @@ class UserUpdate(SecretInput, table=UserTable):
     image: Image | None = None
     exam_date: Day | None = None
     target_score: Score | None = None
-    daily_study_time: Positive | None = None
+    daily_study_time: PositiveInt | None = None
     knowledge_level: KnowledgeLevel | None = None
     motivation: Essay | None = None
     referral_source: ReferralSource | None = None

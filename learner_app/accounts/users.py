@@ -39,11 +39,11 @@ from learner_app.accounts.values import EMAIL, LIFETIME
 from learner_app.accounts.verifications import VerificationRepository
 from learner_app.errors import Conflict, StaleVersion
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, instance_of
+from learner_app.repository.inputs import validate, require_instance
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.reading import ReadOnlyRepository
-from learner_app.repository.values import FLAG, new_uuid
+from learner_app.repository.base import ReadOnlyRepository
+from learner_app.repository.values import STRICT_BOOL, new_uuid
 
 NEWEST_FIRST = Order(UserTable.created_at, UserTable.id, descending=True)
 
@@ -72,7 +72,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
 
     async def count(self, **filters: Unpack[UserFilters]) -> int:
         """Return the number of users that match the filters."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -83,11 +83,11 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         **filters: Unpack[UserFilters],
     ) -> Page[User]:
         """Return a page of users, ordered by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[UserFilters]) -> AsyncGenerator[User, None]:
         """Yield the users that match the filters, ordered by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def search(
         self,
@@ -98,12 +98,12 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         **filters: Unpack[UserFilters],
     ) -> Page[User]:
         """Return a page of users, the newest first."""
-        return await self._page(filters, limit, after, total, NEWEST_FIRST)
+        return await self.page_rows(filters, limit, after, total, NEWEST_FIRST)
 
     async def find_by_email(self, email: str) -> User | None:
         """Return the user with that address in any spelling, or None."""
         address = lookup_form(email)
-        return None if address is None else await self._one(user_sql.FIND_BY_EMAIL, address)
+        return None if address is None else await self.fetch_row(user_sql.FIND_BY_EMAIL, address)
 
     async def register(self, new: UserCreate) -> User:
         """Insert a user with a password.
@@ -113,10 +113,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             Conflict: the address is taken.
         """
-        instance_of(UserCreate, new, "new", self.table)
+        require_instance(UserCreate, new, "new", self.table)
         new_hash = await hash_new_password(self.engine, new.password)
         values = (new_uuid(), new.email, new_hash, new.name, new_uuid())
-        return self._inserted(await self._one(user_sql.REGISTER, *values))
+        return self._inserted(await self.fetch_row(user_sql.REGISTER, *values))
 
     async def register_with_provider(
         self,
@@ -131,10 +131,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             Conflict: ``table`` is ``users`` if the address is taken (its user may sign in and link
                 the identity), ``accounts`` if the identity belongs to another user.
         """
-        instance_of(ProviderUserCreate, new, "new", self.table)
+        require_instance(ProviderUserCreate, new, "new", self.table)
         values = (new_uuid(), new.email, unusable_hash(), new.name, new.email_verified, new.image)
         async with self.engine.transaction():
-            user = self._inserted(await self._one(user_sql.ADD_WITHOUT_PASSWORD, *values))
+            user = self._inserted(await self.fetch_row(user_sql.ADD_WITHOUT_PASSWORD, *values))
             accounts = AccountRepository(self.engine)
             await accounts.link(user.id, provider_id, account_id, tokens)
         return user
@@ -173,13 +173,13 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         """
         password, keep_token = as_secret(password), as_secret(keep_token)
         new_hash = await hash_new_password(self.engine, password)
-        if (key := self._key.parts(user_id)) is None:
-            raise self._not_found()
+        if (key := self.key.params(user_id)) is None:
+            raise self.not_found()
         async with self.engine.transaction():
             user = await store_password(
                 self.engine, key[0], new_hash, keep_session=token_hash(keep_token)
             )
-            return self._found(user)
+            return self.require_row(user)
 
     async def change_password(
         self,
@@ -196,10 +196,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             with the same old password succeeds.
         """
         old, new, keep_token = as_secret(old), as_secret(new), as_secret(keep_token)
-        key = self._key.parts(user_id)
+        key = self.key.params(user_id)
         credentials = None if key is None else await find_credentials(self.engine, key[0])
         if credentials is None:
-            raise self._not_found()
+            raise self.not_found()
         if not await matches_password(self.engine, old, credentials):
             return None
         new_hash = await hash_new_password(self.engine, new)
@@ -222,7 +222,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             InvalidValue: ``ttl`` is out of range.
             TransactionError: as of ``VerificationRepository.issue``.
         """
-        checked(LIFETIME, ttl, "ttl", VerificationTable)  # for unknown addresses too
+        validate(LIFETIME, ttl, "ttl", VerificationTable)  # for unknown addresses too
         async with self.engine.transaction():
             user = await self._lock_by_email(email)
             if user is None:
@@ -260,10 +260,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
         """
-        if not (given := instance_of(UserUpdate, changes, "changes", self.table).given()):
+        if not (given := require_instance(UserUpdate, changes, "changes", self.table).set_fields()):
             return await self.get(key)
-        statement = self._queries.update(list(given))
-        return self._found(await self._update_one(statement, key, given))
+        statement = self.statements.update(list(given))
+        return self.require_row(await self._update_one(statement, key, given))
 
     async def change_email(self, user_id: UUID, email: str) -> User:
         """Change the address and mark it as not verified.
@@ -276,11 +276,11 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             Conflict: the address is taken.
             InvalidValue: it is not an e-mail address.
         """
-        address = checked(EMAIL, email, "email", self.table)
+        address = validate(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
             await require_read_committed(self.engine)
             old = await self._lock_email(user_id)
-            changed = await self._of_key(user_id, user_sql.CHANGE_EMAIL, address)
+            changed = await self.fetch_row_by_key(user_id, user_sql.CHANGE_EMAIL, address)
             if changed is None:
                 return await self.get(user_id)
             await self.engine.execute(user_sql.DELETE_CODES, old, str(changed.id))
@@ -298,13 +298,13 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             StaleVersion: the user has another address now.
         """
         address = lookup_form(email)
-        changed = address and await self._of_key(user_id, user_sql.VERIFY_EMAIL, address)
+        changed = address and await self.fetch_row_by_key(user_id, user_sql.VERIFY_EMAIL, address)
         if changed:
             return changed
         user = await self.get(user_id)
         known = await self.find_by_email(email)
         if known is None or known.id != user.id:
-            raise self._error(StaleVersion, "the user has another address now", "email")
+            raise self.error(StaleVersion, "the user has another address now", "email")
         return known
 
     async def set_admin(self, user_id: UUID, is_admin: bool) -> User:
@@ -313,8 +313,8 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
         """
-        flag = checked(FLAG, is_admin, "is_admin", self.table)
-        changed = await self._of_key(user_id, user_sql.SET_ADMIN, flag)
+        flag = validate(STRICT_BOOL, is_admin, "is_admin", self.table)
+        changed = await self.fetch_row_by_key(user_id, user_sql.SET_ADMIN, flag)
         return changed or await self.get(user_id)
 
     async def delete(self, key: UUID) -> Erased:
@@ -327,7 +327,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Returns:
             The number of deleted rows by table, all 0 if the user does not exist.
         """
-        parts = self._key.parts(key)
+        parts = self.key.params(key)
         return Erased(0, 0, 0, 0, 0) if parts is None else await erase(self.engine, *parts)
 
     async def export(self, user_id: UUID) -> dict[str, Any]:
@@ -344,19 +344,19 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     def _inserted(self, user: User | None) -> User:
         """Return the inserted user, or raise ``Conflict`` if ``ON CONFLICT`` inserted none."""
         if user is None:
-            raise self._error(
+            raise self.error(
                 Conflict, "the address is taken", "email", constraint="idx_users_email"
             )
         return user
 
     async def _lock_by_email(self, email: str) -> User | None:
         address = lookup_form(email)
-        return None if address is None else await self._one(user_sql.LOCK_BY_EMAIL, address)
+        return None if address is None else await self.fetch_row(user_sql.LOCK_BY_EMAIL, address)
 
     async def _lock_email(self, user_id: UUID) -> str:
         """Lock the user and return the address."""
-        key = self._key.parts(user_id)
+        key = self.key.params(user_id)
         email = key and await self.engine.fetchval(user_sql.LOCK_EMAIL, *key)
         if not email:
-            raise self._not_found()
+            raise self.not_found()
         return str(email)

@@ -16,12 +16,12 @@ from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.values import IDENTITY, LIFETIME
 from learner_app.errors import InvalidValue
-from learner_app.repository.batches import affected, oldest
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
-from learner_app.repository.locks import lock_name
+from learner_app.repository.inputs import validate
+from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import new_uuid
 
@@ -79,7 +79,7 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
 
     async def count(self, **filters: Unpack[VerificationFilters]) -> int:
         """Return the number of codes that match the filters."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -90,11 +90,11 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         **filters: Unpack[VerificationFilters],
     ) -> Page[Verification]:
         """Return a page of codes, ordered by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[VerificationFilters]) -> AsyncGenerator[Verification, None]:
         """Yield the codes that match the filters, ordered by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def issue(self, identifier: str, ttl: timedelta) -> SecretStr:
         """Issue a code and invalidate earlier codes of the identifier.
@@ -110,12 +110,12 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
             TransactionError: the isolation level is not ``read committed``; the transaction would
                 not see earlier codes.
         """
-        name = checked(IDENTITY, _normalise(identifier), "identifier", self.table)
-        lifetime = checked(LIFETIME, ttl, "ttl", self.table)
+        name = validate(IDENTITY, _normalise(identifier), "identifier", self.table)
+        lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         code = new_token()
         async with self.engine.transaction():
             # Without the lock, two concurrent calls would not see each other's row and keep both.
-            await lock_name(self.engine, f"verifications {name}")
+            await advisory_xact_lock(self.engine, f"verifications {name}")
             await self.engine.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
         return code
 
@@ -136,11 +136,11 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of expired codes and return how many. Call it until 0."""
-        keys = oldest(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
+        keys = lock_oldest_keys_sql(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
         return await self._execute(f"DELETE FROM {v} WHERE {v.id} = ANY({keys})")
 
     async def _execute(self, sql: str, *args: Any) -> int:
-        return affected(await self.engine.execute(sql, *args))
+        return affected_rows(await self.engine.execute(sql, *args))
 
 
 def _normalise(identifier: Any) -> Any:
@@ -156,6 +156,6 @@ def _normalise(identifier: Any) -> Any:
 def _known(identifier: Any) -> str | None:
     """Return the normalised identifier, or None if no code can have it."""
     try:
-        return checked(IDENTITY, _normalise(identifier), "identifier", VerificationTable)
+        return validate(IDENTITY, _normalise(identifier), "identifier", VerificationTable)
     except InvalidValue:
         return None

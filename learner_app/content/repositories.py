@@ -19,11 +19,11 @@ from learner_app.content.tables import ContentTable
 from learner_app.errors import Conflict
 from learner_app.repository.base import Repository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, refused
-from learner_app.repository.locks import lock_name
+from learner_app.repository.inputs import validate, invalid_field
+from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import json_text, to_json
-from learner_app.repository.sql import SqlNames, compiled
+from learner_app.repository.sql import SqlNames, compile_query
 from learner_app.repository.values import JSON_BYTES, JSON_OBJECT, UnitInterval
 
 OLDEST_FIRST = Order(ContentTable.generated_at, ContentTable.id)
@@ -55,15 +55,15 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         ContentTable,
         ContentFilters,
         {
-            "generated_from": at_least(ContentTable.generated_at),
-            "generated_to": before(ContentTable.generated_at),
+            "generated_since": at_least(ContentTable.generated_at),
+            "generated_until": before(ContentTable.generated_at),
             "min_quality": at_least(ContentTable.quality_score),
         },
     )
 
     async def count(self, **filters: Unpack[ContentFilters]) -> int:
         """How many pieces the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -74,7 +74,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         **filters: Unpack[ContentFilters],
     ) -> Page[Content]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     async def search(
         self,
@@ -85,11 +85,11 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         **filters: Unpack[ContentFilters],
     ) -> Page[Content]:
         """A page of the newest first."""
-        return await self._page(filters, limit, after, total, NEWEST_FIRST)
+        return await self.page_rows(filters, limit, after, total, NEWEST_FIRST)
 
     def stream(self, **filters: Unpack[ContentFilters]) -> AsyncGenerator[Content, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def add_idempotent(self, new: ContentCreate) -> Content:
         """Insert a piece, or return the stored one when it is the same: for callers that retry.
@@ -97,15 +97,15 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         Raises:
             Conflict: the id is taken by a piece that differs in a field that was given.
         """
-        stored, is_new = await self._ensure(new)
+        stored, is_new = await self.get_or_add(new)
         if is_new:
             return stored
         different = [
-            name for name, value in new.given().items() if not await self._has(stored, name, value)
+            name for name, value in new.set_fields().items() if not await self._has(stored, name, value)
         ]
         if different:
             says = f"the id belongs to another piece ({', '.join(different)} differ)"
-            raise self._error(Conflict, says, "id", constraint="content_pkey")
+            raise self.error(Conflict, says, "id", constraint="content_pkey")
         return stored
 
     async def _has(self, stored: Content, name: str, value: Any) -> bool:
@@ -144,30 +144,30 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         self, session_id: str, *, limit: int = DEFAULT_LIMIT
     ) -> list[Content]:
         """What was made for a session, the oldest first."""
-        return await self._list({"session_id": session_id}, limit, OLDEST_FIRST)
+        return await self.list_rows({"session_id": session_id}, limit, OLDEST_FIRST)
 
     async def list_series(
         self, session_id: str, series_id: str, *, limit: int = DEFAULT_LIMIT
     ) -> list[Content]:
         """The episodes of a session's series in order; those without a number come last."""
         series: ContentFilters = {"session_id": session_id, "series_id": series_id}
-        return await self._list(series, limit, BY_EPISODE)
+        return await self.list_rows(series, limit, BY_EPISODE)
 
     async def latest_episode(self, session_id: str, series_id: str) -> Content | None:
         """The episode with the highest number."""
-        given = self.filters.checked({"session_id": session_id, "series_id": series_id})
+        given = self.filters.validate({"session_id": session_id, "series_id": series_id})
         if given is None:
             return None
-        statement = self._queries.keep(
+        statement = self.statements.cached(
             "latest_episode",
-            lambda: compiled(
-                self._queries.select([self.filters.combined(tuple(given))])
+            lambda: compile_query(
+                self.statements.select([self.filters.condition(tuple(given))])
                 .where(ContentTable.episode_number.is_not_null())
                 .order_by(ContentTable.episode_number, ContentTable.id, ascending=False)
                 .limit(1)
             ),
         )
-        return await self._one(statement.sql, *statement.args(given))
+        return await self.fetch_row(statement.sql, *statement.args(given))
 
     async def next_episode_number(self, session_id: str, series_id: str) -> int:
         """The number for the next episode; nobody else gets one until the transaction ends.
@@ -178,12 +178,12 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
                 the latest number.
             LockTimeout: another worker is at this series for longer than DB_LOCK_TIMEOUT.
         """
-        self._require_transaction("next_episode_number")
+        self.require_transaction("next_episode_number")
         series: ContentFilters = {"session_id": session_id, "series_id": series_id}
         for name, value in series.items():
-            if self.filters.checked({name: value}) is None:
-                raise refused(ContentTable, name, "must not contain NUL characters")
-        await lock_name(self.engine, f"episode {session_id} {series_id}")
+            if self.filters.validate({name: value}) is None:
+                raise invalid_field(ContentTable, name, "must not contain NUL characters")
+        await advisory_xact_lock(self.engine, f"episode {session_id} {series_id}")
         latest = await self.latest_episode(session_id, series_id)
         return 1 + ((latest and latest.episode_number) or 0)
 
@@ -194,12 +194,12 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             NotFound: there is no such piece.
             InvalidValue: the metadata would be over 1 MB.
         """
-        patch = checked(JSON_OBJECT, patch, "metadata", ContentTable)
+        patch = validate(JSON_OBJECT, patch, "metadata", ContentTable)
         if not patch:
             return await self.get(content_id)
-        if (key := self._key.parts(content_id)) is None:
-            raise self._not_found()
-        merged = await self._one(MERGE_METADATA, *key, json_text(patch))
+        if (key := self.key.params(content_id)) is None:
+            raise self.not_found()
+        merged = await self.fetch_row(MERGE_METADATA, *key, json_text(patch))
         return merged or await self._merge_with_care(content_id, patch)
 
     async def _merge_with_care(self, content_id: str, patch: dict[str, Any]) -> Content:
@@ -224,14 +224,14 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         """
         if isinstance(metrics, msgspec.Struct):
             metrics = msgspec.json.decode(to_json(metrics))
-        given = checked(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
+        given = validate(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
         return await self._set(content_id, "engagement_metrics", given)
 
     async def set_quality_score(self, content_id: str, score: Decimal | float) -> Content:
         """From 0, poor, to 1, excellent; in hundredths."""
-        given = checked(FRACTION, score, "quality_score", ContentTable)
+        given = validate(FRACTION, score, "quality_score", ContentTable)
         return await self._set(content_id, "quality_score", given)
 
     async def _set(self, content_id: str, name: str, value: Any) -> Content:
-        statement = self._queries.update([name])
-        return self._found(await self._update_one(statement, content_id, {name: value}))
+        statement = self.statements.update([name])
+        return self.require_row(await self._update_one(statement, content_id, {name: value}))

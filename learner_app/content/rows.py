@@ -17,7 +17,7 @@ from learner_app.repository.values import (
     Key,
     NonNegativeBigInt,
     NonNegativeInt,
-    Positive,
+    PositiveInt,
     Text,
     Text10,
     Text50,
@@ -87,7 +87,7 @@ class ContentCreate(Input, table=ContentTable):
     text_content: Text
     audio_url: HttpUrlText1000
     audio_format: AudioFormat | None = "mp3"
-    audio_bitrate: Positive | None = None
+    audio_bitrate: PositiveInt | None = None
     audio_size: NonNegativeBigInt | None = None
     format: Format
     genre: Text100 | None = None
@@ -105,7 +105,7 @@ class ContentCreate(Input, table=ContentTable):
     """Now by the database's clock where left out."""
     generated_by: Text255 | None = None
     session_id: Key
-    episode_number: Positive | None = None
+    episode_number: PositiveInt | None = None
     series_id: Text255 | None = None
     continuity_context: Text | None = None
     related_content_ids: list[Key] | None = None
@@ -124,7 +124,7 @@ class ContentUpdate(Input, table=ContentTable):
     text_content: Text = UNSET
     audio_url: HttpUrlText1000 = UNSET
     audio_format: AudioFormat | None = None
-    audio_bitrate: Positive | None = None
+    audio_bitrate: PositiveInt | None = None
     audio_size: NonNegativeBigInt | None = None
     format: Format = UNSET
     genre: Text100 | None = None
@@ -154,7 +154,7 @@ class Audio(Input, table=ContentTable):
 
     url: HttpUrlText1000
     format: AudioFormat
-    bitrate: Positive | None
+    bitrate: PositiveInt | None
     """In kbit/s."""
     size: NonNegativeBigInt | None
     """In bytes."""
@@ -171,8 +171,8 @@ class ContentFilters(TypedDict, total=False):
     language: str
     session_id: str
     series_id: str
-    generated_from: UtcDatetime
+    generated_since: UtcDatetime
     """Generated then or later."""
-    generated_to: UtcDatetime
+    generated_until: UtcDatetime
     """Generated before then."""
     min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100), NUMBER]

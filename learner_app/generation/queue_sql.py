@@ -10,7 +10,7 @@ from learner_app.content.tables import ContentTable
 from learner_app.generation.rows import Generation
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.repository.batches import oldest
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.locks import ISOLATION
 from learner_app.repository.sql import NOW, SqlNames
 
@@ -60,7 +60,7 @@ IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < {NOW} - $1::interval
 
 
 def _claim(condition: str) -> str:
-    key = oldest(g, g.generation_id, condition, QUEUE_ORDER, 1)
+    key = lock_oldest_keys_sql(g, g.generation_id, condition, QUEUE_ORDER, 1)
     return f"""
     UPDATE {g} SET {bare.status} = 'processing', {bare.started_at} = {NEXT_START}
     WHERE {g.generation_id} = ANY({key}) RETURNING {ROW}
@@ -120,7 +120,7 @@ UPDATE {g} SET {bare.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
 
 def requeue_stale(batch: int) -> str:
     """Return SQL that ends the claims of stale jobs. Its parameter is their minimum age."""
-    keys = oldest(g, g.generation_id, IS_STALE, g.updated_at, batch)
+    keys = lock_oldest_keys_sql(g, g.generation_id, IS_STALE, g.updated_at, batch)
     return f"""
     UPDATE {g} SET {bare.status} = 'generating', {bare.started_at} = {NEXT_START}
     WHERE {g.generation_id} = ANY({keys})
@@ -150,5 +150,5 @@ def purge_finished(batch: int) -> str:
     """
     is_over = f"{g.started_at} < $1 AND {g.completed_at} < $1 AND {IS_FINISHED}"
     condition = f"{is_over} AND NOT ({IS_WEBHOOK_DUE})"
-    keys = oldest(g, g.generation_id, condition, g.started_at, batch)
+    keys = lock_oldest_keys_sql(g, g.generation_id, condition, g.started_at, batch)
     return f"DELETE FROM {g} WHERE {g.generation_id} = ANY({keys})"

@@ -25,14 +25,14 @@ from learner_app.generation.rows import (
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected
+from learner_app.repository.batches import affected_rows
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, instance_of, refused
+from learner_app.repository.inputs import validate, require_instance, invalid_field
 from learner_app.repository.locks import require_read_committed_level
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, bounded
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper
 from learner_app.repository.sql import Param
-from learner_app.repository.values import MOMENT, Text
+from learner_app.repository.values import UTC_DATETIME, Text
 
 CONTENT = RowMapper(ContentTable, Content)
 AGE = TypeAdapter(Age)
@@ -75,7 +75,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
 
     async def count(self, **filters: Unpack[GenerationFilters]) -> int:
         """Return the number of jobs that match the filters."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -86,11 +86,11 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         **filters: Unpack[GenerationFilters],
     ) -> Page[Generation]:
         """Return a page of jobs, ordered by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[GenerationFilters]) -> AsyncGenerator[Generation, None]:
         """Yield the jobs that match the filters, ordered by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def get_or_create_active(self, new: GenerationCreate) -> ActiveGeneration:
         """Return the newest unfinished job of the session, or add a new one.
@@ -104,14 +104,14 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
                 not see jobs that concurrent callers created.
             LockTimeout: the session is locked for longer than DB_LOCK_TIMEOUT.
         """
-        instance_of(GenerationCreate, new, "new", self.table)
+        require_instance(GenerationCreate, new, "new", self.table)
         async with self.engine.transaction():
             # The lock of the session serialises concurrent callers, also before there is any job.
             isolation = await self.engine.fetchval(queue_sql.LOCK_SESSION, new.session_id)
             if isolation is None:
-                raise self._missing("session_id")
+                raise self.missing_reference("session_id")
             require_read_committed_level(isolation)
-            active = await self._one(queue_sql.NEWEST_ACTIVE, new.session_id)
+            active = await self.fetch_row(queue_sql.NEWEST_ACTIVE, new.session_id)
             return ActiveGeneration(active or await self.add(new), created=active is None)
 
     async def claim_next(self, *, stale_older_than: timedelta | None = None) -> Generation | None:
@@ -129,9 +129,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             InvalidValue: ``stale_older_than`` is negative or over ten years.
         """
         if stale_older_than is None:
-            return await self._one(queue_sql.CLAIM)
-        age = checked(AGE, stale_older_than, "stale_older_than", self.table)
-        return await self._one(queue_sql.CLAIM_OR_TAKE_OVER, age)
+            return await self.fetch_row(queue_sql.CLAIM)
+        age = validate(AGE, stale_older_than, "stale_older_than", self.table)
+        return await self.fetch_row(queue_sql.CLAIM_OR_TAKE_OVER, age)
 
     async def update(self, key: Generation | str, changes: GenerationUpdate) -> Generation:
         """Change the fields that are set. An update by a worker also extends its claim.
@@ -146,9 +146,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         """
         if not isinstance(key, Generation):
             return await super().update(key, changes)
-        given, job_id, claim = self._given(changes), key.generation_id, key.started_at
+        given, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
         if given:
-            statement = self._queries.update(list(given), only=IS_CLAIMED)
+            statement = self.statements.update(list(given), only=IS_CLAIMED)
             changed = await self._update_one(statement, job_id, given, **{CLAIM: claim})
             if changed is not None:
                 return changed
@@ -172,11 +172,11 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             MissingReference: the content does not exist.
         """
         job_id, claim = _job_and_token(generation_id)
-        content = self._key.parts(content_id)
-        done = content and await self._of_key(job_id, queue_sql.COMPLETE, *content, claim)
+        content = self.key.params(content_id)
+        done = content and await self.fetch_row_by_key(job_id, queue_sql.COMPLETE, *content, claim)
         done = done or await self._ended(job_id, claim, status="completed", content_id=content_id)
         if not done:
-            raise self._missing("content_id")
+            raise self.missing_reference("content_id")
         return done
 
     async def fail(self, generation_id: Generation | str, error: str) -> Generation:
@@ -193,9 +193,9 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             InvalidTransition: the job was completed, or failed with another error.
         """
         job_id, claim = _job_and_token(generation_id)
-        error = checked(TEXT, error, "error", self.table)
-        failed = await self._of_key(job_id, queue_sql.FAIL, error, claim)
-        return self._found(
+        error = validate(TEXT, error, "error", self.table)
+        failed = await self.fetch_row_by_key(job_id, queue_sql.FAIL, error, claim)
+        return self.require_row(
             failed or await self._ended(job_id, claim, status="failed", error_message=error)
         )
 
@@ -205,23 +205,23 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Raises:
             NotFound: the job does not exist.
         """
-        key = self._key.parts(generation_id)
+        key = self.key.params(generation_id)
         record = key and await self.engine.fetchrow(queue_sql.GET_WITH_CONTENT, *key)
         if not record:
-            raise self._not_found()
-        content = None if record[WIDTH] is None else CONTENT.make(record[WIDTH:])
-        return GenerationWithContent(self._shape.make(record[:WIDTH]), content)
+            raise self.not_found()
+        content = None if record[WIDTH] is None else CONTENT.to_row(record[WIDTH:])
+        return GenerationWithContent(self.mapper.to_row(record[:WIDTH]), content)
 
     async def list_active(
         self, session_id: str | None = None, *, limit: int = DEFAULT_LIMIT
     ) -> list[Generation]:
         """Return unfinished jobs, of one session or of all, the oldest first."""
-        bounded(limit, self.table)
+        check_limit(limit, self.table)
         if session_id is None:
-            return await self._many(queue_sql.LIST_ACTIVE, limit)
-        if (session := self._key.parts(session_id)) is None:
+            return await self.fetch_rows(queue_sql.LIST_ACTIVE, limit)
+        if (session := self.key.params(session_id)) is None:
             return []
-        return await self._many(queue_sql.LIST_ACTIVE_OF_SESSION, limit, *session)
+        return await self.fetch_rows(queue_sql.LIST_ACTIVE_OF_SESSION, limit, *session)
 
     async def requeue_stale(self, older_than: timedelta, *, batch: int = DEFAULT_LIMIT) -> int:
         """Requeue a batch of stale jobs and return how many. Call it until 0.
@@ -235,8 +235,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Raises:
             InvalidValue: ``older_than`` is negative or over ten years.
         """
-        age = checked(AGE, older_than, "older_than", self.table)
-        return affected(await self.engine.execute(queue_sql.requeue_stale(batch), age))
+        age = validate(AGE, older_than, "older_than", self.table)
+        return affected_rows(await self.engine.execute(queue_sql.requeue_stale(batch), age))
 
     async def claim_webhooks(
         self, limit: int = DEFAULT_LIMIT, *, max_age: timedelta | None = None
@@ -257,10 +257,10 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             TransactionRequired: the call is outside a transaction.
             InvalidValue: ``max_age`` is negative or over ten years.
         """
-        self._require_transaction("claim_webhooks")
-        bounded(limit, self.table)
-        age = None if max_age is None else checked(AGE, max_age, "max_age", self.table)
-        return await self._many(queue_sql.claim_webhooks(limit), age)
+        self.require_transaction("claim_webhooks")
+        check_limit(limit, self.table)
+        age = None if max_age is None else validate(AGE, max_age, "max_age", self.table)
+        return await self.fetch_rows(queue_sql.claim_webhooks(limit), age)
 
     async def mark_webhook_sent(self, *generation_ids: str) -> int:
         """Mark the webhooks of these jobs as sent.
@@ -269,8 +269,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             The number of webhooks that were due. Jobs that do not exist, are not finished, have no
             webhook or were marked before are not counted.
         """
-        keys = [key for parts in map(self._key.parts, generation_ids) if parts for key in parts]
-        return affected(await self.engine.execute(queue_sql.MARK_WEBHOOK_SENT, keys)) if keys else 0
+        keys = [key for parts in map(self.key.params, generation_ids) if parts for key in parts]
+        return affected_rows(await self.engine.execute(queue_sql.MARK_WEBHOOK_SENT, keys)) if keys else 0
 
     async def purge_finished(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of jobs that ended before a time and return how many. Call it until 0.
@@ -278,8 +278,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Jobs whose webhook is due are kept until it is marked as sent or cancelled by ``update``.
         Locked jobs are skipped.
         """
-        moment = checked(MOMENT, before, "before", self.table)
-        return affected(await self.engine.execute(queue_sql.purge_finished(batch), moment))
+        moment = validate(UTC_DATETIME, before, "before", self.table)
+        return affected_rows(await self.engine.execute(queue_sql.purge_finished(batch), moment))
 
     async def store_for_session(
         self, session_id: str, new: ContentCreate, generation_id: Generation | str | None = None
@@ -300,8 +300,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             Conflict: other content has the id.
             InvalidTransition: the job failed, or was completed with other content.
         """
-        if instance_of(ContentCreate, new, "new", ContentTable).session_id != session_id:
-            raise refused(ContentTable, "session_id", "must be the session_id of the call")
+        if require_instance(ContentCreate, new, "new", ContentTable).session_id != session_id:
+            raise invalid_field(ContentTable, "session_id", "must be the session_id of the call")
         async with self.engine.transaction():
             if isinstance(generation_id, Generation):
                 # First of all: a worker that took over may have stored its content under this id,
@@ -316,7 +316,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             if generation_id is not None:
                 job = await self.complete(generation_id, content.id)
                 if job.session_id != session_id:
-                    raise refused(self.table, "generation_id", "belongs to another session")
+                    raise invalid_field(self.table, "generation_id", "belongs to another session")
         return content
 
     async def _has_made(self, job: Generation | str | None, content_id: str) -> bool:
@@ -340,7 +340,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             raise self._stale_claim()
 
     def _stale_claim(self) -> StaleClaim:
-        return self._error(StaleClaim, "the caller's claim on the job has ended", "started_at")
+        return self.error(StaleClaim, "the caller's claim on the job has ended", "started_at")
 
     async def _ended(self, job_id: str, claim: datetime | None, **same: Any) -> Generation | None:
         """Return the job if it ended with these values, None if it has not ended.
@@ -359,7 +359,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             was_deleted = not await ContentRepository(self.engine).exists(content_id)
             same |= {"content_id": None} if was_deleted else {}
         if any(getattr(row, name) != value for name, value in same.items()):
-            raise self._error(InvalidTransition, f"the job is already {row.status}", "status")
+            raise self.error(InvalidTransition, f"the job is already {row.status}", "status")
         return row
 
 

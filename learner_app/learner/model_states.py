@@ -21,11 +21,11 @@ from learner_app.learner.tables import LearnerModelStateTable
 from learner_app.learner.timestamps import STORED_AT_ONCE, later
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import validate, invalid_field
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import is_same_json
 from learner_app.repository.sql import Param
-from learner_app.repository.values import MOMENT
+from learner_app.repository.values import UTC_DATETIME
 
 SCALES = {
     column._meta.name: column.scale
@@ -60,8 +60,8 @@ class LearnerModelStateRepository(
         LearnerModelStateTable,
         LearnerModelStateFilters,
         {
-            "learned_from": at_least(LearnerModelStateTable.last_updated),
-            "learned_to": before(LearnerModelStateTable.last_updated),
+            "learned_since": at_least(LearnerModelStateTable.last_updated),
+            "learned_until": before(LearnerModelStateTable.last_updated),
             "min_data_points": at_least(LearnerModelStateTable.data_points),
         },
     )
@@ -69,7 +69,7 @@ class LearnerModelStateRepository(
 
     async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int:
         """How many states the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -80,13 +80,13 @@ class LearnerModelStateRepository(
         **filters: Unpack[LearnerModelStateFilters],
     ) -> Page[LearnerModelState]:
         """A page by session."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(
         self, **filters: Unpack[LearnerModelStateFilters]
     ) -> AsyncGenerator[LearnerModelState, None]:
         """All of them by session, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def get_or_default(self, session_id: str) -> LearnerModelState:
         """The state, or the one to begin with where none is stored; writes nothing."""
@@ -99,7 +99,7 @@ class LearnerModelStateRepository(
             MissingReference: there is no such session.
             InvalidValue: the id cannot be one.
         """
-        row, _ = await self._ensure(LearnerModelStateCreate(session_id=session_id))
+        row, _ = await self.get_or_add(LearnerModelStateCreate(session_id=session_id))
         return row
 
     async def fold(
@@ -127,14 +127,14 @@ class LearnerModelStateRepository(
                 else's change.
         """
         if not callable(fn):
-            raise refused(self.table, "fn", "must be a function")
+            raise invalid_field(self.table, "fn", "must be a function")
         async with self.engine.transaction():
             old = await self._locked(LearnerModelStateCreate(session_id=session_id))
-            learned = self._learned(old, fn(deepcopy(old))).given()  # fn may change its dicts
+            learned = self._learned(old, fn(deepcopy(old))).set_fields()  # fn may change its dicts
             if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
                 return old
-            statement = self._queries.update(LEARNED, LEARNS)
-            return self._found(await self._update_one(statement, old.session_id, learned))
+            statement = self.statements.update(LEARNED, LEARNS)
+            return self.require_row(await self._update_one(statement, old.session_id, learned))
 
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
@@ -150,14 +150,14 @@ class LearnerModelStateRepository(
             NotFound: there is no state of that session.
             StaleVersion: somebody else was faster, ``last_updated`` is no longer the expected.
         """
-        given = self._given(changes)
+        given = self.changed_fields(changes)
         if expect is not None:
-            moment = checked(MOMENT, expect, "expect", self.table)
+            moment = validate(UTC_DATETIME, expect, "expect", self.table)
             return await self._update_expected(key, given, moment)
         if not given:
             return await self.get(key)
-        return self._found(
-            await self._update_one(self._queries.update(list(given), LEARNS), key, given)
+        return self.require_row(
+            await self._update_one(self.statements.update(list(given), LEARNS), key, given)
         )
 
     async def reset(self, session_id: str) -> LearnerModelState:
@@ -172,8 +172,8 @@ class LearnerModelStateRepository(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
     ) -> list[LearnerModelState]:
         """States that have not learned since then, the longest ago first."""
-        moment = checked(MOMENT, before, "before", self.table)
-        return await self._list({"learned_to": moment}, limit, LONGEST_AGO)
+        moment = validate(UTC_DATETIME, before, "before", self.table)
+        return await self.list_rows({"learned_until": moment}, limit, LONGEST_AGO)
 
     async def _locked(self, new: LearnerModelStateCreate) -> LearnerModelState:
         """The row, which nobody else can change until the transaction ends."""
@@ -181,16 +181,16 @@ class LearnerModelStateRepository(
             row = await self.find(new.session_id, lock="no key update")
             if row is not None:
                 return row
-            row, is_new = await self._ensure(new)
+            row, is_new = await self.get_or_add(new)
             if is_new:  # and unseen by others until then
                 return row
 
     def _learned(self, old: LearnerModelState, new: LearnerModelState) -> LearnerModelStateUpdate:
         if not isinstance(new, LearnerModelState):
-            raise refused(self.table, "fn", "must return a LearnerModelState")
+            raise invalid_field(self.table, "fn", "must return a LearnerModelState")
         for name in KEPT:
             if getattr(new, name) != getattr(old, name):
-                raise refused(self.table, name, "is not a field that can be set")
+                raise invalid_field(self.table, name, "is not a field that can be set")
         learned = LearnerModelStateUpdate.model_validate(
             {name: getattr(new, name) for name in LEARNED}
         )
@@ -198,20 +198,20 @@ class LearnerModelStateRepository(
             known = getattr(old, name)
             if getattr(learned, name) == known and _differs(getattr(new, name), known):
                 says = f"the change is lost by rounding to {scale} decimal places"
-                raise refused(self.table, name, says)
+                raise invalid_field(self.table, name, says)
         return learned
 
     async def _update_expected(
         self, key: str, given: dict[str, Any], expect: datetime
     ) -> LearnerModelState:
         if given:
-            statement = self._queries.update(list(given), LEARNS, IS_EXPECTED)
+            statement = self.statements.update(list(given), LEARNS, IS_EXPECTED)
             changed = await self._update_one(statement, key, given, **{EXPECTED: expect})
             if changed is not None:
                 return changed
         known = await self.get(key)
         if given or known.last_updated != expect:
-            raise self._error(StaleVersion, "it has learned since", "last_updated")
+            raise self.error(StaleVersion, "it has learned since", "last_updated")
         return known
 
 
@@ -222,7 +222,7 @@ def _differs(new: Decimal | float, old: Decimal) -> bool:
 
 def _blank(session_id: str) -> LearnerModelState:
     now = datetime.now(UTC)
-    beginning = FORGOTTEN.model_copy(deep=True).given()  # rows hold dicts, which are the caller's
+    beginning = FORGOTTEN.model_copy(deep=True).set_fields()  # rows hold dicts, which are the caller's
     return LearnerModelState(
         session_id=session_id, **beginning, last_updated=now, created_at=now, updated_at=now
     )

@@ -24,6 +24,6 @@ def owner_id(given: Any) -> Any:
 class OwnerKey(TableKey):
     """Key that accepts every form of an owner's id."""
 
-    def parts(self, key: Any) -> tuple[Any, ...] | None:
+    def params(self, key: Any) -> tuple[Any, ...] | None:
         """Return the stored id, None if the key cannot be one."""
-        return super().parts(owner_id(key))
+        return super().params(owner_id(key))

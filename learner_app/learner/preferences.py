@@ -21,10 +21,10 @@ from learner_app.learner.tables import UserPreferencesTable
 from learner_app.learner.timestamps import CLOCK_NOW, STORED_AT_ONCE, later
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked
+from learner_app.repository.inputs import validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
 from learner_app.repository.queries import DEFAULT
-from learner_app.repository.sql import Param, SqlNames, Statement, compiled
+from learner_app.repository.sql import Param, SqlNames, Statement, compile_query
 from learner_app.repository.values import Key, NonNegativeInt
 
 t = UserPreferencesTable
@@ -78,8 +78,8 @@ class UserPreferencesRepository(
         t,
         UserPreferencesFilters,
         {
-            "saved_from": at_least(t.last_updated),
-            "saved_to": before(t.last_updated),
+            "saved_since": at_least(t.last_updated),
+            "saved_until": before(t.last_updated),
         },
     )
     key_type = OwnerKey
@@ -87,7 +87,7 @@ class UserPreferencesRepository(
 
     async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
         """How many the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -98,13 +98,13 @@ class UserPreferencesRepository(
         **filters: Unpack[UserPreferencesFilters],
     ) -> Page[UserPreferences]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(
         self, **filters: Unpack[UserPreferencesFilters]
     ) -> AsyncGenerator[UserPreferences, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def find_for_user(self, user_id: UUID | str) -> UserPreferences | None:
         """Return the preferences of a user, None if the user saved none."""
@@ -147,17 +147,17 @@ class UserPreferencesRepository(
             StaleVersion: that is not the stored one. Nothing changed.
             InvalidValue: an id cannot be one.
         """
-        given = self._given(changes)
+        given = self.changed_fields(changes)
         if session_id is not None:
             given["session_id"] = session_id
         new = UserPreferencesCreate.model_validate({"id": key, **given})
         names = [name for name in UserPreferencesCreate.model_fields if name in given]
         if expect_version is None:
-            return self._found(await self._upsert(new, names, {"version": FIRST_VERSION}))
-        version = checked(VERSION, expect_version, "expect_version", self.table)
+            return self.require_row(await self._upsert(new, names, {"version": FIRST_VERSION}))
+        version = validate(VERSION, expect_version, "expect_version", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
-            raise self._error(StaleVersion, "another version is stored", "version")
+            raise self.error(StaleVersion, "another version is stored", "version")
         return saved
 
     async def update(self, key: UUID | str, changes: UserPreferencesUpdate) -> UserPreferences:
@@ -166,11 +166,11 @@ class UserPreferencesRepository(
         Raises:
             NotFound: there is no such row.
         """
-        given = self._given(changes)
+        given = self.changed_fields(changes)
         if not given:
             return await self.get(key)
-        statement = self._queries.update(list(given), SAVED)
-        return self._found(await self._update_one(statement, key, given))
+        statement = self.statements.update(list(given), SAVED)
+        return self.require_row(await self._update_one(statement, key, given))
 
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:
         """Make a session's preferences those of the user who signed in in it.
@@ -186,11 +186,11 @@ class UserPreferencesRepository(
         Raises:
             InvalidValue: ``user_id`` cannot be an id.
         """
-        user = checked(KEY, owner_id(user_id), "user_id", self.table)
-        session = self._key.parts(session_id)
+        user = validate(KEY, owner_id(user_id), "user_id", self.table)
+        session = self.key.params(session_id)
         if session is None or session == (user,):
             return await self.find(user)
-        return await self._one(MIGRATE, *session, user, str(session_id)) or await self.find(user)
+        return await self.fetch_row(MIGRATE, *session, user, str(session_id)) or await self.find(user)
 
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int
@@ -198,7 +198,7 @@ class UserPreferencesRepository(
         if expected == FIRST_VERSION:
             values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
             return await self._upsert(new, names, values)
-        statement = self._queries.update(names, SAVED, IS_EXPECTED)
+        statement = self.statements.update(names, SAVED, IS_EXPECTED)
         given = {name: getattr(new, name) for name in names}
         return await self._update_one(statement, new.id, given, **{EXPECTED: expected})
 
@@ -206,10 +206,10 @@ class UserPreferencesRepository(
         self, new: UserPreferencesCreate, names: Sequence[str], more: dict[str, Any]
     ) -> UserPreferences | None:
         is_expected = EXPECTED in more
-        statement = self._queries.keep(
+        statement = self.statements.cached(
             ("save", tuple(names), is_expected), lambda: self._save(names, is_expected)
         )
-        return await self._one(statement.sql, *statement.args({**dict(new), **more}))
+        return await self.fetch_row(statement.sql, *statement.args({**dict(new), **more}))
 
     def _save(self, names: Sequence[str], is_expected: bool) -> Statement:
         row: dict[str, Any] = {name: Param(name) for name in UserPreferencesCreate.model_fields}
@@ -220,7 +220,7 @@ class UserPreferencesRepository(
             values=[*(t._meta.get_column_by_name(name) for name in names), *SAVED.items()],
             where=IS_EXPECTED if is_expected else None,
         )
-        return compiled(query.returning(*self._shape.columns))
+        return compile_query(query.returning(*self.mapper.columns))
 
 
 def _unchosen(key: str) -> UserPreferences:

@@ -103,9 +103,9 @@ class LearnerModelStateUpdate(Input, table=LearnerModelStateTable):
 class LearnerModelStateFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
-    learned_from: UtcDatetime
+    learned_since: UtcDatetime
     """Last learned then or later."""
-    learned_to: UtcDatetime
+    learned_until: UtcDatetime
     """Last learned before then."""
     min_data_points: NonNegativeInt
 
@@ -159,7 +159,7 @@ class UserPreferencesFilters(TypedDict, total=False):
 
     session_id: str
     difficulty_preference: DifficultyLevel
-    saved_from: UtcDatetime
+    saved_since: UtcDatetime
     """Last saved then or later."""
-    saved_to: UtcDatetime
+    saved_until: UtcDatetime
     """Last saved before then."""

@@ -27,19 +27,19 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before, one_of
-from learner_app.repository.inputs import checked, listed, refused
+from learner_app.repository.inputs import validate, require_list, invalid_field
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     Order,
     Page,
     Total,
-    bounded,
-    literal_limit,
+    check_limit,
+    rounded_limit,
 )
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
-from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compiled
-from learner_app.repository.values import JSON_OBJECT, MAYBE_MOMENT
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compile_query
+from learner_app.repository.values import JSON_OBJECT, OPTIONAL_UTC_DATETIME
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
@@ -99,7 +99,7 @@ class EventReader(
 
     async def count(self, **filters: Unpack[BehavioralEventFilters]) -> int:
         """How many events the filters let through; without any it reads the whole table."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -112,13 +112,13 @@ class EventReader(
         """A page by time."""
         narrow = {"session_id", "content_id"} & filters.keys()
         order = SORTED_IN_TIME if narrow else IN_TIME
-        return await self._page(filters, limit, after, total, order)
+        return await self.page_rows(filters, limit, after, total, order)
 
     def stream(
         self, **filters: Unpack[BehavioralEventFilters]
     ) -> AsyncGenerator[BehavioralEvent, None]:
         """All of them by time, in constant memory."""
-        return self._stream(filters, IN_TIME)
+        return self.stream_rows(filters, IN_TIME)
 
     async def list_for_session(
         self,
@@ -131,7 +131,7 @@ class EventReader(
     ) -> list[BehavioralEvent]:
         """Events of a session in order of time; of all types unless some are given."""
         given = {"session_id": session_id} | _given(since=since, until=until, types=types)
-        return await self._list(given, limit, SORTED_IN_TIME)
+        return await self.list_rows(given, limit, SORTED_IN_TIME)
 
     async def list_for_content(
         self,
@@ -144,14 +144,14 @@ class EventReader(
     ) -> list[BehavioralEvent]:
         """Events of a piece in order of time; of all types unless some are given."""
         given = {"content_id": content_id} | _given(since=since, until=until, types=types)
-        return await self._list(given, limit, SORTED_IN_TIME)
+        return await self.list_rows(given, limit, SORTED_IN_TIME)
 
     async def recent_for_session(
         self, session_id: str, n: int = DEFAULT_LIMIT
     ) -> list[BehavioralEvent]:
         """The newest events of a session, in order of time."""
-        count = bounded(n, self.table, field="n")
-        newest = await self._list({"session_id": session_id}, count, NEWEST_FIRST)
+        count = check_limit(n, self.table, field="n")
+        newest = await self.list_rows({"session_id": session_id}, count, NEWEST_FIRST)
         return newest[::-1]
 
     async def count_by_type(
@@ -164,12 +164,12 @@ class EventReader(
         """
         given = _given(session_id=session_id, content_id=content_id)
         if len(given) != 1:
-            raise refused(self.table, "session_id", "or content_id must be given, not both")
-        values = self.filters.checked(given)
+            raise invalid_field(self.table, "session_id", "or content_id must be given, not both")
+        values = self.filters.validate(given)
         if values is None:
             return {}
         ((name, value),) = values.items()
-        statement = self._queries.keep(("count_by_type", name), lambda: self._by_type(name))
+        statement = self.statements.cached(("count_by_type", name), lambda: self._by_type(name))
         records = await self.engine.fetch(statement.sql, value)
         return dict(sorted(records, key=lambda record: (-record[1], record[0])))
 
@@ -177,23 +177,23 @@ class EventReader(
         self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
     ) -> list[BehavioralEvent]:
         """Events in order of time whose characteristics contain these."""
-        subset = checked(JSON_OBJECT, subset, "subset", self.table)
+        subset = validate(JSON_OBJECT, subset, "subset", self.table)
         if not subset:
-            return await self._list({}, limit, IN_TIME)
-        sql = WITH_CHARACTERISTICS.format(literal_limit(bounded(limit, self.table)))
-        return (await self._many(sql, json_text(subset)))[:limit]
+            return await self.list_rows({}, limit, IN_TIME)
+        sql = WITH_CHARACTERISTICS.format(rounded_limit(check_limit(limit, self.table)))
+        return (await self.fetch_rows(sql, json_text(subset)))[:limit]
 
     async def engagement_for_content(self, content_id: str) -> Engagement:
         """How learners took to a piece; all zero where nothing happened."""
-        if self._key.parts(content_id) is None:
+        if self.key.params(content_id) is None:
             return NONE
         return (await self.engagement_for_contents([content_id]))[content_id]
 
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
         """The same for several, in their order, by one query."""
-        given = listed(content_ids, "content_ids", self.table)
+        given = require_list(content_ids, "content_ids", self.table)
         given = [one for one in given if isinstance(one, str)]
-        ids = [one for one in dict.fromkeys(given) if self._key.parts(one) is not None]
+        ids = [one for one in dict.fromkeys(given) if self.key.params(one) is not None]
         records = await self.engine.fetch(FOR_CONTENTS, ids) if ids else []
         found = {record["kind"]: engagement(record) for record in records}
         return {one: found.get(one, NONE) for one in given}
@@ -210,10 +210,10 @@ class EventReader(
             since: events, and likes first given, then or later.
             until: before then.
         """
-        checked(DIMENSION, dimension, "dimension", self.table)
+        validate(DIMENSION, dimension, "dimension", self.table)
         bounds = [
-            checked(MAYBE_MOMENT, since, "since", self.table),
-            checked(MAYBE_MOMENT, until, "until", self.table),
+            validate(OPTIONAL_UTC_DATETIME, since, "since", self.table),
+            validate(OPTIONAL_UTC_DATETIME, until, "until", self.table),
         ]
         sql = engagement_by(dimension, since=since is not None, until=until is not None)
         records = await self.engine.fetch(sql, *bounds)
@@ -222,7 +222,7 @@ class EventReader(
     def _by_type(self, name: str) -> Statement:
         kind = BehavioralEventTable.event_type
         query = self.table.select(kind, Count(alias="events")).group_by(kind)
-        return compiled(query.where(self.filters.conditions[name](Param(name))))
+        return compile_query(query.where(self.filters.conditions[name](Param(name))))
 
 
 def _given(**values: Any) -> dict[str, Any]:

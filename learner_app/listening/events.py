@@ -17,11 +17,11 @@ from learner_app.listening.rows import (
     IngestResult,
 )
 from learner_app.listening.tables import BehavioralEventTable
-from learner_app.repository.batches import affected, oldest
-from learner_app.repository.inputs import checked, listed, refused
-from learner_app.repository.paging import MAX_LIMIT, bounded
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.paging import MAX_LIMIT, check_limit
 from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import FLAG, MOMENT
+from learner_app.repository.values import STRICT_BOOL, UTC_DATETIME
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class BehavioralEventRepository(EventReader):
         a microsecond apart, so that lists have them in the order given.
         """
         with _time_is_told():
-            return await super().add_many(await self._timed(listed(new, "new", self.table)))
+            return await super().add_many(await self._timed(require_list(new, "new", self.table)))
 
     async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
         """Insert an event, or return the stored one with its id.
@@ -71,7 +71,7 @@ class BehavioralEventRepository(EventReader):
             InvalidValue: the time is more than a day ahead of the database's clock.
         """
         with _time_is_told():
-            return (await self._ensure(event))[0]
+            return (await self.get_or_add(event))[0]
 
     async def record_batch(
         self, events: Sequence[Given], *, ensure_sessions: bool = False
@@ -88,10 +88,10 @@ class BehavioralEventRepository(EventReader):
         Raises:
             InvalidValue: there are more than 5,000.
         """
-        if len(listed(events, "events", self.table)) > MOST_EVENTS:
-            raise refused(self.table, "events", f"must be at most {MOST_EVENTS}")
-        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
-        incoming = await check(events, self._shape.encoded)
+        if len(require_list(events, "events", self.table)) > MOST_EVENTS:
+            raise invalid_field(self.table, "events", f"must be at most {MOST_EVENTS}")
+        validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
+        incoming = await check(events, self.mapper.to_params)
         return await record(self.engine, incoming, ensure=ensure_sessions)
 
     async def ingest(
@@ -103,13 +103,13 @@ class BehavioralEventRepository(EventReader):
         rest.
         """
         if not isinstance(events, AsyncIterable):
-            raise refused(self.table, "events", "must be an async iterable")
-        checked(FLAG, ensure_sessions, "ensure_sessions", self.table)
+            raise invalid_field(self.table, "events", "must be an async iterable")
+        validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
         recorded = duplicates = failed = seen = 0
         failures: list[EventFailure] = []
         async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:
             async for chunk in chunks:
-                incoming = await check(chunk, self._shape.encoded, first=seen)
+                incoming = await check(chunk, self.mapper.to_params, first=seen)
                 result = await copy(self.engine, incoming, ensure=ensure_sessions)
                 seen += len(chunk)
                 recorded += result.recorded
@@ -123,10 +123,10 @@ class BehavioralEventRepository(EventReader):
 
         Call it until 0. What somebody else is deleting is passed over.
         """
-        moment = checked(MOMENT, cutoff, "cutoff", self.table)
-        keys = oldest(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
+        moment = validate(UTC_DATETIME, cutoff, "cutoff", self.table)
+        keys = lock_oldest_keys_sql(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
         delete = f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
-        return affected(await self.engine.execute(delete, moment))
+        return affected_rows(await self.engine.execute(delete, moment))
 
     async def archive_before(self, cutoff: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
         """Hand some of the events before then to the sink, then delete them; say how many.
@@ -135,11 +135,11 @@ class BehavioralEventRepository(EventReader):
         an event may come to it twice, after a failure, and is never lost. No transaction is
         held while it works.
         """
-        moment = checked(MOMENT, cutoff, "cutoff", self.table)
-        most = bounded(batch, self.table, field="batch")
+        moment = validate(UTC_DATETIME, cutoff, "cutoff", self.table)
+        most = check_limit(batch, self.table, field="batch")
         if not callable(sink):
-            raise refused(self.table, "sink", "must be a function")
-        events = await self._list({"until": moment}, most, IN_TIME)
+            raise invalid_field(self.table, "sink", "must be a function")
+        events = await self.list_rows({"until": moment}, most, IN_TIME)
         if events:
             await sink(events)
             await self.engine.run_transaction(lambda: self._delete(events))
@@ -162,8 +162,8 @@ class BehavioralEventRepository(EventReader):
         given = {"session_id": session_id, "since": since, "until": until}
         given = {name: value for name, value in given.items() if value is not None}
         if not given:
-            raise refused(self.table, "session_id", "or a range must be given")
-        return self._stream(given, IN_TIME)
+            raise invalid_field(self.table, "session_id", "or a range must be given")
+        return self.stream_rows(given, IN_TIME)
 
     async def _timed(self, events: list[BehavioralEventCreate]) -> list[BehavioralEventCreate]:
         untimed = [at for at, event in enumerate(events) if _is_untimed(event)]
@@ -190,7 +190,7 @@ def _time_is_told() -> Iterator[None]:
     except InvalidValue as error:
         if error.sqlstate != NOT_NULL or error.fields != ("timestamp",):
             raise
-        raise refused(BehavioralEventTable, "timestamp", TOO_LATE) from error.__cause__
+        raise invalid_field(BehavioralEventTable, "timestamp", TOO_LATE) from error.__cause__
 
 
 async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:

@@ -24,13 +24,13 @@ from learner_app.listening.rows import (
     Reaction,
 )
 from learner_app.listening.tables import LikeEngagementTable
-from learner_app.repository.base import ROUNDS, DeletingRepository
+from learner_app.repository.base import MAX_ROUNDS, DeletingRepository
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import checked, listed, refused
-from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, bounded
+from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.queries import Expression
 from learner_app.repository.sql import NOW, Param, SqlNames
-from learner_app.repository.values import MAYBE_MOMENT
+from learner_app.repository.values import OPTIONAL_UTC_DATETIME
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
@@ -111,7 +111,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
 
     async def count(self, **filters: Unpack[LikeFilters]) -> int:
         """How many likes the filters let through, those taken back among them."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -122,11 +122,11 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         **filters: Unpack[LikeFilters],
     ) -> Page[Like]:
         """A page by key."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(self, **filters: Unpack[LikeFilters]) -> AsyncGenerator[Like, None]:
         """All of them by key, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def like(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
         """Like the content and return the like, in one statement.
@@ -141,14 +141,14 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             MissingReference: the content or the session does not exist.
         """
-        wanted = checked(REACTION, reaction, "reaction", self.table)
+        wanted = validate(REACTION, reaction, "reaction", self.table)
         parts = self._parts(key)
-        for _ in range(ROUNDS):
-            like = await self._one(LIKE, *parts, wanted)
+        for _ in range(MAX_ROUNDS):
+            like = await self.fetch_row(LIKE, *parts, wanted)
             if like is not None and like.liked and wanted in (None, like.reaction_type):
                 return like
             # unchanged, in a newer version of the row than the snapshot of the statement has
-        raise self._unseen()
+        raise self.invisible_conflict()
 
     async def unlike(self, key: LikeKey) -> Like:
         """Take the like back and return it, in one statement.
@@ -158,16 +158,16 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             NotFound: the session never liked the content.
         """
-        if (parts := self._key.parts(key)) is None:
-            raise self._not_found()
-        for _ in range(ROUNDS):
-            like = self._found(await self._one(UNLIKE, *parts))
+        if (parts := self.key.params(key)) is None:
+            raise self.not_found()
+        for _ in range(MAX_ROUNDS):
+            like = self.require_row(await self.fetch_row(UNLIKE, *parts))
             if not (like.liked or like.liked_at or like.unliked_at):
-                raise self._not_found()
+                raise self.not_found()
             if not like.liked:
                 return like
             # taken back by another transaction after the snapshot of the statement
-        raise self._unseen()
+        raise self.invisible_conflict()
 
     async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
         """Take the like back, or give it if it is not given, in one statement.
@@ -179,26 +179,26 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             MissingReference: the content or the session does not exist.
         """
-        wanted = checked(REACTION, reaction, "reaction", self.table)
-        return self._found(await self._one(TOGGLE, *self._parts(key), wanted))
+        wanted = validate(REACTION, reaction, "reaction", self.table)
+        return self.require_row(await self.fetch_row(TOGGLE, *self._parts(key), wanted))
 
     async def map_for_contents(
         self, session_id: str, content_ids: Sequence[str]
     ) -> dict[str, Like]:
         """The session's likes of these pieces, where there are any, by one query."""
-        ids_given = listed(content_ids, "content_ids", self.table)
-        pairs = [self._key.parts((one, session_id)) for one in ids_given]
+        ids_given = require_list(content_ids, "content_ids", self.table)
+        pairs = [self.key.params((one, session_id)) for one in ids_given]
         ids = [pair[0] for pair in pairs if pair is not None]
-        likes = await self._many(OF_CONTENTS, session_id, ids) if ids else []
+        likes = await self.fetch_rows(OF_CONTENTS, session_id, ids) if ids else []
         return {like.content_id: like for like in likes}
 
     async def list_for_session(self, session_id: str, *, limit: int = DEFAULT_LIMIT) -> list[Like]:
         """The session's likes that stand, the newest first."""
-        return await self._list({"session_id": session_id, "liked": True}, limit, NEWEST_FIRST)
+        return await self.list_rows({"session_id": session_id, "liked": True}, limit, NEWEST_FIRST)
 
     async def count_likes(self, content_id: str) -> int:
         """How many likes of a piece stand."""
-        return await self._count({"content_id": content_id, "liked": True})
+        return await self.count_rows({"content_id": content_id, "liked": True})
 
     async def count_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
@@ -210,7 +210,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             since: first liked then or later.
             until: first liked before then.
         """
-        sql = likes_by(checked(DIMENSION, dimension, "dimension", self.table))
+        sql = likes_by(validate(DIMENSION, dimension, "dimension", self.table))
         bounds = [self._moment(since, "since"), self._moment(until, "until")]
         return dict(await self.engine.fetch(sql, *bounds))
 
@@ -218,15 +218,15 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         self, *, limit: int = 10, since: datetime | None = None
     ) -> list[ContentLikes]:
         """The pieces with the most likes that stand, counting those first given since then."""
-        most = bounded(limit, self.table)
+        most = check_limit(limit, self.table)
         records = await self.engine.fetch(TOP_CONTENT, self._moment(since, "since"), most)
         return [ContentLikes(*record) for record in records]
 
     def _moment(self, value: datetime | None, field: str) -> datetime | None:
-        return checked(MAYBE_MOMENT, value, field, self.table)
+        return validate(OPTIONAL_UTC_DATETIME, value, field, self.table)
 
     def _parts(self, key: LikeKey) -> tuple[Any, ...]:
-        parts = self._key.parts(key)
+        parts = self.key.params(key)
         if parts is None:
-            raise refused(self.table, "key", "must be a LikeKey of two ids")
+            raise invalid_field(self.table, "key", "must be a LikeKey of two ids")
         return parts

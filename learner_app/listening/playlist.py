@@ -18,11 +18,11 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import checked, listed, refused
+from learner_app.repository.inputs import validate, require_list, invalid_field
 from learner_app.repository.locks import require_read_committed_level
-from learner_app.repository.paging import DEFAULT_LIMIT, bounded
+from learner_app.repository.paging import DEFAULT_LIMIT, check_limit
 from learner_app.repository.rows import RowMapper
-from learner_app.repository.values import FLAG
+from learner_app.repository.values import STRICT_BOOL
 
 CONTENT = RowMapper(ContentTable, Content)
 NOT_IN_LIST = "is not in the session's list"
@@ -39,10 +39,10 @@ class PlaylistRepository(
         ListeningSessionTable,
         ListeningSessionFilters,
         {
-            "started_from": at_least(ListeningSessionTable.started_at),
-            "started_to": before(ListeningSessionTable.started_at),
-            "active_from": at_least(ListeningSessionTable.last_activity_at),
-            "active_to": before(ListeningSessionTable.last_activity_at),
+            "started_since": at_least(ListeningSessionTable.started_at),
+            "started_until": before(ListeningSessionTable.started_at),
+            "active_since": at_least(ListeningSessionTable.last_activity_at),
+            "active_until": before(ListeningSessionTable.last_activity_at),
         },
     )
 
@@ -64,17 +64,17 @@ class PlaylistRepository(
 
         Otherwise as :meth:`append_content`. ``make_current`` makes the first of them current.
         """
-        ids = listed(content_ids, "content_ids", self.table)
-        checked(FLAG, make_current, "make_current", self.table)
+        ids = require_list(content_ids, "content_ids", self.table)
+        validate(STRICT_BOOL, make_current, "make_current", self.table)
         if not ids:
             return []
-        if None in map(self._key.parts, ids):
-            raise self._missing("content_id")
-        async with self._together():
+        if None in map(self.key.params, ids):
+            raise self.missing_reference("content_id")
+        async with self.joined_transaction():
             there = await self.engine.fetch(sql.LOCK_PIECES, list(set(ids)))
             session = await self.get(session_id, lock="no key update")
             if len(there) < len(set(ids)):
-                raise self._missing("content_id")
+                raise self.missing_reference("content_id")
             return await self._append(session, ids, ids[0] if make_current else None)
 
     async def set_current(self, session_id: str, content_id: str) -> ListeningSession:
@@ -85,13 +85,13 @@ class PlaylistRepository(
             InvalidValue: the piece is not in its list.
             MissingReference: the piece was deleted.
         """
-        if (piece := self._key.parts(content_id)) is None:
-            raise refused(self.table, "content_id", NOT_IN_LIST)
-        changed = await self._of_key(session_id, sql.SET_CURRENT, *piece)
+        if (piece := self.key.params(content_id)) is None:
+            raise invalid_field(self.table, "content_id", NOT_IN_LIST)
+        changed = await self.fetch_row_by_key(session_id, sql.SET_CURRENT, *piece)
         if changed is None and content_id in (await self.get(session_id)).content_ids:
-            raise self._missing("content_id")
+            raise self.missing_reference("content_id")
         if changed is None:
-            raise refused(self.table, "content_id", NOT_IN_LIST)
+            raise invalid_field(self.table, "content_id", NOT_IN_LIST)
         return changed
 
     async def move_next(
@@ -122,12 +122,12 @@ class PlaylistRepository(
     async def next_content(self, session_id: str) -> Content | None:
         """The piece that :meth:`move_next` would go to."""
         record = await self._playlist(session_id, sql.NEXT)
-        return None if record is None else CONTENT.make(record)
+        return None if record is None else CONTENT.to_row(record)
 
     async def previous_content(self, session_id: str) -> Content | None:
         """The piece that :meth:`move_previous` would go to."""
         record = await self._playlist(session_id, sql.PREVIOUS)
-        return None if record is None else CONTENT.make(record)
+        return None if record is None else CONTENT.to_row(record)
 
     async def position(self, session_id: str) -> Position:
         """Return the place of the current content, and the number of contents.
@@ -151,15 +151,15 @@ class PlaylistRepository(
         Raises:
             InvalidValue: ``after`` is not in the list, or no longer; start again without it.
         """
-        bounded(limit, self.table)
-        start = (None,) if after is None else self._key.parts(after)
-        key = self._key.parts(session_id)
+        check_limit(limit, self.table)
+        start = (None,) if after is None else self.key.params(after)
+        key = self.key.params(session_id)
         records = await self.engine.fetch(sql.LIST, *key, *start, limit) if key and start else []
         if not records and after is not None:
             session = await self.find(session_id)
             if session is not None and after not in session.content_ids:
-                raise refused(self.table, "after", NOT_IN_LIST)
-        return list(map(CONTENT.make, records))
+                raise invalid_field(self.table, "after", NOT_IN_LIST)
+        return list(map(CONTENT.to_row, records))
 
     async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
         """Remove a content from the list if it is in the list.
@@ -169,15 +169,15 @@ class PlaylistRepository(
         Raises:
             NotFound: there is no such session.
         """
-        key, piece = self._key.parts(session_id), self._key.parts(content_id)
+        key, piece = self.key.params(session_id), self.key.params(content_id)
         if key is None or piece is None:
             return await self.get(session_id)
-        removed = await self._one(sql.REMOVE, *key, *piece)
+        removed = await self.fetch_row(sql.REMOVE, *key, *piece)
         return removed or await self.get(session_id)
 
     async def clear(self, session_id: str) -> ListeningSession:
         """Empty the list."""
-        return self._found(await self._of_key(session_id, sql.CLEAR))
+        return self.require_row(await self.fetch_row_by_key(session_id, sql.CLEAR))
 
     async def delete_content(self, content_id: str) -> bool:
         """Delete a piece with its events and likes, and take it off all lists.
@@ -192,7 +192,7 @@ class PlaylistRepository(
             TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
                 not see who has it in a list.
         """
-        if (key := self._key.parts(content_id)) is None:
+        if (key := self.key.params(content_id)) is None:
             return False
 
         async def unit() -> bool:
@@ -229,15 +229,15 @@ class PlaylistRepository(
         ]
 
     async def _move(self, session_id: str, statement: str, expected: str | None) -> Content | None:
-        known = (None,) if expected is None else self._key.parts(expected)
+        known = (None,) if expected is None else self.key.params(expected)
         record = known and await self._playlist(session_id, statement, *known)
         if record:
-            return CONTENT.make(record)
+            return CONTENT.to_row(record)
         current = (await self.get(session_id)).current_content_id
         if expected is not None and current != expected:
-            raise self._error(StaleVersion, "another piece is current", "current_content_id")
+            raise self.error(StaleVersion, "another piece is current", "current_content_id")
         return None
 
     async def _playlist(self, session_id: str, statement: str, *args: Any) -> Any:
-        key = self._key.parts(session_id)
+        key = self.key.params(session_id)
         return None if key is None else await self.engine.fetchrow(statement, *key, *args)

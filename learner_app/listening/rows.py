@@ -88,13 +88,13 @@ class ListeningSessionUpdate(Input, table=ListeningSessionTable):
 class ListeningSessionFilters(TypedDict, total=False):
     """Each narrows the selection."""
 
-    started_from: UtcDatetime
+    started_since: UtcDatetime
     """Started then or later."""
-    started_to: UtcDatetime
+    started_until: UtcDatetime
     """Started before then."""
-    active_from: UtcDatetime
+    active_since: UtcDatetime
     """Last active then or later."""
-    active_to: UtcDatetime
+    active_until: UtcDatetime
     """Last active before then."""
 
 

@@ -16,11 +16,11 @@ from learner_app.listening.rows import (
     ListeningSessionFilters,
 )
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.repository.batches import affected, oldest
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.inputs import validate, invalid_field
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import MOMENT, NUMBER
+from learner_app.repository.values import UTC_DATETIME, NUMBER
 
 LONGEST_TIME = 2**31 - 1
 
@@ -60,7 +60,7 @@ class ListeningSessionRepository(PlaylistRepository):
 
     async def count(self, **filters: Unpack[ListeningSessionFilters]) -> int:
         """How many sessions the filters let through."""
-        return await self._count(filters)
+        return await self.count_rows(filters)
 
     async def page(
         self,
@@ -71,13 +71,13 @@ class ListeningSessionRepository(PlaylistRepository):
         **filters: Unpack[ListeningSessionFilters],
     ) -> Page[ListeningSession]:
         """A page by id."""
-        return await self._page(filters, limit, after, total)
+        return await self.page_rows(filters, limit, after, total)
 
     def stream(
         self, **filters: Unpack[ListeningSessionFilters]
     ) -> AsyncGenerator[ListeningSession, None]:
         """All of them by id, in constant memory."""
-        return self._stream(filters)
+        return self.stream_rows(filters)
 
     async def delete(self, key: str) -> bool:
         """Delete a session with what is its own; whether it was there.
@@ -95,7 +95,7 @@ class ListeningSessionRepository(PlaylistRepository):
         """
         new = ListeningSessionCreate(id=session_id)
         known = await self.find(new.id)  # as nearly always
-        return Ensured(known, created=False) if known else Ensured(*await self._ensure(new))
+        return Ensured(known, created=False) if known else Ensured(*await self.get_or_add(new))
 
     async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
         """Move the time of the latest activity forward, never back.
@@ -108,12 +108,12 @@ class ListeningSessionRepository(PlaylistRepository):
             NotFound: there is no such session.
             InvalidValue: ``at`` is more than a day ahead of the database's clock.
         """
-        moment = None if at is None else checked(MOMENT, at, "at", self.table)
-        if (moved := await self._of_key(session_id, TOUCH, moment)) is not None:
+        moment = None if at is None else validate(UTC_DATETIME, at, "at", self.table)
+        if (moved := await self.fetch_row_by_key(session_id, TOUCH, moment)) is not None:
             return moved
         session = await self.get(session_id)
         if moment is not None and await self.engine.fetchval(IS_TOO_LATE, moment):
-            raise refused(self.table, "at", TOO_LATE)
+            raise invalid_field(self.table, "at", TOO_LATE)
         return session
 
     async def add_listening_time(
@@ -132,20 +132,20 @@ class ListeningSessionRepository(PlaylistRepository):
             InvalidValue: ``seconds`` has a fraction, which the column cannot store, or is out of
                 range; or the sum would be.
         """
-        whole = int(checked(WHOLE_SECONDS, seconds, "seconds", self.table))
+        whole = int(validate(WHOLE_SECONDS, seconds, "seconds", self.table))
         while True:  # again only when the session is deleted and made anew in between
-            changed = await self._of_key(session_id, ADD_TIME, whole)
+            changed = await self.fetch_row_by_key(session_id, ADD_TIME, whole)
             if changed is not None:
                 return changed
             if (await self.get(session_id)).total_listening_time > LONGEST_TIME - whole:
-                raise refused(self.table, "total_listening_time", "would be out of range")
+                raise invalid_field(self.table, "total_listening_time", "would be out of range")
 
     async def list_inactive(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
     ) -> list[ListeningSession]:
         """Sessions without activity since then, the longest inactive first."""
-        moment = checked(MOMENT, before, "before", self.table)
-        return await self._list({"active_to": moment}, limit, BY_ACTIVITY)
+        moment = validate(UTC_DATETIME, before, "before", self.table)
+        return await self.list_rows({"active_until": moment}, limit, BY_ACTIVITY)
 
     async def delete_inactive(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete some of these, with all that is theirs, and say how many; call it until 0.
@@ -153,7 +153,7 @@ class ListeningSessionRepository(PlaylistRepository):
         Sessions that somebody has locked are passed over; where only something of theirs is locked,
         such as a claimed webhook, it is waited for.
         """
-        moment = checked(MOMENT, before, "before", self.table)
-        keys = oldest(s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch)
+        moment = validate(UTC_DATETIME, before, "before", self.table)
+        keys = lock_oldest_keys_sql(s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch)
         delete, execute = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})", self.engine.execute
-        return affected(await self.engine.run_transaction(lambda: execute(delete, moment)))
+        return affected_rows(await self.engine.run_transaction(lambda: execute(delete, moment)))

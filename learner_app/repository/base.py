@@ -9,13 +9,13 @@ from piccolo.columns import ForeignKey
 from piccolo.table import Table
 
 from learner_app.errors import Conflict
-from learner_app.repository.inputs import Input, instance_of, listed
-from learner_app.repository.reading import K, Lock, R, ReadOnlyRepository
+from learner_app.repository.inputs import Input, require_instance, require_list
+from learner_app.repository.base import K, Lock, R, ReadOnlyRepository
 from learner_app.repository.sql import Statement
 
 __all__ = ["DeletingRepository", "Lock", "Repository"]
 
-ROUNDS = 10
+MAX_ROUNDS = 10
 """More than the same row is ever deleted and made again between two statements."""
 
 C = TypeVar("C", bound=Input)
@@ -58,7 +58,7 @@ class Repository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
 
     async def add_many(self, new: Sequence[C]) -> list[R]:
         """Insert rows, all or none of them; returned in the order given. Else as :meth:`add`."""
-        if not listed(new, "new", self.table):
+        if not require_list(new, "new", self.table):
             return []
         statement = self._queries.insert(self._create)
         rows_of_values = [self._stored(statement, one) for one in new]
@@ -70,7 +70,7 @@ class Repository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
             records = await self.engine.perform(
                 lambda it: it.fetchmany(statement.sql, values), statement.sql
             )
-        rows = dict(zip(order, map(self._shape.make, records), strict=True))
+        rows = dict(zip(order, map(self._shape.to_row, records), strict=True))
         return [rows[at] for at in range(len(new))]
 
     async def update(self, key: K, changes: U) -> R:
@@ -88,7 +88,7 @@ class Repository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
         """The row of that key, and whether it was inserted; of many callers at once by one."""
         statement = self._queries.insert(self._create, if_absent=True)
         values = self._stored(statement, new)
-        for _ in range(ROUNDS):  # again when the row is deleted between the two statements
+        for _ in range(MAX_ROUNDS):  # again when the row is deleted between the two statements
             row = await self._one(statement.sql, *values, idempotent=True)
             if row is not None:
                 return row, True
@@ -112,11 +112,11 @@ class Repository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
             await self.engine.fetch(self._queries.lock_referenced(column).sql, list(keys))
 
     def _stored(self, statement: Statement, new: C) -> list[Any]:
-        given = instance_of(self._create, new, "new", self.table)
-        return statement.args(self._shape.encoded(vars(given)))
+        given = require_instance(self._create, new, "new", self.table)
+        return statement.args(self._shape.to_params(vars(given)))
 
     def _given(self, changes: U) -> dict[str, Any]:
-        return instance_of(self._change, changes, "changes", self.table).given()
+        return require_instance(self._change, changes, "changes", self.table).set_fields()
 
     def _key_of(self, new: C) -> tuple[Any, ...]:
         return tuple(getattr(new, name) for name in self._key.names)
@@ -131,7 +131,7 @@ class DeletingRepository(Repository[R, K, C, U]):
         Raises:
             StillReferenced: other rows point to it.
         """
-        parts = self._key.parts(key)
+        parts = self._key.params(key)
         if parts is None:
             return False
         return await self.engine.execute(self._queries.delete().sql, *parts) == "DELETE 1"

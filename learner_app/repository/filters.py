@@ -12,7 +12,7 @@ from piccolo.columns.combination import And, Or, Where, WhereRaw
 from piccolo.table import Table
 from pydantic import TypeAdapter
 
-from learner_app.repository.inputs import checked, refused
+from learner_app.repository.inputs import validate, invalid_field
 from learner_app.repository.sql import Param
 from learner_app.repository.values import is_storable
 
@@ -65,7 +65,7 @@ class Filters:
         self._table = table
         self._adapters = {name: TypeAdapter(kind) for name, kind in typed.__annotations__.items()}
 
-    def checked(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    def validate(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values as the driver takes them; None where no row can have one of them.
 
         Raises:
@@ -75,10 +75,10 @@ class Filters:
         values: dict[str, Any] = {}
         for name in sorted(given):
             if name not in self._adapters:
-                raise refused(self._table, name, "is not a filter of the table")
+                raise invalid_field(self._table, name, "is not a filter of the table")
             if given[name] is None:
-                raise refused(self._table, name, "must not be None; omit the filter instead")
-            value = checked(self._adapters[name], given[name], name, self._table)
+                raise invalid_field(self._table, name, "must not be None; omit the filter instead")
+            value = validate(self._adapters[name], given[name], name, self._table)
             if isinstance(value, str) and not is_storable(value):
                 return None
             values[name] = _sent(value)

@@ -60,13 +60,13 @@ class Input(BaseModel):
             mistakes = error.errors(include_input=False, include_url=False, include_context=False)
         finally:
             del data  # tracebacks may be rendered with their locals
-        raise invalid(cls.table, mistakes)  # out here, the error has no other one in its context
+        raise invalid_input(cls.table, mistakes)  # out here, the error has no other one in its context
 
     if not TYPE_CHECKING:  # the type checkers know pydantic's own
 
         def __setattr__(self, name: str, value: Any) -> None:
             del value  # pydantic's error has it in its text
-            raise refused(self.table, name, "cannot be changed")
+            raise invalid_field(self.table, name, "cannot be changed")
 
         @classmethod
         def model_validate_json(cls, json_data: Any, **options: Any) -> Self:
@@ -110,7 +110,7 @@ class SecretInput(Input):
         model_validate_strings = classmethod(_closed(Input.model_validate_strings.__func__))
 
 
-def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
+def validate(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
     """Validate a keyword argument.
 
     Nothing is parsed: a text is no number, time or boolean, and a number is no time.
@@ -122,9 +122,9 @@ def checked(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table])
         valid = adapter.validate_python(value)
     except ValidationError as error:
         mistakes = error.errors(include_input=False, include_url=False)
-        raise refused(table, field, "; ".join(_says(item) for item in mistakes)) from None
+        raise invalid_field(table, field, "; ".join(_says(item) for item in mistakes)) from None
     if wanted := _conversion(value, valid):
-        raise refused(table, field, f"must be {wanted}")
+        raise invalid_field(table, field, f"must be {wanted}")
     return valid
 
 
@@ -153,18 +153,18 @@ def _conversion(value: Any, valid: Any) -> str | None:
     return None if is_same else wanted
 
 
-def listed(values: Sequence[T], field: str, table: type[Table]) -> list[T]:
+def require_list(values: Sequence[T], field: str, table: type[Table]) -> list[T]:
     """The values of a list; a text is none, although it is a sequence of texts.
 
     Raises:
         InvalidValue: names the field.
     """
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        raise refused(table, field, "must be a list")
+        raise invalid_field(table, field, "must be a list")
     return list(values)
 
 
-def instance_of(kind: type[T], value: Any, field: str, table: type[Table]) -> T:
+def require_instance(kind: type[T], value: Any, field: str, table: type[Table]) -> T:
     """Return the value, an instance of the class.
 
     Raises:
@@ -172,17 +172,17 @@ def instance_of(kind: type[T], value: Any, field: str, table: type[Table]) -> T:
     """
     if not isinstance(value, kind):
         article = "an" if kind.__name__.startswith(("A", "E", "I", "O")) else "a"
-        raise refused(table, field, f"must be {article} {kind.__name__}")
+        raise invalid_field(table, field, f"must be {article} {kind.__name__}")
     return value
 
 
-def refused(table: type[Table], field: str, reason: str) -> InvalidValue:
+def invalid_field(table: type[Table], field: str, reason: str) -> InvalidValue:
     """The error for a value of the caller's that cannot be taken."""
     name = table._meta.tablename
     return InvalidValue(f"{name}: {field}: {reason}", table=name, fields=[field])
 
 
-def invalid(table: type[Table], mistakes: Sequence[ErrorDetails]) -> InvalidValue:
+def invalid_input(table: type[Table], mistakes: Sequence[ErrorDetails]) -> InvalidValue:
     """One error for all mistakes of an input."""
     name = table._meta.tablename
     told = [(_field(item), _says(item)) for item in mistakes]

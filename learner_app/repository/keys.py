@@ -25,7 +25,7 @@ class TableKey:
         self.names = tuple(column._meta.name for column in self.columns)
         self._checks = [_uuid if _type(column) == "uuid" else _text for column in self.columns]
 
-    def parts(self, key: Any) -> tuple[Any, ...] | None:
+    def params(self, key: Any) -> tuple[Any, ...] | None:
         """The columns' values; None when there can be no such row."""
         given = key if self.is_composite and isinstance(key, tuple) else (key,)
         if len(given) != len(self._checks):

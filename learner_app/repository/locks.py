@@ -9,7 +9,7 @@ ISOLATION = "current_setting('transaction_isolation')"
 LOCK = f"SELECT {ISOLATION} FROM pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 
-async def lock_name(engine: DatabaseEngine, name: str) -> None:
+async def advisory_xact_lock(engine: DatabaseEngine, name: str) -> None:
     """Wait until nobody else has a lock of that name; held until the end of the transaction.
 
     Raises:

@@ -15,7 +15,7 @@ from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
 from piccolo.table import Table
 
-from learner_app.repository.inputs import refused
+from learner_app.repository.inputs import invalid_field
 from learner_app.repository.rows import Row
 from learner_app.repository.sql import Param
 from learner_app.repository.values import is_storable
@@ -98,9 +98,9 @@ class Order:
         try:
             tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
         except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
-            raise refused(table, "after", "is not a cursor of this list") from None
+            raise invalid_field(table, "after", "is not a cursor of this list") from None
         if tag != self.tag or not all(map(_is_sendable, values)):
-            raise refused(table, "after", "is not a cursor of this list")
+            raise invalid_field(table, "after", "is not a cursor of this list")
         return dict(zip(self.slots(), values, strict=True))
 
 
@@ -124,34 +124,34 @@ def _decoder(row: type[Row], names: tuple[str, ...]) -> msgspec.json.Decoder[Any
     return msgspec.json.Decoder(shape)
 
 
-def bounded(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:
+def check_limit(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:
     """The limit, if it is one.
 
     Raises:
         InvalidValue: it is below 1 or above ``most``.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
-        raise refused(table, field, f"must be a whole number from 1 to {most}")
+        raise invalid_field(table, field, f"must be a whole number from 1 to {most}")
     return limit
 
 
-def known_total(total: Total | None, table: type[Table]) -> Total | None:
+def check_total(total: Total | None, table: type[Table]) -> Total | None:
     """The kind of total, if it is one.
 
     Raises:
         InvalidValue: it is another word.
     """
     if total is not None and total not in get_args(Total):
-        raise refused(table, "total", f"is one of {', '.join(get_args(Total))}")
+        raise invalid_field(table, "total", f"is one of {', '.join(get_args(Total))}")
     return total
 
 
-def literal_limit(limit: int) -> int:
+def rounded_limit(limit: int) -> int:
     """The smallest of :data:`LIMITS` that is enough."""
     return next(step for step in LIMITS if step >= limit)
 
 
-def cut(rows: Sequence[R], limit: int, order: Order, total: int | None) -> Page[R]:
+def make_page(rows: Sequence[R], limit: int, order: Order, total: int | None) -> Page[R]:
     """The page of rows that were read up to one more than the limit."""
     kept = list(rows[:limit])
     following = order.cursor(kept[-1]) if len(rows) > limit else None

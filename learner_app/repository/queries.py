@@ -16,7 +16,7 @@ from learner_app.repository.filters import Combinable, Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import Order
-from learner_app.repository.sql import Param, Statement, compiled
+from learner_app.repository.sql import Param, Statement, compile_query
 from learner_app.schema.columns import Now
 
 Expression: TypeAlias = Callable[[Param], QueryString]
@@ -72,7 +72,7 @@ class StatementCache:
 
     def among(self) -> Statement:
         """Many rows by their keys; takes an array for each part of the key."""
-        return self.keep("among", lambda: compiled(self.select([self._key.is_among()])))
+        return self.keep("among", lambda: compile_query(self.select([self._key.is_among()])))
 
     def lock_referenced(self, column: ForeignKey[Any]) -> Statement:
         """Rows that the column refers to are locked, so that they stay; takes an array of keys."""
@@ -81,20 +81,20 @@ class StatementCache:
             target = column._foreign_key_meta.resolved_references
             key = TableKey(target)
             query = target.select(*key.columns).where(key.is_among()).order_by(*key.columns)
-            return compiled(query.lock_rows("KEY SHARE"))
+            return compile_query(query.lock_rows("KEY SHARE"))
 
         return self.keep(("lock_referenced", column._meta.name), make)
 
     def exists(self) -> Statement:
         """Whether there is a row; takes the parts of the key."""
         return self.keep(
-            "exists", lambda: compiled(self._table.exists().where(self._key.is_given()))
+            "exists", lambda: compile_query(self._table.exists().where(self._key.is_given()))
         )
 
     def delete(self) -> Statement:
         """Takes the parts of the key."""
         return self.keep(
-            "delete", lambda: compiled(self._table.delete().where(self._key.is_given()))
+            "delete", lambda: compile_query(self._table.delete().where(self._key.is_given()))
         )
 
     def insert(self, new: type[Input], *, if_absent: bool = False) -> Statement:
@@ -123,8 +123,8 @@ class StatementCache:
 
         def make() -> Statement:
             query = self._table.count()
-            condition = filters.combined(wanted)
-            return compiled(query.where(condition) if condition else query)
+            condition = filters.condition(wanted)
+            return compile_query(query.where(condition) if condition else query)
 
         return self.keep(("count", wanted), make)
 
@@ -132,7 +132,7 @@ class StatementCache:
         """The rows that the filters let through, all at once: for the planner's estimate."""
         wanted = tuple(names)
         return self.keep(
-            ("matching", wanted), lambda: compiled(self.select([filters.combined(wanted)]))
+            ("matching", wanted), lambda: compile_query(self.select([filters.condition(wanted)]))
         )
 
     def page(
@@ -142,10 +142,10 @@ class StatementCache:
         wanted = tuple(names)
 
         def make() -> Statement:
-            conditions = [filters.combined(wanted), order.behind() if behind else None]
+            conditions = [filters.condition(wanted), order.behind() if behind else None]
             query = self.select(conditions)
             query = query.order_by(*order.by(), ascending=not order.descending)
-            return compiled(query.limit(limit))
+            return compile_query(query.limit(limit))
 
         return self.keep(("page", wanted, order.tag, order.sorts, limit, behind), make)
 
@@ -158,7 +158,7 @@ class StatementCache:
                 nowait=lock.endswith("nowait"),
                 skip_locked=lock.endswith("skip locked"),
             )
-        return compiled(query)
+        return compile_query(query)
 
     def _insert(self, new: type[Input], if_absent: bool) -> Statement:
         query = self._table.insert().returning(*self._columns)
@@ -166,7 +166,7 @@ class StatementCache:
         query.add_delegate._add.append(_Values(self._stored_row(new)))  # type: ignore[arg-type]
         if if_absent:
             query = query.on_conflict(target=tuple(self._key.columns), action="DO NOTHING")
-        return compiled(query)
+        return compile_query(query)
 
     def _stored_row(self, new: type[Input]) -> QueryString:
         values = [self._stored(column, new) for column in self._table._meta.columns]
@@ -190,7 +190,7 @@ class StatementCache:
         }
         condition = self._key.is_given(prefix=OF_KEY)
         query = self._table.update({**values, **also}).returning(*self._columns)  # type: ignore[dict-item]  # Piccolo's type is narrower than what it takes
-        return compiled(query.where(condition if only is None else condition & only))
+        return compile_query(query.where(condition if only is None else condition & only))
 
 
 class _Values(NamedTuple):

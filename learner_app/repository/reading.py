@@ -12,7 +12,7 @@ from piccolo.table import Table
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, MissingReference, NotFound, TransactionRequired
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import listed, refused
+from learner_app.repository.inputs import require_list, invalid_field
 from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
@@ -20,10 +20,10 @@ from learner_app.repository.paging import (
     Order,
     Page,
     Total,
-    bounded,
-    cut,
-    known_total,
-    literal_limit,
+    check_limit,
+    make_page,
+    check_total,
+    rounded_limit,
 )
 from learner_app.repository.queries import OF_KEY, Expression, StatementCache
 from learner_app.repository.rows import Row, RowMapper
@@ -110,14 +110,14 @@ class ReadOnlyRepository(Generic[R, K]):
         """The row or None; None also where it is locked and ``lock`` says to skip it."""
         if lock is not None:
             self._require_lockable(lock)
-        parts = self._key.parts(key)
+        parts = self._key.params(key)
         if parts is None:
             return None
         return await self._one(self._queries.find(lock).sql, *parts)
 
     async def get_many(self, keys: Sequence[K]) -> list[R]:
         """The rows of those keys that are there, in the order of the keys, by one query."""
-        given = map(self._key.parts, listed(keys, "keys", self.table))
+        given = map(self._key.params, require_list(keys, "keys", self.table))
         wanted = [parts for parts in given if parts is not None]
         if not wanted:
             return []
@@ -128,7 +128,7 @@ class ReadOnlyRepository(Generic[R, K]):
 
     async def exists(self, key: K) -> bool:
         """Whether there is such a row."""
-        parts = self._key.parts(key)
+        parts = self._key.params(key)
         if parts is None:
             return False
         return bool(await self.engine.fetchval(self._queries.exists().sql, *parts))
@@ -143,28 +143,28 @@ class ReadOnlyRepository(Generic[R, K]):
 
     async def _one(self, sql: str, *args: Any, idempotent: bool = False) -> R | None:
         record = await self.engine.fetchrow(sql, *args, idempotent=idempotent)
-        return None if record is None else self._shape.make(record)
+        return None if record is None else self._shape.to_row(record)
 
     async def _of_key(self, key: K, sql: str, *args: Any) -> R | None:
         """What a statement about one row gives; it takes the parts of the key first."""
-        parts = self._key.parts(key)
+        parts = self._key.params(key)
         return None if parts is None else await self._one(sql, *parts, *args)
 
     async def _many(self, sql: str, *args: Any) -> list[R]:
-        return list(map(self._shape.make, await self.engine.fetch(sql, *args)))
+        return list(map(self._shape.to_row, await self.engine.fetch(sql, *args)))
 
     async def _update_one(
         self, statement: Statement, key: K, given: Mapping[str, Any], **more: Any
     ) -> R | None:
-        parts = self._key.parts(key)
+        parts = self._key.params(key)
         if parts is None:
             return None
-        values = self._shape.encoded(given)
+        values = self._shape.to_params(given)
         of_key = {OF_KEY + name: part for name, part in zip(self._key.names, parts, strict=True)}
         return await self._one(statement.sql, *statement.args(values | of_key | more))
 
     async def _count(self, given: Mapping[str, Any]) -> int:
-        values = self.filters.checked(given)
+        values = self.filters.validate(given)
         return 0 if values is None else await self._total("exact", values)
 
     async def _page(
@@ -176,18 +176,18 @@ class ReadOnlyRepository(Generic[R, K]):
         order: Order | None = None,
     ) -> Page[R]:
         order = order or self.order
-        limit = bounded(limit, self.table)
-        total = known_total(total, self.table)
-        values = self.filters.checked(given)
+        limit = check_limit(limit, self.table)
+        total = check_total(total, self.table)
+        values = self.filters.validate(given)
         position = {} if after is None else order.position(after, self.row, self.table)
         if values is None:
             return Page([], None, None if total is None else 0)
         rows = await self._behind(order, values, position, limit)
-        return cut(rows, limit, order, total and await self._total(total, values))
+        return make_page(rows, limit, order, total and await self._total(total, values))
 
     async def _list(self, given: Mapping[str, Any], limit: int, order: Order) -> list[R]:
-        limit = bounded(limit, self.table)
-        values = self.filters.checked(given)
+        limit = check_limit(limit, self.table)
+        values = self.filters.validate(given)
         return [] if values is None else (await self._behind(order, values, {}, limit))[:limit]
 
     async def _stream(
@@ -195,7 +195,7 @@ class ReadOnlyRepository(Generic[R, K]):
     ) -> AsyncGenerator[R, None]:
         """By pages of their own, so that nothing is held while the caller works."""
         order = order or self.order
-        values = self.filters.checked(given)
+        values = self.filters.validate(given)
         position: Mapping[str, Any] = {}
         while values is not None:
             rows = await self._behind(order, values, position, MAX_LIMIT)
@@ -210,7 +210,7 @@ class ReadOnlyRepository(Generic[R, K]):
     ) -> list[R]:
         """The rows behind a position, up to one more than the limit at least."""
         statement = self._queries.page(
-            self.filters, values, order, literal_limit(limit) + 1, behind=bool(position)
+            self.filters, values, order, rounded_limit(limit) + 1, behind=bool(position)
         )
         return await self._many(statement.sql, *statement.args({**values, **position}))
 
@@ -242,7 +242,7 @@ class ReadOnlyRepository(Generic[R, K]):
 
     def _require_lockable(self, lock: Lock) -> None:
         if lock not in get_args(Lock):
-            raise refused(self.table, "lock", f"is one of {', '.join(get_args(Lock))}")
+            raise invalid_field(self.table, "lock", f"is one of {', '.join(get_args(Lock))}")
         self._require_transaction("a lock")
 
     def _require_transaction(self, what: str) -> None:

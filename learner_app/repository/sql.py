@@ -34,7 +34,7 @@ class Statement:
         return [values[slot] for slot in self.slots]
 
 
-def compiled(query: Query[Any, Any]) -> Statement:
+def compile_query(query: Query[Any, Any]) -> Statement:
     """The statement of a query all of whose values are slots."""
     sql, args = query.querystrings[0].compile_string()
     if strangers := [arg for arg in args if not isinstance(arg, Param)]:

@@ -225,7 +225,7 @@ UtcDatetime = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_i
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 """A whole number from 0, for INTEGER columns."""
 
-Positive = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+PositiveInt = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 NonNegativeBigInt = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
 UnitInterval = Annotated[Decimal, NUMBER, numeric(3, 2), AfterValidator(between(0, 1)), AS_NUMBER]
@@ -238,7 +238,7 @@ Seconds = Annotated[Decimal, NUMBER, numeric(10, 2), AfterValidator(between(0)),
 
 StrictBool = Annotated[bool, Field(strict=True)]
 
-FLAG: TypeAdapter[bool] = TypeAdapter(StrictBool)
-MOMENT: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
-MAYBE_MOMENT: TypeAdapter[datetime | None] = TypeAdapter(UtcDatetime | None)
+STRICT_BOOL: TypeAdapter[bool] = TypeAdapter(StrictBool)
+UTC_DATETIME: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
+OPTIONAL_UTC_DATETIME: TypeAdapter[datetime | None] = TypeAdapter(UtcDatetime | None)
 JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)

@@ -167,7 +167,7 @@ def test_text_that_is_no_json_is_refused_like_any_other_mistake(given: type[Inpu
 def test_good_inputs_are_made_in_every_way():
     fields = {"email": "Anna@Example.com", "password": GOOD}
     wanted = UserCreate(**fields)
-    assert wanted.given().keys() == fields.keys()
+    assert wanted.set_fields().keys() == fields.keys()
     assert wanted.email == ADDRESS
     assert wanted.password.get_secret_value() == GOOD
     for one in (
@@ -181,8 +181,8 @@ def test_good_inputs_are_made_in_every_way():
     ):
         assert one == wanted
         assert one.model_fields_set == wanted.model_fields_set
-    assert UserUpdate(name="A").given() == {"name": "A"}
-    assert AccountUpdate().given() == {}
+    assert UserUpdate(name="A").set_fields() == {"name": "A"}
+    assert AccountUpdate().set_fields() == {}
 
 
 def test_an_error_while_another_is_handled_stays_alone():

@@ -355,7 +355,7 @@ async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
     before = datetime.now(UTC) - timedelta(hours=1)
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
-    statement = states._queries.page(states.filters, ["learned_to"], LONGEST_AGO, 11, behind=False)
+    statement = states.statements.page(states.filters, ["learned_until"], LONGEST_AGO, 11, behind=False)
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
     assert "idx_learner_model_state_last_updated" in str(plan)
 
@@ -373,9 +373,9 @@ async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     page = await states.page(limit=2, after=page.next, min_data_points=1)
     assert ([row.session_id for row in page.rows], page.next) == (["s3", "s4"], None)
     moment = (await states.get("s3")).last_updated
-    later = [row.session_id async for row in states.stream(learned_from=moment)]
+    later = [row.session_id async for row in states.stream(learned_since=moment)]
     assert later == ["s3", "s4"]
-    assert await states.count(learned_from=moment, learned_to=moment) == 0
+    assert await states.count(learned_since=moment, learned_until=moment) == 0
     with pytest.raises(InvalidValue):
         await states.count(opera=1)  # type: ignore[call-arg]
 

@@ -271,8 +271,8 @@ async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     page = await preferences.page(limit=2, after=page.next, difficulty_preference="beginner")
     assert ([row.id for row in page.rows], page.next) == (["u4"], None)
     moment = (await preferences.get("u3")).last_updated
-    assert [row.id async for row in preferences.stream(saved_from=moment)] == ["u3", "u4"]
-    assert await preferences.count(saved_to=moment) == 3
+    assert [row.id async for row in preferences.stream(saved_since=moment)] == ["u3", "u4"]
+    assert await preferences.count(saved_until=moment) == 3
     with pytest.raises(InvalidValue):
         await preferences.count(difficulty_preference="expert")  # type: ignore[arg-type]
 

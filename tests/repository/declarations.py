@@ -29,7 +29,7 @@ from learner_app.repository.base import DeletingRepository, Repository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.rows import Row
 from learner_app.repository.values import new_key, new_uuid
 
@@ -269,7 +269,7 @@ def _may_be_any(column: Column, kind: Any) -> bool:
 
 def filtered_column(table: type[Table], filters: Filters, name: str) -> Column | None:
     """The column that the condition is about."""
-    (condition,) = [filters.combined((name,))]
+    (condition,) = [filters.condition((name,))]
     column = getattr(condition, "column", None)
     if column is None:
         assert isinstance(condition, WhereRaw)

@@ -16,11 +16,11 @@ class Equal(TypedDict, total=False):
 
 def test_a_filter_without_a_condition_is_the_column_of_its_name():
     filters = Filters(ContentTable, Equal, {"min_duration": at_least(ContentTable.duration)})
-    condition = str(filters.combined(("genre", "min_duration")))
+    condition = str(filters.condition(("genre", "min_duration")))
     assert '"content"."genre" = ' in condition
     assert '"content"."duration" >= ' in condition
 
 
 def test_a_filter_that_is_no_column_needs_a_condition():
-    with pytest.raises(ValueError, match="generated_from"):
+    with pytest.raises(ValueError, match="generated_since"):
         Filters(ContentTable, ContentFilters)

@@ -10,7 +10,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.base import ReadOnlyRepository
 from tests.repository.declarations import plain, repositories
 
 VALUES: dict[Any, list[Any]] = {

@@ -14,7 +14,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.repository.inputs import Input
-from learner_app.repository.reading import ReadOnlyRepository
+from learner_app.repository.base import ReadOnlyRepository
 from tests.repository.declarations import repositories
 
 EPOCH = 1_700_000_000

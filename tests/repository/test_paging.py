@@ -16,7 +16,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.listening.rows import ListeningSessionCreate
-from learner_app.repository.paging import LIMITS, MAX_LIMIT, Page, literal_limit
+from learner_app.repository.paging import LIMITS, MAX_LIMIT, Page, rounded_limit
 from tests.content.factories import add_contents, new_content
 
 content, sessions = ContentRepository(), ListeningSessionRepository()
@@ -68,7 +68,7 @@ async def test_rows_added_meanwhile_neither_double_nor_hide_others(pieces: list[
 
 async def test_filters_hold_on_every_page(pieces: list[Content]):
     until = START + timedelta(hours=3)
-    filters = {"generated_from": START + timedelta(hours=1), "generated_to": until}
+    filters = {"generated_since": START + timedelta(hours=1), "generated_until": until}
     found = [row async for rows in pages(content.search, 2, **filters) for row in rows]
     assert {row.id for row in found} == {f"c{n:02}" for n in range(23) if n % 5 in {1, 2}}
     assert await content.count(**filters) == len(found) == 10
@@ -167,7 +167,7 @@ async def test_an_estimated_total_is_the_planners(db: DatabaseEngine):
     await sessions.add_many([ListeningSessionCreate() for _ in range(400)])
     await db.execute("ANALYZE sessions")
     assert (await sessions.page(total="estimated")).total == 400
-    recent = await sessions.page(total="estimated", active_from=START)
+    recent = await sessions.page(total="estimated", active_since=START)
     assert recent.total is not None
     assert 300 < recent.total <= 400
 
@@ -205,8 +205,8 @@ WRONG_FILTERS: list[tuple[str, Any]] = [
     ("format", None),
     ("genre", None),
     ("genre", 5),
-    ("generated_from", START.replace(tzinfo=None)),
-    ("generated_to", "soon"),
+    ("generated_since", START.replace(tzinfo=None)),
+    ("generated_until", "soon"),
     ("min_quality", "good"),
     ("min_quality", float("nan")),
     ("min_quality", Decimal("Infinity")),
@@ -242,7 +242,7 @@ async def test_min_quality_leaves_out_what_has_none(db: DatabaseEngine):
 
 
 async def test_statements_are_few_and_kept(pieces: list[Content]):
-    queries, filters = content._queries, content.filters
+    queries, filters = content.statements, content.filters
     kept = queries.page(filters, ["format"], NEWEST_FIRST, 11, behind=False)
     assert queries.page(filters, ["format"], NEWEST_FIRST, 11, behind=False) is kept
     assert ContentRepository()._queries.insert(type(new_content())) is queries.insert(
@@ -257,6 +257,6 @@ async def test_statements_are_few_and_kept(pieces: list[Content]):
 
 
 def test_limits_in_statements_are_never_too_small():
-    steps = {literal_limit(limit) for limit in range(1, MAX_LIMIT + 1)}
+    steps = {rounded_limit(limit) for limit in range(1, MAX_LIMIT + 1)}
     assert steps == set(LIMITS)
-    assert all(literal_limit(limit) >= limit for limit in range(1, MAX_LIMIT + 1))
+    assert all(rounded_limit(limit) >= limit for limit in range(1, MAX_LIMIT + 1))

@@ -70,11 +70,11 @@ async def content_rows(content: ContentRepository, now: datetime) -> None:
     assert_type(await content.find("c1"), Content | None)
     assert_type(await content.get_many(["c1", "c2"]), list[Content])
     assert_type(await content.exists("c1"), bool)
-    assert_type(await content.count(format="podcast", generated_from=now), int)
+    assert_type(await content.count(format="podcast", generated_since=now), int)
     assert_type(await content.page(limit=10, total="exact"), Page[Content])
     assert_type((await content.page()).next, str | None)
     assert_type(await content.search(genre="mystery", min_quality=Decimal("0.5")), Page[Content])
-    wanted: ContentFilters = {"difficulty": "lexical-heavy", "generated_to": now}
+    wanted: ContentFilters = {"difficulty": "lexical-heavy", "generated_until": now}
     assert_type((await content.search(**wanted)).rows, list[Content])
     async for row in content.stream(session_id="s1", language="it"):
         assert_type(row, Content)
@@ -123,7 +123,7 @@ async def sessions(repository: ListeningSessionRepository, now: datetime) -> Non
     assert_type(await repository.get("s1", lock="no key update nowait"), ListeningSession)
     lock: Lock = "update skip locked"
     assert_type(await repository.find("s1", lock=lock), ListeningSession | None)
-    assert_type(await repository.page(active_from=now), Page[ListeningSession])
+    assert_type(await repository.page(active_since=now), Page[ListeningSession])
     assert_type(await repository.add(ListeningSessionCreate()), ListeningSession)
     changes = ListeningSessionUpdate(total_listening_time=5)
     assert_type(await repository.update("s1", changes), ListeningSession)

@@ -54,7 +54,7 @@ async def content_filters(content: ContentRepository, now: datetime) -> None:
     await content.search(formt="podcast")  # error
     await content.search(format="podcasts")  # error
     await content.search(format=None)  # error
-    await content.page(generated_from="2026-01-01")  # error
+    await content.page(generated_since="2026-01-01")  # error
     await content.page(min_quality="0.5")  # error
     await content.page(limit="5")  # error
     await content.page(total="guessed")  # error
@@ -87,7 +87,7 @@ async def sessions(repository: ListeningSessionRepository, row: ListeningSession
     await repository.get(5)  # error
     print((await repository.find("s1")).started_at)  # error
     await repository.page(format="podcast")  # error
-    await repository.page(active_from=5)  # error
+    await repository.page(active_since=5)  # error
     row.content_ids = []  # error
     ListeningSessionCreate(content_ids=["c1"])  # error
     ListeningSessionUpdate(last_activity_at=None)  # error

@@ -53,7 +53,7 @@ async def test_pages_at_depth_cost_what_the_first_one_costs(million: Million):
     assert len(first.rows) == len(deep.rows) == 100
     costs = []
     for row in (first.rows[0], deep_row):
-        statement = events._queries.page(events.filters, ["since"], IN_TIME, 101, behind=True)
+        statement = events.statements.page(events.filters, ["since"], IN_TIME, 101, behind=True)
         args = statement.args({"since": START, **IN_TIME.values(row)})
         costs.append(await blocks(statement.sql, args))
     assert costs[1] <= costs[0] + 20, costs
@@ -64,7 +64,7 @@ async def test_lists_of_what_is_new_do_not_look_through_what_is_old(million: Mil
     newest, unheard = {"session_id": "s19999"}, {"content_id": "c-new"}
     for given, most in ((newest, 300), (unheard, 50)):
         for limit in (1, 100):
-            statement = events._queries.page(
+            statement = events.statements.page(
                 events.filters, given, SORTED_IN_TIME, limit + 1, behind=False
             )
             assert await blocks(statement.sql, list(given.values())) < most
