@@ -4,7 +4,6 @@
 a copy of the migrated template, for code that commits. ``empty_database``: one without any table.
 """
 
-import os
 import shutil
 import signal
 import tempfile
@@ -12,17 +11,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
+from learner_app.admin.staff import add_staff
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.testing.servers import OwnServer, TestServer
+from learner_app.web.app import create_app
 from tests.debian import DEBIAN_15
+from tests.environment import skip_outside_ci
 from tests.product import Product
+from tests.web.staff import sign_in
 
 pytest_plugins = ["learner_app.testing.plugin"]
-
-IN_CI = bool(os.environ.get("CI"))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job in the background of a shell ignores Ctrl-C, and so would the programs that tests start.
@@ -32,13 +34,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Return no workers for the marked suites: their limits of time need the machine alone."""
     return 0 if config.option.markexpr in ("stress", "faults") else None
-
-
-def skip_outside_ci(reason: str) -> None:
-    """Skip where something is not installed; in CI it has to be."""
-    if IN_CI:
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -121,3 +116,24 @@ def product(open_folder: Path) -> Iterator[Product]:
     yield product
     if product.process and product.process.poll() is None:
         product.stop()
+
+
+@pytest.fixture
+async def client(clone: DatabaseEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser's view of the application, without a browser."""
+    app = create_app(clone)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def staff(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The same, signed in."""
+    response = await sign_in(client, "clara", await add_staff("clara"))
+    assert response.status_code == 200
+    client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
+    return client

@@ -15,9 +15,9 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema.pending import declared_migrations
 from learner_app.testing.servers import OwnServer, TestServer, run_in_thread
-from tests.database.test_connecting import TcpServer, free_port
-from tests.database.test_connecting import start as start_tcp_server
-from tests.operations.test_commands import CANARY, PROGRAM, count, run
+from tests.commands import CANARY, PROGRAM, count, run
+from tests.database.tcp_server import TcpServer, start_tcp_server
+from tests.ports import free_port
 from tests.product import PROJECT
 
 COMMANDS = [

@@ -13,7 +13,7 @@ from learner_app.operations.embedded import SUPERUSER, EmbeddedServer, embedded_
 from learner_app.operations.role_script import Roles
 from learner_app.operations.roles import set_up_roles
 from learner_app.settings import Settings
-from tests.operations.test_roles import PRIVILEGES
+from tests.operations.two_roles import PRIVILEGES
 
 
 def test_compose_file_follows_the_schema(checkout: Path):

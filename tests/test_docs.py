@@ -1,6 +1,5 @@
 """The snippets of the pages run as they stand."""
 
-import ast
 import asyncio
 import re
 import subprocess
@@ -23,17 +22,7 @@ from learner_app.generation.rows import GenerationCreate
 from learner_app.listening.tables import ListeningSessionTable
 from tests.content.factories import add_contents, new_content
 from tests.listening.factories import event
-
-
-def snippets(page: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-
-
-async def run(code: str, names: dict[str, Any]) -> None:
-    compiled = compile(code, "snippet", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    result = eval(compiled, names)  # noqa: S307  # our own pages
-    if result is not None:
-        await result
+from tests.snippets import run, snippets
 
 
 async def test_page_on_transactions(clone: DatabaseEngine, checkout: Path):

@@ -11,7 +11,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.repository.base import Repository
 from tests.repository.declarations import repositories, subclasses
-from tests.test_docs import run, snippets
+from tests.snippets import run, snippets
 
 
 def checking(code: str) -> str:

@@ -15,7 +15,7 @@ from rich.traceback import Traceback
 from learner_app.accounts.rows import AccountUpdate, ProviderUserCreate, UserCreate, UserUpdate
 from learner_app.errors import InvalidValue
 from learner_app.repository.inputs import Input
-from tests.accounts.test_secrets import chained
+from tests.accounts.error_chains import chained
 
 SECRET = "canary-in-hand"  # no digit: no password
 GOOD = "canary-in-hand-1"

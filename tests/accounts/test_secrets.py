@@ -42,6 +42,7 @@ from learner_app.accounts.tables import (
 )
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, InvalidValue
+from tests.accounts.error_chains import chained
 from tests.accounts.factories import HOUR
 
 users, accounts = UserRepository(), AccountRepository()
@@ -186,18 +187,6 @@ async def outcome(call: Callable[[], Any]) -> Any:
     if inspect.isasyncgen(result):
         return [row async for row in result]
     return await result
-
-
-def chained(error: BaseException | None) -> Iterator[BaseException]:
-    """The error with all that led to it, also what is said not to be shown."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            waiting += [one.__cause__, one.__context__]
 
 
 def without_frames_of_tests(error: BaseException) -> BaseException:

@@ -10,9 +10,7 @@ from learner_app.admin.staff import add_staff, renew_password
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StaffError
 from learner_app.operations.seed.plant import insert_seed
-from tests.web.conftest import client, sign_in, staff
-
-__all__ = ["client", "staff"]
+from tests.web.staff import sign_in
 
 SHOWN = {
     "content",

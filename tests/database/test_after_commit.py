@@ -6,7 +6,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MissingReference, TransactionRequired
-from tests.database.conftest import add, keys
+from tests.database.sessions import add, keys
 
 
 async def test_runs_after_the_outermost_commit(small_pool: DatabaseEngine):

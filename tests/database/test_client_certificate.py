@@ -23,9 +23,9 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, DatabaseRefused, SettingsError
 from learner_app.settings import Settings
 from learner_app.testing.servers import OwnServer, run_in_thread
-from tests.conftest import skip_outside_ci
-from tests.database.test_connecting import free_port
 from tests.debian import DEBIAN_15
+from tests.environment import skip_outside_ci
+from tests.ports import free_port
 from tests.product import PROJECT
 
 CANARY = "hunter2canary"

@@ -1,102 +1,36 @@
 """Connecting to real servers: with TLS, without, with the wrong certificate and password."""
 
-import asyncio
 import logging
-import shutil
-import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.settings import Settings
-from learner_app.testing.servers import OwnServer
-from tests.conftest import skip_outside_ci
-from tests.debian import DEBIAN_15
-
-CANARY = "hunter2canary"
-
-
-@dataclass
-class TcpServer:
-    """PostgreSQL 15 on a TCP port; a role with a password, and an authority for its certificate."""
-
-    port: int
-    authority: Path
-    other_authority: Path
-
-    def engine(self, options: str = "", **settings: object) -> DatabaseEngine:
-        password = settings.pop("password", CANARY)
-        database = settings.pop("database", "postgres")
-        url = f"postgresql://keeper:{password}@localhost:{self.port}/{database}{options}"
-        engine = DatabaseEngine(url)
-        engine._settings = Settings(**settings)
-        return engine
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(name: str, *, encrypted: bool) -> tuple[OwnServer, TcpServer]:
-    if not (DEBIAN_15 / "bin" / "postgres").exists():
-        skip_outside_ci("Debian's postgresql-15 is not installed")
-    server = OwnServer(DEBIAN_15, autostart=False)
-    authority = trustme.CA()
-    for number, one in enumerate((authority, trustme.CA())):
-        one.cert_pem.write_to_path(server.folder / f"authority-{number}.pem")
-    certificate = authority.issue_cert(name)
-    key, chain = server.folder / "server.key", server.folder / "server.pem"
-    certificate.private_key_pem.write_to_path(key)
-    chain.write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
-    account = server.server._account
-    for path in (key, chain):
-        path.chmod(0o600)
-        shutil.chown(path, account.uid, account.gid)
-    rules = server.folder / "hba.conf"
-    rules.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-    port = free_port()
-    server.server._options |= {
-        "listen_addresses": "127.0.0.1",
-        "port": str(port),
-        "hba_file": str(rules),
-    }
-    if encrypted:
-        server.server._options |= {
-            "ssl": "on",
-            "ssl_cert_file": str(chain),
-            "ssl_key_file": str(key),
-        }
-    server.start()
-    asyncio.run(server._execute(f"CREATE ROLE keeper LOGIN PASSWORD '{CANARY}'"))
-    files = [server.folder / f"authority-{number}.pem" for number in (0, 1)]
-    return server, TcpServer(port, *files)
+from tests.database.tcp_server import CANARY, TcpServer, start_tcp_server
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def encrypted() -> Iterator[TcpServer]:
-    server, tcp = start("localhost", encrypted=True)
+    server, tcp = start_tcp_server("localhost", encrypted=True)
     yield tcp
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def misnamed() -> Iterator[TcpServer]:
-    server, tcp = start("elsewhere.example", encrypted=True)
+    server, tcp = start_tcp_server("elsewhere.example", encrypted=True)
     yield tcp
     server.stop()
 
 
 @pytest.fixture(scope="module")
 def unencrypted() -> Iterator[TcpServer]:
-    server, tcp = start("localhost", encrypted=False)
+    server, tcp = start_tcp_server("localhost", encrypted=False)
     yield tcp
     server.stop()
 

@@ -7,7 +7,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
 from learner_app.schema.pending import declared_migrations
-from tests.database.conftest import reopen
+from tests.database.pools import reopen
 
 CANARY = "canary-hunter2"
 

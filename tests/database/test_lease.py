@@ -18,7 +18,8 @@ from learner_app.errors import (
     StatementTimeout,
     TransactionError,
 )
-from tests.database.conftest import add, keys, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add, keys
 
 INSERT = "INSERT INTO sessions (id) VALUES ($1)"
 KILL = "SELECT pg_terminate_backend($1, 5000)"

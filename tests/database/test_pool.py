@@ -25,7 +25,8 @@ from learner_app.errors import (
     StatementRefused,
     TransactionError,
 )
-from tests.database.conftest import keys, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import keys
 
 SETTING = "SELECT current_setting('statement_timeout')"
 

@@ -16,7 +16,8 @@ from learner_app.errors import (
     TransactionError,
     TransactionRolledBack,
 )
-from tests.database.conftest import add, keys, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add, keys
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from learner_app.database.health import check_database
 from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable
 from learner_app.settings import Settings
-from tests.conftest import skip_outside_ci
+from tests.environment import skip_outside_ci
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CANARY = "canary-hunter2"

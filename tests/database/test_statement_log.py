@@ -5,7 +5,8 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict
 from learner_app.listening.tables import ListeningSessionTable
-from tests.database.conftest import add, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add
 
 CANARY = "hunter2-canary"
 

@@ -10,7 +10,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StatementRefused
 from learner_app.listening.tables import LikeEngagementTable, ListeningSessionTable
 from learner_app.operations.seed.plant import insert_seed
-from tests.database.conftest import add
+from tests.database.sessions import add
 
 ROWS = 2500
 PORTALS = "SELECT count(*) FROM pg_cursors WHERE name LIKE '%portal%'"

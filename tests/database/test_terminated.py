@@ -22,7 +22,8 @@ from learner_app.errors import (
     StatementRefused,
 )
 from learner_app.listening.tables import ListeningSessionTable
-from tests.database.conftest import add, keys, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add, keys
 
 ALL_SESSIONS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

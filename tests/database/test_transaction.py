@@ -12,7 +12,7 @@ from learner_app.errors import (
     PoolExhausted,
     TransactionRolledBack,
 )
-from tests.database.conftest import add, keys
+from tests.database.sessions import add, keys
 
 
 async def test_commit_and_rollback(clone: DatabaseEngine):

@@ -11,7 +11,7 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import TransactionBusy, TransactionError, TransactionFinished
-from tests.database.conftest import add, keys
+from tests.database.sessions import add, keys
 
 
 async def test_a_second_task_takes_part_in_turn(small_pool: DatabaseEngine):

@@ -14,7 +14,8 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import CommitUnknown, Conflict, ConnectionLost, DatabaseError
 from learner_app.listening.repositories import BehavioralEventRepository
 from tests.content.factories import add_contents
-from tests.database.conftest import add, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add
 from tests.faults.proxy import TcpProxy
 from tests.listening.factories import new_event
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote
 
 from learner_app.operations import postmaster
@@ -17,14 +17,8 @@ from learner_app.operations.embedded import SUPERUSER
 from learner_app.operations.server_account import ServerAccount
 from learner_app.testing.servers import ROLE
 from tests.debian import DEBIAN_15
-from tests.faults.processes import (
-    LOCALHOST,
-    Program,
-    free_port,
-    open_folder,
-    run_tool,
-    wait_until,
-)
+from tests.faults.processes import Program, open_folder, run_tool, wait_until
+from tests.ports import LOCALHOST, free_port
 
 DATABASE = "learner_test"
 SETTINGS = {
@@ -305,3 +299,10 @@ def _state(pid: int) -> tuple[str, int]:
     except OSError:
         return "X", 0
     return fields[0], int(fields[1])
+
+
+class Replicated(NamedTuple):
+    """A primary and its synchronous standby."""
+
+    primary: Cluster
+    replica: Cluster

@@ -2,23 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import skip_outside_ci
 from tests.debian import DEBIAN_15
+from tests.environment import skip_outside_ci
 from tests.faults.bench import measured
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import Cluster, Replicated
 from tests.faults.pgbouncer import PGBOUNCER, PgBouncer
 from tests.faults.proxy import TcpProxy
-
-
-class Replicated(NamedTuple):
-    """A primary and the standby without which it commits nothing."""
-
-    primary: Cluster
-    replica: Cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

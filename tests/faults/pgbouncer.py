@@ -9,9 +9,15 @@ from typing import Self
 from learner_app.operations.embedded import SUPERUSER
 from learner_app.testing.servers import ROLE
 from tests.faults.cluster import DATABASE, Cluster
-from tests.faults.processes import LOCALHOST, Program, free_port, run_tool, wait_until
+from tests.faults.processes import Program, run_tool, wait_until
+from tests.ports import LOCALHOST, free_port
 
 PGBOUNCER = Path("/usr/sbin/pgbouncer")
+LIMITS = {
+    "statement_timeout": "54s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+}
 CLIENTS = 200
 
 

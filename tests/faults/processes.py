@@ -1,9 +1,7 @@
 """Server programs of a test: their ports, their account, their end."""
 
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,23 +11,7 @@ from pathlib import Path
 from learner_app.operations.embedded import _clean_environment, _watch
 from learner_app.operations.server_account import ServerAccount
 
-LOCALHOST = "127.0.0.1"
-# Below the kernel's ephemeral ports: no outgoing connection takes the port of a stopped server,
-# nor connects to itself there.
-PORTS = range(20000, 32000)
 WAIT_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now and no outgoing connection gets later."""
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind((LOCALHOST, port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError(f"no free port among {PORTS}")
 
 
 def wait_until(check: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:

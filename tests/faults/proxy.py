@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests.faults.connection import Connection, Cut, DatabaseUrl, Rules
-from tests.faults.processes import LOCALHOST, free_port
+from tests.ports import LOCALHOST, free_port
 
 CALL_SECONDS = 10.0
 BACKLOG = 512

@@ -11,8 +11,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
 from learner_app.errors import DatabaseError
 from learner_app.settings import Settings
-from tests.faults.cluster import Cluster
-from tests.faults.conftest import Replicated
+from tests.faults.cluster import Cluster, Replicated
 from tests.faults.proxy import TcpProxy
 
 pytestmark = pytest.mark.faults

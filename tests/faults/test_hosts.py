@@ -18,10 +18,9 @@ from learner_app.errors import (
     LearnerError,
 )
 from learner_app.settings import Settings
-from tests.faults.cluster import Cluster
-from tests.faults.conftest import Replicated
-from tests.faults.processes import free_port
+from tests.faults.cluster import Cluster, Replicated
 from tests.faults.proxy import TcpProxy
+from tests.ports import free_port
 
 pytestmark = pytest.mark.faults
 

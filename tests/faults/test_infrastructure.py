@@ -9,8 +9,7 @@ import asyncpg
 import pytest
 
 from tests.faults.clients import LOST, answers, client_of, insert, rows
-from tests.faults.cluster import Cluster
-from tests.faults.conftest import Replicated
+from tests.faults.cluster import Cluster, Replicated
 from tests.faults.pgbouncer import PgBouncer
 from tests.faults.processes import wait_until
 from tests.faults.proxy import TcpProxy

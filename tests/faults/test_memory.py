@@ -18,7 +18,7 @@ from learner_app.database.health import check_database
 from learner_app.errors import Conflict
 from learner_app.settings import Settings
 from tests.faults.cluster import Cluster
-from tests.volume.conftest import memory_in_use
+from tests.memory import memory_in_use
 
 pytestmark = pytest.mark.faults
 

@@ -11,15 +11,9 @@ from learner_app.database.health import check_database
 from learner_app.errors import Conflict, DatabaseRefused, SessionStateRefused, SettingsError
 from learner_app.settings import Settings
 from tests.faults.cluster import Cluster
-from tests.faults.pgbouncer import PgBouncer
+from tests.faults.pgbouncer import LIMITS, PgBouncer
 
 pytestmark = pytest.mark.faults
-
-LIMITS = {
-    "statement_timeout": "54s",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "60s",
-}
 
 
 def through(url: str, **settings: object) -> DatabaseEngine:

@@ -13,8 +13,7 @@ from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import Settings
 from tests.accounts import test_secrets as accounts
 from tests.faults.cluster import Cluster
-from tests.faults.pgbouncer import PgBouncer
-from tests.faults.test_pgbouncer import LIMITS
+from tests.faults.pgbouncer import LIMITS, PgBouncer
 from tests.volume import operations
 
 pytestmark = pytest.mark.faults

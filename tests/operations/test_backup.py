@@ -19,8 +19,8 @@ from learner_app.operations.embedded import SUPERUSER, embedded_binaries
 from learner_app.schema.pending import declared_migrations
 from learner_app.settings import Settings
 from tests.catalog import read_schema
-from tests.operations.conftest import TwoRoles, renamed
-from tests.operations.test_commands import run
+from tests.commands import run
+from tests.operations.two_roles import TwoRoles, renamed
 from tests.product import PROGRAMS, PROJECT, Product
 
 ON_EMBEDDED = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)

@@ -3,39 +3,16 @@
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema.pending import declared_migrations
-from tests.product import PROJECT
+from tests.commands import CANARY, PROGRAM, count, run
 
-CANARY = "hunter2canary"
 MIGRATIONS = declared_migrations()
 Command = Callable[..., subprocess.CompletedProcess[str]]
-PROGRAM = Path(sys.executable).with_name("learner")
-
-
-def run(
-    *arguments: str, url: str = "", answer: str = "", **environment: str
-) -> subprocess.CompletedProcess[str]:
-    settings = {"DATABASE_URL": url} if url else {}
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"} | settings | environment,
-        cwd=PROJECT,
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-async def count(engine: DatabaseEngine, table: str) -> int:
-    return (await engine.fetch(f"SELECT count(*) FROM {table}"))[0][0]
 
 
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)

@@ -11,8 +11,8 @@ from learner_app.operations.embedded import SUPERUSER
 from learner_app.operations.reset import drop_tables, plan_reset
 from learner_app.schema.pending import declared_migrations
 from learner_app.testing.servers import OwnServer, TestServer
-from tests.database.test_connecting import free_port
-from tests.operations.test_commands import CANARY, count, run
+from tests.commands import CANARY, count, run
+from tests.ports import free_port
 
 
 @pytest.fixture

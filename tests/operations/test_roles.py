@@ -32,29 +32,16 @@ from learner_app.operations.seed.plant import insert_seed
 from learner_app.schema.pending import declared_migrations
 from learner_app.settings import Settings
 from tests.accounts.factories import HOUR, PASSWORD, registered
-from tests.operations.conftest import TwoRoles, program_environment, renamed
-from tests.operations.test_commands import run
+from tests.commands import run
+from tests.operations.two_roles import PRIVILEGES, TwoRoles, program_environment, renamed
 from tests.product import PROGRAMS, PROJECT
-from tests.volume.conftest import FILL
+from tests.volume.million import FILL
 from tests.volume.operations import EXEMPT, OPERATIONS, prepare
 
 ON_EMBEDDED = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 OWNED = """
     SELECT count(*) FROM pg_shdepend WHERE deptype = 'o'
     AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1)
-"""
-PRIVILEGES = """
-    SELECT relname::text, pg_get_userbyid(relowner)::text, relacl::text FROM pg_class
-    WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'S', 'v')
-    UNION ALL SELECT proname, pg_get_userbyid(proowner), proacl::text FROM pg_proc
-    WHERE pronamespace = $1::regnamespace
-    UNION ALL SELECT nspname, pg_get_userbyid(nspowner), nspacl::text FROM pg_namespace
-    WHERE oid = $1::regnamespace
-    UNION ALL SELECT datname, pg_get_userbyid(datdba), datacl::text FROM pg_database
-    WHERE datname = current_database()
-    UNION ALL SELECT defaclobjtype::text, pg_get_userbyid(defaclrole), defaclacl::text
-    FROM pg_default_acl
-    ORDER BY 1, 2, 3
 """
 ATTRIBUTES = """
     SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, rolcanlogin

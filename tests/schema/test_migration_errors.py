@@ -14,9 +14,8 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MigrationError
 from learner_app.operations.migrate import apply_migrations
 from learner_app.schema.objects import Check, Index, IndexKey, Unique
-from tests.operations.test_commands import run
+from tests.commands import piccolo, run
 from tests.schema.changing import App, Tables, article
-from tests.schema.test_migrations import piccolo
 
 CANARY = "canary@example.org"
 

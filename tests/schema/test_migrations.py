@@ -1,10 +1,7 @@
 """Migrations as operators run them: there, back, at once, and killed."""
 
 import asyncio
-import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 from piccolo.apps.migrations.commands.backwards import run_backwards
@@ -18,7 +15,7 @@ from learner_app.operations.migrate import apply_migrations
 from learner_app.schema import migration_runner
 from learner_app.schema.pending import declared_migrations
 from tests.catalog import read_schema
-from tests.product import PROJECT
+from tests.commands import piccolo
 
 JOURNAL = "SELECT app_name, name FROM migration ORDER BY name"
 
@@ -37,18 +34,6 @@ async def journal_of(engine: DatabaseEngine) -> list[tuple[str, str]]:
         return [tuple(row) for row in await connection.fetch(JOURNAL)]
     finally:
         await connection.close()
-
-
-async def piccolo(engine: DatabaseEngine, *arguments: str) -> asyncio.subprocess.Process:
-    """The command in a process of its own, with nothing but DATABASE_URL."""
-    return await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).with_name("piccolo")),
-        *arguments,
-        env={"DATABASE_URL": engine.url, "PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-        cwd=PROJECT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
 
 
 async def test_there_and_back_again(empty_database: DatabaseEngine):

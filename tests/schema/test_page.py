@@ -9,7 +9,7 @@ import pytest
 from learner_app.conf import DB
 from learner_app.errors import Conflict, MissingReference
 from tests.schema.changing import App
-from tests.test_docs import run, snippets
+from tests.snippets import run, snippets
 
 
 async def test_tables_of_the_page(make_app: Callable[[], App], checkout: Path):

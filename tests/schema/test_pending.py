@@ -20,8 +20,7 @@ from learner_app.operations.migrate import (
 )
 from learner_app.schema.pending import declared_migrations, pending_migrations
 from tests.catalog import read_schema
-from tests.operations.test_commands import run
-from tests.schema.test_migrations import piccolo
+from tests.commands import piccolo, run
 
 EMBEDDED = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_outside_ci
+from tests.environment import skip_outside_ci
 from tests.product import PROJECT
 
 SNIPPETS = Path(__file__).parent

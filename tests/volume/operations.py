@@ -34,7 +34,7 @@ from learner_app.listening.rows import (
 from learner_app.repository.base import Repository
 from tests.content.factories import new_content
 from tests.listening.factories import event, new_event
-from tests.volume.conftest import START
+from tests.volume.million import START
 
 content, sessions = ContentRepository(), ListeningSessionRepository()
 events, likes = BehavioralEventRepository(), LikeRepository()

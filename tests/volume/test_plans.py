@@ -14,7 +14,7 @@ import pytest
 
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
-from tests.volume.conftest import Million
+from tests.volume.million import Million
 from tests.volume.operations import EXEMPT, OPERATIONS, AnyRepository, events, prepare
 
 pytestmark = pytest.mark.stress

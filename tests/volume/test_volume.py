@@ -9,7 +9,8 @@ import pytest
 from learner_app.conf import DB
 from learner_app.listening.event_reader import IN_TIME, SORTED_IN_TIME
 from learner_app.listening.repositories import BehavioralEventRepository
-from tests.volume.conftest import EVENTS, START, Million, memory_in_use
+from tests.memory import memory_in_use
+from tests.volume.million import EVENTS, START, Million
 
 pytestmark = pytest.mark.stress
 events = BehavioralEventRepository()

@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.web.transactions import in_transaction, transactional
-from tests.database.conftest import add, keys, reopen
+from tests.database.pools import reopen
+from tests.database.sessions import add, keys
 
 
 async def like(request: Request) -> Response:

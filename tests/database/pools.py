@@ -1,0 +1,13 @@
+"""Pools of the engine with other settings."""
+
+from learner_app.database.engine import DatabaseEngine
+
+
+async def reopen(engine: DatabaseEngine, **settings: object) -> DatabaseEngine:
+    """Close the pool, change the settings and open it again."""
+    await engine.close_connection_pool()
+    for name, value in settings.items():
+        setattr(engine.settings, name, value)
+    engine._connector = None
+    await engine.start_connection_pool()
+    return engine
