@@ -106,7 +106,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
     await run(readme, it)
     await it["open_session"]("s1")
     for name in ("g1", "g2", "g3"):
-        await it["jobs"].start(GenerationCreate(generation_id=name, session_id="s1"))
+        await it["jobs"].add(GenerationCreate(generation_id=name, session_id="s1"))
 
     async def write(job: Any) -> ContentCreate:
         if job.generation_id == "g2":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import builtins
 from datetime import timedelta
-from typing import Unpack
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -22,12 +21,12 @@ from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.user_sql import DELETE_OTHER_SESSIONS
 from learner_app.accounts.values import LIFETIME, NETWORK_ADDRESS
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.base import ReadOnlyRepository
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
-from learner_app.repository.base import ReadOnlyRepository
-from learner_app.repository.sql import NOW, SqlNames
+from learner_app.repository.paging import DEFAULT_LIMIT, check_limit
+from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
 WIDTH = len(AuthSession.__struct_fields__)
@@ -45,43 +44,63 @@ COLUMNS = (
 
 IS_VALID = f"{s.expires_at} > {NOW}"
 
-OPEN = f"""
-INSERT INTO {s} ({COLUMNS})
-SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
-WHERE {u.id} = $2 FOR KEY SHARE RETURNING {ROW}
-"""
+OPEN = Statement(
+    "auth_sessions.open",
+    f"""
+    INSERT INTO {s} ({COLUMNS})
+    SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
+    WHERE {u.id} = $2 FOR KEY SHARE RETURNING {ROW}
+    """,
+)
 
-SIGN_IN = f"""
-INSERT INTO {s} ({COLUMNS})
-SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
-WHERE {u.id} = $2 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
-"""
+SIGN_IN = Statement(
+    "auth_sessions.sign_in",
+    f"""
+    INSERT INTO {s} ({COLUMNS})
+    SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
+    WHERE {u.id} = $2 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
+    """,
+)
 """FOR SHARE conflicts with a change of the password: one of the two waits for the other.
 
 If the change commits first, the condition on the hash fails. If the session is inserted first, the
 change deletes it. No session of the old password remains in either case.
 """
 
-RESOLVE = f"""
-SELECT {mine.fields(AuthSession)}, {u.fields(User)} FROM {mine} JOIN {u} ON {u.id} = {mine.user_id}
-WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
-"""
+RESOLVE = Statement(
+    "auth_sessions.resolve",
+    f"""
+    SELECT {mine.fields(AuthSession)}, {u.fields(User)}
+    FROM {mine} JOIN {u} ON {u.id} = {mine.user_id}
+    WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
+    """,
+)
 
-EXTEND = f"""
-UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
-WHERE {s.token_hash} = $1 AND {IS_VALID} AND {s.updated_at} <= {NOW} - interval '1 day'
-RETURNING {ROW}
-"""
+EXTEND = Statement(
+    "auth_sessions.extend",
+    f"""
+    UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
+    WHERE {s.token_hash} = $1 AND {IS_VALID} AND {s.updated_at} <= {NOW} - interval '1 day'
+    RETURNING {ROW}
+    """,
+)
 """No other statement updates a session, so ``updated_at`` is the time of the last extension."""
 
-FIND = f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {IS_VALID}"
-CLOSE = f"DELETE FROM {s} WHERE {s.token_hash} = $1"
-CLOSE_DEVICE = f"DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.id} = $2"
+FIND = Statement(
+    "auth_sessions.find_by_token", f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {IS_VALID}"
+)
+CLOSE = Statement("auth_sessions.close", f"DELETE FROM {s} WHERE {s.token_hash} = $1")
+CLOSE_DEVICE = Statement(
+    "auth_sessions.close_device", f"DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.id} = $2"
+)
 
-LIST = f"""
-SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {IS_VALID}
-ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
-"""
+LIST = Statement(
+    "auth_sessions.list_for_user",
+    f"""
+    SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {IS_VALID}
+    ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
+    """,
+)
 
 
 class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
@@ -102,24 +121,8 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         },
     )
 
-    async def count(self, **filters: Unpack[AuthSessionFilters]) -> int:
-        """Return the number of sessions that match the filters."""
-        return await self.count_rows(filters)
-
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[AuthSessionFilters],
-    ) -> Page[AuthSession]:
-        """Return a page of sessions, ordered by id."""
-        return await self.page_rows(filters, limit, after, total)
-
-    def stream(self, **filters: Unpack[AuthSessionFilters]) -> AsyncGenerator[AuthSession, None]:
-        """Yield the sessions that match the filters, ordered by id, in constant memory."""
-        return self.stream_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    # end of typed methods
 
     async def open(
         self,
@@ -179,7 +182,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         token = as_secret(token)
         if (hashed := token_hash(token)) is None:
             return None
-        record = await self.engine.fetchrow(RESOLVE, hashed)
+        record = await RESOLVE.fetchrow(self.engine, hashed)
         if record is None:
             return None
         return SignedIn(self.mapper.to_row(record[:WIDTH]), USER.to_row(record[WIDTH:]))
@@ -202,26 +205,25 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         token = as_secret(token)
         if (hashed := token_hash(token)) is None:
             return False
-        return await self.engine.execute(CLOSE, hashed) == "DELETE 1"
+        return await self.execute(CLOSE, hashed) == 1
 
     async def close_device(self, user_id: UUID, session_id: UUID) -> bool:
         """Close a session of the user by its id and return whether the user had it."""
         user, session = self.key.params(user_id), self.key.params(session_id)
         if user is None or session is None:
             return False
-        return await self.engine.execute(CLOSE_DEVICE, *user, *session) == "DELETE 1"
+        return await self.execute(CLOSE_DEVICE, *user, *session) == 1
 
     async def close_all(self, user_id: UUID, *, keep_token: str | SecretStr | None = None) -> int:
         """Close the sessions of a user, except the one of a token, and return their number."""
         keep_token = as_secret(keep_token)
         if (key := self.key.params(user_id)) is None:
             return 0
-        tag = await self.engine.execute(DELETE_OTHER_SESSIONS, *key, token_hash(keep_token))
-        return affected_rows(tag)
+        return await self.execute(DELETE_OTHER_SESSIONS, *key, token_hash(keep_token))
 
     async def list_for_user(
         self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
-    ) -> list[AuthSession]:
+    ) -> builtins.list[AuthSession]:
         """Return the unexpired sessions of a user, the newest first."""
         check_limit(limit, self.table)
         key = self.key.params(user_id)
@@ -230,7 +232,8 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of expired sessions and return how many. Call it until 0."""
         keys = lock_oldest_keys_sql(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
-        return affected_rows(await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"))
+        sql = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"
+        return await self.execute(Statement("auth_sessions.purge_expired", sql))
 
     def _device(
         self, ttl: timedelta, ip_address: str | None, user_agent: str | None

@@ -36,7 +36,7 @@ class Credentials(NamedTuple):
 
 async def find_credentials(engine: DatabaseEngine, user_id: UUID) -> Credentials | None:
     """Return the credentials of a user, or None."""
-    record = await engine.fetchrow(user_sql.CREDENTIALS_BY_ID, user_id)
+    record = await user_sql.CREDENTIALS_BY_ID.fetchrow(engine, user_id)
     return record and _to_credentials(*record)
 
 
@@ -57,8 +57,8 @@ async def check_credentials(
         if not check.needs_rehash:
             return known
         new_hash = await in_thread(hash_password, password, cost)
-        upgraded = await engine.fetchrow(
-            user_sql.REPLACE_HASH, known.user.id, new_hash, known.stored_hash
+        upgraded = await user_sql.REPLACE_HASH.fetchrow(
+            engine, known.user.id, new_hash, known.stored_hash
         )
         if upgraded is not None:
             return Credentials(USER.to_row(upgraded), new_hash)
@@ -112,13 +112,13 @@ async def store_password(
     """
     await require_read_committed(engine)
     if expect is None:
-        record = await engine.fetchrow(user_sql.SET_HASH, user_id, new_hash)
+        record = await user_sql.SET_HASH.fetchrow(engine, user_id, new_hash)
     else:
-        record = await engine.fetchrow(user_sql.REPLACE_HASH, user_id, new_hash, expect)
+        record = await user_sql.REPLACE_HASH.fetchrow(engine, user_id, new_hash, expect)
     if record is None:
         return None
     user = USER.to_row(record)
-    await engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
+    await user_sql.ADD_CREDENTIAL.execute(engine, new_uuid(), user.id)
     await revoke_access(engine, user, keep_session=keep_session)
     return user
 
@@ -127,13 +127,13 @@ async def revoke_access(
     engine: DatabaseEngine, user: User, *, keep_session: RedactedStr | None = None
 ) -> None:
     """Delete the user's sessions, except one, and the codes that reset the password."""
-    await engine.execute(user_sql.DELETE_OTHER_SESSIONS, user.id, keep_session)
-    await engine.execute(user_sql.DELETE_RESET_CODES, user.email, user.id)
+    await user_sql.DELETE_OTHER_SESSIONS.execute(engine, user.id, keep_session)
+    await user_sql.DELETE_RESET_CODES.execute(engine, user.email, user.id)
 
 
 async def _find_by_email(engine: DatabaseEngine, email: str) -> Credentials | None:
     # An address that nobody can have is looked up too: the query takes as long as any other.
-    record = await engine.fetchrow(user_sql.CREDENTIALS_BY_EMAIL, lookup_form(email) or "")
+    record = await user_sql.CREDENTIALS_BY_EMAIL.fetchrow(engine, lookup_form(email) or "")
     return record and _to_credentials(*record)
 
 

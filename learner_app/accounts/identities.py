@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Unpack
+import builtins
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -15,48 +14,60 @@ from learner_app.accounts.rows import (
     Account,
     AccountFilters,
     AccountUpdate,
-    Linked,
     ProviderTokens,
 )
 from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.user_sql import CREDENTIAL, HAS_PASSWORD, SET_HASH
 from learner_app.accounts.values import IDENTITY, PROVIDER
 from learner_app.errors import Conflict, InvalidTransition
-from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import validate, require_instance, invalid_field
-from learner_app.repository.locks import require_read_committed
-from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.base import ReadOnlyRepository
-from learner_app.repository.sql import SqlNames
+from learner_app.repository.filters import Filters
+from learner_app.repository.inputs import invalid_field, require_instance, validate
+from learner_app.repository.locks import require_read_committed
+from learner_app.repository.paging import DEFAULT_LIMIT, Order
+from learner_app.repository.rows import StoredRow
+from learner_app.repository.sql import SqlNames, Statement
 from learner_app.repository.values import is_storable, new_uuid
 
-OLDEST_FIRST = Order(AccountTable.created_at, AccountTable.id)
+OLDEST = Order(AccountTable.created_at, AccountTable.id)
 
 a = SqlNames(AccountTable)
 bare = a.unqualified
 u = SqlNames(UserTable)
 ROW = a.fields(Account)
 
-LINK = f"""
-INSERT INTO {a} ({bare.id}, {bare.user_id}, {bare.provider_id}, {bare.account_id})
-VALUES ($1, $2, $3, $4)
-ON CONFLICT ({bare.provider_id}, {bare.account_id}) DO NOTHING RETURNING {ROW}
-"""
+LINK = Statement(
+    "accounts.link",
+    f"""
+    INSERT INTO {a} ({bare.id}, {bare.user_id}, {bare.provider_id}, {bare.account_id})
+    VALUES ($1, $2, $3, $4)
+    ON CONFLICT ({bare.provider_id}, {bare.account_id}) DO NOTHING RETURNING {ROW}
+    """,
+)
 
-FIND = f"SELECT {ROW} FROM {a} WHERE {a.provider_id} = $1 AND {a.account_id} = $2"
+FIND = Statement(
+    "accounts.find_by_provider",
+    f"SELECT {ROW} FROM {a} WHERE {a.provider_id} = $1 AND {a.account_id} = $2",
+)
 
-TOKENS = f"SELECT {a.access_token}, {a.refresh_token}, {a.id_token} FROM {a} WHERE {a.id} = $1"
+TOKENS = Statement(
+    "accounts.tokens",
+    f"SELECT {a.access_token}, {a.refresh_token}, {a.id_token} FROM {a} WHERE {a.id} = $1",
+)
 
-OWNER = f"SELECT {a.user_id} FROM {a} WHERE {a.id} = $1"
+OWNER = Statement("accounts.owner", f"SELECT {a.user_id} FROM {a} WHERE {a.id} = $1")
 
-LOCK_USER = f"SELECT {HAS_PASSWORD} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
+LOCK_USER = Statement("users.lock", f"SELECT {HAS_PASSWORD} FROM {u} WHERE {u.id} = $1 FOR UPDATE")
 
-COUNT_OTHERS = f"""
-SELECT count(*) FROM {a}
-WHERE {a.user_id} = $1 AND {a.id} <> $2 AND {a.provider_id} <> '{CREDENTIAL}'
-"""
+COUNT_OTHERS = Statement(
+    "accounts.count_others",
+    f"""
+    SELECT count(*) FROM {a}
+    WHERE {a.user_id} = $1 AND {a.id} <> $2 AND {a.provider_id} <> '{CREDENTIAL}'
+    """,
+)
 
-UNLINK = f"DELETE FROM {a} WHERE {a.id} = $1 RETURNING {ROW}"
+UNLINK = Statement("accounts.unlink", f"DELETE FROM {a} WHERE {a.id} = $1")
 
 
 class AccountRepository(ReadOnlyRepository[Account, UUID]):
@@ -66,24 +77,8 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
     row = Account
     filters = Filters(AccountTable, AccountFilters)
 
-    async def count(self, **filters: Unpack[AccountFilters]) -> int:
-        """Return the number of accounts that match the filters."""
-        return await self.count_rows(filters)
-
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[AccountFilters],
-    ) -> Page[Account]:
-        """Return a page of accounts, ordered by id."""
-        return await self.page_rows(filters, limit, after, total)
-
-    def stream(self, **filters: Unpack[AccountFilters]) -> AsyncGenerator[Account, None]:
-        """Yield the accounts that match the filters, ordered by id, in constant memory."""
-        return self.stream_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    # end of typed methods
 
     async def link(
         self,
@@ -91,7 +86,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         provider_id: str,
         account_id: str,
         tokens: AccountUpdate | None = None,
-    ) -> Linked:
+    ) -> StoredRow[Account]:
         """Link a provider's identity to a user, and store the tokens if any are passed.
 
         Exactly one of several users who link the same identity concurrently succeeds.
@@ -125,7 +120,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
                 )
             if tokens is not None:
                 account = await self.update_tokens(account.id, tokens)
-            return Linked(account, created)
+            return StoredRow(account, created)
 
     async def find_by_provider(self, provider_id: str, account_id: str) -> Account | None:
         """Return the account that is linked to a provider's identity, or None."""
@@ -134,11 +129,13 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             return None
         return await self.fetch_row(FIND, *key)
 
-    async def list_for_user(self, user_id: UUID, *, limit: int = DEFAULT_LIMIT) -> list[Account]:
+    async def list_for_user(
+        self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
+    ) -> builtins.list[Account]:
         """Return the accounts of a user, the oldest first."""
         if (key := self.key.params(user_id)) is None:
             return []
-        return await self.list_rows({"user_id": key[0]}, limit, OLDEST_FIRST)
+        return await self.list_rows({"user_id": key[0]}, limit, OLDEST, operation="list_for_user")
 
     async def update_tokens(self, account_id: UUID, changes: AccountUpdate) -> Account:
         """Store the fields that are set, such as new tokens. Without any, nothing is written.
@@ -147,11 +144,10 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             NotFound: the account does not exist.
         """
         changes = require_instance(AccountUpdate, changes, "changes", self.table)
-        given = {name: reveal(value) for name, value in changes.set_fields().items()}
-        if not given:
+        fields = {name: reveal(value) for name, value in changes.set_fields().items()}
+        if not fields:
             return await self.get(account_id)
-        statement = self.statements.update(list(given))
-        return self.require_row(await self._update_one(statement, account_id, given))
+        return self.require_row(await self.update_row(account_id, fields))
 
     async def tokens(self, account_id: UUID) -> ProviderTokens:
         """Return the provider's tokens. No other operation reads them.
@@ -160,7 +156,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             NotFound: the account does not exist.
         """
         key = self.key.params(account_id)
-        record = key and await self.engine.fetchrow(TOKENS, *key)
+        record = key and await TOKENS.fetchrow(self.engine, *key)
         if not record:
             raise self.not_found()
         return ProviderTokens(*(None if text is None else SecretStr(text) for text in record))
@@ -175,32 +171,34 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             InvalidTransition: the user would have no sign-in method left.
         """
         key = self.key.params(account_id)
-        owner = key and await self.engine.fetchval(OWNER, *key)
+        owner = key and await self.fetch_value(OWNER, *key)
         if not key or owner is None:
             return False
         async with self.engine.transaction():
             # The lock of the user serialises concurrent calls: of two last methods, one remains.
             await require_read_committed(self.engine)
-            has_password = await self.engine.fetchval(LOCK_USER, owner)
+            has_password = await self.fetch_value(LOCK_USER, owner)
             account = await self.find(account_id)
             if account is None:
                 return False
             is_password = account.provider_id == CREDENTIAL
-            others = await self.engine.fetchval(COUNT_OTHERS, owner, account.id)
+            others = await self.fetch_value(COUNT_OTHERS, owner, account.id)
             if not others and (is_password or not has_password):
                 message = "the user would have no sign-in method left"
                 raise self.error(InvalidTransition, message, "id")
-            await self.fetch_row(UNLINK, account.id)
+            await self.execute(UNLINK, account.id)
             if is_password:
-                user = await self.engine.fetchrow(SET_HASH, owner, unusable_hash())
+                user = await SET_HASH.fetchrow(self.engine, owner, unusable_hash())
                 await revoke_access(self.engine, USER.to_row(user or ()))
         return True
 
-    async def _get_or_create(self, user_id: UUID, provider: str, identity: str) -> Linked:
+    async def _get_or_create(
+        self, user_id: UUID, provider: str, identity: str
+    ) -> StoredRow[Account]:
         while True:  # repeated only if the account is deleted between the two statements
             account = await self.fetch_row(LINK, new_uuid(), user_id, provider, identity)
             if account is not None:
-                return Linked(account, created=True)
+                return StoredRow(account, created=True)
             account = await self.fetch_row(FIND, provider, identity)
             if account is not None:
-                return Linked(account, created=False)
+                return StoredRow(account, created=False)

@@ -114,16 +114,16 @@ def check_hash(
     password = as_secret(password)
     scheme, text = _scheme(cost), _normalise(password)
     if text is not None and stored is not None:
-        is_outdated, matches = True, False
+        needs_rehash, matches = True, False
         if _is_argon2(stored, cost):
             matches = _matches(scheme.hasher, stored, text)
-            is_outdated = scheme.hasher.check_needs_rehash(stored)
+            needs_rehash = scheme.hasher.check_needs_rehash(stored)
         elif legacy.is_bcrypt(stored):
             matches = legacy.matches_bcrypt(_candidates(password, text), stored)
         elif legacy.is_scrypt(stored):
             matches = legacy.matches_scrypt(_candidates(password, text), stored)
-        if matches or not is_outdated:
-            return HashCheck(matches, matches and is_outdated)
+        if matches or not needs_rehash:
+            return HashCheck(matches, matches and needs_rehash)
     # Nothing was verified with the current parameters so far: verify a dummy hash, so that a
     # failure takes as long for an unknown address, a placeholder or a cheap imported hash.
     _matches(scheme.hasher, scheme.dummy_hash, text or scheme.dummy_hash)

@@ -10,9 +10,9 @@ from learner_app.accounts.rows import Account, AuthSession, Erased, User, Verifi
 from learner_app.accounts.tables import AccountTable, AuthSessionTable, VerificationTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import UserPreferencesRepository
-from learner_app.repository.batches import affected_rows
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import RowMapper, to_json
+from learner_app.repository.sql import Statement
 
 ACCOUNT = RowMapper(AccountTable, Account)
 SESSION = RowMapper(AuthSessionTable, AuthSession)
@@ -21,20 +21,18 @@ CODE = RowMapper(VerificationTable, Verification)
 
 async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
     """Delete a user with all personal data and return the number of rows by table."""
-
-    async def delete(sql: str, *args: Any) -> int:
-        return affected_rows(await engine.execute(sql, *args))
-
     async with engine.transaction():
         # an older snapshot would miss codes that are issued until the user is locked
         await require_read_committed(engine)
-        email = await engine.fetchval(user_sql.LOCK_EMAIL, user_id)
+        email = await user_sql.LOCK_EMAIL.fetchval(engine, user_id)
         return Erased(
-            verifications=await delete(user_sql.DELETE_CODES, email or str(user_id), str(user_id)),
-            accounts=await delete(user_sql.DELETE_ACCOUNTS, user_id),
-            auth_sessions=await delete(user_sql.DELETE_SESSIONS, user_id),
+            verifications=await user_sql.DELETE_CODES.execute(
+                engine, email or str(user_id), str(user_id)
+            ),
+            accounts=await user_sql.DELETE_ACCOUNTS.execute(engine, user_id),
+            auth_sessions=await user_sql.DELETE_SESSIONS.execute(engine, user_id),
             user_preferences=int(await UserPreferencesRepository(engine).delete(str(user_id))),
-            users=await delete(user_sql.DELETE_USER, user_id),
+            users=await user_sql.DELETE_USER.execute(engine, user_id),
         )
 
 
@@ -45,15 +43,15 @@ async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
     changes the address between the queries.
     """
 
-    async def rows(mapper: RowMapper[Any], sql: str, *args: Any) -> list[Any]:
-        return list(map(mapper.to_row, await engine.fetch(sql, *args)))
+    async def rows(mapper: RowMapper[Any], statement: Statement, *args: Any) -> list[Any]:
+        return list(map(mapper.to_row, await statement.fetch(engine, *args)))
 
     found = {
         "user": user,
         "accounts": await rows(ACCOUNT, user_sql.LIST_ACCOUNTS, user.id),
         "auth_sessions": await rows(SESSION, user_sql.LIST_SESSIONS, user.id),
         "verifications": await rows(CODE, user_sql.LIST_CODES, user.email, str(user.id)),
-        "preferences": await UserPreferencesRepository(engine).find_for_user(str(user.id)),
+        "preferences": await UserPreferencesRepository(engine).find(str(user.id)),
     }
     document: dict[str, Any] = msgspec.json.decode(to_json(found))
     return document

@@ -26,6 +26,30 @@ from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
 from learner_app.repository.values import PositiveInt, StrictBool, Text, Text255, UtcDatetime
 
+__all__ = [
+    "Account",
+    "AccountFilters",
+    "AccountUpdate",
+    "AuthSession",
+    "AuthSessionFilters",
+    "DarkMode",
+    "Erased",
+    "KnowledgeLevel",
+    "OpenedSession",
+    "ProviderTokens",
+    "ProviderUserCreate",
+    "ReferralSource",
+    "ResetCode",
+    "SignedIn",
+    "User",
+    "UserCreate",
+    "UserFilters",
+    "UserResponse",
+    "UserUpdate",
+    "Verification",
+    "VerificationFilters",
+]
+
 
 class User(Row, frozen=True):
     """Person with an account."""
@@ -111,14 +135,6 @@ class SignedIn(NamedTuple):
 
     session: AuthSession
     user: User
-
-
-class Linked(NamedTuple):
-    """Account that is linked to a user."""
-
-    account: Account
-    created: bool
-    """True if this call created the account."""
 
 
 class ProviderTokens(NamedTuple):

@@ -11,6 +11,16 @@ from learner_app.schema.columns import Inet, Now, Reference
 from learner_app.schema.objects import Check, Index, OneOf, Unique, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = [
+    "AccountTable",
+    "AuthSessionTable",
+    "DarkMode",
+    "KnowledgeLevel",
+    "ReferralSource",
+    "UserTable",
+    "VerificationTable",
+]
+
 
 class KnowledgeLevel(str, Enum):
     beginner = "Beginner"

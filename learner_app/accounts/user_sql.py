@@ -14,7 +14,7 @@ from learner_app.accounts.tables import (
     UserTable,
     VerificationTable,
 )
-from learner_app.repository.sql import SqlNames
+from learner_app.repository.sql import SqlNames, Statement
 
 u = SqlNames(UserTable)
 a = SqlNames(AccountTable)
@@ -31,72 +31,111 @@ RESET = "reset-password"
 
 HAS_PASSWORD = f"left({u.hashed_password}, 1) <> '{UNUSABLE_PREFIX}'"
 
-REGISTER = f"""
-WITH added AS (
-    INSERT INTO {u} ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name})
-    VALUES ($1, lower($2), $3, $4) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
-), identity AS (
-    INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
-    SELECT $5, {bare_u.id}, '{CREDENTIAL}', {bare_u.id}::text FROM added
+REGISTER = Statement(
+    "users.register",
+    f"""
+    WITH added AS (
+        INSERT INTO {u} ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name})
+        VALUES ($1, lower($2), $3, $4) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
+    ), identity AS (
+        INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
+        SELECT $5, {bare_u.id}, '{CREDENTIAL}', {bare_u.id}::text FROM added
+    )
+    SELECT {bare_u.fields(User)} FROM added
+    """,
 )
-SELECT {bare_u.fields(User)} FROM added
-"""
 """Parameters: id, address, hash, name, id of the account. No row if the address is taken."""
 
-ADD_WITHOUT_PASSWORD = f"""
-INSERT INTO {u}
-    ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name},
-     {bare_u.email_verified}, {bare_u.image})
-VALUES ($1, lower($2), $3, $4, $5, $6) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
-"""
+ADD_WITHOUT_PASSWORD = Statement(
+    "users.register_with_provider",
+    f"""
+    INSERT INTO {u}
+        ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name},
+         {bare_u.email_verified}, {bare_u.image})
+    VALUES ($1, lower($2), $3, $4, $5, $6) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
+    """,
+)
 
-FIND_BY_EMAIL = f"SELECT {ROW} FROM {u} WHERE {u.email} = lower($1)"
+FIND_BY_EMAIL = Statement(
+    "users.find_by_email", f"SELECT {ROW} FROM {u} WHERE {u.email} = lower($1)"
+)
 
-LOCK_BY_EMAIL = f"{FIND_BY_EMAIL} FOR NO KEY UPDATE"
+LOCK_BY_EMAIL = Statement("users.lock_by_email", f"{FIND_BY_EMAIL.sql} FOR NO KEY UPDATE")
 
-LOCK_EMAIL = f"SELECT {u.email} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
+LOCK_EMAIL = Statement(
+    "users.lock_email", f"SELECT {u.email} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
+)
 
-CREDENTIALS_BY_ID = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.id} = $1"
+CREDENTIALS_BY_ID = Statement(
+    "users.credentials_by_id", f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.id} = $1"
+)
 
-CREDENTIALS_BY_EMAIL = f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.email} = lower($1)"
+CREDENTIALS_BY_EMAIL = Statement(
+    "users.credentials_by_email",
+    f"SELECT {ROW}, {u.hashed_password} FROM {u} WHERE {u.email} = lower($1)",
+)
 
-SET_HASH = f"UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}"
+SET_HASH = Statement(
+    "users.set_hash",
+    f"UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}",
+)
 
-REPLACE_HASH = f"""
-UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
-RETURNING {ROW}
-"""
+REPLACE_HASH = Statement(
+    "users.replace_hash",
+    f"""
+    UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
+    RETURNING {ROW}
+    """,
+)
 """Parameters: id, new hash, expected hash. A concurrent change of the password is kept."""
 
-ADD_CREDENTIAL = f"""
-INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
-VALUES ($1, $2, '{CREDENTIAL}', $2::uuid::text)
-ON CONFLICT ({bare_a.provider_id}, {bare_a.account_id}) DO NOTHING
-"""
+ADD_CREDENTIAL = Statement(
+    "accounts.add_credential",
+    f"""
+    INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
+    VALUES ($1, $2, '{CREDENTIAL}', $2::uuid::text)
+    ON CONFLICT ({bare_a.provider_id}, {bare_a.account_id}) DO NOTHING
+    """,
+)
 
-DELETE_OTHER_SESSIONS = f"""
-DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.token_hash} IS DISTINCT FROM $2::text
-"""
+DELETE_OTHER_SESSIONS = Statement(
+    "auth_sessions.close_all",
+    f"""
+    DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.token_hash} IS DISTINCT FROM $2::text
+    """,
+)
 """Parameters: user, hash of the token to keep; NULL keeps none."""
 
-DELETE_RESET_CODES = f"""
-DELETE FROM {v} WHERE {v.identifier} IN ('{RESET}:' || $1::text, '{RESET}:' || $2::uuid::text)
-"""
+DELETE_RESET_CODES = Statement(
+    "verifications.delete_reset_codes",
+    f"""
+    DELETE FROM {v} WHERE {v.identifier} IN ('{RESET}:' || $1::text, '{RESET}:' || $2::uuid::text)
+    """,
+)
 """Parameters: address and id of the user."""
 
-CHANGE_EMAIL = f"""
-UPDATE {u} SET {bare_u.email} = lower($2), {bare_u.email_verified} = false
-WHERE {u.id} = $1 AND {u.email} <> lower($2) RETURNING {ROW}
-"""
+CHANGE_EMAIL = Statement(
+    "users.change_email",
+    f"""
+    UPDATE {u} SET {bare_u.email} = lower($2), {bare_u.email_verified} = false
+    WHERE {u.id} = $1 AND {u.email} <> lower($2) RETURNING {ROW}
+    """,
+)
 
-VERIFY_EMAIL = f"""
-UPDATE {u} SET {bare_u.email_verified} = true
-WHERE {u.id} = $1 AND {u.email} = lower($2) AND NOT {u.email_verified} RETURNING {ROW}
-"""
+VERIFY_EMAIL = Statement(
+    "users.verify_email",
+    f"""
+    UPDATE {u} SET {bare_u.email_verified} = true
+    WHERE {u.id} = $1 AND {u.email} = lower($2) AND NOT {u.email_verified} RETURNING {ROW}
+    """,
+)
 
-SET_ADMIN = f"""
-UPDATE {u} SET {bare_u.is_admin} = $2 WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
-"""
+SET_ADMIN = Statement(
+    "users.set_admin",
+    f"""
+    UPDATE {u} SET {bare_u.is_admin} = $2 WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
+    """,
+)
 
 IS_CODE_OF_USER = (
     f"lower({v.identifier}) IN ($1, $2)"
@@ -109,18 +148,31 @@ Services choose the purposes, so no index serves this condition and the whole ta
 contains unexpired codes only as long as it is purged.
 """
 
-DELETE_CODES = f"DELETE FROM {v} WHERE {IS_CODE_OF_USER}"
-DELETE_ACCOUNTS = f"DELETE FROM {a} WHERE {a.user_id} = $1"
-DELETE_SESSIONS = f"DELETE FROM {s} WHERE {s.user_id} = $1"
-DELETE_USER = f"DELETE FROM {u} WHERE {u.id} = $1"
+DELETE_CODES = Statement(
+    "verifications.delete_for_user", f"DELETE FROM {v} WHERE {IS_CODE_OF_USER}"
+)
+DELETE_ACCOUNTS = Statement("accounts.delete_for_user", f"DELETE FROM {a} WHERE {a.user_id} = $1")
+DELETE_SESSIONS = Statement(
+    "auth_sessions.delete_for_user", f"DELETE FROM {s} WHERE {s.user_id} = $1"
+)
+DELETE_USER = Statement("users.delete", f"DELETE FROM {u} WHERE {u.id} = $1")
 
-LIST_ACCOUNTS = f"""
-SELECT {a.fields(Account)} FROM {a} WHERE {a.user_id} = $1 ORDER BY {a.created_at}, {a.id}
-"""
-LIST_SESSIONS = f"""
-SELECT {s.fields(AuthSession)} FROM {s} WHERE {s.user_id} = $1 ORDER BY {s.created_at}, {s.id}
-"""
-LIST_CODES = f"""
-SELECT {v.fields(Verification)} FROM {v} WHERE {IS_CODE_OF_USER}
-ORDER BY {v.created_at}, {v.id}
-"""
+LIST_ACCOUNTS = Statement(
+    "accounts.export",
+    f"""
+    SELECT {a.fields(Account)} FROM {a} WHERE {a.user_id} = $1 ORDER BY {a.created_at}, {a.id}
+    """,
+)
+LIST_SESSIONS = Statement(
+    "auth_sessions.export",
+    f"""
+    SELECT {s.fields(AuthSession)} FROM {s} WHERE {s.user_id} = $1 ORDER BY {s.created_at}, {s.id}
+    """,
+)
+LIST_CODES = Statement(
+    "verifications.export",
+    f"""
+    SELECT {v.fields(Verification)} FROM {v} WHERE {IS_CODE_OF_USER}
+    ORDER BY {v.created_at}, {v.id}
+    """,
+)

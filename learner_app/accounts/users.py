@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any, Unpack
+from typing import Any
 from uuid import UUID
 
 from piccolo.columns.combination import WhereRaw
@@ -38,14 +37,12 @@ from learner_app.accounts.tokens import token_hash
 from learner_app.accounts.values import EMAIL, LIFETIME
 from learner_app.accounts.verifications import VerificationRepository
 from learner_app.errors import Conflict, StaleVersion
-from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, require_instance
-from learner_app.repository.locks import require_read_committed
-from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.base import ReadOnlyRepository
+from learner_app.repository.filters import Filters, at_least, before
+from learner_app.repository.inputs import require_instance, validate
+from learner_app.repository.locks import require_read_committed
+from learner_app.repository.paging import Order
 from learner_app.repository.values import STRICT_BOOL, new_uuid
-
-NEWEST_FIRST = Order(UserTable.created_at, UserTable.id, descending=True)
 
 
 class UserRepository(ReadOnlyRepository[User, UUID]):
@@ -69,36 +66,13 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             "created_until": before(UserTable.created_at),
         },
     )
+    orders = {  # noqa: RUF012  # typed in the base class
+        "key": Order(UserTable.id),
+        "newest": Order(UserTable.created_at, UserTable.id, descending=True),
+    }
 
-    async def count(self, **filters: Unpack[UserFilters]) -> int:
-        """Return the number of users that match the filters."""
-        return await self.count_rows(filters)
-
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[UserFilters],
-    ) -> Page[User]:
-        """Return a page of users, ordered by id."""
-        return await self.page_rows(filters, limit, after, total)
-
-    def stream(self, **filters: Unpack[UserFilters]) -> AsyncGenerator[User, None]:
-        """Yield the users that match the filters, ordered by id, in constant memory."""
-        return self.stream_rows(filters)
-
-    async def search(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[UserFilters],
-    ) -> Page[User]:
-        """Return a page of users, the newest first."""
-        return await self.page_rows(filters, limit, after, total, NEWEST_FIRST)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    # end of typed methods
 
     async def find_by_email(self, email: str) -> User | None:
         """Return the user with that address in any spelling, or None."""
@@ -260,10 +234,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
         """
-        if not (given := require_instance(UserUpdate, changes, "changes", self.table).set_fields()):
+        fields = require_instance(UserUpdate, changes, "changes", self.table).set_fields()
+        if not fields:
             return await self.get(key)
-        statement = self.statements.update(list(given))
-        return self.require_row(await self._update_one(statement, key, given))
+        return self.require_row(await self.update_row(key, fields))
 
     async def change_email(self, user_id: UUID, email: str) -> User:
         """Change the address and mark it as not verified.
@@ -283,7 +257,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             changed = await self.fetch_row_by_key(user_id, user_sql.CHANGE_EMAIL, address)
             if changed is None:
                 return await self.get(user_id)
-            await self.engine.execute(user_sql.DELETE_CODES, old, str(changed.id))
+            await self.execute(user_sql.DELETE_CODES, old, str(changed.id))
         return changed
 
     async def verify_email(self, user_id: UUID, email: str) -> User:
@@ -356,7 +330,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     async def _lock_email(self, user_id: UUID) -> str:
         """Lock the user and return the address."""
         key = self.key.params(user_id)
-        email = key and await self.engine.fetchval(user_sql.LOCK_EMAIL, *key)
+        email = key and await self.fetch_value(user_sql.LOCK_EMAIL, *key)
         if not email:
             raise self.not_found()
         return str(email)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any, Unpack
+from typing import Any
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -16,13 +15,13 @@ from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.accounts.values import IDENTITY, LIFETIME
 from learner_app.errors import InvalidValue
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.base import ReadOnlyRepository
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
 from learner_app.repository.locks import advisory_xact_lock
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
-from learner_app.repository.base import ReadOnlyRepository
-from learner_app.repository.sql import NOW, SqlNames
+from learner_app.repository.paging import DEFAULT_LIMIT
+from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
 MAX_ATTEMPTS = 10
@@ -31,31 +30,37 @@ MAX_ATTEMPTS = 10
 v = SqlNames(VerificationTable)
 bare = v.unqualified
 
-ISSUE = f"""
-WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)
-INSERT INTO {v} ({bare.id}, {bare.identifier}, {bare.value_hash}, {bare.expires_at})
-VALUES ($1, $2, $3, {NOW} + $4::interval)
-"""
-
-CONSUME = f"""
-WITH consumed AS (
-    DELETE FROM {v} WHERE {v.identifier} = $1 AND {v.value_hash} = $2
-        AND {v.expires_at} > {NOW} AND {v.attempts} < {MAX_ATTEMPTS}
-    RETURNING 1
-), failed AS (
-    UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
-    WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
-        AND {v.attempts} < {MAX_ATTEMPTS}
+ISSUE = Statement(
+    "verifications.issue",
+    f"""
+    WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)
+    INSERT INTO {v} ({bare.id}, {bare.identifier}, {bare.value_hash}, {bare.expires_at})
+    VALUES ($1, $2, $3, {NOW} + $4::interval)
+    """,
 )
-SELECT EXISTS (SELECT FROM consumed)
-"""
+
+CONSUME = Statement(
+    "verifications.consume",
+    f"""
+    WITH consumed AS (
+        DELETE FROM {v} WHERE {v.identifier} = $1 AND {v.value_hash} = $2
+            AND {v.expires_at} > {NOW} AND {v.attempts} < {MAX_ATTEMPTS}
+        RETURNING 1
+    ), failed AS (
+        UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
+        WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
+            AND {v.attempts} < {MAX_ATTEMPTS}
+    )
+    SELECT EXISTS (SELECT FROM consumed)
+    """,
+)
 """Parameters: identifier, hash of the code.
 
 The code is single-use because the comparison and the deletion are one statement: of concurrent
 callers, the first deletes the row, and the others wait for its lock and then find no row.
 """
 
-INVALIDATE = f"DELETE FROM {v} WHERE {v.identifier} = $1"
+INVALIDATE = Statement("verifications.invalidate", f"DELETE FROM {v} WHERE {v.identifier} = $1")
 
 
 class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
@@ -77,24 +82,8 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         },
     )
 
-    async def count(self, **filters: Unpack[VerificationFilters]) -> int:
-        """Return the number of codes that match the filters."""
-        return await self.count_rows(filters)
-
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[VerificationFilters],
-    ) -> Page[Verification]:
-        """Return a page of codes, ordered by id."""
-        return await self.page_rows(filters, limit, after, total)
-
-    def stream(self, **filters: Unpack[VerificationFilters]) -> AsyncGenerator[Verification, None]:
-        """Yield the codes that match the filters, ordered by id, in constant memory."""
-        return self.stream_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    # end of typed methods
 
     async def issue(self, identifier: str, ttl: timedelta) -> SecretStr:
         """Issue a code and invalidate earlier codes of the identifier.
@@ -116,7 +105,7 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         async with self.engine.transaction():
             # Without the lock, two concurrent calls would not see each other's row and keep both.
             await advisory_xact_lock(self.engine, f"verifications {name}")
-            await self.engine.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
+            await self.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
         return code
 
     async def consume(self, identifier: str, code: str | SecretStr) -> bool:
@@ -127,20 +116,18 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         """
         code = as_secret(code)
         name = _known(identifier)
-        return name is not None and await self.engine.fetchval(CONSUME, name, token_hash(code))
+        return name is not None and await self.fetch_value(CONSUME, name, token_hash(code))
 
     async def invalidate(self, identifier: str) -> bool:
         """Delete the code of an identifier and return whether there was one."""
         name = _known(identifier)
-        return name is not None and await self._execute(INVALIDATE, name) > 0
+        return name is not None and await self.execute(INVALIDATE, name) > 0
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of expired codes and return how many. Call it until 0."""
         keys = lock_oldest_keys_sql(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
-        return await self._execute(f"DELETE FROM {v} WHERE {v.id} = ANY({keys})")
-
-    async def _execute(self, sql: str, *args: Any) -> int:
-        return affected_rows(await self.engine.execute(sql, *args))
+        sql = f"DELETE FROM {v} WHERE {v.id} = ANY({keys})"
+        return await self.execute(Statement("verifications.purge_expired", sql))
 
 
 def _normalise(identifier: Any) -> Any:

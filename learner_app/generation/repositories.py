@@ -1,8 +1,8 @@
 """Repository of the jobs that generate content, and their work queue."""
 
-from collections.abc import AsyncGenerator
+import builtins
 from datetime import datetime, timedelta
-from typing import Any, Unpack
+from typing import Any
 
 from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
@@ -14,7 +14,6 @@ from learner_app.content.tables import ContentTable
 from learner_app.errors import InvalidTransition, StaleClaim
 from learner_app.generation import queue_sql
 from learner_app.generation.rows import (
-    ActiveGeneration,
     Age,
     Generation,
     GenerationCreate,
@@ -24,15 +23,18 @@ from learner_app.generation.rows import (
 )
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.repositories import ListeningSessionRepository
-from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected_rows
+from learner_app.repository.base import KeyedRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, require_instance, invalid_field
+from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed_level
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
-from learner_app.repository.rows import RowMapper
+from learner_app.repository.paging import DEFAULT_LIMIT, check_limit
+from learner_app.repository.rows import RowMapper, StoredRow
 from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME, Text
+
+__all__ = [
+    "GenerationRepository",
+]
 
 CONTENT = RowMapper(ContentTable, Content)
 AGE = TypeAdapter(Age)
@@ -45,7 +47,7 @@ IS_CLAIMED = WhereRaw("{} = 'processing'", GenerationStatusTable.status) & (
 )
 
 
-class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate, GenerationUpdate]):
+class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, GenerationUpdate]):
     """Jobs that generate content, and the queue from which workers claim them.
 
     A job is waiting (``generating``), then claimed (``processing``) and finally ``completed`` or
@@ -73,26 +75,10 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
     )
     stored_as = {"status": lambda _: QueryString("'generating'")}  # noqa: RUF012  # typed in the base
 
-    async def count(self, **filters: Unpack[GenerationFilters]) -> int:
-        """Return the number of jobs that match the filters."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    # end of typed methods
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[GenerationFilters],
-    ) -> Page[Generation]:
-        """Return a page of jobs, ordered by id."""
-        return await self.page_rows(filters, limit, after, total)
-
-    def stream(self, **filters: Unpack[GenerationFilters]) -> AsyncGenerator[Generation, None]:
-        """Yield the jobs that match the filters, ordered by id, in constant memory."""
-        return self.stream_rows(filters)
-
-    async def get_or_create_active(self, new: GenerationCreate) -> ActiveGeneration:
+    async def get_or_create_active(self, new: GenerationCreate) -> StoredRow[Generation]:
         """Return the newest unfinished job of the session, or add a new one.
 
         Exactly one of several concurrent callers creates the job.
@@ -107,12 +93,12 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         require_instance(GenerationCreate, new, "new", self.table)
         async with self.engine.transaction():
             # The lock of the session serialises concurrent callers, also before there is any job.
-            isolation = await self.engine.fetchval(queue_sql.LOCK_SESSION, new.session_id)
+            isolation = await self.fetch_value(queue_sql.LOCK_SESSION, new.session_id)
             if isolation is None:
                 raise self.missing_reference("session_id")
             require_read_committed_level(isolation)
             active = await self.fetch_row(queue_sql.NEWEST_ACTIVE, new.session_id)
-            return ActiveGeneration(active or await self.add(new), created=active is None)
+            return StoredRow(active or await self.add(new), created=active is None)
 
     async def claim_next(self, *, stale_older_than: timedelta | None = None) -> Generation | None:
         """Claim the waiting job that was requested first.
@@ -146,16 +132,20 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         """
         if not isinstance(key, Generation):
             return await super().update(key, changes)
-        given, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
-        if given:
-            statement = self.statements.update(list(given), only=IS_CLAIMED)
-            changed = await self._update_one(statement, job_id, given, **{CLAIM: claim})
+        fields, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
+        if fields:
+            changed = await self.update_row(job_id, fields, IS_CLAIMED, **{CLAIM: claim})
             if changed is not None:
                 return changed
         row = await self.get(job_id)
-        if given or row.status != "processing" or row.started_at != claim:
+        if fields or row.status != "processing" or row.started_at != claim:
             raise self._stale_claim()
         return row
+
+    async def delete(self, key: str) -> bool:
+        """Delete a job in any state and return whether it existed."""
+        params = self.key.params(key)
+        return params is not None and await self.execute(self.statements.delete(), *params) == 1
 
     async def complete(self, generation_id: Generation | str, content_id: str) -> Generation:
         """Complete a job with its content. The same call again changes nothing.
@@ -206,7 +196,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             NotFound: the job does not exist.
         """
         key = self.key.params(generation_id)
-        record = key and await self.engine.fetchrow(queue_sql.GET_WITH_CONTENT, *key)
+        record = key and await queue_sql.GET_WITH_CONTENT.fetchrow(self.engine, *key)
         if not record:
             raise self.not_found()
         content = None if record[WIDTH] is None else CONTENT.to_row(record[WIDTH:])
@@ -214,7 +204,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
 
     async def list_active(
         self, session_id: str | None = None, *, limit: int = DEFAULT_LIMIT
-    ) -> list[Generation]:
+    ) -> builtins.list[Generation]:
         """Return unfinished jobs, of one session or of all, the oldest first."""
         check_limit(limit, self.table)
         if session_id is None:
@@ -236,11 +226,11 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             InvalidValue: ``older_than`` is negative or over ten years.
         """
         age = validate(AGE, older_than, "older_than", self.table)
-        return affected_rows(await self.engine.execute(queue_sql.requeue_stale(batch), age))
+        return await self.execute(queue_sql.requeue_stale(batch), age)
 
     async def claim_webhooks(
         self, limit: int = DEFAULT_LIMIT, *, max_age: timedelta | None = None
-    ) -> list[Generation]:
+    ) -> builtins.list[Generation]:
         """Lock and return finished jobs whose webhook is due, the oldest first.
 
         They are locked until the caller's transaction ends: send the webhooks, call
@@ -270,7 +260,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             webhook or were marked before are not counted.
         """
         keys = [key for parts in map(self.key.params, generation_ids) if parts for key in parts]
-        return affected_rows(await self.engine.execute(queue_sql.MARK_WEBHOOK_SENT, keys)) if keys else 0
+        return await self.execute(queue_sql.MARK_WEBHOOK_SENT, keys) if keys else 0
 
     async def purge_finished(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of jobs that ended before a time and return how many. Call it until 0.
@@ -278,8 +268,8 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         Jobs whose webhook is due are kept until it is marked as sent or cancelled by ``update``.
         Locked jobs are skipped.
         """
-        moment = validate(UTC_DATETIME, before, "before", self.table)
-        return affected_rows(await self.engine.execute(queue_sql.purge_finished(batch), moment))
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        return await self.execute(queue_sql.purge_finished(batch), time)
 
     async def store_for_session(
         self, session_id: str, new: ContentCreate, generation_id: Generation | str | None = None

@@ -12,6 +12,15 @@ from learner_app.repository.inputs import Input
 from learner_app.repository.rows import Row
 from learner_app.repository.values import HttpUrlText1000, Key, NonNegativeInt, UtcDatetime, new_key
 
+__all__ = [
+    "Generation",
+    "GenerationCreate",
+    "GenerationFilters",
+    "GenerationUpdate",
+    "GenerationWithContent",
+    "Status",
+]
+
 Status = Literal["generating", "processing", "completed", "failed"]
 
 Age = Annotated[timedelta, Field(strict=True, ge=timedelta(), le=timedelta(days=3650))]
@@ -39,14 +48,6 @@ class Generation(Row, frozen=True):
     """Time of completion or failure."""
     created_at: datetime
     updated_at: datetime
-
-
-class ActiveGeneration(NamedTuple):
-    """Job of a session that is not finished."""
-
-    generation: Generation
-    created: bool
-    """True if this call created the job."""
 
 
 class GenerationWithContent(NamedTuple):

@@ -12,6 +12,11 @@ from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = [
+    "GenerationStatusTable",
+    "JobStatus",
+]
+
 
 class JobStatus(str, Enum):
     generating = "generating"

@@ -1,4 +1,4 @@
-"""Nothing secret in a row, repr, log or error, nor in the locals that reporters render."""
+"""Secrets are missing from rows, reprs, logs, errors and local variables of tracebacks."""
 
 import inspect
 import io
@@ -58,14 +58,14 @@ SECRET_COLUMNS = {
     for column in table._meta.columns
     if column._meta.secret
 }
-GENERAL = {"get", "find", "get_many", "exists", "count", "page", "stream"}
+GENERAL = {"get", "find", "get_many", "exists", "list", "count", "page", "stream"}
 READERS = {"check_password", "change_password", "sign_in", "tokens"}
-"""The operations made for reading a hash or a token."""
+"""Operations whose purpose is to read a hash or a token."""
 
 
 @dataclass
 class World:
-    """A user with everything, and what nobody may see of it."""
+    """User with an account, a session and a code, and all their secrets."""
 
     db: DatabaseEngine
     user: User
@@ -76,7 +76,7 @@ class World:
     secrets: set[str] = field(default_factory=set)
 
     async def note(self) -> None:
-        """Whatever is stored in the secret columns now, and what stands for it."""
+        """Add the stored values of the secret columns and the plain secrets."""
         for table, column in SECRET_COLUMNS:
             sql = f"SELECT {column} FROM {table._meta.tablename} WHERE {column} IS NOT NULL"
             self.secrets |= {row[0] for row in await self.db.fetch(sql)}
@@ -84,7 +84,7 @@ class World:
         self.secrets |= {PASSWORD, OTHER, ACCESS, REFRESH}
 
     def seen_in(self, text: str) -> list[str]:
-        """Those of which a telling part stands in the text."""
+        """Return the secrets of which the text contains a part."""
         return [one for one in self.secrets if one in text or one[-20:] in text or one[:70] in text]
 
 
@@ -103,7 +103,7 @@ async def make_world(engine: DatabaseEngine) -> World:
     (row,) = (await codes.page()).rows
     world = World(engine, user, opened, code, account.id, row.id)
     await world.note()
-    # of parameters that are outdated, so that a check stores another one
+    # outdated parameters, so that a check stores a new hash
     await engine.execute("UPDATE users SET hashed_password = $1", hash_password(PASSWORD, CHEAP))
     await world.note()
     assert len(world.secrets) == 10
@@ -114,7 +114,7 @@ CHEAP = Cost(7168, 1, 1)
 
 
 def operations(it: World) -> dict[str, Callable[[], Any]]:
-    """A call of every public method, with plain text where a caller may give it."""
+    """Return a call of every public method, with secrets as plain text where possible."""
     user, token, code = it.user, it.opened.token, it.code
     of_all = {
         f"{name}.{general}": call
@@ -129,6 +129,7 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
             "find": lambda it=repository, key=key: it.find(key),
             "get_many": lambda it=repository, key=key: it.get_many([key]),
             "exists": lambda it=repository, key=key: it.exists(key),
+            "list": lambda it=repository: it.list(),
             "count": lambda it=repository: it.count(),
             "page": lambda it=repository: it.page(total="exact"),
             "stream": lambda it=repository: it.stream(),
@@ -139,7 +140,6 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
     tokens = AccountUpdate(access_token=ACCESS, id_token=REFRESH)
     plain = token.get_secret_value()
     return of_all | {
-        "UserRepository.search": lambda: users.search(text="a"),
         "UserRepository.find_by_email": lambda: users.find_by_email(ADDRESS),
         "UserRepository.register": lambda: users.register(new),
         "UserRepository.register_with_provider": lambda: users.register_with_provider(
@@ -199,7 +199,7 @@ def without_frames_of_tests(error: BaseException) -> BaseException:
 
 
 def rendered(error: BaseException) -> Iterator[str]:
-    """As reporters do it."""
+    """Yield the error as error reporters render it."""
     without_frames_of_tests(error)
     told = traceback.TracebackException.from_exception(error, capture_locals=True)
     yield "".join(told.format())
@@ -218,7 +218,7 @@ def rendered(error: BaseException) -> Iterator[str]:
                     yield f"{value[:64]!r} {value} {value!s} %s" % value
 
 
-def test_every_secret_column_is_declared_so_and_in_no_row():
+def test_every_secret_column_is_declared_and_missing_from_rows():
     assert {name for _, name in SECRET_COLUMNS} == {
         *("hashed_password", "access_token", "refresh_token", "id_token"),
         *("token_hash", "value_hash"),
@@ -231,7 +231,7 @@ def test_every_secret_column_is_declared_so_and_in_no_row():
         assert not shown & secret
 
 
-async def test_no_result_shows_a_secret_and_few_operations_read_one(
+async def test_results_show_no_secret_and_only_four_operations_read_one(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
@@ -263,7 +263,7 @@ async def test_no_result_shows_a_secret_and_few_operations_read_one(
         monkeypatch.setattr(DatabaseEngine, "_perform", spied)
         assert world.seen_in(f"{result!r} {result} {pretty_repr(result)}") == [], name
         if name != "AccountRepository.tokens":
-            with suppress(TypeError):  # of what is no document
+            with suppress(TypeError):  # not everything can be encoded
                 assert world.seen_in(msgspec.json.encode(result).decode()) == [], name
     assert readers == READERS
     assert world.seen_in(caplog.text) == []
@@ -283,9 +283,7 @@ TABLES = ("users", "accounts", "auth_sessions", "verifications")
 
 
 @pytest.mark.parametrize("harm", HARM)
-async def test_no_traceback_shows_a_secret(
-    world: World, harm: str, caplog: pytest.LogCaptureFixture
-):
+async def test_tracebacks_show_no_secret(world: World, harm: str, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     calls = operations(world)
     for table in TABLES:
@@ -306,7 +304,7 @@ async def test_no_traceback_shows_a_secret(
     assert world.seen_in(caplog.text) == []
 
 
-async def test_no_conflict_shows_a_secret(world: World):
+async def test_conflicts_show_no_secret(world: World):
     new = UserCreate(email=ADDRESS, password=OTHER)
     for call in (
         lambda: users.register(new),
@@ -334,7 +332,7 @@ BODY = {"email": "nonsense", "password": WRONG, "name": ""}
         lambda: UserCreate(**BODY, hashed_password=1),
     ],
 )
-def test_refused_input_shows_no_secret(make: Callable[[], UserCreate]):
+def test_rejected_input_shows_no_secret(make: Callable[[], UserCreate]):
     with pytest.raises((InvalidValue, ValueError)) as caught:
         make()
     error = without_frames_of_tests(caught.value)
@@ -347,7 +345,9 @@ def test_refused_input_shows_no_secret(make: Callable[[], UserCreate]):
     assert WRONG not in out.getvalue()
 
 
-async def test_no_memory_for_a_hash_shows_no_secret(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_a_memory_error_while_hashing_shows_no_secret(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(world.db.settings, "password_memory_kib", 2**31)
     new = UserCreate(email="b@example.com", password=OTHER)
     with pytest.raises(MemoryError) as caught:
@@ -356,9 +356,9 @@ async def test_no_memory_for_a_hash_shows_no_secret(world: World, monkeypatch: p
         assert world.seen_in(text) == [], text
 
 
-def test_sealed_text_is_text_to_the_driver_only():
-    sealed = RedactedStr("canary")
-    assert sealed == "canary"
-    assert sealed.encode() == b"canary"
-    shown = f"{sealed} {sealed!r} {sealed!s} {sealed[:3]!r} {sealed[0]} {[sealed]} {(sealed,)}"
-    assert "can" not in shown
+def test_redacted_text_is_readable_for_the_driver_only():
+    redacted = RedactedStr("canary")
+    assert redacted == "canary"
+    assert redacted.encode() == b"canary"
+    shown = f"{redacted} {redacted!r} {redacted!s} {redacted[:3]!r} {redacted[0]} {[redacted]}"
+    assert "can" not in f"{shown} {(redacted,)}"

@@ -1,4 +1,4 @@
-"""What may be given for users: every rule, and every field that cannot be."""
+"""Validation of the inputs of users."""
 
 from datetime import date
 from typing import Any
@@ -36,7 +36,7 @@ from tests.accounts.factories import PASSWORD
         None,
     ],
 )
-def test_what_is_no_address(email: Any):
+def test_malformed_addresses_are_rejected(email: Any):
     for create, more in ((UserCreate, {"password": PASSWORD}), (ProviderUserCreate, {})):
         with pytest.raises(InvalidValue) as caught:
             create(email=email, **more)
@@ -44,7 +44,7 @@ def test_what_is_no_address(email: Any):
 
 
 @given(st.text(max_size=30) | st.emails())
-def test_an_address_has_one_spelling(text: str):
+def test_normalising_an_address_is_idempotent(text: str):
     try:
         normal = normalise_email(text)
     except ValueError:
@@ -57,14 +57,14 @@ def test_an_address_has_one_spelling(text: str):
 @pytest.mark.parametrize(
     "password", ["short-1", "x" * 10, "1" * 10, "a1" * 65, "abcdefg1\0", b"abcdefg1", 5, None]
 )
-def test_what_is_no_password(password: Any):
+def test_passwords_that_break_a_rule_are_rejected(password: Any):
     with pytest.raises(InvalidValue) as caught:
         UserCreate(email="a@example.com", password=password)
     assert caught.value.fields == ("password",)
     assert "abcdefg1" not in str(caught.value)
 
 
-def test_other_fields_cannot_be_given():
+def test_fields_of_other_operations_are_rejected():
     for name in ("id", "hashed_password", "is_admin", "email_verified", "created_at"):
         with pytest.raises(InvalidValue) as caught:
             UserCreate(email="a@example.com", password=PASSWORD, **{name: True})
@@ -98,7 +98,7 @@ def test_other_fields_cannot_be_given():
         ("dark_mode", "dim"),
     ],
 )
-def test_values_that_no_profile_has(field: str, value: Any):
+def test_invalid_values_of_the_profile_are_rejected(field: str, value: Any):
     with pytest.raises(InvalidValue) as caught:
         UserUpdate(**{field: value})
     assert caught.value.fields == (field,)

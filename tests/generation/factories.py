@@ -25,7 +25,7 @@ async def add_jobs(*ids: str, **fields: Any) -> list[Generation]:
 
 
 async def add_as_is(generation_id: str, **columns: Any) -> Generation:
-    """A job as the operations of the repository would not make it now: old, or far on."""
+    """Insert a job in a state that no operation of the repository creates."""
     given = {"session_id": "s1", "status": "generating", **columns}
     row = GenerationStatusTable(generation_id=generation_id, **given)
     for moment in ("started_at", "created_at", "updated_at"):

@@ -1,4 +1,4 @@
-"""Claims on jobs are fenced: after a worker lost its claim, it changes nothing."""
+"""Claims are fenced: a worker that lost its claim changes nothing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -64,7 +64,7 @@ async def state() -> list[Any]:
 
 @pytest.fixture
 async def job(db: DatabaseEngine) -> Generation:
-    """The only job, claimed, of the session s1; the content a exists."""
+    """The claimed job g1 of session s1, and the content a."""
     await add_sessions("s1")
     await add_contents("a")
     await add_jobs("g1")
@@ -97,7 +97,7 @@ async def test_a_lost_claim_changes_nothing_after_the_new_worker_finished(
     assert await state() == before
 
 
-async def test_the_holder_of_the_claim_ends_the_job(job: Generation):
+async def test_the_worker_with_the_current_claim_ends_the_job(job: Generation):
     assert (await jobs.fail(job, "no")).status == "failed"
     await add_jobs("g2")
     second = await claimed()
@@ -107,7 +107,7 @@ async def test_the_holder_of_the_claim_ends_the_job(job: Generation):
     assert (await jobs.complete(third, "a")).status == "completed"
 
 
-async def test_the_same_end_by_the_same_claim_is_repeatable(job: Generation):
+async def test_ending_a_job_twice_with_the_same_claim_changes_nothing(job: Generation):
     done = await jobs.complete(job, "a")
     assert await jobs.complete(job, "a") == done
     with pytest.raises(InvalidTransition):
@@ -118,7 +118,7 @@ async def test_the_same_end_by_the_same_claim_is_repeatable(job: Generation):
     assert await jobs.store_for_session("s1", new_content("b"), other) == stored
 
 
-async def test_a_waiting_job_is_no_claim(job: Generation):
+async def test_a_waiting_job_is_rejected_as_a_claim(job: Generation):
     (waiting,) = await add_jobs("g2")
     for step in ("complete", "fail", "store_for_session", "update", "update nothing"):
         with pytest.raises(StaleClaim):
@@ -134,7 +134,7 @@ async def test_a_deleted_job_is_not_found(job: Generation):
         assert caught.value.table == "generation_status"
 
 
-async def test_an_id_ends_the_job_whoever_works_on_it(job: Generation):
+async def test_an_id_ends_a_job_claimed_by_any_worker(job: Generation):
     await take_over()
     assert (await jobs.fail("g1", "stopped by an operator")).status == "failed"
 
@@ -151,8 +151,8 @@ async def test_an_update_by_the_worker_extends_its_claim(job: Generation):
     assert (await jobs.complete(job, "a")).status == "completed"
 
 
-async def test_two_claims_of_a_job_never_have_the_same_start(db: DatabaseEngine):
-    """Also if the clock was set back, as it looks to a job that was started in the future."""
+async def test_started_at_increases_with_every_claim(db: DatabaseEngine):
+    """Covers a clock that was set back, by a job that was started in the future."""
     await add_sessions("s1")
     ahead = LONG_AGO.replace(year=2999)
     await add_as_is("g1", started_at=ahead, updated_at=LONG_AGO)
@@ -187,7 +187,7 @@ async def test_a_requeued_job_keeps_its_place_in_the_queue(clone: DatabaseEngine
     assert [(await claimed()).generation_id for _ in range(3)] == ["g1", "g2", "g3"]
 
 
-async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_job(
+async def test_only_the_last_of_several_workers_that_claim_a_stale_job_ends_it(
     clone: DatabaseEngine,
 ):
     await add_sessions("s1")
@@ -217,10 +217,10 @@ async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_j
         )
         assert (await jobs.get(name)).started_at == claim.started_at
     assert await contents.count() == len((await sessions.get("s1")).content_ids) == len(names)
-    assert len(claims) > len(names), "some were taken over"
+    assert len(claims) > len(names), "some must have been claimed again"
 
 
-async def test_a_claim_lost_while_the_content_is_stored_undoes_it(clone: DatabaseEngine):
+async def test_losing_the_claim_while_storing_rolls_the_content_back(clone: DatabaseEngine):
     await add_sessions("s1")
     await add_jobs("g1")
     job = await claimed()

@@ -355,7 +355,9 @@ async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
     before = datetime.now(UTC) - timedelta(hours=1)
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
-    statement = states.statements.page(states.filters, ["learned_until"], LONGEST_AGO, 11, behind=False)
+    statement = states.statements.page(
+        states.filters, ["learned_until"], LONGEST_AGO, 11, behind=False
+    )
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
     assert "idx_learner_model_state_last_updated" in str(plan)
 

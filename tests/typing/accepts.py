@@ -195,7 +195,8 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: U
     new = UserCreate(email="a@example.com", password=SecretStr("x"), name="A")
     assert_type(await users.register(new), User)
     assert_type(await users.get(key), User)
-    assert_type(await users.search(text="a", is_admin=True), Page[User])
+    assert_type(await users.list(order="newest", text="a", is_admin=True), list[User])
+    assert_type(await users.page(order="newest", limit=5), Page[User])
     assert_type(await users.check_password("a@example.com", "x"), User | None)
     assert_type(await users.set_password(key, SecretStr("x"), keep_token="t"), User)
     assert_type(await users.update(key, UserUpdate(target_score=None)), User)
@@ -209,7 +210,7 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: U
     assert_type(await codes.issue("reset-password:a", timedelta(1)), SecretStr)
     assert_type(await codes.consume("reset-password:a", "code"), bool)
     tokens = AccountUpdate(access_token=SecretStr("x"), scope=None)
-    assert_type((await accounts.link(key, "google", "1", tokens)).account, Account)
+    assert_type((await accounts.link(key, "google", "1", tokens)).row, Account)
     assert_type((await accounts.tokens(key)).id_token, SecretStr | None)
 
 

@@ -142,7 +142,9 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, user: 
     await users.add(user)  # error
     await users.get(5)  # error
     await users.register(user)  # error
-    await users.search(email="a")  # error
+    await users.list(email="a")  # error
+    await users.list(order="oldest")  # error
+    await users.upsert(user)  # error
     await users.set_password(user.id, b"x")  # error
     print((await users.find_by_email("a")).name)  # error
     print(user.hashed_password)  # error
