@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import AsyncGenerator
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -25,7 +27,7 @@ from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
-from learner_app.repository.paging import DEFAULT_LIMIT, check_limit
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
@@ -122,6 +124,38 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     )
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
+
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[AuthSessionFilters],
+        ) -> builtins.list[AuthSession]: ...
+
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[AuthSessionFilters],
+        ) -> Page[AuthSession]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[AuthSessionFilters],
+        ) -> AsyncGenerator[AuthSession, None]: ...
+
+        async def count(self, **filters: Unpack[AuthSessionFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[AuthSessionFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
     # end of typed methods
 
     async def open(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -24,7 +26,7 @@ from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed
-from learner_app.repository.paging import DEFAULT_LIMIT, Order
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import SqlNames, Statement
 from learner_app.repository.values import is_storable, new_uuid
@@ -78,6 +80,38 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
     filters = Filters(AccountTable, AccountFilters)
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
+
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[AccountFilters],
+        ) -> builtins.list[Account]: ...
+
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[AccountFilters],
+        ) -> Page[Account]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[AccountFilters],
+        ) -> AsyncGenerator[Account, None]: ...
+
+        async def count(self, **filters: Unpack[AccountFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[AccountFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
     # end of typed methods
 
     async def link(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from uuid import UUID
 
 from piccolo.columns.combination import WhereRaw
@@ -41,7 +43,7 @@ from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import require_instance, validate
 from learner_app.repository.locks import require_read_committed
-from learner_app.repository.paging import Order
+from learner_app.repository.paging import Order, Page, Total
 from learner_app.repository.values import STRICT_BOOL, new_uuid
 
 
@@ -72,6 +74,42 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     }
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
+
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["key", "newest"] = "key",
+            **filters: Unpack[UserFilters],
+        ) -> builtins.list[User]: ...
+
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["key", "newest"] = "key",
+            **filters: Unpack[UserFilters],
+        ) -> Page[User]: ...
+
+        def stream(
+            self,
+            *,
+            order: Literal["key", "newest"] = "key",
+            **filters: Unpack[UserFilters],
+        ) -> AsyncGenerator[User, None]: ...
+
+        async def count(self, **filters: Unpack[UserFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[UserFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
     # end of typed methods
 
     async def find_by_email(self, email: str) -> User | None:

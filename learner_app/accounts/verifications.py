@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -20,7 +22,7 @@ from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
 from learner_app.repository.locks import advisory_xact_lock
-from learner_app.repository.paging import DEFAULT_LIMIT
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
 from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
@@ -83,6 +85,38 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
     )
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
+
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[VerificationFilters],
+        ) -> builtins.list[Verification]: ...
+
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[VerificationFilters],
+        ) -> Page[Verification]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[VerificationFilters],
+        ) -> AsyncGenerator[Verification, None]: ...
+
+        async def count(self, **filters: Unpack[VerificationFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[VerificationFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
     # end of typed methods
 
     async def issue(self, identifier: str, ttl: timedelta) -> SecretStr:

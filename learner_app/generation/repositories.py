@@ -1,8 +1,9 @@
 """Repository of the jobs that generate content, and their work queue."""
 
 import builtins
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
@@ -27,7 +28,7 @@ from learner_app.repository.base import KeyedRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed_level
-from learner_app.repository.paging import DEFAULT_LIMIT, check_limit
+from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper, StoredRow
 from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME, Text
@@ -76,6 +77,38 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
     stored_as = {"status": lambda _: QueryString("'generating'")}  # noqa: RUF012  # typed in the base
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
+
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[GenerationFilters],
+        ) -> builtins.list[Generation]: ...
+
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[GenerationFilters],
+        ) -> Page[Generation]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[GenerationFilters],
+        ) -> AsyncGenerator[Generation, None]: ...
+
+        async def count(self, **filters: Unpack[GenerationFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[GenerationFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
     # end of typed methods
 
     async def get_or_create_active(self, new: GenerationCreate) -> StoredRow[Generation]:
@@ -297,7 +330,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
                 # First of all: a worker that took over may have stored its content under this id,
                 # and the caller must see StaleClaim, not Conflict.
                 await self._has_made(generation_id, new.id)
-            content = await ContentRepository(self.engine).add_idempotent(new)
+            content, _ = await ContentRepository(self.engine).add_idempotent(new)
             if await self._has_made(generation_id, content.id):
                 return (
                     content  # not appended again: it may have been removed from the session since
