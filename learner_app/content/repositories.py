@@ -1,8 +1,9 @@
-"""The repository of content."""
+"""Repository of content."""
 
+import builtins
 from collections.abc import AsyncGenerator
 from decimal import Decimal
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import msgspec
 from pydantic import TypeAdapter
@@ -19,34 +20,38 @@ from learner_app.content.tables import ContentTable
 from learner_app.errors import Conflict
 from learner_app.repository.base import Repository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, invalid_field
+from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import json_text, to_json
-from learner_app.repository.sql import SqlNames, compile_query
+from learner_app.repository.rows import StoredRow, json_text, to_json
+from learner_app.repository.sql import SqlNames, Statement
 from learner_app.repository.values import JSON_BYTES, JSON_OBJECT, UnitInterval
 
-OLDEST_FIRST = Order(ContentTable.generated_at, ContentTable.id)
-NEWEST_FIRST = Order(ContentTable.generated_at, ContentTable.id, descending=True)
+__all__ = ["ContentRepository"]
+
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
 c = SqlNames(ContentTable)
 bare = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
-MERGE_METADATA = f"""
-UPDATE {c} SET {bare.metadata} = {MERGED}
-WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
-RETURNING {c.fields(Content)}
-"""
+MERGE_METADATA = Statement(
+    "content.merge_metadata",
+    f"""
+    UPDATE {c} SET {bare.metadata} = {MERGED}
+    WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
+    RETURNING {c.fields(Content)}
+    """,
+)
+IS_SAME_JSON = Statement("content.is_same_json", "SELECT $1::jsonb = $2::jsonb")
 
-FRACTION: TypeAdapter[Decimal] = TypeAdapter(UnitInterval)
+SCORE: TypeAdapter[Decimal] = TypeAdapter(UnitInterval)
 
 
 class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
-    """Pieces to listen to.
+    """Repository of the content that learners listen to.
 
-    There is no ``delete``: a piece has places in sessions, see
-    ``ListeningSessionRepository.delete_content``.
+    Content is deleted by ``ListeningSessionRepository.delete_content``, which also removes it from
+    the lists of the sessions.
     """
 
     table = ContentTable
@@ -60,75 +65,95 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             "min_quality": at_least(ContentTable.quality_score),
         },
     )
+    orders = {  # noqa: RUF012  # typed in the base class
+        "key": Order(ContentTable.id),
+        "newest": Order(ContentTable.generated_at, ContentTable.id, descending=True),
+        "oldest": Order(ContentTable.generated_at, ContentTable.id),
+    }
 
-    async def count(self, **filters: Unpack[ContentFilters]) -> int:
-        """How many pieces the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[ContentFilters],
-    ) -> Page[Content]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["key", "newest", "oldest"] = "key",
+            **filters: Unpack[ContentFilters],
+        ) -> builtins.list[Content]: ...
 
-    async def search(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[ContentFilters],
-    ) -> Page[Content]:
-        """A page of the newest first."""
-        return await self.page_rows(filters, limit, after, total, NEWEST_FIRST)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["key", "newest", "oldest"] = "key",
+            **filters: Unpack[ContentFilters],
+        ) -> Page[Content]: ...
 
-    def stream(self, **filters: Unpack[ContentFilters]) -> AsyncGenerator[Content, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+        def stream(
+            self,
+            *,
+            order: Literal["key", "newest", "oldest"] = "key",
+            **filters: Unpack[ContentFilters],
+        ) -> AsyncGenerator[Content, None]: ...
 
-    async def add_idempotent(self, new: ContentCreate) -> Content:
-        """Insert a piece, or return the stored one when it is the same: for callers that retry.
+        async def count(self, **filters: Unpack[ContentFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[ContentFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: ContentUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[ContentFilters],
+        ) -> int: ...
+    # end of typed methods
+
+    async def add_idempotent(self, new: ContentCreate) -> StoredRow[Content]:
+        """Insert content, or return the stored content if it is the same.
+
+        For callers that retry: the same call again returns the row with ``created`` False.
 
         Raises:
-            Conflict: the id is taken by a piece that differs in a field that was given.
+            Conflict: other content has the id; the message names the passed fields that differ.
         """
-        stored, is_new = await self.get_or_add(new)
-        if is_new:
+        stored = await self.get_or_add(new)
+        if stored.created:
             return stored
         different = [
-            name for name, value in new.set_fields().items() if not await self._has(stored, name, value)
+            name
+            for name, value in new.set_fields().items()
+            if not await self._has_value(stored.row, name, value)
         ]
         if different:
-            says = f"the id belongs to another piece ({', '.join(different)} differ)"
-            raise self.error(Conflict, says, "id", constraint="content_pkey")
+            message = f"other content has the id ({', '.join(different)} differ)"
+            raise self.error(Conflict, message, "id", constraint="content_pkey")
         return stored
-
-    async def _has(self, stored: Content, name: str, value: Any) -> bool:
-        known = getattr(stored, name)
-        if known == value or not (isinstance(known, dict) and isinstance(value, dict)):
-            return bool(known == value)
-        texts = json_text(known), json_text(value)  # 1e23 comes back as another number in Python
-        return bool(await self.engine.fetchval("SELECT $1::jsonb = $2::jsonb", *texts))
 
     async def attach_audio(
         self,
         content_id: str,
         *,
         url: str,
-        format: AudioFormat,  # noqa: A002  # the field's agreed name
+        format: AudioFormat,  # noqa: A002  # the name of the field
         duration: int,
         bitrate: int | None = None,
         size: int | None = None,
     ) -> Content:
-        """Set the audio file: bitrate in kbit/s, size in bytes, duration in seconds.
+        """Set the audio file: duration in seconds, bitrate in kbit/s, size in bytes.
 
         Raises:
-            NotFound: there is no such piece.
+            NotFound: the content does not exist.
         """
         audio = Audio(url=url, format=format, duration=duration, bitrate=bitrate, size=size)
         changes = ContentUpdate(
@@ -142,43 +167,48 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
 
     async def list_for_session(
         self, session_id: str, *, limit: int = DEFAULT_LIMIT
-    ) -> list[Content]:
-        """What was made for a session, the oldest first."""
-        return await self.list_rows({"session_id": session_id}, limit, OLDEST_FIRST)
+    ) -> builtins.list[Content]:
+        """Return the content generated for a session, oldest first."""
+        filters: ContentFilters = {"session_id": session_id}
+        return await self.list_rows(filters, limit, "oldest", operation="list_for_session")
 
     async def list_series(
         self, session_id: str, series_id: str, *, limit: int = DEFAULT_LIMIT
-    ) -> list[Content]:
-        """The episodes of a session's series in order; those without a number come last."""
-        series: ContentFilters = {"session_id": session_id, "series_id": series_id}
-        return await self.list_rows(series, limit, BY_EPISODE)
+    ) -> builtins.list[Content]:
+        """Return the episodes of a session's series by number, then those without a number."""
+        filters: ContentFilters = {"session_id": session_id, "series_id": series_id}
+        return await self.list_rows(filters, limit, BY_EPISODE, operation="list_series")
 
     async def latest_episode(self, session_id: str, series_id: str) -> Content | None:
-        """The episode with the highest number."""
-        given = self.filters.validate({"session_id": session_id, "series_id": series_id})
-        if given is None:
+        """Return the episode with the highest number, or None."""
+        values = self.filters.validate({"session_id": session_id, "series_id": series_id})
+        if values is None:
             return None
         statement = self.statements.cached(
             "latest_episode",
-            lambda: compile_query(
-                self.statements.select([self.filters.condition(tuple(given))])
+            lambda: self.statements.compile(
+                "latest_episode",
+                self.statements.select([self.filters.condition(tuple(values))])
                 .where(ContentTable.episode_number.is_not_null())
                 .order_by(ContentTable.episode_number, ContentTable.id, ascending=False)
-                .limit(1)
+                .limit(1),
             ),
         )
-        return await self.fetch_row(statement.sql, *statement.args(given))
+        return await self.fetch_row(statement, *statement.args(values))
 
     async def next_episode_number(self, session_id: str, series_id: str) -> int:
-        """The number for the next episode; nobody else gets one until the transaction ends.
+        """Return the next episode number of a series and reserve it until the transaction ends.
+
+        Concurrent callers for the same series wait for each other.
 
         Raises:
-            TransactionRequired: outside a transaction the number would not stay free.
-            TransactionError: in a ``repeatable read`` or ``serializable`` one, which would not see
-                the latest number.
-            LockTimeout: another worker is at this series for longer than DB_LOCK_TIMEOUT.
+            TransactionRequired: there is no transaction.
+            TransactionError: the transaction is ``repeatable read`` or ``serializable``: it would
+                not see the latest number.
+            LockTimeout: another transaction reserved a number of the series for longer than
+                DB_LOCK_TIMEOUT.
         """
-        self.require_transaction("next_episode_number")
+        self.require_transaction("next_episode_number()")
         series: ContentFilters = {"session_id": session_id, "series_id": series_id}
         for name, value in series.items():
             if self.filters.validate({name: value}) is None:
@@ -188,31 +218,24 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         return 1 + ((latest and latest.episode_number) or 0)
 
     async def merge_metadata(self, content_id: str, patch: dict[str, Any]) -> Content:
-        """Set the keys of the patch and leave the others, also those set at the same time.
+        """Set the keys of the patch in the metadata and keep all others.
+
+        Keys that concurrent calls set are kept too.
 
         Raises:
-            NotFound: there is no such piece.
-            InvalidValue: the metadata would be over 1 MB.
+            NotFound: the content does not exist.
+            InvalidValue: the metadata would be larger than 1 MB.
         """
         patch = validate(JSON_OBJECT, patch, "metadata", ContentTable)
         if not patch:
             return await self.get(content_id)
-        if (key := self.key.params(content_id)) is None:
-            raise self.not_found()
-        merged = await self.fetch_row(MERGE_METADATA, *key, json_text(patch))
-        return merged or await self._merge_with_care(content_id, patch)
-
-    async def _merge_with_care(self, content_id: str, patch: dict[str, Any]) -> Content:
-        """With the spaces of the server it is over 1 MB; without them it may not be."""
-        async with self.engine.transaction():
-            known = (await self.get(content_id, lock="no key update")).metadata
-            changes = ContentUpdate(metadata={**(known or {}), **patch})
-            return await self.update(content_id, changes)
+        merged = await self.fetch_row_by_key(content_id, MERGE_METADATA, json_text(patch))
+        return merged or await self._merge_locked(content_id, patch)
 
     async def set_engagement_metrics(
         self, content_id: str, metrics: dict[str, Any] | msgspec.Struct
     ) -> Content:
-        """Replace the stored engagement with the content.
+        """Replace the engagement metrics that are stored with the content.
 
         Args:
             content_id: the content.
@@ -220,18 +243,37 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
                 structure, stored by its field names, times as ISO 8601 text; or a JSON object.
 
         Raises:
-            NotFound: there is no such content.
+            NotFound: the content does not exist.
         """
         if isinstance(metrics, msgspec.Struct):
             metrics = msgspec.json.decode(to_json(metrics))
-        given = validate(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
-        return await self._set(content_id, "engagement_metrics", given)
+        valid = validate(JSON_OBJECT, metrics, "engagement_metrics", ContentTable)
+        return self.require_row(await self.update_row(content_id, {"engagement_metrics": valid}))
 
     async def set_quality_score(self, content_id: str, score: Decimal | float) -> Content:
-        """From 0, poor, to 1, excellent; in hundredths."""
-        given = validate(FRACTION, score, "quality_score", ContentTable)
-        return await self._set(content_id, "quality_score", given)
+        """Set the quality score, from 0 (poor) to 1 (excellent), rounded to hundredths.
 
-    async def _set(self, content_id: str, name: str, value: Any) -> Content:
-        statement = self.statements.update([name])
-        return self.require_row(await self._update_one(statement, content_id, {name: value}))
+        Raises:
+            NotFound: the content does not exist.
+        """
+        valid = validate(SCORE, score, "quality_score", ContentTable)
+        return self.require_row(await self.update_row(content_id, {"quality_score": valid}))
+
+    async def _has_value(self, row: Content, name: str, value: Any) -> bool:
+        """Return whether a stored field equals a value, JSON as PostgreSQL compares it."""
+        stored = getattr(row, name)
+        if stored == value or not (isinstance(stored, dict) and isinstance(value, dict)):
+            return bool(stored == value)
+        # In Python they may differ: PostgreSQL returns 1e23 as an integer with 24 digits.
+        return bool(await self.fetch_value(IS_SAME_JSON, json_text(stored), json_text(value)))
+
+    async def _merge_locked(self, content_id: str, patch: dict[str, Any]) -> Content:
+        """Merge in Python where PostgreSQL found no row, or a result over the limit.
+
+        PostgreSQL counts the spaces that it adds to JSON; without them the result may fit.
+        """
+        async with self.engine.transaction():
+            stored = (await self.get(content_id, lock="no key update")).metadata
+            return await self.update(
+                content_id, ContentUpdate(metadata={**(stored or {}), **patch})
+            )

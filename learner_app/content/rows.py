@@ -1,4 +1,4 @@
-"""Pieces of content: rows, what may be given to add and change them, and filters."""
+"""Content: row, inputs and filters."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -30,13 +30,24 @@ from learner_app.repository.values import (
     new_key,
 )
 
+__all__ = [
+    "Audio",
+    "AudioFormat",
+    "Content",
+    "ContentCreate",
+    "ContentFilters",
+    "ContentUpdate",
+    "Difficulty",
+    "Format",
+]
+
 Format = Literal["narrative", "podcast", "educational"]
 Difficulty = Literal["lexical-heavy", "discourse-heavy"]
 AudioFormat = Literal["mp3", "ogg", "wav"]
 
 
 class Content(Row, frozen=True):
-    """A piece to listen to."""
+    """Content that learners listen to."""
 
     id: str
     title: str
@@ -64,7 +75,7 @@ class Content(Row, frozen=True):
     generated_at: datetime
     generated_by: str | None
     session_id: str
-    """The listening session it was made for, which may be gone."""
+    """Listening session that the content was generated for; it may have been deleted."""
     episode_number: int | None
     series_id: str | None
     continuity_context: str | None
@@ -79,7 +90,7 @@ class Content(Row, frozen=True):
 
 
 class ContentCreate(Input, table=ContentTable):
-    """A new piece; its id is made where none is given."""
+    """New content; an id is generated if omitted."""
 
     id: Key = Field(default_factory=new_key)
     title: Text500
@@ -102,7 +113,7 @@ class ContentCreate(Input, table=ContentTable):
     word_count: NonNegativeInt | None = None
     model_parameters: JsonObject
     generated_at: UtcDatetime | None = None
-    """Now by the database's clock where left out."""
+    """Current time of the database's clock if omitted."""
     generated_by: Text255 | None = None
     session_id: Key
     episode_number: PositiveInt | None = None
@@ -117,7 +128,7 @@ class ContentCreate(Input, table=ContentTable):
 
 
 class ContentUpdate(Input, table=ContentTable):
-    """Changes of a piece; the session it was made for and its place in a series stay."""
+    """Changes of content; its session and its place in a series cannot be changed."""
 
     title: Text500 = UNSET
     description: Text | None = None
@@ -150,7 +161,7 @@ class ContentUpdate(Input, table=ContentTable):
 
 
 class Audio(Input, table=ContentTable):
-    """The audio file of a piece."""
+    """Audio file of content."""
 
     url: HttpUrlText1000
     format: AudioFormat
@@ -163,7 +174,7 @@ class Audio(Input, table=ContentTable):
 
 
 class ContentFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters of content; each narrows the selection."""
 
     format: Format
     genre: str
@@ -172,7 +183,7 @@ class ContentFilters(TypedDict, total=False):
     session_id: str
     series_id: str
     generated_since: UtcDatetime
-    """Generated then or later."""
+    """Generated at this time or later."""
     generated_until: UtcDatetime
-    """Generated before then."""
+    """Generated before this time."""
     min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100), NUMBER]

@@ -1,4 +1,4 @@
-"""Listening content: one row per generated piece."""
+"""Table of content: one row for each generated text and its audio."""
 
 from enum import Enum
 
@@ -18,6 +18,8 @@ from learner_app.schema.columns import Now
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = ["ContentDifficulty", "ContentFormat", "ContentTable"]
+
 
 class ContentFormat(str, Enum):
     narrative = "narrative"
@@ -31,7 +33,7 @@ class ContentDifficulty(str, Enum):
 
 
 class ContentTable(
-    SchemaTable, Table, tablename="content", help_text="Pieces to listen to, with text and audio."
+    SchemaTable, Table, tablename="content", help_text="Content to listen to: text and audio."
 ):
     id = Varchar(255, primary_key=True, default=None, help_text="Key, made by the application.")
     title = Varchar(500, default=None, help_text="Shown to the learner.")

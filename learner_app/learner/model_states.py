@@ -21,7 +21,7 @@ from learner_app.learner.tables import LearnerModelStateTable
 from learner_app.learner.timestamps import STORED_AT_ONCE, later
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, invalid_field
+from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import is_same_json
 from learner_app.repository.sql import Param
@@ -66,6 +66,7 @@ class LearnerModelStateRepository(
         },
     )
     stored_as = STORED_AT_ONCE
+    on_update = LEARNS
 
     async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int:
         """How many states the filters let through."""
@@ -133,8 +134,7 @@ class LearnerModelStateRepository(
             learned = self._learned(old, fn(deepcopy(old))).set_fields()  # fn may change its dicts
             if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
                 return old
-            statement = self.statements.update(LEARNED, LEARNS)
-            return self.require_row(await self._update_one(statement, old.session_id, learned))
+            return self.require_row(await self.update_row(old.session_id, learned))
 
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
@@ -156,9 +156,7 @@ class LearnerModelStateRepository(
             return await self._update_expected(key, given, moment)
         if not given:
             return await self.get(key)
-        return self.require_row(
-            await self._update_one(self.statements.update(list(given), LEARNS), key, given)
-        )
+        return self.require_row(await self.update_row(key, given))
 
     async def reset(self, session_id: str) -> LearnerModelState:
         """Forget what was learned.
@@ -205,8 +203,7 @@ class LearnerModelStateRepository(
         self, key: str, given: dict[str, Any], expect: datetime
     ) -> LearnerModelState:
         if given:
-            statement = self.statements.update(list(given), LEARNS, IS_EXPECTED)
-            changed = await self._update_one(statement, key, given, **{EXPECTED: expect})
+            changed = await self.update_row(key, given, IS_EXPECTED, **{EXPECTED: expect})
             if changed is not None:
                 return changed
         known = await self.get(key)
@@ -222,7 +219,9 @@ def _differs(new: Decimal | float, old: Decimal) -> bool:
 
 def _blank(session_id: str) -> LearnerModelState:
     now = datetime.now(UTC)
-    beginning = FORGOTTEN.model_copy(deep=True).set_fields()  # rows hold dicts, which are the caller's
+    beginning = FORGOTTEN.model_copy(
+        deep=True
+    ).set_fields()  # rows hold dicts, which are the caller's
     return LearnerModelState(
         session_id=session_id, **beginning, last_updated=now, created_at=now, updated_at=now
     )

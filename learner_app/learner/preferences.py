@@ -84,6 +84,7 @@ class UserPreferencesRepository(
     )
     key_type = OwnerKey
     stored_as = STORED_AT_ONCE
+    on_update = SAVED
 
     async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
         """How many the filters let through."""
@@ -169,8 +170,7 @@ class UserPreferencesRepository(
         given = self.changed_fields(changes)
         if not given:
             return await self.get(key)
-        statement = self.statements.update(list(given), SAVED)
-        return self.require_row(await self._update_one(statement, key, given))
+        return self.require_row(await self.update_row(key, given))
 
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:
         """Make a session's preferences those of the user who signed in in it.
@@ -190,7 +190,9 @@ class UserPreferencesRepository(
         session = self.key.params(session_id)
         if session is None or session == (user,):
             return await self.find(user)
-        return await self.fetch_row(MIGRATE, *session, user, str(session_id)) or await self.find(user)
+        return await self.fetch_row(MIGRATE, *session, user, str(session_id)) or await self.find(
+            user
+        )
 
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int
@@ -198,9 +200,8 @@ class UserPreferencesRepository(
         if expected == FIRST_VERSION:
             values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
             return await self._upsert(new, names, values)
-        statement = self.statements.update(names, SAVED, IS_EXPECTED)
         given = {name: getattr(new, name) for name in names}
-        return await self._update_one(statement, new.id, given, **{EXPECTED: expected})
+        return await self.update_row(new.id, given, IS_EXPECTED, **{EXPECTED: expected})
 
     async def _upsert(
         self, new: UserPreferencesCreate, names: Sequence[str], more: dict[str, Any]
@@ -209,7 +210,7 @@ class UserPreferencesRepository(
         statement = self.statements.cached(
             ("save", tuple(names), is_expected), lambda: self._save(names, is_expected)
         )
-        return await self.fetch_row(statement.sql, *statement.args({**dict(new), **more}))
+        return await self.fetch_row(statement, *statement.args({**dict(new), **more}))
 
     def _save(self, names: Sequence[str], is_expected: bool) -> Statement:
         row: dict[str, Any] = {name: Param(name) for name in UserPreferencesCreate.model_fields}
@@ -220,7 +221,7 @@ class UserPreferencesRepository(
             values=[*(t._meta.get_column_by_name(name) for name in names), *SAVED.items()],
             where=IS_EXPECTED if is_expected else None,
         )
-        return compile_query(query.returning(*self.mapper.columns))
+        return compile_query("user_preferences.save", query.returning(*self.mapper.columns))
 
 
 def _unchosen(key: str) -> UserPreferences:

@@ -27,7 +27,7 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before, one_of
-from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     Order,
@@ -38,7 +38,7 @@ from learner_app.repository.paging import (
 )
 from learner_app.repository.queries import Expression
 from learner_app.repository.rows import json_text
-from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compile_query
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import JSON_OBJECT, OPTIONAL_UTC_DATETIME
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
@@ -222,7 +222,9 @@ class EventReader(
     def _by_type(self, name: str) -> Statement:
         kind = BehavioralEventTable.event_type
         query = self.table.select(kind, Count(alias="events")).group_by(kind)
-        return compile_query(query.where(self.filters.conditions[name](Param(name))))
+        return self.statements.compile(
+            "count_by_type", query.where(self.filters.conditions[name](Param(name)))
+        )
 
 
 def _given(**values: Any) -> dict[str, Any]:

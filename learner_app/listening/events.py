@@ -18,7 +18,7 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
-from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import MAX_LIMIT, check_limit
 from learner_app.repository.sql import NOW, SqlNames
 from learner_app.repository.values import STRICT_BOOL, UTC_DATETIME

@@ -26,7 +26,7 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import LikeEngagementTable
 from learner_app.repository.base import MAX_ROUNDS, DeletingRepository
 from learner_app.repository.filters import Filters
-from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.queries import Expression
 from learner_app.repository.sql import NOW, Param, SqlNames

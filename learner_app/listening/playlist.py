@@ -18,7 +18,7 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
-from learner_app.repository.inputs import validate, require_list, invalid_field
+from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, check_limit
 from learner_app.repository.rows import RowMapper

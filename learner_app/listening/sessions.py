@@ -17,10 +17,10 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
-from learner_app.repository.inputs import validate, invalid_field
+from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import UTC_DATETIME, NUMBER
+from learner_app.repository.values import NUMBER, UTC_DATETIME
 
 LONGEST_TIME = 2**31 - 1
 
@@ -154,6 +154,8 @@ class ListeningSessionRepository(PlaylistRepository):
         such as a claimed webhook, it is waited for.
         """
         moment = validate(UTC_DATETIME, before, "before", self.table)
-        keys = lock_oldest_keys_sql(s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch)
+        keys = lock_oldest_keys_sql(
+            s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch
+        )
         delete, execute = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})", self.engine.execute
         return affected_rows(await self.engine.run_transaction(lambda: execute(delete, moment)))

@@ -1,25 +1,28 @@
-"""Work on many rows a batch at a time: short transactions, and nobody waits for another's batch."""
+"""SQL for deleting or changing many rows, one batch for each call."""
 
 from learner_app.repository.paging import check_limit
 from learner_app.repository.sql import SqlNames
+
+__all__ = ["MAX_BATCH", "lock_oldest_keys_sql"]
 
 MAX_BATCH = 10_000
 
 
 def lock_oldest_keys_sql(names: SqlNames, key: str, condition: str, order: str, batch: int) -> str:
-    """SQL for an array of the keys of the first rows that nobody has locked; they are locked then.
+    """Return SQL for an array with the keys of the first matching rows, which are locked.
 
-    The batch stands in it as a literal, since a bound limit spoils the plan.
+    Rows that are locked by another transaction are skipped. The batch size is a literal in the
+    SQL: PostgreSQL plans a bound LIMIT as if it were a tenth of the table.
 
     Args:
-        names: of the table.
+        names: the table.
         key: its key column.
-        condition: which rows, in SQL.
-        order: by which of its columns.
-        batch: how many at most.
+        condition: SQL condition that the rows meet.
+        order: column that defines the order.
+        batch: maximum number of keys.
 
     Raises:
-        InvalidValue: the batch is below 1 or over 10,000.
+        InvalidValue: ``batch`` is below 1 or above 10,000.
     """
     check_limit(batch, names.table, MAX_BATCH, "batch")
     return (
@@ -28,6 +31,6 @@ def lock_oldest_keys_sql(names: SqlNames, key: str, condition: str, order: str, 
     )
 
 
-def affected_rows(tag: str) -> int:
-    """The number of rows in the server's answer, such as ``DELETE 3``."""
-    return int(tag.rpartition(" ")[2])
+def affected_rows(status: str) -> int:
+    """Return the number of rows in a command status such as ``DELETE 3``."""
+    return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Typed keyword filters: a TypedDict says names and types, a condition each what it selects."""
+"""Keyword filters: a TypedDict defines their names and types, a condition selects the rows."""
 
 from __future__ import annotations
 
@@ -12,41 +12,51 @@ from piccolo.columns.combination import And, Or, Where, WhereRaw
 from piccolo.table import Table
 from pydantic import TypeAdapter
 
-from learner_app.repository.inputs import validate, invalid_field
+from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.sql import Param
 from learner_app.repository.values import is_storable
 
+__all__ = ["Combinable", "Condition", "Filters", "at_least", "before", "equals", "one_of"]
+
 Combinable: TypeAlias = Where | WhereRaw | And | Or
 Condition: TypeAlias = Callable[[Param], Combinable]
+"""Function that returns the condition of a filter, with the parameter in place of its value."""
+
+RESERVED = {"after", "all_rows", "batch", "changes", "key", "limit", "order", "self", "total"}
+"""Parameters of the operations that accept filters."""
 
 
 def equals(column: Column) -> Condition:
-    """The column has the value."""
+    """Return the condition that the column has the value."""
     return lambda value: column == value
 
 
 def at_least(column: Column) -> Condition:
-    """The column is not below the value."""
+    """Return the condition that the column is not below the value."""
     return lambda value: column >= value
 
 
 def before(column: Column) -> Condition:
-    """The column is below the value."""
+    """Return the condition that the column is below the value."""
     return lambda value: column < value
 
 
 def one_of(column: Column) -> Condition:
-    """The column has one of a list's values."""
+    """Return the condition that the column has one of the values of a list."""
     return lambda value: WhereRaw("{} = ANY({})", column, value)
 
 
 class Filters:
-    """The filters of a repository.
+    """Filters of a repository.
 
     Args:
-        table: what is filtered.
-        typed: the TypedDict of the keyword arguments.
-        conditions: by field; one without a condition is the value of the column of its name.
+        table: the table.
+        typed: TypedDict of the keyword arguments, with ``total=False``.
+        conditions: conditions by filter; a filter without one compares the column of its name.
+
+    Raises:
+        TypeError: a filter has the name of another parameter, such as ``limit``.
+        ValueError: a filter without a condition is not the name of a column.
     """
 
     def __init__(
@@ -55,41 +65,47 @@ class Filters:
         typed: type[Any],
         conditions: Mapping[str, Condition] | None = None,
     ) -> None:
-        given = conditions or {}
+        types = typed.__annotations__
+        if reserved := RESERVED & types.keys():
+            raise TypeError(f"{typed.__name__}: {', '.join(sorted(reserved))}: reserved names")
+        special = conditions or {}
         self.typed = typed
         self.conditions = {
             name: equals(table._meta.get_column_by_name(name))
-            for name in typed.__annotations__
-            if name not in given
-        } | dict(given)
+            for name in types
+            if name not in special
+        } | dict(special)
         self._table = table
-        self._adapters = {name: TypeAdapter(kind) for name, kind in typed.__annotations__.items()}
+        self._adapters = {name: TypeAdapter(kind) for name, kind in types.items()}
 
-    def validate(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The values as the driver takes them; None where no row can have one of them.
+    def validate(self, filters: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the values for the driver, None if no row can match.
 
         Raises:
-            InvalidValue: an unknown filter, a value of the wrong type, or None: a filter that is
-                not wanted is omitted.
+            InvalidValue: a filter is unknown, has the wrong type, or is None. A filter that is not
+                wanted is omitted.
         """
         values: dict[str, Any] = {}
-        for name in sorted(given):
+        for name in sorted(filters):
             if name not in self._adapters:
                 raise invalid_field(self._table, name, "is not a filter of the table")
-            if given[name] is None:
+            if filters[name] is None:
                 raise invalid_field(self._table, name, "must not be None; omit the filter instead")
-            value = validate(self._adapters[name], given[name], name, self._table)
+            value = validate(self._adapters[name], filters[name], name, self._table)
             if isinstance(value, str) and not is_storable(value):
                 return None
-            values[name] = _sent(value)
+            values[name] = _storable_items(value)
         return values
 
-    def combined(self, names: tuple[str, ...]) -> Combinable | None:
-        """The condition for those filters, with a slot of its name for each; None without any."""
+    def condition(self, names: tuple[str, ...]) -> Combinable | None:
+        """Return the condition of those filters, None without any.
+
+        The parameters are the names of the filters.
+        """
         conditions = [self.conditions[name](Param(name)) for name in names]
         return reduce(and_, conditions) if conditions else None
 
 
-def _sent(value: Any) -> Any:
-    """As the driver takes it; what can be in no row is not looked for."""
+def _storable_items(value: Any) -> Any:
+    """Return the value, a list without the texts that PostgreSQL cannot store."""
     return list(filter(is_storable, value)) if isinstance(value, list) else value

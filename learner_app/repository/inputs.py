@@ -1,4 +1,4 @@
-"""What may be given to add and update: checked before anything is sent, in the caller's words."""
+"""Input models for add() and update(), validated before anything is sent to the server."""
 
 from __future__ import annotations
 
@@ -23,23 +23,35 @@ from pydantic_core import ErrorDetails
 
 from learner_app.errors import InvalidValue
 
+__all__ = [
+    "UNSET",
+    "Input",
+    "SecretInput",
+    "invalid_field",
+    "require_instance",
+    "require_list",
+    "validate",
+]
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
 UNSET: Any = None
-"""The default of a field that cannot be cleared: left out it changes nothing, None is refused.
+"""Default of a field of an update that cannot be set to NULL.
 
-Never read: what counts is which fields were given, see :meth:`Input.given`.
+The value is never read: an update changes the fields that were passed, see
+:meth:`Input.set_fields`. Passing None is an ``InvalidValue``.
 """
 
-SHOWN_NAME = 63
+MAX_NAME_LENGTH = 63
+"""Characters of an unknown field's name that an error message shows."""
 
 
 class Input(BaseModel):
-    """Base of the inputs: ``class ContentCreate(Input, table=ContentTable)``.
+    """Base class of the input models: ``class ContentCreate(Input, table=ContentTable)``.
 
     Raises:
-        InvalidValue: names all fields that are wrong, shows none of their values.
+        InvalidValue: names all invalid fields and shows none of their values.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
@@ -53,19 +65,20 @@ class Input(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _raise_invalid_value(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return handler(data)
         except ValidationError as error:
             mistakes = error.errors(include_input=False, include_url=False, include_context=False)
         finally:
-            del data  # tracebacks may be rendered with their locals
-        raise invalid_input(cls.table, mistakes)  # out here, the error has no other one in its context
+            del data  # a traceback may be rendered with the local variables
+        # raised outside of `except`: pydantic's error must not be the context of this one
+        raise invalid_input(cls.table, mistakes)
 
-    if not TYPE_CHECKING:  # the type checkers know pydantic's own
+    if not TYPE_CHECKING:  # type checkers use the declarations of pydantic
 
         def __setattr__(self, name: str, value: Any) -> None:
-            del value  # pydantic's error has it in its text
+            del value  # the text of pydantic's error contains it
             raise invalid_field(self.table, name, "cannot be changed")
 
         @classmethod
@@ -73,18 +86,18 @@ class Input(BaseModel):
             with suppress(ValidationError):
                 return super().model_validate_json(json_data, **options)
             name = cls.table._meta.tablename
-            raise InvalidValue(f"{name}: is no JSON", table=name)
+            raise InvalidValue(f"{name}: is not valid JSON", table=name)
 
-    def given(self) -> dict[str, Any]:
-        """The fields that were given, those given as None among them, and no others."""
-        given = self.model_fields_set
-        return {name: value for name, value in vars(self).items() if name in given}
+    def set_fields(self) -> dict[str, Any]:
+        """Return the fields that were passed, including those passed as None, without defaults."""
+        passed = self.model_fields_set
+        return {name: value for name, value in vars(self).items() if name in passed}
 
 
-def _closed(method: Callable[P, T]) -> Callable[P, T]:
-    """The method, whose errors bring neither its frames nor what it was given."""
+def _without_traceback_locals(method: Callable[P, T]) -> Callable[P, T]:
+    """Return the method with errors whose traceback contains neither its frames nor arguments."""
 
-    @wraps(method)  # also pydantic's mark: an __init__ that validation goes past
+    @wraps(method)  # copies pydantic's marker of an __init__ that validation does not call
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
@@ -98,66 +111,70 @@ def _closed(method: Callable[P, T]) -> Callable[P, T]:
 
 
 class SecretInput(Input):
-    """Base of the inputs whose callers may have a secret in hand, be it in a wrong field.
+    """Base class of the input models whose arguments may contain a secret.
 
-    No frame of a refusal holds anything that was given, except the caller's own.
+    If validation fails, only the caller's own frames contain the arguments.
     """
 
-    if not TYPE_CHECKING:  # the type checkers make the constructor of the fields
-        __init__ = _closed(Input.__init__)
-        model_validate = classmethod(_closed(Input.model_validate.__func__))
-        model_validate_json = classmethod(_closed(Input.model_validate_json.__func__))
-        model_validate_strings = classmethod(_closed(Input.model_validate_strings.__func__))
+    if not TYPE_CHECKING:  # type checkers derive the constructor from the fields
+        __init__ = _without_traceback_locals(Input.__init__)
+        model_validate = classmethod(_without_traceback_locals(Input.model_validate.__func__))
+        model_validate_json = classmethod(
+            _without_traceback_locals(Input.model_validate_json.__func__)
+        )
+        model_validate_strings = classmethod(
+            _without_traceback_locals(Input.model_validate_strings.__func__)
+        )
 
 
 def validate(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
-    """Validate a keyword argument.
+    """Validate an argument and return it, without conversion between types.
 
-    Nothing is parsed: a text is no number, time or boolean, and a number is no time.
+    A string is not accepted as a number, time or boolean, nor a number as a time.
 
     Raises:
-        InvalidValue: names the field.
+        InvalidValue: the value is not valid for the field.
     """
     try:
         valid = adapter.validate_python(value)
     except ValidationError as error:
         mistakes = error.errors(include_input=False, include_url=False)
-        raise invalid_field(table, field, "; ".join(_says(item) for item in mistakes)) from None
-    if wanted := _conversion(value, valid):
-        raise invalid_field(table, field, f"must be {wanted}")
+        raise invalid_field(table, field, "; ".join(map(_reason, mistakes))) from None
+    if expected := _expected_type(value, valid):
+        raise invalid_field(table, field, f"must be {expected}")
     return valid
 
 
-CONVERTED_FROM: dict[type, tuple[type | UnionType, str]] = {
+ACCEPTED_TYPES: dict[type, tuple[type | UnionType, str]] = {
     bool: (bool, "True or False"),
-    int: (int, "a whole number"),
+    int: (int, "an integer"),
     float: (int | float | Decimal, "a number"),
     Decimal: (int | float | Decimal, "a number"),
-    str: (str, "text"),
+    str: (str, "a string"),
     datetime: (datetime, "a datetime with a time zone"),
     date: (date, "a date"),
     timedelta: (timedelta, "a timedelta"),
 }
-"""By type of a valid value: the types that may be given for it, and their description."""
+"""Accepted types of an argument and their description, by type of the validated value."""
 
 
-def _conversion(value: Any, valid: Any) -> str | None:
-    """Return what should have been given, None if Pydantic did not parse the value."""
+def _expected_type(value: Any, valid: Any) -> str | None:
+    """Return a description of the accepted type, None if Pydantic did not convert the value."""
     if isinstance(valid, list):
-        return next(filter(None, map(_conversion, value, valid)), None)
+        return next(filter(None, map(_expected_type, value, valid)), None)
     kind = type(valid)
-    if kind not in CONVERTED_FROM:
+    if kind not in ACCEPTED_TYPES:
         return None
-    accepted, wanted = CONVERTED_FROM[kind]
+    accepted, description = ACCEPTED_TYPES[kind]
     is_same = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
-    return None if is_same else wanted
+    return None if is_same else description
 
 
 def require_list(values: Sequence[T], field: str, table: type[Table]) -> list[T]:
-    """The values of a list; a text is none, although it is a sequence of texts.
+    """Return the values as a list; a str is rejected although it is a sequence.
 
     Raises:
-        InvalidValue: names the field.
+        InvalidValue: the argument is not a sequence, or a str or bytes.
     """
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise invalid_field(table, field, "must be a list")
@@ -165,10 +182,10 @@ def require_list(values: Sequence[T], field: str, table: type[Table]) -> list[T]
 
 
 def require_instance(kind: type[T], value: Any, field: str, table: type[Table]) -> T:
-    """Return the value, an instance of the class.
+    """Return the value if it is an instance of the class.
 
     Raises:
-        InvalidValue: it is none; names the field and the class.
+        InvalidValue: the value is of another class.
     """
     if not isinstance(value, kind):
         article = "an" if kind.__name__.startswith(("A", "E", "I", "O")) else "a"
@@ -177,27 +194,27 @@ def require_instance(kind: type[T], value: Any, field: str, table: type[Table]) 
 
 
 def invalid_field(table: type[Table], field: str, reason: str) -> InvalidValue:
-    """The error for a value of the caller's that cannot be taken."""
+    """Return the error for an invalid argument or field."""
     name = table._meta.tablename
     return InvalidValue(f"{name}: {field}: {reason}", table=name, fields=[field])
 
 
 def invalid_input(table: type[Table], mistakes: Sequence[ErrorDetails]) -> InvalidValue:
-    """One error for all mistakes of an input."""
+    """Return one error for all mistakes of an input."""
     name = table._meta.tablename
-    told = [(_field(item), _says(item)) for item in mistakes]
-    text = "; ".join(f"{field}: {says}" if field else says for field, says in told)
-    fields = dict.fromkeys(field for field, _ in told if field)
+    reasons = [(_field(item), _reason(item)) for item in mistakes]
+    text = "; ".join(f"{field}: {reason}" if field else reason for field, reason in reasons)
+    fields = dict.fromkeys(field for field, _ in reasons if field)
     return InvalidValue(f"{name}: {text}", table=name, fields=list(fields))
 
 
 def _field(item: ErrorDetails) -> str:
-    """Its name; one that the caller made up is shown only as far as it looks like one."""
+    """Return the name of the field, escaped and cut if the caller invented it."""
     name = str(item["loc"][0]) if item["loc"] else ""
-    return (name if name.isidentifier() else ascii(name)[1:-1])[:SHOWN_NAME]
+    return (name if name.isidentifier() else ascii(name)[1:-1])[:MAX_NAME_LENGTH]
 
 
-def _says(item: ErrorDetails) -> str:
+def _reason(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         return "is not a field that can be set"
     text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")

@@ -1,4 +1,4 @@
-"""Keys as callers give them: what cannot be one is not there, and never asked for."""
+"""Keys as callers pass them, single or composite; a malformed key counts as not found."""
 
 from __future__ import annotations
 
@@ -14,46 +14,55 @@ from learner_app.repository.sql import Param
 from learner_app.repository.values import KEY_LENGTH, is_storable
 from learner_app.schema.tables import CompositeKey
 
+__all__ = ["TableKey"]
+
 
 class TableKey:
-    """The key of a table: of one column a value, of several a named tuple."""
+    """Primary key of a table: a single value, or a named tuple for a composite key."""
 
     def __init__(self, table: type[Table]) -> None:
         self._key = key = table._meta.primary_key
         self.is_composite = isinstance(key, CompositeKey)
         self.columns: list[Column] = list(key.columns) if isinstance(key, CompositeKey) else [key]
         self.names = tuple(column._meta.name for column in self.columns)
-        self._checks = [_uuid if _type(column) == "uuid" else _text for column in self.columns]
+        self._converters = [
+            _uuid if _sql_type(column) == "uuid" else _text for column in self.columns
+        ]
 
     def params(self, key: Any) -> tuple[Any, ...] | None:
-        """The columns' values; None when there can be no such row."""
-        given = key if self.is_composite and isinstance(key, tuple) else (key,)
-        if len(given) != len(self._checks):
+        """Return the value of each key column, None if the key is malformed."""
+        values = key if self.is_composite and isinstance(key, tuple) else (key,)
+        if len(values) != len(self._converters):
             return None
-        parts = tuple(check(value) for check, value in zip(self._checks, given, strict=True))
-        return None if None in parts else parts
+        params = tuple(
+            convert(value) for convert, value in zip(self._converters, values, strict=True)
+        )
+        return None if None in params else params
 
-    def of(self, parts: tuple[Any, ...]) -> Any:
-        """The key of the parts, as callers give it."""
-        return self._key.key_type(*parts) if isinstance(self._key, CompositeKey) else parts[0]
+    def from_params(self, params: tuple[Any, ...]) -> Any:
+        """Return the key in the form that callers use."""
+        return self._key.key_type(*params) if isinstance(self._key, CompositeKey) else params[0]
 
-    def is_given(self, prefix: str = "") -> Combinable:
-        """The condition for one row, with the columns' names, after a prefix, as slots."""
-        slots = tuple(Param(prefix + name) for name in self.names)
-        condition: Combinable = self._key == (slots if self.is_composite else slots[0])
+    def equals(self, prefix: str = "") -> Combinable:
+        """Return the condition for one row.
+
+        The parameters are the names of the key columns, each with the prefix.
+        """
+        params = tuple(Param(prefix + name) for name in self.names)
+        condition: Combinable = self._key == (params if self.is_composite else params[0])
         return condition
 
-    def is_among(self) -> Combinable:
-        """The condition for many rows; a slot takes the list of a column's values."""
+    def any_of(self) -> Combinable:
+        """Return the condition for many rows; each parameter is an array of a column's values."""
         left = ", ".join("{}" for _ in self.columns)
-        arrays = ", ".join(f"{{}}::{kind}[]" for kind in map(_type, self.columns))
-        slots = map(Param, self.names)
+        arrays = ", ".join(f"{{}}::{kind}[]" for kind in map(_sql_type, self.columns))
+        params = map(Param, self.names)
         if not self.is_composite:
-            return WhereRaw(f"{left} = ANY({arrays})", *self.columns, *slots)
-        return WhereRaw(f"({left}) IN (SELECT * FROM unnest({arrays}))", *self.columns, *slots)
+            return WhereRaw(f"{left} = ANY({arrays})", *self.columns, *params)
+        return WhereRaw(f"({left}) IN (SELECT * FROM unnest({arrays}))", *self.columns, *params)
 
 
-def _type(column: Column) -> str:
+def _sql_type(column: Column) -> str:
     return "uuid" if column.column_type == "UUID" else "text"
 
 

@@ -1,39 +1,53 @@
-"""Locks under which something is looked up that is no row yet."""
+"""Advisory locks, and the isolation level that locking operations need."""
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import TransactionError
+from learner_app.repository.sql import Statement
+
+__all__ = [
+    "ISOLATION",
+    "advisory_xact_lock",
+    "require_read_committed",
+    "require_read_committed_level",
+]
 
 ISOLATION = "current_setting('transaction_isolation')"
-"""To be selected by the statement that locks, for :func:`require_read_committed_level`."""
+"""SQL for the isolation level, for statements that lock: :func:`require_read_committed_level`."""
 
-LOCK = f"SELECT {ISOLATION} FROM pg_advisory_xact_lock(hashtextextended($1, 0))"
+LOCK = Statement(
+    "advisory_xact_lock",
+    f"SELECT {ISOLATION} FROM pg_advisory_xact_lock(hashtextextended($1, 0))",
+)
+SHOW_ISOLATION = Statement("show_isolation", f"SELECT {ISOLATION}")
 
 
 async def advisory_xact_lock(engine: DatabaseEngine, name: str) -> None:
-    """Wait until nobody else has a lock of that name; held until the end of the transaction.
+    """Acquire the advisory lock of that name; PostgreSQL releases it at the end of the transaction.
 
     Raises:
-        TransactionError: as of :func:`require_read_committed_level`.
-        LockTimeout: it was not free within DB_LOCK_TIMEOUT.
+        TransactionError: the transaction is ``repeatable read`` or ``serializable``.
+        LockTimeout: another transaction held the lock for longer than DB_LOCK_TIMEOUT.
     """
-    require_read_committed_level(await engine.fetchval(LOCK, name))
+    require_read_committed_level(await LOCK.fetchval(engine, name))
 
 
 async def require_read_committed(engine: DatabaseEngine) -> None:
-    """See to it that what follows in the transaction sees what others did until then.
+    """Raise if the transaction does not see what others commit while it runs.
 
     Raises:
-        TransactionError: as of :func:`require_read_committed_level`.
+        TransactionError: the transaction is ``repeatable read`` or ``serializable``.
     """
-    require_read_committed_level(await engine.fetchval(f"SELECT {ISOLATION}"))
+    require_read_committed_level(await SHOW_ISOLATION.fetchval(engine))
 
 
 def require_read_committed_level(isolation: str) -> None:
-    """See to it that the statements behind a lock see what others did under it before.
+    """Raise if statements that follow a lock would not see the changes made under it before.
+
+    A ``repeatable read`` or ``serializable`` transaction reads from a snapshot that is older than
+    the moment at which it acquired the lock.
 
     Raises:
-        TransactionError: a ``repeatable read`` or ``serializable`` transaction does not: it sees
-            everything as it was before it waited.
+        TransactionError: the isolation level is not ``read committed``.
     """
     if isolation != "read committed":
-        raise TransactionError("needs a read committed transaction")
+        raise TransactionError("the operation needs a read committed transaction")

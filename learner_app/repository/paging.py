@@ -1,10 +1,10 @@
-"""Pages by key: the page behind a row is found by that row's values, at any depth alike."""
+"""Keyset pages: each continues after the last row of the previous one, at any depth alike."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
@@ -20,80 +20,95 @@ from learner_app.repository.rows import Row
 from learner_app.repository.sql import Param
 from learner_app.repository.values import is_storable
 
+__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Order", "Page", "Total", "check_limit"]
+
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
 Total: TypeAlias = Literal["exact", "estimated"]
 
 LIMITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Limits stand in the SQL as literals, since a bound one spoils the plan; so they are few."""
+"""Limits that statements contain as literals.
+
+PostgreSQL plans a bound LIMIT as if it were a tenth of the table. Few literals keep the number of
+prepared statements small.
+"""
 
 R = TypeVar("R", bound=Row)
 
 
 class Page(msgspec.Struct, Generic[R], frozen=True):
-    """Some rows in order, and how to get those behind them."""
+    """Page of rows in order."""
 
     rows: list[R]
     next: str | None
-    """Give it as ``after`` for the page behind this one; None at the end."""
+    """Cursor of the next page, to be passed as ``after``; None on the last page."""
     total: int | None
-    """Rows of all pages together; None unless asked for."""
+    """Number of rows on all pages; None unless requested."""
 
 
 class Order:
-    """The order of a list: by columns that are never NULL and together tell rows apart.
+    """Order of a list, page or stream.
 
     Args:
-        columns: the first one with an index. One that may be NULL stands last, in lists only.
-        descending: the newest first, so to speak.
-        sorts: the rows that the filters let through are sorted. Else the planner may walk the index
-            of the first column, for the sake of the limit, past all rows that the filters leave
-            out: good where these are few, bad where they are nearly all.
+        columns: columns that are not nullable and together unique; the first one has an index. A
+            nullable column is possible in lists only, which have no cursor.
+        descending: descending order of all columns.
+        sorts: filters with which PostgreSQL sorts the selected rows; True for all. Otherwise it may
+            walk the index of the first column until the limit is reached, past all rows that the
+            filters exclude: fast if these are few, slow if they are nearly all.
     """
 
-    def __init__(self, *columns: Column, descending: bool = False, sorts: bool = False) -> None:
+    def __init__(
+        self, *columns: Column, descending: bool = False, sorts: bool | Collection[str] = False
+    ) -> None:
         self.columns = columns
         self.descending = descending
         self.sorts = sorts
         self.names = tuple(column._meta.name for column in columns)
         table = columns[0]._meta.table._meta.tablename
         self.tag = f"{table} {'-' if descending else ''}{','.join(self.names)}"
-        """The same for equal orders."""
+        """Identifier of the order in cursors."""
 
-    def by(self) -> list[Column | QueryString]:
-        """What stands behind ORDER BY."""
-        if not self.sorts:
+    def sorts_with(self, filters: Iterable[str]) -> bool:
+        """Return whether PostgreSQL sorts the rows that these filters select."""
+        if isinstance(self.sorts, bool):
+            return self.sorts
+        return any(name in self.sorts for name in filters)
+
+    def order_by(self, *, sort: bool) -> list[Column | QueryString]:
+        """Return the ORDER BY terms; with ``sort``, the first is one that no index has."""
+        if not sort:
             return list(self.columns)
         first, *others = self.columns
-        return [QueryString("{} + interval '0'", first), *others]  # no index has that
+        return [QueryString("{} + interval '0'", first), *others]
 
-    def slots(self) -> list[str]:
-        """The names under which :meth:`behind` takes the values of the cursor."""
+    def cursor_params(self) -> list[str]:
+        """Return the names of the parameters of :meth:`after`."""
         return [f"after {name}" for name in self.names]
 
-    def behind(self) -> WhereRaw:
-        """The condition for rows behind the one of the cursor."""
+    def after(self) -> WhereRaw:
+        """Return the condition for the rows after the one of a cursor."""
         left = ", ".join("{}" for _ in self.columns)
         comparison = "<" if self.descending else ">"
-        slots = map(Param, self.slots())
-        return WhereRaw(f"({left}) {comparison} ({left})", *self.columns, *slots)
+        params = map(Param, self.cursor_params())
+        return WhereRaw(f"({left}) {comparison} ({left})", *self.columns, *params)
 
-    def values(self, row: Row) -> dict[str, Any]:
-        """What :meth:`behind` takes for the rows behind that one."""
+    def position(self, row: Row) -> dict[str, Any]:
+        """Return the parameters of :meth:`after` for the rows after this one."""
         values = [getattr(row, name) for name in self.names]
-        return dict(zip(self.slots(), values, strict=True))
+        return dict(zip(self.cursor_params(), values, strict=True))
 
-    def cursor(self, row: Row) -> str:
-        """What to give as ``after`` to get the rows behind that one."""
-        text = msgspec.json.encode([self.tag, list(self.values(row).values())])
+    def encode_cursor(self, row: Row) -> str:
+        """Return the cursor for the rows after this one."""
+        text = msgspec.json.encode([self.tag, list(self.position(row).values())])
         return base64.urlsafe_b64encode(text).decode()
 
-    def position(self, cursor: str, row: type[Row], table: type[Table]) -> dict[str, Any]:
-        """The values that a cursor stands for, by slot.
+    def decode_cursor(self, cursor: str, row: type[Row], table: type[Table]) -> dict[str, Any]:
+        """Return the parameters of :meth:`after` that a cursor contains.
 
         Raises:
-            InvalidValue: it is none, or one of a list in another order.
+            InvalidValue: it is not a cursor, or one of another order.
         """
         try:
             tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
@@ -101,13 +116,13 @@ class Order:
             raise invalid_field(table, "after", "is not a cursor of this list") from None
         if tag != self.tag or not all(map(_is_sendable, values)):
             raise invalid_field(table, "after", "is not a cursor of this list")
-        return dict(zip(self.slots(), values, strict=True))
+        return dict(zip(self.cursor_params(), values, strict=True))
 
 
 def _is_sendable(value: Any) -> bool:
-    """Whether the driver takes a value that was read out of a cursor, which may be forged."""
+    """Return whether the driver accepts a value of a cursor, which may be forged."""
     if isinstance(value, datetime):
-        if value in {datetime.min, datetime.max}:  # noqa: DTZ901  # how the driver reads infinity
+        if value in {datetime.min, datetime.max}:  # noqa: DTZ901  # the driver's infinity
             return True
         try:
             return value.tzinfo is not None and bool(value.astimezone(UTC))
@@ -118,41 +133,43 @@ def _is_sendable(value: Any) -> bool:
 
 @cache
 def _decoder(row: type[Row], names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Of cursors by those columns; the annotations of a row are slow to read."""
+    """Return the decoder of cursors by those columns; cached, as annotations are slow to read."""
     types = {field.name: field.type for field in msgspec.structs.fields(row)}
     shape: Any = tuple[str, tuple[tuple(types[name] for name in names)]]  # type: ignore[misc]  # made at run time
     return msgspec.json.Decoder(shape)
 
 
-def check_limit(limit: int, table: type[Table], most: int = MAX_LIMIT, field: str = "limit") -> int:
-    """The limit, if it is one.
+def check_limit(
+    limit: int, table: type[Table], maximum: int = MAX_LIMIT, field: str = "limit"
+) -> int:
+    """Return the limit if it is valid.
 
     Raises:
-        InvalidValue: it is below 1 or above ``most``.
+        InvalidValue: it is not an integer from 1 to ``maximum``.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
-        raise invalid_field(table, field, f"must be a whole number from 1 to {most}")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= maximum:
+        raise invalid_field(table, field, f"must be an integer from 1 to {maximum}")
     return limit
 
 
 def check_total(total: Total | None, table: type[Table]) -> Total | None:
-    """The kind of total, if it is one.
+    """Return the kind of total if it is valid.
 
     Raises:
-        InvalidValue: it is another word.
+        InvalidValue: it is another value.
     """
     if total is not None and total not in get_args(Total):
-        raise invalid_field(table, "total", f"is one of {', '.join(get_args(Total))}")
+        raise invalid_field(table, "total", f"must be one of {', '.join(get_args(Total))}")
     return total
 
 
 def rounded_limit(limit: int) -> int:
-    """The smallest of :data:`LIMITS` that is enough."""
+    """Return the smallest of :data:`LIMITS` that is not below the limit."""
     return next(step for step in LIMITS if step >= limit)
 
 
 def make_page(rows: Sequence[R], limit: int, order: Order, total: int | None) -> Page[R]:
-    """The page of rows that were read up to one more than the limit."""
-    kept = list(rows[:limit])
-    following = order.cursor(kept[-1]) if len(rows) > limit else None
-    return Page(kept, following, total)
+    """Return the page of rows that were selected with a limit of one row more."""
+    shown = list(rows[:limit])
+    following = order.encode_cursor(shown[-1]) if len(rows) > limit else None
+    return Page(shown, following, total)

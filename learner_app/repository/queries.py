@@ -1,4 +1,4 @@
-"""The statements of a repository: each made by Piccolo's query builder once and kept."""
+"""Statements of a repository, each compiled by Piccolo's query builder once and cached."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ from learner_app.repository.paging import Order
 from learner_app.repository.sql import Param, Statement, compile_query
 from learner_app.schema.columns import Now
 
+__all__ = ["DEFAULT", "Expression", "StatementCache"]
+
 Expression: TypeAlias = Callable[[Param], QueryString]
-"""What is stored for a value that is given, or for None."""
+"""Function that returns the SQL that ``add`` stores for a field, from its parameter."""
 
 DEFAULT = QueryString("DEFAULT")
 
-MOST_KEPT = 1000
-"""Far above what a service uses; callers who combine fields at random do not fill the memory."""
+KEY_PREFIX = "key of "
+"""Prefix of the key's parameters in statements that also have parameters for changed fields."""
+
+MAX_STATEMENTS = 1000
+"""Statements in a cache; callers that combine fields at random must not fill the memory."""
 
 
 class StatementCache:
-    """Statements on one table that return the given columns.
+    """Cache of the statements on one table that return its rows.
 
     Args:
         table: the table.
-        columns: those of the row type.
-        key: of the table.
-        stored_as: expressions for columns that are not stored as given.
+        columns: columns of the row type.
+        key: key of the table.
+        stored_as: expressions for fields that ``add`` does not store as passed.
+        on_update: expressions that every update of a row sets as well.
     """
 
     def __init__(
@@ -44,160 +50,188 @@ class StatementCache:
         columns: Sequence[Column],
         key: TableKey,
         stored_as: Mapping[str, Expression],
+        on_update: Mapping[Column, QueryString],
     ) -> None:
-        self._table = table
-        self._columns = list(columns)
-        self._key = key
-        self._stored_as = stored_as
-        self._kept: dict[Hashable, Statement] = {}
+        self.table = table
+        self.columns = list(columns)
+        self.key = key
+        self.stored_as = stored_as
+        self.on_update = on_update
+        self._statements: dict[Hashable, Statement] = {}
 
-    def keep(self, shape: Hashable, make: Callable[[], Statement]) -> Statement:
-        """The statement of that shape, made at its first use."""
-        statement = self._kept.get(shape)
+    def cached(self, shape: Hashable, make: Callable[[], Statement]) -> Statement:
+        """Return the statement of that shape, which ``make`` compiles on first use."""
+        statement = self._statements.get(shape)
         if statement is None:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            statement = self._kept[shape] = make()
+            if len(self._statements) >= MAX_STATEMENTS:
+                self._statements.clear()
+            statement = self._statements[shape] = make()
         return statement
 
+    def compile(self, operation: str, query: Any) -> Statement:
+        """Return the statement with the name of the table and the operation."""
+        return compile_query(f"{self.table._meta.tablename}.{operation}", query)
+
     def select(self, conditions: Iterable[Combinable | None] = ()) -> Select[Any]:
-        """The columns of the row, where all the conditions hold."""
-        query = self._table.select(*self._columns)
-        given = [condition for condition in conditions if condition is not None]
-        return query.where(reduce(and_, given)) if given else query
+        """Return a query for the rows that meet all the conditions."""
+        query = self.table.select(*self.columns)
+        present = [condition for condition in conditions if condition is not None]
+        return query.where(reduce(and_, present)) if present else query
 
-    def find(self, lock: str | None) -> Statement:
-        """One row by its key, locked where wanted; takes the parts of the key."""
-        return self.keep(("find", lock), lambda: self._find(lock))
+    def by_key(self, lock: str | None) -> Statement:
+        """Return the statement for one row, optionally locked; parameters: the key columns."""
+        return self.cached(("get", lock), lambda: self._by_key(lock))
 
-    def among(self) -> Statement:
-        """Many rows by their keys; takes an array for each part of the key."""
-        return self.keep("among", lambda: compile_query(self.select([self._key.is_among()])))
+    def by_keys(self) -> Statement:
+        """Return the statement for many rows; parameters: an array for each key column."""
+        return self.cached(
+            "get_many", lambda: self.compile("get_many", self.select([self.key.any_of()]))
+        )
 
     def lock_referenced(self, column: ForeignKey[Any]) -> Statement:
-        """Rows that the column refers to are locked, so that they stay; takes an array of keys."""
+        """Return the statement that locks referenced rows; parameters: an array of keys."""
 
         def make() -> Statement:
             target = column._foreign_key_meta.resolved_references
             key = TableKey(target)
-            query = target.select(*key.columns).where(key.is_among()).order_by(*key.columns)
-            return compile_query(query.lock_rows("KEY SHARE"))
+            query = target.select(*key.columns).where(key.any_of()).order_by(*key.columns)
+            return self.compile("lock_referenced", query.lock_rows("KEY SHARE"))
 
-        return self.keep(("lock_referenced", column._meta.name), make)
+        return self.cached(("lock_referenced", column._meta.name), make)
 
     def exists(self) -> Statement:
-        """Whether there is a row; takes the parts of the key."""
-        return self.keep(
-            "exists", lambda: compile_query(self._table.exists().where(self._key.is_given()))
+        """Return the statement that looks for one row; parameters: the key columns."""
+        return self.cached(
+            "exists",
+            lambda: self.compile("exists", self.table.exists().where(self.key.equals())),
         )
 
+    def exists_where(self, filters: Filters, names: Iterable[str]) -> Statement:
+        """Return the statement that looks for a matching row; parameters: the filters."""
+        wanted = tuple(names)
+
+        def make() -> Statement:
+            condition = filters.condition(wanted)
+            query = self.table.exists()
+            return self.compile("exists", query.where(condition) if condition else query)
+
+        return self.cached(("exists", wanted), make)
+
     def delete(self) -> Statement:
-        """Takes the parts of the key."""
-        return self.keep(
-            "delete", lambda: compile_query(self._table.delete().where(self._key.is_given()))
+        """Return the statement that deletes one row; parameters: the key columns."""
+        return self.cached(
+            "delete", lambda: self.compile("delete", self.table.delete().where(self.key.equals()))
         )
 
     def insert(self, new: type[Input], *, if_absent: bool = False) -> Statement:
-        """One row; takes the fields of the input by name. ``if_absent``: by its key."""
-        return self.keep(("insert", new, if_absent), lambda: self._insert(new, if_absent))
+        """Return the statement that inserts one row; parameters: the fields of the input.
 
-    def update(
-        self,
-        names: Sequence[str],
-        also: Mapping[Column, QueryString] | None = None,
-        only: Combinable | None = None,
-    ) -> Statement:
-        """One row by its key; takes the fields by name and the parts of the key by ``of_key``.
+        With ``if_absent`` it does nothing if a row has the key.
+        """
+        return self.cached(("insert", new, if_absent), lambda: self._insert(new, if_absent))
+
+    def update(self, names: Sequence[str], only: Combinable | None = None) -> Statement:
+        """Return the statement that updates one row.
+
+        Parameters: the fields by name, and the key columns by name after :data:`KEY_PREFIX`.
 
         Args:
-            names: fields that change.
-            also: expressions for further columns, always the same for a repository.
-            only: a further condition, the same.
+            names: the fields that change.
+            only: further condition that the row meets.
         """
-        shape = ("update", tuple(names), only is not None)
-        return self.keep(shape, lambda: self._update(names, also or {}, only))
+        shape = ("update", tuple(names), only)
+        return self.cached(shape, lambda: self._update(names, only))
 
-    def count(self, filters: Filters, names: Iterable[str]) -> Statement:
-        """How many rows the filters let through; takes these by name."""
+    def count(self, filters: Filters, names: Iterable[str], operation: str) -> Statement:
+        """Return the statement that counts matching rows; parameters: the filters."""
         wanted = tuple(names)
 
         def make() -> Statement:
-            query = self._table.count()
+            query = self.table.count()
             condition = filters.condition(wanted)
-            return compile_query(query.where(condition) if condition else query)
+            return self.compile(operation, query.where(condition) if condition else query)
 
-        return self.keep(("count", wanted), make)
+        return self.cached(("count", wanted, operation), make)
 
-    def matching(self, filters: Filters, names: Iterable[str]) -> Statement:
-        """The rows that the filters let through, all at once: for the planner's estimate."""
+    def estimate(self, filters: Filters, names: Iterable[str]) -> Statement:
+        """Return the statement for the plan of all matching rows; parameters: the filters."""
         wanted = tuple(names)
-        return self.keep(
-            ("matching", wanted), lambda: compile_query(self.select([filters.condition(wanted)]))
-        )
+
+        def make() -> Statement:
+            plain = self.compile("estimate", self.select([filters.condition(wanted)]))
+            return Statement(plain.name, f"EXPLAIN (FORMAT JSON) {plain.sql}", plain.params)
+
+        return self.cached(("estimate", wanted), make)
 
     def page(
-        self, filters: Filters, names: Iterable[str], order: Order, limit: int, *, behind: bool
+        self,
+        filters: Filters,
+        names: Iterable[str],
+        order: Order,
+        limit: int,
+        *,
+        after: bool,
+        operation: str = "page",
     ) -> Statement:
-        """Rows in order; takes the filters by name, and the cursor's values where ``behind``."""
+        """Return the statement for rows in order.
+
+        Parameters: the filters, and with ``after`` those of :meth:`Order.after`.
+        """
         wanted = tuple(names)
+        sort = order.sorts_with(wanted)
 
         def make() -> Statement:
-            conditions = [filters.condition(wanted), order.behind() if behind else None]
+            conditions = [filters.condition(wanted), order.after() if after else None]
             query = self.select(conditions)
-            query = query.order_by(*order.by(), ascending=not order.descending)
-            return compile_query(query.limit(limit))
+            query = query.order_by(*order.order_by(sort=sort), ascending=not order.descending)
+            return self.compile(operation, query.limit(limit))
 
-        return self.keep(("page", wanted, order.tag, order.sorts, limit, behind), make)
+        return self.cached((operation, wanted, order.tag, sort, limit, after), make)
 
-    def _find(self, lock: str | None) -> Statement:
-        query = self.select([self._key.is_given()])
+    def stored_values(self, new: type[Input]) -> QueryString:
+        """Return the VALUES list of an insert, with the fields of the input as parameters."""
+        values = [self._stored_value(column, new) for column in self.table._meta.columns]
+        return QueryString(f"({', '.join('{}' for _ in values)})", *values)
+
+    def _by_key(self, lock: str | None) -> Statement:
+        query = self.select([self.key.equals()])
         if lock is not None:
             strength = lock.removesuffix(" nowait").removesuffix(" skip locked")
             query = query.lock_rows(
-                strength,  # type: ignore[arg-type]  # Piccolo lists them in capitals, takes any case
+                strength,  # type: ignore[arg-type]  # declared in capitals, accepted in any case
                 nowait=lock.endswith("nowait"),
                 skip_locked=lock.endswith("skip locked"),
             )
-        return compile_query(query)
+        return self.compile("get", query)
 
     def _insert(self, new: type[Input], if_absent: bool) -> Statement:
-        query = self._table.insert().returning(*self._columns)
-        # not as a row, since Piccolo would write an expression for a JSON column as JSON
-        query.add_delegate._add.append(_Values(self._stored_row(new)))  # type: ignore[arg-type]
+        query = self.table.insert().returning(*self.columns)
+        # Not as a row object: Piccolo would encode the expression for a JSON column as JSON.
+        query.add_delegate._add.append(_Values(self.stored_values(new)))  # type: ignore[arg-type]
         if if_absent:
-            query = query.on_conflict(target=tuple(self._key.columns), action="DO NOTHING")
-        return compile_query(query)
+            query = query.on_conflict(target=tuple(self.key.columns), action="DO NOTHING")
+        return self.compile("add_if_absent" if if_absent else "add", query)
 
-    def _stored_row(self, new: type[Input]) -> QueryString:
-        values = [self._stored(column, new) for column in self._table._meta.columns]
-        return QueryString(f"({', '.join('{}' for _ in values)})", *values)
-
-    def _stored(self, column: Column, new: type[Input]) -> Any:
+    def _stored_value(self, column: Column, new: type[Input]) -> Any:
         name = column._meta.name
-        if name in self._stored_as:
-            return self._stored_as[name](Param(name))
+        if name in self.stored_as:
+            return self.stored_as[name](Param(name))
         if name not in new.model_fields:
             return DEFAULT
         if isinstance(getattr(column, "default", None), Now):
             return QueryString("COALESCE({}, now())", Param(name))
         return Param(name)
 
-    def _update(
-        self, names: Sequence[str], also: Mapping[Column, QueryString], only: Combinable | None
-    ) -> Statement:
+    def _update(self, names: Sequence[str], only: Combinable | None) -> Statement:
         values: dict[Column, Any] = {
-            self._table._meta.get_column_by_name(name): Param(name) for name in names
+            self.table._meta.get_column_by_name(name): Param(name) for name in names
         }
-        condition = self._key.is_given(prefix=OF_KEY)
-        query = self._table.update({**values, **also}).returning(*self._columns)  # type: ignore[dict-item]  # Piccolo's type is narrower than what it takes
-        return compile_query(query.where(condition if only is None else condition & only))
+        condition = self.key.equals(prefix=KEY_PREFIX)
+        query = self.table.update({**values, **self.on_update}).returning(*self.columns)  # type: ignore[dict-item]  # Piccolo accepts more than it declares
+        return self.compile("update", query.where(condition if only is None else condition & only))
 
 
 class _Values(NamedTuple):
-    """What an insert wants of a row."""
+    """Object that Piccolo's insert accepts in place of a row."""
 
     querystring: QueryString
-
-
-OF_KEY = "key of "
-"""Before the names of the key's columns, where they could be taken for fields that change."""

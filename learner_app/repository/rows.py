@@ -1,11 +1,11 @@
-"""From records of the driver to rows: typed, immutable, made by position, never validated again."""
+"""Rows: typed, immutable snapshots that are built from the driver's records by position."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from piccolo.columns import JSON, Column
@@ -14,16 +14,18 @@ from piccolo.table import Table
 from learner_app.errors import InvalidValue
 from learner_app.schema.columns import Inet
 
+__all__ = ["Row", "RowMapper", "StoredRow", "is_same_json", "json_text", "to_json"]
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ROW_ENCODER = msgspec.json.Encoder(decimal_format="number")
-_KEPT: dict[str, Any] = {"builtin_types": (Decimal,), "str_keys": True}
+_UNCHANGED: dict[str, Any] = {"builtin_types": (Decimal,), "str_keys": True}
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A snapshot of a row; its fields are the columns of its table that anybody may see.
+    """Snapshot of a row; its fields are the columns of the table except secret ones.
 
     Nullable columns are ``X | None``, JSONB is decoded, arrays are lists, NUMERIC is ``Decimal``,
-    network addresses are texts, times are aware and in UTC.
+    network addresses are strings, times are aware and in UTC.
     ``msgspec.structs.replace(row, field=...)`` returns a changed copy, :func:`to_json` the JSON.
     Rows with lists or dicts (arrays, JSONB) are not hashable.
     """
@@ -32,8 +34,16 @@ class Row(msgspec.Struct, frozen=True):
 R = TypeVar("R", bound=Row)
 
 
+class StoredRow(NamedTuple, Generic[R]):
+    """Result of an operation that inserts a row or finds it: ``row, created = await ...``."""
+
+    row: R
+    created: bool
+    """True if this call inserted the row."""
+
+
 class RowMapper(Generic[R]):
-    """The columns of a row type, in its order, and the way from a record of them to a row."""
+    """Conversion between the rows of a table and the driver's records and parameters."""
 
     def __init__(self, table: type[Table], row: type[R]) -> None:
         names = row.__struct_fields__
@@ -44,8 +54,8 @@ class RowMapper(Generic[R]):
         self._json_names = [names[at] for at in self._json]
         self._addresses = [at for at, column in enumerate(self.columns) if isinstance(column, Inet)]
 
-    def make(self, record: Sequence[Any]) -> R:
-        """The row of a record that has exactly the columns of the shape."""
+    def to_row(self, record: Sequence[Any]) -> R:
+        """Return the row of a record that has exactly the columns of the row type, in order."""
         if not self._json and not self._addresses:
             return self._row(*record)
         values = list(record)
@@ -59,11 +69,11 @@ class RowMapper(Generic[R]):
                 values[position] = str(address)
         return self._row(*values)
 
-    def encoded(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields as the driver takes them.
+    def to_params(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields in the form that the driver accepts, JSON as text.
 
         Raises:
-            InvalidValue: JSON was changed after it had been checked, and is none now.
+            InvalidValue: a value was changed after its validation and is not valid JSON.
         """
         values = dict(fields)
         for name in self._json_names:
@@ -76,16 +86,16 @@ class RowMapper(Generic[R]):
             return json_text(value)
         except (ValueError, TypeError, RecursionError):
             table = self._table._meta.tablename
-            text = f"{table}: {name}: is no JSON"
+            text = f"{table}: {name}: is not valid JSON"
             raise InvalidValue(text, table=table, fields=[name]) from None
 
 
 def to_json(value: Any) -> bytes:
     """Encode a row, or any structure of rows, lists and dicts, as JSON.
 
-    NUMERIC columns become exact JSON numbers, times and dates ISO 8601 texts, UUIDs texts. NaN and
-    infinity, which only other writers can store, become null.
-    (``msgspec.json.encode`` writes a ``Decimal`` as a text.)
+    NUMERIC columns become exact JSON numbers, times and dates ISO 8601 strings, UUIDs strings. NaN
+    and infinity, which only other clients can store, become null.
+    (``msgspec.json.encode`` writes a ``Decimal`` as a string.)
     """
     try:
         encoded = _ROW_ENCODER.encode(value)
@@ -93,11 +103,11 @@ def to_json(value: Any) -> bytes:
         encoded = b""
     if encoded and b"NaN" not in encoded and b"Infinity" not in encoded:
         return encoded
-    return _ROW_ENCODER.encode(_encodable(msgspec.to_builtins(value, **_KEPT)))
+    return _ROW_ENCODER.encode(_encodable(msgspec.to_builtins(value, **_UNCHANGED)))
 
 
 def _encodable(value: Any) -> Any:
-    """Replace the numbers that msgspec cannot write or writes as no JSON."""
+    """Replace the numbers that msgspec cannot encode or encodes as invalid JSON."""
     if isinstance(value, dict):
         return {name: _encodable(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -118,11 +128,11 @@ def is_same_json(one: Any, other: Any) -> bool:
 
 
 def json_text(value: Any) -> str:
-    """JSON as it is sent: exactly what was checked, nothing escaped that need not be.
+    """Return the JSON text that is sent to the server, without escapes of non-ASCII characters.
 
     Raises:
-        ValueError: NaN, infinity, a cycle, or something that JSON has not.
-        TypeError: the same.
-        RecursionError: it is nested too deeply.
+        ValueError: the value contains NaN, infinity or a cycle.
+        TypeError: the value contains an object that JSON does not have.
+        RecursionError: the value is nested too deeply.
     """
     return _ENCODER.encode(value)

@@ -1,45 +1,95 @@
-"""SQL that is made once: compiled from Piccolo's queries, or written by hand with real names."""
+"""Statements with a name: compiled from Piccolo's queries, or written by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from piccolo.query.base import Query
+from piccolo.querystring import QueryString
 from piccolo.table import Table
 
+from learner_app.database.engine import DatabaseEngine
 from learner_app.repository.rows import Row
 from learner_app.schema.schema_object import quoted
 
+__all__ = ["NOW", "Param", "SqlNames", "Statement", "compile_query"]
+
 NOW = "statement_timestamp()"
-"""By the database's clock; the transaction may have begun long ago, and before somebody else's."""
+"""Current time of the database's clock.
+
+``now()`` is the start of the transaction, which may be long before the start of the statement.
+"""
 
 
 class Param(str):
-    """Stands in a query of Piccolo's for a value that comes with each call."""
+    """Name of a bind parameter, used in a Piccolo query in place of a value."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Text of a statement with ``$1`` and so on, and which value each of these takes."""
+    """SQL with a name and bind parameters ``$1``, ``$2`` and so on.
+
+    A module creates its statements once. Those of a repository are run by its ``fetch_row``,
+    ``fetch_rows`` and so on, which call the methods of this class.
+    """
+
+    name: str
+    """Table and operation, such as ``content.get``; observers of the engine receive it."""
 
     sql: str
-    slots: tuple[str, ...]
+
+    params: tuple[str, ...] = ()
+    """Names of the bind parameters in order, for :meth:`args`."""
 
     def args(self, values: Mapping[str, Any]) -> list[Any]:
-        """The arguments, in order."""
-        return [values[slot] for slot in self.slots]
+        """Return the values of the bind parameters in order."""
+        return [values[name] for name in self.params]
+
+    def fetch(
+        self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
+    ) -> Awaitable[list[Any]]:
+        """Return the records."""
+        return engine.fetch(self.sql, *args, idempotent=idempotent)
+
+    def fetchrow(
+        self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
+    ) -> Awaitable[Any | None]:
+        """Return the first record, None if there is none."""
+        return engine.fetchrow(self.sql, *args, idempotent=idempotent)
+
+    def fetchval(
+        self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
+    ) -> Awaitable[Any]:
+        """Return the first column of the first record, None if there is none."""
+        return engine.fetchval(self.sql, *args, idempotent=idempotent)
+
+    async def execute(self, engine: DatabaseEngine, *args: Any, idempotent: bool = False) -> int:
+        """Return the number of affected rows."""
+        status = await engine.execute(self.sql, *args, idempotent=idempotent)
+        return int(status.rpartition(" ")[2])
+
+    def fetchmany(
+        self, engine: DatabaseEngine, args: Sequence[Sequence[Any]]
+    ) -> Awaitable[list[Any]]:
+        """Run the statement once for each sequence of arguments and return all records."""
+        return engine.perform(lambda connection: connection.fetchmany(self.sql, args), self.sql)
 
 
-def compile_query(query: Query[Any, Any]) -> Statement:
-    """The statement of a query all of whose values are slots."""
-    sql, args = query.querystrings[0].compile_string()
-    if strangers := [arg for arg in args if not isinstance(arg, Param)]:
-        raise TypeError(f"{len(strangers)} values of the query are no slots")
-    return Statement(sql, tuple(map(str, args)))  # subclasses of str are slow to look up
+def compile_query(name: str, query: Query[Any, Any] | QueryString) -> Statement:
+    """Compile a query of Piccolo that contains a :class:`Param` for every value.
+
+    Raises:
+        TypeError: the query contains a literal value, which would be sent with every call.
+    """
+    querystring = query if isinstance(query, QueryString) else query.querystrings[0]
+    sql, args = querystring.compile_string()
+    if literals := [arg for arg in args if not isinstance(arg, Param)]:
+        raise TypeError(f"{name}: the query contains {len(literals)} literal values: use Param")
+    return Statement(name, sql, tuple(map(str, args)))  # str is faster to look up than a subclass
 
 
 class SqlNames:
@@ -62,7 +112,7 @@ class SqlNames:
 
     @property
     def unqualified(self) -> SqlNames:
-        """The same table, with column names alone."""
+        """The same table with unqualified column names."""
         names = SqlNames(self.table, self._alias)
         names._qualifier = ""
         return names
@@ -76,5 +126,5 @@ class SqlNames:
         return f"{self._qualifier}{name}"
 
     def fields(self, row: type[Row]) -> str:
-        """Comma-separated columns of a row type in its order, for SELECT and RETURNING."""
+        """Return the columns of a row type, separated by commas, for SELECT and RETURNING."""
         return ", ".join(getattr(self, name) for name in row.__struct_fields__)

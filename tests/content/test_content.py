@@ -20,6 +20,7 @@ from learner_app.errors import (
     TransactionError,
     TransactionRequired,
 )
+from learner_app.repository.rows import StoredRow
 from learner_app.repository.values import JSON_BYTES
 from tests.content.factories import add_contents, new_content
 
@@ -44,9 +45,12 @@ async def test_the_same_piece_again_is_the_stored_one(db: DatabaseEngine):
         "generated_at": START.astimezone(),
         "related_content_ids": ["x", "y"],
     }
-    first = await content.add_idempotent(new_content(**full))
-    assert await content.add_idempotent(new_content(**full)) == first
-    assert await content.add_idempotent(new_content()) == first, "what is left out may differ"
+    first, created = await content.add_idempotent(new_content(**full))
+    assert created
+    assert await content.add_idempotent(new_content(**full)) == (first, False)
+    assert await content.add_idempotent(new_content()) == (first, False), (
+        "omitted fields may differ"
+    )
     assert await content.count() == 1
 
 
@@ -54,7 +58,7 @@ async def test_the_same_piece_again_is_the_stored_one(db: DatabaseEngine):
     "other", [{"title": "5ecret"}, {"genre": None}, {"metadata": {"a": 2}}, {"audio_format": None}]
 )
 async def test_another_piece_of_that_id_is_a_conflict(db: DatabaseEngine, other: dict[str, Any]):
-    first = await content.add_idempotent(new_content(metadata={"a": 1}))
+    first, _ = await content.add_idempotent(new_content(metadata={"a": 1}))
     with pytest.raises(Conflict) as caught:
         await content.add_idempotent(new_content(**other))
     error = caught.value
@@ -65,16 +69,17 @@ async def test_another_piece_of_that_id_is_a_conflict(db: DatabaseEngine, other:
 
 
 async def test_20_retries_at_once_store_one_piece(clone: DatabaseEngine):
-    rows = await asyncio.gather(*(content.add_idempotent(new_content()) for _ in range(20)))
-    assert all(row == rows[0] for row in rows)
+    results = await asyncio.gather(*(content.add_idempotent(new_content()) for _ in range(20)))
+    assert {result.row.id for result in results} == {"c1"}
+    assert [result.created for result in results].count(True) == 1
     assert await content.count() == 1
 
 
 async def test_of_20_different_pieces_at_once_one_gets_the_id(clone: DatabaseEngine):
     calls = (content.add_idempotent(new_content(title=f"t{n}")) for n in range(20))
     results = await asyncio.gather(*calls, return_exceptions=True)
-    won = [result for result in results if isinstance(result, Content)]
-    assert won == [await content.get("c1")]
+    won = [result for result in results if isinstance(result, StoredRow)]
+    assert won == [(await content.get("c1"), True)]
     assert all(isinstance(result, Conflict) for result in results if result not in won)
 
 
@@ -289,8 +294,8 @@ async def test_keys_and_places_are_no_changes():
 
 @pytest.mark.parametrize("value", [1e23, 1e300, 0.1, 10**30, [1.0, {"a": 2.5e-7}]])
 async def test_numbers_that_come_back_otherwise_are_the_same(db: DatabaseEngine, value: Any):
-    first = await content.add_idempotent(new_content("c1", metadata={"x": value}))
-    assert await content.add_idempotent(new_content("c1", metadata={"x": value})) == first
+    first, _ = await content.add_idempotent(new_content("c1", metadata={"x": value}))
+    assert await content.add_idempotent(new_content("c1", metadata={"x": value})) == (first, False)
     with pytest.raises(Conflict):
         await content.add_idempotent(new_content("c1", metadata={"x": 2}))
 

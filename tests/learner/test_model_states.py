@@ -356,7 +356,7 @@ async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
     statement = states.statements.page(
-        states.filters, ["learned_until"], LONGEST_AGO, 11, behind=False
+        states.filters, ["learned_until"], LONGEST_AGO, 11, after=False
     )
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
     assert "idx_learner_model_state_last_updated" in str(plan)

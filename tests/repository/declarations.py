@@ -25,15 +25,39 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from learner_app.errors import InvalidValue
-from learner_app.repository.base import DeletingRepository, Repository
+from learner_app.repository.base import DeletingRepository, ReadOnlyRepository, Repository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
-from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.rows import Row
 from learner_app.repository.values import new_key, new_uuid
 
 DOMAINS = ("content", "listening", "learner", "generation", "accounts")
+
+
+EXTENSION_POINTS = {
+    "changed_fields",
+    "count_rows",
+    "error",
+    "execute",
+    "fetch_records",
+    "fetch_row",
+    "fetch_row_by_key",
+    "fetch_rows",
+    "fetch_value",
+    "get_or_add",
+    "invisible_conflict",
+    "joined_transaction",
+    "list_rows",
+    "missing_reference",
+    "not_found",
+    "page_rows",
+    "require_row",
+    "require_transaction",
+    "stream_rows",
+    "update_row",
+}
+"""Methods of the base classes for subclasses; all others are operations for services."""
 
 
 def subclasses(base: type) -> Iterator[type]:

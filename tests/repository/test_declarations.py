@@ -11,9 +11,9 @@ from piccolo.table import Table
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters, at_least, equals, one_of
 from learner_app.repository.inputs import UNSET, Input
-from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.rows import Row
 from learner_app.repository.values import Text50, UtcDatetime, new_key
 from learner_app.schema.columns import Now

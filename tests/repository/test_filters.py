@@ -42,7 +42,7 @@ def values_for(kind: Any) -> list[Any]:
 async def outcome(repository: ReadOnlyRepository[Any, Any], name: str, value: Any) -> Any:
     """How many rows there are, or what the error is about and comes from."""
     try:
-        return await repository._count({name: value})
+        return await repository.count(**{name: value})
     except InvalidValue as error:
         return error.table, error.fields, error.__cause__
 

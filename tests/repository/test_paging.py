@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from learner_app.content.repositories import NEWEST_FIRST, ContentRepository
-from learner_app.content.rows import Content
+from learner_app.content.repositories import ContentRepository
+from learner_app.content.rows import Content, ContentCreate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.repositories import ListeningSessionRepository
@@ -50,15 +50,15 @@ async def pages(paged: Paged, limit: int, **filters: Any) -> AsyncIterator[list[
 async def test_pages_hold_every_row_once_in_order(pieces: list[Content], limit: int):
     by_id = sorted(pieces, key=lambda row: row.id)
     newest = sorted(pieces, key=lambda row: (row.generated_at, row.id), reverse=True)
-    for paged, expected in ((content.page, by_id), (content.search, newest)):
-        found = [rows async for rows in pages(paged, limit)]
+    for order, expected in (("key", by_id), ("newest", newest), ("oldest", newest[::-1])):
+        found = [rows async for rows in pages(content.page, limit, order=order)]
         assert [len(rows) for rows in found[:-1]] == [limit] * ((len(pieces) - 1) // limit)
         assert [row for rows in found for row in rows] == expected
 
 
 async def test_rows_added_meanwhile_neither_double_nor_hide_others(pieces: list[Content]):
     seen: list[Content] = []
-    async for rows in pages(content.search, 4):
+    async for rows in pages(content.page, 4, order="newest"):
         seen += rows
         await add_contents(f"n{len(seen)}", generated_at=START + timedelta(hours=len(seen)))
         await add_contents(f"o{len(seen)}", generated_at=rows[-1].generated_at)
@@ -69,14 +69,16 @@ async def test_rows_added_meanwhile_neither_double_nor_hide_others(pieces: list[
 async def test_filters_hold_on_every_page(pieces: list[Content]):
     until = START + timedelta(hours=3)
     filters = {"generated_since": START + timedelta(hours=1), "generated_until": until}
-    found = [row async for rows in pages(content.search, 2, **filters) for row in rows]
+    found = [
+        row async for rows in pages(content.page, 2, order="newest", **filters) for row in rows
+    ]
     assert {row.id for row in found} == {f"c{n:02}" for n in range(23) if n % 5 in {1, 2}}
     assert await content.count(**filters) == len(found) == 10
 
 
 @pytest.mark.parametrize("limit", [0, -1, MAX_LIMIT + 1, 2**70, True, False, 1.0, "5", None])
 async def test_other_limits_are_refused(db: DatabaseEngine, limit: Any):
-    for call in (content.page, content.search, sessions.page):
+    for call in (content.page, content.list, sessions.page):
         with pytest.raises(InvalidValue) as caught:
             await call(limit=limit)
         assert caught.value.fields == ("limit",)
@@ -120,7 +122,7 @@ FORGED: dict[str, Any] = {
 @pytest.mark.parametrize("cursor", list(FORGED.values()), ids=list(FORGED))
 async def test_what_is_no_cursor_of_the_list_is_refused(pieces: list[Content], cursor: Any):
     with pytest.raises(InvalidValue) as caught:
-        await content.search(after=cursor)
+        await content.page(order="newest", after=cursor)
     assert (caught.value.fields, caught.value.table) == (("after",), "content")
     assert len(str(caught.value)) < 100
     assert caught.value.__cause__ is None
@@ -129,21 +131,24 @@ async def test_what_is_no_cursor_of_the_list_is_refused(pieces: list[Content], c
 async def test_pages_go_on_behind_moments_that_only_the_database_knows(pieces: list[Content]):
     times = "CASE id WHEN 'c00' THEN '-infinity' ELSE 'infinity' END::timestamptz"
     await content.engine.execute(f"UPDATE content SET generated_at = {times} WHERE id < 'c03'")
-    found = [row.id async for rows in pages(content.search, 1) for row in rows]
+    found = [row.id async for rows in pages(content.page, 1, order="newest") for row in rows]
     assert (found[:2], found[-1], len(found)) == (["c02", "c01"], "c00", 23)
 
 
 async def test_a_cursor_that_was_cut_is_refused(pieces: list[Content]):
-    cursor = (await content.search(limit=3)).next
+    cursor = (await content.page(order="newest", limit=3)).next
     assert cursor
     for length in range(len(cursor.rstrip("="))):
         with pytest.raises(InvalidValue):
-            await content.search(after=cursor[:length])
+            await content.page(order="newest", after=cursor[:length])
 
 
 async def test_a_cursor_holds_for_its_order_only(pieces: list[Content]):
-    by_id, by_time = (await content.page(limit=3)).next, (await content.search(limit=3)).next
-    for call in (content.search(after=by_id), content.page(after=by_time)):
+    by_id, by_time = (
+        (await content.page(limit=3)).next,
+        (await content.page(order="newest", limit=3)).next,
+    )
+    for call in (content.page(order="newest", after=by_id), content.page(after=by_time)):
         with pytest.raises(InvalidValue):
             await call
 
@@ -156,11 +161,11 @@ async def test_a_cursor_may_name_a_row_that_is_gone(db: DatabaseEngine):
 
 
 async def test_totals_are_of_all_pages(pieces: list[Content]):
-    page = await content.search(limit=5, total="exact")
+    page = await content.page(order="newest", limit=5, total="exact")
     assert page.total == 23
-    assert (await content.search(limit=5, after=page.next, total="exact")).total == 23
-    assert (await content.search(genre="none", total="exact")).total == 0
-    assert (await content.search(genre="a\0", total="exact")).total == 0
+    assert (await content.page(order="newest", limit=5, after=page.next, total="exact")).total == 23
+    assert (await content.page(order="newest", genre="none", total="exact")).total == 0
+    assert (await content.page(order="newest", genre="a\0", total="exact")).total == 0
 
 
 async def test_an_estimated_total_is_the_planners(db: DatabaseEngine):
@@ -216,7 +221,7 @@ WRONG_FILTERS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), WRONG_FILTERS)
 async def test_wrong_filters_are_refused(db: DatabaseEngine, name: str, value: Any):
-    for call in (content.count, content.page, content.search):
+    for call in (content.count, content.page, content.list, content.exists):
         with pytest.raises(InvalidValue) as caught:
             await call(**{name: value})
         assert (caught.value.fields, caught.value.table) == ((name,), "content")
@@ -228,7 +233,7 @@ async def test_wrong_filters_are_refused(db: DatabaseEngine, name: str, value: A
 @pytest.mark.parametrize("text", ["\0", "mystery\0", "\ud800", "", "x" * 100_000])
 async def test_text_that_no_row_can_have_matches_nothing(pieces: list[Content], text: str):
     assert await content.count(genre=text) == 0
-    page = await content.search(genre=text, session_id="s1", total="exact")
+    page = await content.page(order="newest", genre=text, session_id="s1", total="exact")
     assert (page.rows, page.next, page.total) == ([], None, 0)
     assert [row async for row in content.stream(session_id=text)] == []
     assert await content.list_for_session(text) == []
@@ -243,17 +248,16 @@ async def test_min_quality_leaves_out_what_has_none(db: DatabaseEngine):
 
 async def test_statements_are_few_and_kept(pieces: list[Content]):
     queries, filters = content.statements, content.filters
-    kept = queries.page(filters, ["format"], NEWEST_FIRST, 11, behind=False)
-    assert queries.page(filters, ["format"], NEWEST_FIRST, 11, behind=False) is kept
-    assert ContentRepository()._queries.insert(type(new_content())) is queries.insert(
-        type(new_content())
-    )
-    before = len(queries._kept)
+    newest = content.orders["newest"]
+    cached = queries.page(filters, ["format"], newest, 11, after=False)
+    assert queries.page(filters, ["format"], newest, 11, after=False) is cached
+    assert ContentRepository().statements.insert(ContentCreate) is queries.insert(ContentCreate)
+    before = len(queries._statements)
     for limit in range(1, MAX_LIMIT + 1, 3):
         await content.page(limit=limit, language="it", genre="mystery")
     for limit in range(1, MAX_LIMIT + 1, 3):
         await content.page(limit=limit, genre="mystery", language="it")
-    assert len(queries._kept) <= before + len(LIMITS)
+    assert len(queries._statements) <= before + len(LIMITS)
 
 
 def test_limits_in_statements_are_never_too_small():

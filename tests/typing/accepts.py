@@ -63,6 +63,7 @@ from learner_app.listening.rows import (
 )
 from learner_app.repository.base import Lock
 from learner_app.repository.paging import Page
+from learner_app.repository.rows import StoredRow
 
 
 async def content_rows(content: ContentRepository, now: datetime) -> None:
@@ -73,9 +74,12 @@ async def content_rows(content: ContentRepository, now: datetime) -> None:
     assert_type(await content.count(format="podcast", generated_since=now), int)
     assert_type(await content.page(limit=10, total="exact"), Page[Content])
     assert_type((await content.page()).next, str | None)
-    assert_type(await content.search(genre="mystery", min_quality=Decimal("0.5")), Page[Content])
+    assert_type(
+        await content.page(order="newest", genre="mystery", min_quality=Decimal("0.5")),
+        Page[Content],
+    )
     wanted: ContentFilters = {"difficulty": "lexical-heavy", "generated_until": now}
-    assert_type((await content.search(**wanted)).rows, list[Content])
+    assert_type((await content.page(order="newest", **wanted)).rows, list[Content])
     async for row in content.stream(session_id="s1", language="it"):
         assert_type(row, Content)
     if (found := await content.find("c1")) is not None:
@@ -109,7 +113,7 @@ def new_content(now: datetime) -> ContentCreate:
 async def content_writes(content: ContentRepository, now: datetime) -> None:
     assert_type(await content.add(new_content(now)), Content)
     assert_type(await content.add_many([new_content(now)]), list[Content])
-    assert_type(await content.add_idempotent(new_content(now)), Content)
+    assert_type(await content.add_idempotent(new_content(now)), StoredRow[Content])
     assert_type(await content.update("c1", ContentUpdate()), Content)
     assert_type(await content.update("c1", ContentUpdate(title="t", genre=None)), Content)
     audio = await content.attach_audio("c1", url="u", format="ogg", duration=3, bitrate=128)

@@ -42,7 +42,7 @@ async def content_keys_and_locks(content: ContentRepository) -> None:
 async def content_rows(content: ContentRepository, row: Content) -> None:
     print((await content.find("c1")).title)  # error
     print((await content.latest_episode("s1", "a")).title)  # error
-    print((await content.search())[0])  # error
+    print((await content.page(order="newest"))[0])  # error
     print(row.titel)  # error
     row.title = "other"  # error
     row.duration = 5  # error
@@ -51,9 +51,9 @@ async def content_rows(content: ContentRepository, row: Content) -> None:
 
 
 async def content_filters(content: ContentRepository, now: datetime) -> None:
-    await content.search(formt="podcast")  # error
-    await content.search(format="podcasts")  # error
-    await content.search(format=None)  # error
+    await content.page(order="newest", formt="podcast")  # error
+    await content.page(order="newest", format="podcasts")  # error
+    await content.page(order="newest", format=None)  # error
     await content.page(generated_since="2026-01-01")  # error
     await content.page(min_quality="0.5")  # error
     await content.page(limit="5")  # error

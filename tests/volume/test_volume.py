@@ -54,7 +54,7 @@ async def test_pages_at_depth_cost_what_the_first_one_costs(million: Million):
     assert len(first.rows) == len(deep.rows) == 100
     costs = []
     for row in (first.rows[0], deep_row):
-        statement = events.statements.page(events.filters, ["since"], IN_TIME, 101, behind=True)
+        statement = events.statements.page(events.filters, ["since"], IN_TIME, 101, after=True)
         args = statement.args({"since": START, **IN_TIME.values(row)})
         costs.append(await blocks(statement.sql, args))
     assert costs[1] <= costs[0] + 20, costs
@@ -66,7 +66,7 @@ async def test_lists_of_what_is_new_do_not_look_through_what_is_old(million: Mil
     for given, most in ((newest, 300), (unheard, 50)):
         for limit in (1, 100):
             statement = events.statements.page(
-                events.filters, given, SORTED_IN_TIME, limit + 1, behind=False
+                events.filters, given, SORTED_IN_TIME, limit + 1, after=False
             )
             assert await blocks(statement.sql, list(given.values())) < most
     assert len(await events.list_for_session("s19999")) == 50

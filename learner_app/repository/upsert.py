@@ -1,0 +1,117 @@
+"""Statements that insert a row unless a unique constraint is violated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
+from operator import and_
+from typing import Any
+
+from piccolo.columns.combination import WhereRaw
+from piccolo.querystring import QueryString
+
+from learner_app.repository.conflict_targets import ConflictTarget
+from learner_app.repository.filters import Combinable
+from learner_app.repository.inputs import Input
+from learner_app.repository.queries import StatementCache
+from learner_app.repository.sql import Param, Statement
+from learner_app.schema.schema_object import quoted
+
+
+def insert_or_update(
+    statements: StatementCache, new: type[Input], target: ConflictTarget, names: Sequence[str]
+) -> Statement:
+    """Return the statement that inserts a row, or updates these fields of the existing one.
+
+    Parameters: the fields of the input. The record has one column more than the row: whether the
+    row was inserted.
+    """
+
+    def make() -> Statement:
+        # A row version that this statement inserted has xmax 0. One that it updated has its own
+        # transaction id there, since ON CONFLICT DO UPDATE locks the row before it updates it.
+        return statements.compile(
+            "upsert",
+            QueryString(
+                f"{{}} DO UPDATE SET {{}} RETURNING {_columns(statements)}, (xmax = 0)",
+                _insert(statements, new, target),
+                _assignments(statements, names),
+            ),
+        )
+
+    return statements.cached(("upsert", new, target, tuple(names)), make)
+
+
+def insert_if_absent(
+    statements: StatementCache, new: type[Input], target: ConflictTarget
+) -> Statement:
+    """Return the statement that inserts a row, or returns no record if one exists.
+
+    Parameters: the fields of the input.
+    """
+
+    def make() -> Statement:
+        insert = _insert(statements, new, target)
+        query = QueryString(f"{{}} DO NOTHING RETURNING {_columns(statements)}", insert)
+        return statements.compile("add_if_absent", query)
+
+    return statements.cached(("add_if_absent", new, target), make)
+
+
+def find_conflicting(
+    statements: StatementCache, target: ConflictTarget, values: Mapping[str, Any]
+) -> Statement:
+    """Return the statement for the row with these values in the fields of the target.
+
+    Parameters: the fields of the target that are not None.
+    """
+    nulls = tuple(name for name in target.names if values[name] is None)
+
+    def make() -> Statement:
+        conditions = [_equals(statements, name, name in nulls) for name in target.names]
+        if target.predicate:
+            conditions.append(WhereRaw(f"({_escaped(target.predicate)})"))
+        return statements.compile("find_conflicting", statements.select([reduce(and_, conditions)]))
+
+    return statements.cached(("find_conflicting", target, nulls), make)
+
+
+def _insert(statements: StatementCache, new: type[Input], target: ConflictTarget) -> QueryString:
+    """Return the INSERT up to the conflict target."""
+    table = statements.table
+    predicate = f" WHERE {_escaped(target.predicate)}" if target.predicate else ""
+    columns = _quoted(statements, [column._meta.name for column in table._meta.columns])
+    return QueryString(
+        f"INSERT INTO {table._meta.get_formatted_tablename()} ({columns}) VALUES {{}} "
+        f"ON CONFLICT ({_quoted(statements, target.names)}){predicate}",
+        statements.stored_values(new),
+    )
+
+
+def _assignments(statements: StatementCache, names: Collection[str]) -> QueryString:
+    """Return the SET list: the inserted values of these fields, and what every update sets."""
+    assignments = ["{0} = EXCLUDED.{0}".format(_quoted(statements, [name])) for name in names]
+    expressions = []
+    for column, expression in statements.on_update.items():
+        assignments.append(f"{quoted(column._meta.db_column_name)} = {{}}")
+        expressions.append(expression)
+    return QueryString(", ".join(assignments), *expressions)
+
+
+def _equals(statements: StatementCache, name: str, is_null: bool) -> Combinable:
+    column = statements.table._meta.get_column_by_name(name)
+    return WhereRaw("{} IS NULL", column) if is_null else column == Param(name)
+
+
+def _columns(statements: StatementCache) -> str:
+    return ", ".join(quoted(column._meta.db_column_name) for column in statements.columns)
+
+
+def _quoted(statements: StatementCache, names: Collection[str]) -> str:
+    columns = map(statements.table._meta.get_column_by_name, names)
+    return ", ".join(quoted(column._meta.db_column_name) for column in columns)
+
+
+def _escaped(sql: str) -> str:
+    """Return SQL for a template of Piccolo's query builder, whose placeholders are braces."""
+    return sql.replace("{", "{{").replace("}", "}}")
