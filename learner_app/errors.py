@@ -1,7 +1,7 @@
-"""The errors of the package. They state a fact, know no HTTP and carry no secret and no row value.
+"""Errors of the package, without secrets, row values and HTTP status codes.
 
-:mod:`learner_app.database.error_mapping` makes those of the database from the SQLSTATE and the
-constraint name; ``docs/errors.md`` has the table.
+:mod:`learner_app.database.error_mapping` creates those of the database by SQLSTATE and constraint.
+``docs/errors.md`` lists them, with the advice whether to retry.
 """
 
 from collections.abc import Sequence
@@ -11,26 +11,29 @@ from asyncpg import ForeignKeyViolationError, InterfaceError, UniqueViolationErr
 
 
 class LearnerError(Exception):
-    """Base class of all errors of this package, with a message of one line."""
+    """Base class of all errors of this package, whose messages are one line."""
 
 
 class SettingsError(LearnerError):
-    """A setting is missing or invalid. The message names it, never its value."""
+    """A setting is missing or invalid.
+
+    The message contains the name of the setting, never its value.
+    """
 
 
 class DatabaseNotConfigured(SettingsError):
-    """No database is named by a setting and none was started by ``learner up``."""
+    """No setting names a database, and no ``learner up`` is running."""
 
 
 class DatabaseError(LearnerError):
-    """The database could not do what it was asked; the driver's error is the ``__cause__``.
+    """Failure of a database operation, with asyncpg's error as ``__cause__``.
 
-    An error about a constraint or a value is also an instance of the asyncpg class of its SQLSTATE:
+    An error about a constraint or a value is also an instance of asyncpg's class for its SQLSTATE:
     ``except asyncpg.UniqueViolationError`` catches :class:`Conflict` and nothing else.
     """
 
     retry: ClassVar[bool] = False
-    """Whether doing the whole unit of work again, as it is, makes sense and doubles nothing."""
+    """True if repeating the whole unit of work may succeed and cannot do it twice."""
 
     def __init__(
         self,
@@ -43,11 +46,11 @@ class DatabaseError(LearnerError):
     ) -> None:
         """
         Args:
-            message: one line without any value of a row.
-            sqlstate: PostgreSQL's five characters, None when no server said anything.
-            table: the table that a constraint or a column belongs to.
-            constraint: its name in the database.
-            fields: the columns it is about.
+            message: one line without row values.
+            sqlstate: PostgreSQL's error code, or None if the error is not the server's.
+            table: the table of the constraint or column.
+            constraint: the name of the violated constraint.
+            fields: the columns of the constraint, or the column that the server names.
         """
         super().__init__(message)
         self.message = message
@@ -58,109 +61,142 @@ class DatabaseError(LearnerError):
 
 
 class DatabaseUnavailable(DatabaseError):
-    """The server is unreachable, or out of connections, memory or disk. Nothing was done."""
+    """The server is unreachable, or out of connections, memory or disk.
+
+    Nothing was committed, so the unit of work can be retried.
+    """
 
     retry = True
 
 
 class ConnectionLost(DatabaseUnavailable):
-    """The connection broke, and no work of the statement or transaction was committed.
+    """The connection was lost, and nothing of the statement or transaction was committed.
 
-    Raised for statements that only read, for statements that were not sent, and inside a
-    transaction before COMMIT. A write whose outcome is not known is :class:`CommitUnknown`.
+    Raised for statements that only read, for statements that were not executed, and inside a
+    transaction before COMMIT. A write with an unknown outcome raises :class:`CommitUnknown`.
     """
 
 
 class PoolExhausted(DatabaseUnavailable):
-    """No pooled connection became free within DB_ACQUIRE_TIMEOUT."""
+    """All connections of the pool were in use for DB_ACQUIRE_TIMEOUT.
+
+    A retry may succeed. If it happens often, shorten the checkouts or raise DB_POOL_MAX.
+    """
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """A write reached a read-only server, as after a failover. The pool leaves that server."""
+    """A write reached a read-only server, as after a failover.
+
+    The pool leaves that server, so the unit of work can be retried.
+    """
 
 
 class DatabaseRefused(DatabaseError):
-    """The server refused the connection or is not trusted. A retry does not help."""
+    """The server refused the connection or is not trusted, so a retry does not help."""
 
 
 class PoolNotStarted(DatabaseError):
-    """A statement without a pool, which would open a connection of its own each time."""
+    """A statement was sent before the pool was started or after it was closed.
+
+    Without a pool each statement would open a connection.
+    """
 
 
 class NotFound(DatabaseError):
-    """The row that was asked for by its key does not exist, or is locked and was to be skipped."""
+    """No row has the given key, or it is locked and the caller skips locked rows."""
 
 
 class StaleVersion(DatabaseError):
-    """The row was changed since the caller read it. The operation changed nothing."""
+    """The row was changed after the caller had read it, and the operation changed nothing.
+
+    Read the row again before a retry.
+    """
 
 
 class StaleClaim(StaleVersion):
-    """The caller's claim on a job has ended: the job was requeued or another worker claimed it."""
+    """The job was requeued or claimed by another worker after the caller had claimed it."""
 
 
 class InvalidTransition(DatabaseError):
-    """The row's state does not allow that step. Nothing was changed."""
+    """The row's state does not allow the operation, which changed nothing."""
 
 
 class Conflict(DatabaseError, UniqueViolationError):  # type: ignore[misc]  # sqlstate
-    """Another row has the values already (unique or exclusion constraint)."""
+    """Another row has the same or conflicting values (unique or exclusion constraint).
+
+    A retry with the same values fails again.
+    """
 
 
 class MissingReference(DatabaseError, ForeignKeyViolationError):  # type: ignore[misc]  # sqlstate
-    """The row that ``fields`` point to does not exist (foreign key)."""
+    """The row that ``fields`` reference does not exist (foreign key)."""
 
 
 class StillReferenced(DatabaseError, ForeignKeyViolationError):  # type: ignore[misc]  # sqlstate
-    """The row cannot be deleted while rows of ``table`` point to it (foreign key)."""
+    """The row cannot be deleted while rows of ``table`` reference it (foreign key)."""
 
 
 class InvalidValue(DatabaseError):
-    """A value that the column does not take: check, not null, too long, out of range, malformed."""
+    """A value is null, too long, out of range, malformed, or violates a check constraint."""
 
 
 class SerializationFailure(DatabaseError):
-    """Concurrent transactions could not be serialized. This one was rolled back."""
+    """The transaction was rolled back because of a concurrent one.
+
+    Retry the whole transaction, as ``DB.run_transaction`` does.
+    """
 
     retry = True
 
 
 class DeadlockDetected(DatabaseError):
-    """Two transactions waited for each other and this one was chosen to give way, all undone."""
+    """Transactions waited for each other, and the server rolled this one back.
+
+    Retry the whole transaction, as ``DB.run_transaction`` does.
+    """
 
     retry = True
 
 
 class SchemaChanged(DatabaseError):
-    """A migration altered the table meanwhile, so that the prepared statement no longer fits."""
+    """A migration changed the table after the statement had been prepared.
+
+    A retry prepares the statement again.
+    """
 
     retry = True
 
 
 class LockTimeout(DatabaseError):
-    """A lock was not free: within DB_LOCK_TIMEOUT, or at once where that was asked for."""
+    """A lock was not available within DB_LOCK_TIMEOUT, or immediately with NOWAIT.
+
+    Nothing was committed, and a retry succeeds when the other transaction has ended.
+    """
 
     retry = True
 
 
 class StatementTimeout(DatabaseError):
-    """The statement took longer than DB_STATEMENT_TIMEOUT, or was cancelled by an operator."""
+    """The statement exceeded DB_STATEMENT_TIMEOUT or DB_COMMAND_TIMEOUT, or was cancelled.
+
+    A retry would probably take as long, so it is not advised.
+    """
 
 
 class AccessDenied(DatabaseError):
-    """The role may not do that, or row security hides or refuses the row."""
+    """The role lacks the privilege, or a policy of row-level security rejects the row."""
 
 
 class StatementRefused(DatabaseError):
-    """The statement itself is wrong: its syntax, a name that does not exist, a wrong type."""
+    """The statement is invalid: syntax, a name that does not exist, a wrong type."""
 
 
 class CommitUnknown(DatabaseError):
-    """COMMIT, or a write outside a transaction, was sent and its answer lost: done or not.
+    """The answer to COMMIT, or to a write outside a transaction, was lost: done or not.
 
-    Never repeated automatically, except for a write that is declared idempotent. Such a write
-    raises this error when the repeated attempt does not succeed either. ``transaction_id`` is
-    None unless the transaction was track_commit, else ask ``DatabaseEngine.was_committed``.
+    Not retried automatically, except for a write that is declared idempotent, which raises this
+    error if the retry fails as well. With ``track_commit`` the transaction has an id, and
+    ``DatabaseEngine.was_committed`` looks up what happened.
     """
 
     def __init__(
@@ -173,8 +209,8 @@ class CommitUnknown(DatabaseError):
         """
         Args:
             message: what happened.
-            transaction_id: names it for ``was_committed``.
-            unconfirmed: it was done on the primary, but its synchronous standby did not confirm.
+            transaction_id: for ``was_committed``, or None without ``track_commit``.
+            unconfirmed: committed on the primary, but not confirmed by its synchronous standby.
         """
         super().__init__(message)
         self.transaction_id = transaction_id
@@ -182,72 +218,73 @@ class CommitUnknown(DatabaseError):
 
 
 class TransactionId(str):
-    """Names a transaction for :meth:`DatabaseEngine.was_committed`; safe to log and to store."""
+    """Identifier of a transaction for ``DatabaseEngine.was_committed``, safe to log and store."""
 
     __slots__ = ()
 
 
 class TransactionError(DatabaseError):
-    """A transaction was used in a way that cannot work."""
+    """A transaction was used incorrectly, which is an error in the calling code."""
 
 
 class TransactionRolledBack(TransactionError):
-    """COMMIT was answered with ROLLBACK: an error inside the block had been caught."""
+    """The server answered COMMIT with ROLLBACK, as an error in the block had been caught."""
 
 
 class TransactionAborted(TransactionError):
-    """An earlier statement of the transaction failed: nothing more can be done in it."""
+    """An earlier statement of the transaction failed, so it accepts no further statements."""
 
 
 class TransactionFinished(TransactionError):
-    """A task outlived the transaction block that it was started in."""
+    """A task used the transaction block that it was started in after the end of the block."""
 
 
 class LeaseEnded(DatabaseError, InterfaceError):
-    """A connection, cursor or prepared statement was used after the block that it belongs to.
+    """A connection, cursor or prepared statement was used after the end of its block.
 
-    Nothing was sent, since another caller may use the connection. Also raised for a statement that
+    Nothing was sent, since another caller may use the connection. Also raised by a statement that
     was still running at the end of the block and was cancelled.
     """
 
 
 class TransactionBusy(TransactionError):
-    """Another task kept the transaction's connection for longer than DB_COMMAND_TIMEOUT."""
+    """Another task used the transaction's connection for longer than DB_COMMAND_TIMEOUT."""
 
 
 class TransactionRequired(TransactionError):
-    """The operation makes sense inside a transaction only."""
+    """The operation requires a transaction."""
+
+
+class ScopeError(TransactionError):
+    """A scope was nested in the scope of another tenant, or cannot apply to a leased connection."""
 
 
 class SessionStateRefused(TransactionError):
-    """Through PgBouncer a SET, LISTEN or session lock would leak to other clients."""
+    """SET, LISTEN or a session lock would affect other clients of PgBouncer."""
 
 
 class SchemaError(LearnerError):
-    """A table declaration cannot be turned into the wanted schema."""
+    """A table declaration cannot be converted to SQL."""
 
 
 class ResetRefused(LearnerError):
-    """The database has objects that ``learner reset`` does not know. Nothing was deleted."""
+    """The database has objects that ``learner reset`` does not know, so nothing was deleted."""
 
 
 class MigrationError(LearnerError):
-    """A migration could not be applied; the database is as it was before it."""
+    """A migration failed, and the message states whether anything of it remains applied."""
 
 
-class MigrationsPending(MigrationError):
-    """The database lacks migrations that an operation needs. Nothing was done."""
+class MigrationsPending(LearnerError):
+    """The database lacks migrations that the operation requires, which changed nothing."""
 
 
 class RolesError(LearnerError):
-    """The owner and the application role cannot be set up as requested."""
+    """The owner role and the application role cannot be created as requested."""
 
 
 class BackupError(LearnerError):
-    """A backup or restore was refused or failed.
-
-    An incomplete backup file is never left.
-    """
+    """A backup or restore was refused or failed, and no incomplete backup file is left."""
 
 
 class ServerError(LearnerError):
@@ -255,4 +292,4 @@ class ServerError(LearnerError):
 
 
 class StaffError(LearnerError):
-    """A staff account cannot be made or changed as asked."""
+    """A staff account cannot be created or changed as requested."""

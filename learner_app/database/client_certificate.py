@@ -1,4 +1,4 @@
-"""Client certificate: the pair of files with which the client authenticates itself over TLS."""
+"""Client certificate: the files with which the client authenticates itself over TLS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CERTIFICATE_LINE = b"-----BEGIN CERTIFICATE-----"
 
 
 class _Names(NamedTuple):
-    """Names of the three settings, for messages."""
+    """Names of the settings or URL options, for messages."""
 
     certificate: str
     key: str
@@ -29,7 +29,7 @@ SETTINGS = _Names("DB_SSL_CERT", "DB_SSL_KEY", "DB_SSL_KEY_PASSWORD")
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """Certificate and private key as PEM files, or one file with both."""
+    """Paths of a PEM certificate and its private key, or of one file with both."""
 
     certificate: str
     key: str | None = None
@@ -41,7 +41,7 @@ class ClientCertificate:
         """Take ``sslcert``, ``sslkey`` and ``sslpassword`` out of the options of a URL.
 
         Raises:
-            SettingsError: there is a key or its password without a certificate.
+            SettingsError: a key or its password is set without a certificate.
         """
         names = _Names(*(f"{setting}, {name}" for name in ("sslcert", "sslkey", "sslpassword")))
         values = [options.pop(name, None) for name in ("sslcert", "sslkey", "sslpassword")]
@@ -49,7 +49,7 @@ class ClientCertificate:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
-        """Return the one of DB_SSL_CERT, or None.
+        """Return the certificate of DB_SSL_CERT, or None.
 
         Raises:
             SettingsError: DB_SSL_KEY or DB_SSL_KEY_PASSWORD is set without DB_SSL_CERT.
@@ -69,20 +69,20 @@ class ClientCertificate:
         if certificate:
             return cls(certificate, key or None, password or None, names)
         if key or password:
-            given = names.key if key else names.password
-            raise SettingsError(f"{given} is set without {names.certificate}")
+            name = names.key if key else names.password
+            raise SettingsError(f"{name} is set without {names.certificate}")
         return None
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Load both into the context of a connection.
+        """Load certificate and key into a TLS context.
 
         Raises:
             SettingsError: a file is missing, unreadable, malformed or readable by other users,
-                the key is encrypted with another password, or it belongs to another certificate.
+                the password of the key is wrong, or the key belongs to another certificate.
         """
         text = _read(self.names.certificate, self.certificate)
         if CERTIFICATE_LINE not in text:
-            raise SettingsError(f"{self.names.certificate}: the file has no PEM certificate")
+            raise SettingsError(f"{self.names.certificate}: the file contains no PEM certificate")
         if self.key:
             _read(self.names.key, self.key)
         _refuse_open_file(*self._key_file())
@@ -92,10 +92,10 @@ class ClientCertificate:
             raise SettingsError(self._reason(error)) from None
 
     def libpq_variables(self) -> dict[str, str]:
-        """Return the environment variables with which libpq uses the same files.
+        """Return the environment variables that make libpq use the same files.
 
         Raises:
-            SettingsError: the key is encrypted, for which libpq has no variable.
+            SettingsError: the key is encrypted, and libpq has no variable for the password.
         """
         if self.password is not None:
             raise SettingsError(
@@ -105,7 +105,7 @@ class ClientCertificate:
         return {"PGSSLCERT": self.certificate, "PGSSLKEY": self._key_file()[1]}
 
     def _key_file(self) -> tuple[str, str]:
-        """Name of the setting and path of the file with the private key."""
+        """Return the name of the setting and the path of the file with the private key."""
         if self.key:
             return self.names.key, self.key
         return self.names.certificate, self.certificate
@@ -114,7 +114,7 @@ class ClientCertificate:
         # Without this callback OpenSSL asks on the terminal.
         if self.password is None:
             raise SettingsError(
-                f"{self._key_file()[0]}: the key is encrypted, {self.names.password} is not set"
+                f"{self._key_file()[0]}: the key is encrypted and {self.names.password} is not set"
             )
         return self.password
 
@@ -124,10 +124,11 @@ class ClientCertificate:
             return f"{self._key_file()[0]} is not the key of {self.names.certificate}"
         if self.password is not None:
             return (
-                f"{self._key_file()[0]}: the file has no PEM key, or {self.names.password} is wrong"
+                f"{self._key_file()[0]}: the file contains no PEM key, "
+                f"or {self.names.password} is wrong"
             )
         if self.key is None:
-            return f"{self.names.key} is not set, and {self.names.certificate} holds no valid key"
+            return f"{self.names.key} is not set and {self.names.certificate} contains no valid key"
         return f"{self.names.certificate}, or {self.names.key}, is not a valid PEM file"
 
 
@@ -141,11 +142,11 @@ def _read(name: str, path: str) -> bytes:
 
 
 def _refuse_open_file(name: str, path: str) -> None:
-    """Raise SettingsError if other users can read the private key, as libpq does.
+    """Raise SettingsError if other users can read the private key.
 
-    A key that belongs to root may be readable by its group.
+    The rule is libpq's: a key that belongs to root may be readable by its group.
     """
-    status = os.stat(path)  # noqa: PTH116  # beside os.name
+    status = os.stat(path)  # noqa: PTH116  # a str, as open() above
     allowed = stat.S_IRWXU | stat.S_IRGRP if status.st_uid == 0 else stat.S_IRWXU
     if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o777 & ~allowed:
         raise SettingsError(f"{name}: other users can access the private key: chmod 600")

@@ -1,4 +1,11 @@
-"""A connection that knows whether something was left in its session, and whether it still lives."""
+"""Connection of asyncpg that tracks its operations, its session state and the server's replies.
+
+asyncpg's own connection cannot answer three questions that the pool has to ask when a connection
+comes back: is an operation still running, did a statement leave something in the session, has the
+server closed the other end. Its public methods offer no place to observe that, so this class
+overrides private ones. The version of asyncpg is pinned, and ``docs/private-parts.md`` lists each
+private attribute with the test that guards it.
+"""
 
 from __future__ import annotations
 
@@ -25,40 +32,49 @@ from learner_app.errors import LeaseEnded, SessionStateRefused, TransactionError
 
 T = TypeVar("T")
 
-# asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
+# asyncpg's stubs leave out the private attributes that this class uses
 _Base: Any = asyncpg.Connection
 
-IN_TRANSACTION = ("BEGIN READ ONLY; SET LOCAL jit = off", "ROLLBACK")
-IN_SAVEPOINT = (
+PING_SECONDS = 0.5
+RESET_SECONDS = 2
+
+INSIDE_BLOCK = (
+    "BEGIN, COMMIT and ROLLBACK are not allowed inside a transaction block, which sends them "
+    "itself: nest another DB.transaction() for a savepoint"
+)
+
+JIT_OFF_IN_TRANSACTION = ("BEGIN READ ONLY; SET LOCAL jit = off", "ROLLBACK")
+JIT_OFF_IN_SAVEPOINT = (
     "SAVEPOINT introspection; SET LOCAL jit = off",
     "ROLLBACK TO SAVEPOINT introspection; RELEASE SAVEPOINT introspection",
 )
 """Begin and end of a block around the introspection query, which takes a second with JIT.
 
-The rollback restores the setting, whatever it was.
+The rollback restores the previous setting.
 """
 
-LEAVE_SECONDS = 2
-"""Time for the end of that block after a failure, then the connection is terminated."""
+JIT_RESTORE_SECONDS = 2
+"""Time limit for the end of that block after a failure, then the connection is terminated."""
 
-UNNAMED = SimpleNamespace(name="")
-"""Tells asyncpg that its unnamed statement was replaced meanwhile, so that it is parsed again."""
+UNNAMED_STATEMENT = SimpleNamespace(name="")
+"""Reports to asyncpg that its unnamed statement was replaced, so that it is parsed again."""
 
-HUNG_UP = getattr(select, "POLLRDHUP", 0)
-UNREAD = select.POLLIN | HUNG_UP
+PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
+UNREAD = select.POLLIN | PEER_CLOSED
 
 
 class Connection(_Base):  # type: ignore[misc]  # see above
-    """What the pool lends; everything of ``asyncpg.Connection`` works on it."""
+    """Pooled connection with the whole interface of ``asyncpg.Connection``."""
 
     __slots__ = (
         "_cancelled",
-        "_has_ended",
-        "_incoming",
+        "_idle_callbacks",
         "_operations",
-        "_when_idle",
+        "_poll",
+        "_session_has_ended",
         "answered",
         "answered_at",
+        "backend",
         "generation",
         "has_session_state",
         "idle_since",
@@ -72,7 +88,6 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "retire_at",
         "sent_at",
         "server",
-        "session",
         "statement_log",
         "timeline",
     )
@@ -80,45 +95,48 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.has_session_state = False
-        """Something ran that may have left a setting, a lock, a temporary table or a listener."""
+        """A statement may have left a setting, lock, temporary table or listener in the session."""
         self.is_invalidated = False
-        """Never to be used again."""
+        """The connection must not be used again."""
         self.is_unconfirmed = False
-        """A commit was cancelled while it waited for a synchronous standby: done here only."""
+        """A commit is done on this server, but its synchronous standby did not confirm it."""
         self.is_transaction_pooled = False
-        """Whether session state is refused since the session is shared, as by PgBouncer."""
+        """Statements that leave session state are refused, as PgBouncer shares the session."""
         self.is_managed = False
-        """Whether a transaction block is in charge, so that nobody else begins or ends one."""
+        """A transaction block owns the transaction, so that only the block begins or ends one."""
         self.sent_at = self.last_sent_at = 0.0
-        """Loop time at which the statement under way was sent, 0 when there is none."""
+        """Loop time at which the running statement was sent, 0 when there is none."""
         self.answered = 0
-        """How many operations have succeeded so far."""
+        """Number of operations that have succeeded so far."""
         self._operations: list[asyncio.Task[Any] | None] = []
+        """Tasks of the running operations, nested operations included."""
         self._cancelled: dict[asyncio.Task[Any] | None, int] = {}
         """Tasks cancelled by :meth:`cancel_operations`, with their earlier cancel requests."""
-        self._has_ended = False
+        self._session_has_ended = False
         self.lease: Any = None
-        """The lease through which the current holder uses this connection, if there is one."""
+        """The lease through which the connection is used at present, or None."""
         self.statement_log: StatementLog = NO_ANSWER
-        self._when_idle: list[Callable[[], object]] = []
+        self._idle_callbacks: list[Callable[[], object]] = []
         self.answered_at = 0.0
         """Loop time of the last answer, 0 before the first."""
         self.idle_since = self._loop.time()
         self.retire_at = float("inf")
+        """Loop time after which the pool replaces the connection."""
         self.generation = 0
+        """Number of calls of ``Pool.expire()`` before the connection was opened."""
         self.server: tuple[Any, Any] = (None, None)
-        """Which one it is, by its own address, and when it was started."""
+        """Server identity: its own address, and its start time, which changes with a restart."""
         self.timeline: int | None = None
-        """Timeline of the server's write-ahead log: each promotion begins a higher one.
+        """Timeline of the server's write-ahead log, which each promotion of a standby increments.
 
         None for a standby, and where it is not known.
         """
-        self.session: tuple[int, Any] | None = None
-        """Process id and start of the session on the server, known also after the end."""
-        self.replies = ReplyMonitor(self._protocol, self._end)
+        self.backend: tuple[int, Any] | None = None
+        """Process id and start time of the server process, known also after the end."""
+        self.replies = ReplyMonitor(self._protocol, self._end_session)
         self._transport.set_protocol(self.replies)
-        self._incoming = select.poll()
-        self._incoming.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
+        self._poll = select.poll()
+        self._poll.register(self._transport.get_extra_info("socket").fileno(), UNREAD)
         self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
     @property
@@ -128,98 +146,127 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return address
 
     def has_unread(self) -> bool:
-        """Whether the server said something unasked: usually its farewell. Costs a microsecond."""
-        return bool(self._incoming.poll(0))
+        """Return True if the server sent something unrequested, usually FATAL before it closed.
+
+        Takes a microsecond, unlike :meth:`ping`.
+        """
+        return bool(self._poll.poll(0))
 
     def has_hung_up(self) -> bool:
-        """Return whether the server closed the connection, also when that was not read yet."""
-        events = self._incoming.poll(0)
-        return bool(events) and bool(events[0][1] & (HUNG_UP | select.POLLHUP))
+        """Return True if the server closed the connection, even before asyncpg reads that."""
+        events = self._poll.poll(0)
+        return bool(events) and bool(events[0][1] & (PEER_CLOSED | select.POLLHUP))
 
     def unsent(self) -> int:
-        """Return how many bytes of the statement the other side has not acknowledged yet."""
+        """Return the number of bytes that the other side has not acknowledged yet."""
         waiting = bytearray(4)
-        with suppress(OSError, ValueError):  # closed meanwhile, or unknown to the system
+        with suppress(OSError, ValueError):  # the socket is closed, or TIOCOUTQ is not supported
             socket = self._transport.get_extra_info("socket")
             fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, waiting)
         size: int = self._transport.get_write_buffer_size()
         return size + int.from_bytes(waiting, sys.byteorder)
 
+    async def ping(self) -> None:
+        """Raise an error unless the server answers ``SELECT 1`` within 0.5 s."""
+        async with asyncio.timeout(PING_SECONDS):
+            await self.fetchval("SELECT 1")
+
+    async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's
+        """Roll back an open transaction and discard what was left in the session.
+
+        A clean session gets no statement. ``DISCARD ALL`` also discards what asyncpg's own reset
+        leaves: the role, temporary tables and prepared statements.
+
+        Args:
+            timeout: seconds, 2 if left out.
+
+        Raises:
+            TransactionError: the connection belongs to a transaction block.
+            TimeoutError: the server did not answer in time.
+        """
+        if self.is_managed:
+            raise TransactionError(INSIDE_BLOCK)
+        self._check_open()
+        async with asyncio.timeout(RESET_SECONDS if timeout is None else timeout):
+            if self._needs_rollback():
+                self._top_xact = None  # type: ignore[misc]  # asyncpg's record of the transaction
+                await self.control("ROLLBACK")
+            self._listeners.clear()
+            self._log_listeners.clear()
+            if self.has_session_state:
+                self._drop_local_statement_cache()
+                await self._protocol.query("DISCARD ALL", None)
+                self.has_session_state = False
+
     def is_busy(self) -> bool:
-        """Whether a transaction is open, or a statement running or cancelled and not yet over."""
+        """Return True while an operation runs, is being cancelled or a transaction is open."""
+        return self.is_running or self._needs_rollback()
+
+    def _needs_rollback(self) -> bool:
+        # a cancelled statement counts: asyncpg sends the ROLLBACK after the cancellation has ended
         protocol = self._protocol
         return bool(
-            self._operations
-            or protocol.is_in_transaction()
-            or protocol._is_cancelling()
-            or self._top_xact is not None
+            protocol.is_in_transaction() or protocol._is_cancelling() or self._top_xact is not None
         )
 
     @property
     def is_running(self) -> bool:
-        """Whether an operation has not come to an end."""
+        """True while an operation runs."""
         return bool(self._operations)
 
     def cancel_operations(self) -> None:
-        """Cancel what is running; the tasks that wait for it get :class:`LeaseEnded`."""
+        """Cancel the running operations, whose tasks get :class:`LeaseEnded`."""
         for task in set(self._operations):
             if task is not None and task not in self._cancelled:
                 self._cancelled[task] = task.cancelling()
                 task.cancel()
 
     def call_when_idle(self, callback: Callable[[], object]) -> None:
-        """Call it when the running operations have come to an end."""
-        self._when_idle.append(callback)
+        """Call back once, when the running operations have ended."""
+        self._idle_callbacks.append(callback)
 
     async def until_idle(self) -> None:
-        """Wait until the running operations have come to an end."""
+        """Wait until the running operations have ended."""
         while self._operations:
             idle = asyncio.Event()
             self.call_when_idle(idle.set)
             await idle.wait()
 
     def leave_block(self) -> None:
-        """End the reign of a transaction block, and the savepoints that were made for it."""
+        """Return control of the transaction from a transaction block to the caller."""
         if self.is_managed:
             self.is_managed = False
-            self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
+            self._top_xact = None  # type: ignore[misc]  # see transaction_on()
 
-    def forget_callbacks(self) -> None:
-        """Remove the listeners and loggers that the holder added."""
+    def remove_callbacks(self) -> None:
+        """Remove the listeners and loggers that the caller has added."""
         self._listeners.clear()
         self._log_listeners.clear()
         self._termination_listeners.clear()
         self._query_loggers.clear()
 
     def is_read_only(self) -> bool:
-        """Whether the server takes no writes, as far as it reported (PostgreSQL 14 and newer)."""
+        """Return True if the server has reported to be read-only (PostgreSQL 14 or newer)."""
         settings = None if self.is_closed() else self.get_settings()
         return (
             getattr(settings, "in_hot_standby", "off") == "on"
             or getattr(settings, "default_transaction_read_only", "off") == "on"
         )
 
-    async def forget_transaction(self) -> None:
-        """End whatever transaction there is; asyncpg's own record of it as well."""
-        self._top_xact = None  # type: ignore[misc]  # it is asyncpg's
-        await self.control("ROLLBACK")
-
     def clear_statement_cache(self) -> None:
-        """Prepare all statements anew, since tables or types have changed."""
+        """Have all statements prepared again after a change of tables or types."""
         self._drop_local_statement_cache()
         self._drop_local_type_cache()
         self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
-    async def reset_session(self) -> None:
-        """Undo what was left in the session; asyncpg's own reset leaves roles and such."""
-        self._listeners.clear()
-        self._drop_local_statement_cache()
-        await self._protocol.query("DISCARD ALL", None)
-        self.has_session_state = False
+    async def control(self, sql: str, *, log_text: str | None = None) -> str:
+        """Send a transaction control statement of the transaction block, such as COMMIT.
 
-    async def control(self, sql: str) -> str:
-        """Send a statement of the block in charge: BEGIN, SAVEPOINT, COMMIT and the like."""
-        status: str = await self.watched(super().execute(sql), sql)
+        Args:
+            sql: one or more statements without parameters.
+            log_text: text for the statement log instead of SQL that contains values.
+        """
+        status: str = await self.timed(super().execute(sql), log_text or sql)
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
@@ -227,8 +274,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if args:  # asyncpg sends it by _execute()
             tag = await super().execute(query, *args, **kwargs)
         else:
-            self._note(query)
-            tag = await self.watched(super().execute(query, **kwargs), query)
+            self._check_statement(query)
+            tag = await self.timed(super().execute(query, **kwargs), query)
         return tag
 
     def transaction(
@@ -237,13 +284,17 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Return asyncpg's transaction, which is a savepoint inside a transaction block.
 
         Raises:
-            TransactionError: inside a block with options, which only the outermost can have.
+            TransactionError: options were passed inside a transaction block.
         """
         options = {"isolation": isolation, "readonly": readonly, "deferrable": deferrable}
         return self.transaction_on(self, options)
 
     def transaction_on(self, holder: Any, options: dict[str, Any]) -> Any:
-        """Return asyncpg's transaction for this connection or for a lease of it."""
+        """Return asyncpg's transaction for this connection or for a lease of it.
+
+        asyncpg sends BEGIN for the first transaction that it knows, and SAVEPOINT for one inside.
+        The block began its transaction itself, so asyncpg does not know it until it is set here.
+        """
         self._check_open()
         if self.is_managed:
             if any(options.values()):
@@ -251,21 +302,21 @@ class Connection(_Base):  # type: ignore[misc]  # see above
                     "inside a transaction block connection.transaction() is a savepoint: "
                     "isolation, readonly and deferrable belong to the outermost DB.transaction()"
                 )
-            if self._top_xact is None:  # asyncpg sends SAVEPOINT below a transaction it knows
+            if self._top_xact is None:
                 outermost: Any = asyncpg.transaction.Transaction(
                     self, None, readonly=False, deferrable=False
                 )
-                self._top_xact = outermost  # type: ignore[misc]  # it is asyncpg's
+                self._top_xact = outermost  # type: ignore[misc]
         return asyncpg.transaction.Transaction(holder, **options)
 
     async def close_cursor(self, cursor: Any) -> None:
-        """Close it, and where the session is shared take its statement out of that as well."""
+        """Close a cursor, and deallocate its statement if the session is shared."""
         await cursor._close_portal(None)
         if self.is_transaction_pooled:
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
-    async def counted(self, work: Awaitable[T]) -> T:
-        """Await an operation during which no other holder may get the connection."""
+    async def tracked(self, work: Awaitable[T]) -> T:
+        """Await an operation, and keep the connection out of the pool until it has ended."""
         task = asyncio.current_task()
         if not self._operations:
             self.replies.forget()
@@ -273,37 +324,38 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         try:
             result = await work
         except asyncio.CancelledError:
-            self._explain_cancellation(task)
+            self._translate_cancellation(task)
             raise
         except asyncpg.InternalClientError:
-            self.terminate()  # asyncpg may take the failed operation for one still under way
+            self.terminate()  # asyncpg may regard the failed operation as still running
             raise
         finally:
-            self._count_down(task)
+            self._operation_ended(task)
         self.answered += 1
         return result
 
-    async def watched(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
-        """Await a statement, in sight of the pool's watch and of the log.
+    async def timed(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
+        """Await a statement, timed for the watchdog and written to the statement log.
 
         Args:
-            work: what the driver does for it.
+            work: the driver's operation.
             sql: its text, for the log.
-            is_bound: the server answers Bind before it executes, unlike to a simple query.
+            is_bound: it uses the extended query protocol, in which the server confirms Bind before
+                it executes; the simple query protocol has no such step.
         """
         task = asyncio.current_task()
         operations = self._operations
         if not operations:
             if is_bound:
                 self.replies.start()
-            else:  # the first message of an earlier statement proves nothing about this one
+            else:  # the first reply to an earlier statement proves nothing about this one
                 self.replies.forget()
         operations.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
             result = await work
         except asyncio.CancelledError:
-            self._explain_cancellation(task)
+            self._translate_cancellation(task)
             raise
         except Exception as error:
             if self.statement_log.is_on:
@@ -311,16 +363,20 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             raise
         finally:
             self.replies.stop()
-            self._count_down(task)
+            self._operation_ended(task)
         self.answered += 1
         self.answered_at = self._loop.time()
         if self.statement_log.is_on:
             self._log(sql, result)
         return result
 
-    def _end(self) -> None:
-        """Close, since the server has ended the session; running operations see that themselves."""
-        self._has_ended = True
+    def _end_session(self) -> None:
+        """Close after the server has ended the session.
+
+        A running operation gets the server's error first: closing immediately would replace it by
+        "connection is closed".
+        """
+        self._session_has_ended = True
         if self._operations:
             self.call_when_idle(self.terminate)
         else:
@@ -337,30 +393,37 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return statement
 
     def _require_session(self) -> None:
-        """Raise if the session has ended; asyncpg's COPY would leave an unfinished operation."""
-        if self._has_ended:
+        """Raise an error if the session has ended.
+
+        asyncpg's COPY would otherwise start an operation that never ends.
+        """
+        if self._session_has_ended:
             self.terminate()
             raise asyncpg.InterfaceError("connection is closed")
 
     def _abort(self) -> None:
-        # asyncpg's also sets _protocol to None, and an operation of several steps that is running
-        # then fails with AttributeError instead of "connection is closed"
-        self._aborted = True  # type: ignore[misc]  # it is asyncpg's
+        # asyncpg also sets _protocol to None, and a running operation of several steps then fails
+        # with AttributeError instead of "connection is closed"
+        self._aborted = True  # type: ignore[misc]  # asyncpg's
         self._protocol.abort()
 
-    def _count_down(self, task: asyncio.Task[Any] | None) -> None:
+    def _operation_ended(self, task: asyncio.Task[Any] | None) -> None:
         self._operations.remove(task)
         if task in self._cancelled and task not in self._operations:
             del self._cancelled[task]
         if not self._operations:
             self.sent_at = 0.0
-            if self._when_idle:
-                callbacks, self._when_idle = self._when_idle, []
+            if self._idle_callbacks:
+                callbacks, self._idle_callbacks = self._idle_callbacks, []
                 for callback in callbacks:
                     callback()
 
-    def _explain_cancellation(self, task: asyncio.Task[Any] | None) -> None:
-        """Raise :class:`LeaseEnded` where the holder's block ended and nobody else cancelled."""
+    def _translate_cancellation(self, task: asyncio.Task[Any] | None) -> None:
+        """Raise :class:`LeaseEnded` if only :meth:`cancel_operations` cancelled the task.
+
+        Its task goes on after the error, so the cancel request has to be taken back. If somebody
+        else cancelled it as well, the cancellation must reach that caller.
+        """
         if task is not None and task in self._cancelled:
             earlier = self._cancelled.pop(task)  # Python 3.11 leaves some requests in the count
             if task.uncancel() <= earlier:
@@ -371,17 +434,17 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._execute(query, *args, **kwargs)
-        return await self.watched(work, query, is_bound=True)
+        return await self.timed(work, query, is_bound=True)
 
     async def _executemany(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._executemany(query, *args, **kwargs)
-        return await self.watched(work, query, is_bound=True)
+        return await self.timed(work, query, is_bound=True)
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
-        # all statements but those of execute() without arguments are made here
-        self._note(query)
+        # all statements except those of execute() without arguments are made here
+        self._check_statement(query)
         if self.is_transaction_pooled and kwargs.get("named") is True:
-            # numbers that count up in each process would meet on one server session
+            # asyncpg numbers the names per process: two processes would collide in one session
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
 
@@ -390,27 +453,28 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         typeoids: Any,
         timeout: float | None,  # noqa: ASYNC109  # asyncpg's signature
     ) -> Any:
-        """Look types up in the catalog, with JIT off for this query alone.
+        """Look types up in the catalog, with JIT off for this query only.
 
-        asyncpg's own method switches it off and on in the session, which PgBouncer shares.
+        asyncpg switches JIT off and on for the session, which other clients of PgBouncer share.
         """
         if not self._server_caps.jit:
-            return await self._look_up_types(typeoids, seconds=timeout), UNNAMED
-        begin, end = IN_SAVEPOINT if self._protocol.is_in_transaction() else IN_TRANSACTION
+            return await self._look_up_types(typeoids, seconds=timeout), UNNAMED_STATEMENT
+        is_inside = self._protocol.is_in_transaction()
+        begin, end = JIT_OFF_IN_SAVEPOINT if is_inside else JIT_OFF_IN_TRANSACTION
         try:
             await self._protocol.query(begin, timeout)
             types = await self._look_up_types(typeoids, seconds=timeout)
         except BaseException:
-            await self._leave_introspection(end)
+            await self._end_introspection(end)
             raise
         await finish(self._protocol.query(end, timeout))
-        return types, UNNAMED
+        return types, UNNAMED_STATEMENT
 
-    async def _leave_introspection(self, end: str) -> None:
-        """End the block of a failed or cancelled lookup, or else the connection."""
+    async def _end_introspection(self, end: str) -> None:
+        """End the block of a failed or cancelled lookup, terminate the connection if that fails."""
         try:
-            await finish(self._protocol.query(end, LEAVE_SECONDS))
-        except asyncpg.PostgresError:  # the block did not begin
+            await finish(self._protocol.query(end, JIT_RESTORE_SECONDS))
+        except asyncpg.PostgresError:  # BEGIN itself had failed
             pass
         except Exception:  # noqa: BLE001  # the error of the lookup is raised
             self.terminate()
@@ -422,7 +486,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return types
 
     def add_log_listener(self, callback: Any) -> None:
-        self.is_invalidated = True  # it would hear of the next holder
+        self.is_invalidated = True  # it would be called for the next caller as well
         super().add_log_listener(callback)
 
     def add_query_logger(self, callback: Any) -> None:
@@ -430,7 +494,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         super().add_query_logger(callback)
 
     async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
-        self.is_invalidated = True  # the next holder would get other Python types
+        self.is_invalidated = True  # the next caller would get other Python types
         await super().set_type_codec(*args, **kwargs)
 
     async def set_builtin_type_codec(self, *args: Any, **kwargs: Any) -> None:
@@ -442,7 +506,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         await super().reset_type_codec(*args, **kwargs)
 
     def _unwrap(self) -> Any:
-        """Return what asyncpg passes to listeners: the lease, which ends with its block."""
+        """Return the lease, so that what asyncpg passes to listeners ends with its block."""
         return self.lease or self
 
     def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
@@ -450,16 +514,19 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             self.is_unconfirmed = True
         super()._process_log_message(fields, last_query)
 
-    def _note(self, query: str) -> None:
+    def _check_statement(self, query: str) -> None:
+        """Record session state that the statement may leave.
+
+        Raises:
+            TransactionError: it begins or ends a transaction that a block owns.
+            SessionStateRefused: it would leave session state in a session shared by PgBouncer.
+        """
         if self.is_managed and controls_transaction(query):
-            raise TransactionError(
-                "inside a transaction block no BEGIN, COMMIT or ROLLBACK: the block sends them; "
-                "nest another DB.transaction() for a savepoint"
-            )
+            raise TransactionError(INSIDE_BLOCK)
         if not self.has_session_state and leaves_session_state(query):
             if self.is_transaction_pooled:
                 raise SessionStateRefused(
-                    "through PgBouncer no session state: use SET LOCAL, set_config(..., true) or "
-                    "a transaction-level lock"
+                    "PgBouncer shares the session: use SET LOCAL, set_config(..., true) or a "
+                    "transaction-level lock instead of session state"
                 )
             self.has_session_state = True

@@ -1,8 +1,8 @@
-"""Errors of the package that are also instances of the matching asyncpg class.
+"""Error classes that inherit from a class of this package and from one of asyncpg.
 
-Code written for asyncpg, such as PiccoloCRUD, catches ``asyncpg.CheckViolationError``; code
-written for this package catches ``InvalidValue``, which several SQLSTATEs share. One class per
-pair serves both.
+Code written for asyncpg, such as PiccoloCRUD, catches ``asyncpg.CheckViolationError``; code written
+for this package catches ``InvalidValue``, which several SQLSTATEs share. The error has to be an
+instance of both, so a class is created for each pair that occurs.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ COPIED_ATTRIBUTES = (
 
 
 def with_driver_class(kind: type[E], driver: type[Exception]) -> type[E]:
-    """Return the class that inherits both, under the name of ``kind``."""
+    """Return the class that inherits from both, under the name of ``kind``."""
     if issubclass(kind, driver):
         return kind
-    made: type[E] = _made_once(kind, driver)  # type: ignore[arg-type]  # classes are hashable
-    return made
+    combined: type[E] = _combined(kind, driver)  # type: ignore[arg-type]  # classes are hashable
+    return combined
 
 
 @cache
-def _made_once(kind: Any, driver: Any) -> Any:
+def _combined(kind: Any, driver: Any) -> Any:
     def reduce(error: DatabaseError) -> tuple[Any, ...]:
         return _restore, (kind, driver, error.args, error.__dict__)
 

@@ -1,7 +1,7 @@
-"""Array types of pg_catalog, described to the driver without asking the server.
+"""Array types of pg_catalog, registered with asyncpg without a query.
 
-asyncpg knows the base types by heart but only ``text[]`` among the arrays. For every other one it
-would query the catalog on each new connection. The OIDs are fixed by PostgreSQL (``pg_type.dat``).
+asyncpg has codecs for the base types but only for ``text[]`` among the arrays. For every other
+array it would query the catalog on each new connection. The OIDs are fixed in ``pg_type.dat``.
 """
 
 from types import MappingProxyType
@@ -37,8 +37,8 @@ ARRAYS = MappingProxyType(
 """OIDs of the array and of its elements, by the name of the element type."""
 
 
-def _described(name: str, array: int, element: int) -> dict[str, Any]:
-    """Return a row of asyncpg's introspection query."""
+def _introspection_row(name: str, array: int, element: int) -> dict[str, Any]:
+    """Return a row as asyncpg's introspection query would."""
     return {
         "oid": array,
         "ns": "pg_catalog",
@@ -56,4 +56,6 @@ def _described(name: str, array: int, element: int) -> dict[str, Any]:
     }
 
 
-KNOWN_TYPES = [_described(name, array, element) for name, (array, element) in ARRAYS.items()]
+KNOWN_TYPES = [
+    _introspection_row(name, array, element) for name, (array, element) in ARRAYS.items()
+]

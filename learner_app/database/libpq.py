@@ -1,9 +1,8 @@
-"""Environment variables that make psql, pg_dump and pg_restore connect as this package does."""
+"""Environment variables with which psql, pg_dump and pg_restore connect as this package does."""
 
 import ssl
 
-from learner_app.database.client_certificate import ClientCertificate
-from learner_app.database.dsn import DatabaseUrl, tls
+from learner_app.database.dsn import DatabaseUrl
 from learner_app.settings import Settings
 
 
@@ -11,7 +10,7 @@ def libpq_environment(target: DatabaseUrl, settings: Settings) -> dict[str, str]
     """Return PG* variables for the target, with the password, for a child process only.
 
     Raises:
-        SettingsError: the wanted encryption is not allowed, or its certificate is not readable.
+        SettingsError: the encryption mode is not allowed, or a certificate is not usable.
     """
     variables = {
         "PGHOST": ",".join(target.hosts),
@@ -22,32 +21,32 @@ def libpq_environment(target: DatabaseUrl, settings: Settings) -> dict[str, str]
         "PGAPPNAME": settings.db_application_name,
         "PGTARGETSESSIONATTRS": target.session_attributes,
         "PGOPTIONS": " ".join(
-            f"-c {name}={_escaped(value)}" for name, value in target.server_settings.items()
+            f"-c {name}={_escape(value)}" for name, value in target.server_settings.items()
         ),
         "PGCONNECT_TIMEOUT": str(max(2, round(settings.db_connect_timeout))),
     }
-    return variables | ({} if target.is_local else _encryption(target, settings))
+    return variables | ({} if target.is_local else _tls_variables(target, settings))
 
 
-def _encryption(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
-    wanted = tls(settings, target)
-    if not isinstance(wanted, ssl.SSLContext):
-        return {"PGSSLMODE": "disable" if wanted is False else wanted}
-    client = target.client_certificate or ClientCertificate.from_settings(settings)
+def _tls_variables(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
+    argument = target.tls.ssl_argument(settings)
+    if not isinstance(argument, ssl.SSLContext):
+        return {"PGSSLMODE": "disable" if argument is False else argument}
+    client = target.tls.find_client_certificate(settings)
     variables = client.libpq_variables() if client else {}
-    if wanted.verify_mode is ssl.CERT_NONE:
+    if argument.verify_mode is ssl.CERT_NONE:
         return variables | {"PGSSLMODE": "require"}
-    mode = "verify-full" if wanted.check_hostname else "verify-ca"
-    return variables | {"PGSSLMODE": mode, "PGSSLROOTCERT": _authorities(target, settings)}
+    mode = "verify-full" if argument.check_hostname else "verify-ca"
+    return variables | {"PGSSLMODE": mode, "PGSSLROOTCERT": _root_certificate(target, settings)}
 
 
-def _authorities(target: DatabaseUrl, settings: Settings) -> str:
-    """Return the file of trusted authorities, since libpq before 16 does not know ``system``."""
-    named = target.root_certificate or settings.db_ssl_root_cert
+def _root_certificate(target: DatabaseUrl, settings: Settings) -> str:
+    """Return the file of trusted authorities, as libpq before 16 does not support ``system``."""
+    named = target.tls.root_certificate or settings.db_ssl_root_cert
     if named in (None, "system"):
         return ssl.get_default_verify_paths().cafile or "system"
     return str(named)
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace(" ", r"\ ")

@@ -1,4 +1,4 @@
-"""Connection target of the owner role, which migrates and dumps the database."""
+"""Database URL of the owner role, which migrates and dumps the database."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from learner_app.settings import Settings
 
 
 def find_owner_url(settings: Settings) -> DatabaseUrl:
-    """Return the target of the owner role, or that of the application where no owner is set.
+    """Return the URL of the owner role, or that of the application if no owner is configured.
 
     Raises:
         DatabaseNotConfigured: no database is configured.
@@ -38,18 +38,18 @@ def _require_same_database(
 ) -> None:
     """Raise SettingsError if migrations and the application would use different tables.
 
-    Behind PgBouncer the application's database may be an alias, so nothing can be compared.
+    Through PgBouncer the application's database name may be an alias, so it is not compared.
     """
     if settings.db_pgbouncer:
         return
     if owner.database != application.database:
         raise SettingsError(
-            "DATABASE_OWNER_URL names another database than the application uses "
-            f"({owner.database!r}, not {application.database!r})"
+            "DATABASE_OWNER_URL must name the database of the application "
+            f"({application.database!r}, not {owner.database!r})"
         )
     if _search_path(owner) != _search_path(application):
         raise SettingsError(
-            "DATABASE_OWNER_URL and the URL of the application must set the same search_path"
+            "DATABASE_OWNER_URL and the URL of the application must have the same search_path"
         )
 
 
@@ -61,7 +61,7 @@ def _development_owner(settings: Settings) -> str | None:
     """Return the owner role of a running ``learner up``, or None if it has only one role."""
     try:
         running = json.loads(settings.running_file.read_text())
-    except (OSError, ValueError):  # stopped a moment ago: connecting reports it
+    except (OSError, ValueError):  # it was just stopped, connecting reports that
         return None
     owner = running.get("owner")
     return owner if isinstance(owner, str) else None

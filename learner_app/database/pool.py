@@ -1,9 +1,21 @@
-"""The connection pool: last in first out, bounded, and suspicious of what it lends.
+"""Bounded connection pool: last in first out, validated on checkout, waiters served in order.
 
-asyncpg's own pool resets every connection it gets back and waits for ever when it is empty. This
-one resets only where something was left in the session, hands a connection over at once, looks
-whether the server has hung up before it lends, and drops all connections once the server was
-restarted.
+Why not asyncpg's pool: it sends a reset query each time a connection comes back, and its callers
+wait without limit. This pool resets a connection only if something was left in its session, passes
+it to the next waiter in the same step of the event loop, and checks on checkout that the server is
+still there.
+
+Last in first out: a few connections do most of the work, so that their prepared statements stay
+cached, and those at the bottom become idle long enough to be closed.
+
+Validation on checkout has three levels, from cheap to expensive. A closed or outdated connection is
+closed. One with unread input (usually the FATAL message of a server that stops) or one that was
+idle for 5 s has to answer ``SELECT 1`` first; until then the caller waits in the queue, so that
+another connection that becomes free is used instead. If that ping fails, all idle connections are
+closed, since they were idle even longer.
+
+In an outage (see :class:`ReconnectLoop`) a caller waits one second, not DB_ACQUIRE_TIMEOUT: a
+service that answers 503 quickly recovers, one whose requests pile up for ten seconds does not.
 """
 
 from __future__ import annotations
@@ -15,23 +27,24 @@ from typing import Any
 
 from learner_app.database.checkout import Checkout, record_checkout
 from learner_app.database.connection import Connection
-from learner_app.database.mending import check, mend
-from learner_app.database.reconnect import ReconnectLoop, again
+from learner_app.database.reconnect import ReconnectLoop, copy_exception
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
 
-CHECK_AFTER_SECONDS = 5
-"""A connection that was unused for longer answers a SELECT before it is lent."""
+PING_AFTER_SECONDS = 5
+"""Idle time after which a connection has to answer a ping before it is lent."""
 
 CANCEL_SECONDS = 2
-"""How long the server has to cancel a statement that was still running when its block ended."""
+"""Time limit for the cancellation of a statement that was still running on release."""
 
 OUTAGE_SECONDS = 1
-"""How long a request waits for a server that is known to be away."""
+"""Time that a caller waits for a server that is known to be unreachable."""
+
+POOL_CLOSED = "the connection pool was closed"
 
 
 class Pool:
-    """Lends connections of one engine; belongs to the event loop it was made in."""
+    """Connection pool of one engine and one event loop, in which it has to be created."""
 
     def __init__(
         self,
@@ -41,66 +54,78 @@ class Pool:
         *,
         needs_primary: bool = False,
     ) -> None:
-        """For the target of that name, which ``connect`` opens connections to.
+        """Start without connections, which the first request or :meth:`prune` opens.
 
-        ``needs_primary``: leave a server that reports to have become read only.
+        Args:
+            name: of the target, for the log; without a password.
+            connect: opens one connection.
+            settings: sizes and time limits.
+            needs_primary: close idle connections to a server that has become read-only.
         """
         self.loop = asyncio.get_running_loop()
-        self.min = settings.db_pool_min
-        self.max = settings.db_pool_max
-        self.held: dict[Connection, Checkout] = {}
-        self.turnover = 0
-        """How many connections became free so far."""
+        self.min_size = settings.db_pool_min
+        self.max_size = settings.db_pool_max
+        self.in_use: dict[Connection, Checkout] = {}
+        """Connections that are checked out."""
+        self.checkins = 0
+        """Number of times that a connection became free, a new one included."""
         self.orphans: dict[Connection, float] = {}
-        """Connections that broke in use, and when: their sessions may still hold locks."""
+        """Connections that broke in use, with the time; their sessions may still hold locks."""
         self._settings = settings
         self._needs_primary = needs_primary
         self._idle: list[Connection] = []
         self._waiters: dict[asyncio.Future[Connection], Checkout] = {}
-        self._mending: dict[Connection, asyncio.Task[None]] = {}
-        self._opener = ReconnectLoop(name, connect, self._add, self._connecting_failed)
+        self._validating: dict[Connection, asyncio.Task[None]] = {}
+        self._reconnect = ReconnectLoop(name, connect, self._add, self._connect_failed)
         self._generation = 0
-        self._started: dict[Any, Any] = {}
+        self._server_starts: dict[Any, Any] = {}
         self.is_closing = False
 
     @property
     def size(self) -> int:
-        """Connections that are open."""
-        return len(self._idle) + len(self.held) + len(self._mending)
+        """Number of open connections."""
+        return len(self._idle) + len(self.in_use) + len(self._validating)
 
     @property
     def idle(self) -> int:
+        """Number of connections that can be lent."""
         return len(self._idle)
 
     @property
     def waiting(self) -> int:
-        """Callers that wait for a connection."""
+        """Number of callers that wait for a connection."""
         return len(self._waiters)
 
     @property
     def outage(self) -> LearnerError | None:
-        """Why the server cannot be reached at present, as far as the pool had to know."""
-        return self._opener.outage
+        """The reason why the server is unreachable, or None if the last attempt succeeded."""
+        return self._reconnect.outage
 
     async def acquire(self) -> Connection:
-        """A connection for the caller alone, until :meth:`release`.
+        """Check out a connection, which is the caller's alone until :meth:`release`.
 
         Raises:
             PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
-            DatabaseUnavailable, DatabaseRefused: a new one was needed and could not be had.
+            DatabaseUnavailable, DatabaseRefused: no new connection could be opened.
+            PoolNotStarted: the pool was closed.
         """
         if self.is_closing:
-            raise PoolNotStarted("the connection pool was closed")
-        hold = record_checkout(self.loop.time())
+            raise PoolNotStarted(POOL_CLOSED)
+        checkout = record_checkout(self.loop.time())
         connection = self._take_idle()
         if connection is None:
-            return await self._wait(hold)
-        self.held[connection] = hold
+            return await self._wait(checkout)
+        self.in_use[connection] = checkout
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a connection back in whatever state it is; a second time does nothing."""
-        if self.held.pop(connection, None) is None:
+        """Check a connection in, whatever its state.
+
+        A second call does nothing. A clean connection is available immediately. One that needs a
+        cancellation, a rollback or a reset becomes available after it, in a task, so that the
+        caller does not wait.
+        """
+        if self.in_use.pop(connection, None) is None:
             return
         connection.sent_at = 0.0
         connection.leave_block()
@@ -108,116 +133,117 @@ class Pool:
             connection.is_closed()
             or connection.is_invalidated
             or self.is_closing
-            or self._is_old(connection)
+            or self._is_outdated(connection)
         ):
             self._discard(connection)
-        elif connection.is_running:  # for a task that the holder left behind
+        elif connection.is_running:  # of a task that the caller did not await
             connection.cancel_operations()
-            self._set_aside(connection, _mend_when_idle(connection))
+            self._validate_later(connection, _reset_when_idle(connection))
         elif connection.has_session_state or connection.is_busy():
-            self._set_aside(connection, mend(connection))
+            self._validate_later(connection, connection.reset())
         else:
-            self._deliver(connection)
+            self._check_in(connection)
 
     def expire(self) -> None:
-        """Replace all connections: the unused at once, the others when they come back."""
+        """Replace all connections: idle ones now, the others when they are released."""
         self._generation += 1
         self.drop_idle()
 
     def drop_idle(self) -> None:
-        """Close the unused connections, since there is reason to think that they are dead."""
+        """Close the idle connections, which are probably broken."""
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.terminate()
-        self.stir()
+        self.replenish()
 
     def open_connections(self) -> list[Connection]:
-        return [*self._idle, *self.held]
+        return [*self._idle, *self.in_use]
 
-    def cut(self, connection: Connection) -> None:
-        """Close a connection whoever has it; a statement under way on it fails."""
+    def terminate(self, connection: Connection) -> None:
+        """Close a connection immediately, even if a statement is running on it."""
         if connection in self._idle:
             self._idle.remove(connection)
         connection.terminate()
-        self.stir()
+        self.replenish()
 
     def clear_statement_cache(self) -> None:
-        """Have all statements prepared anew, since a table or type was altered."""
-        for connection in (*self._idle, *self.held):
+        """Have all statements prepared again after a change of tables or types."""
+        for connection in (*self._idle, *self.in_use):
             connection.clear_statement_cache()
 
-    def tidy(self) -> None:
-        """Close what is dead, old or not needed, and open up to the minimum."""
+    def prune(self) -> None:
+        """Close idle connections that are broken, outdated or not needed, then replenish."""
         now = self.loop.time()
-        spare = self.size - self.min
+        spare = self.size - self.min_size
         kept = []
-        for connection in self._idle:  # the longest unused first
-            unused = spare > 0 and now - connection.idle_since > self._settings.db_pool_idle
-            is_left = self._needs_primary and connection.is_read_only()
-            if unused or is_left or connection.is_closed() or self._is_old(connection):
+        for connection in self._idle:  # the longest idle first
+            is_spare = spare > 0 and now - connection.idle_since > self._settings.db_pool_idle
+            is_demoted = self._needs_primary and connection.is_read_only()
+            if is_spare or is_demoted or connection.is_closed() or self._is_outdated(connection):
                 spare -= 1
                 connection.terminate()
             else:
                 kept.append(connection)
         self._idle = kept
-        self.stir()
+        self.replenish()
 
-    def stir(self) -> None:
-        """Have as many connections opened as are waited for, or missing to the minimum."""
+    def replenish(self) -> None:
+        """Open connections for the waiters, or up to the minimum."""
         if self.is_closing:
             return
-        wanted = max(len(self._waiters) - len(self._mending), self.min - self.size)
-        is_urgent = bool(self._waiters)
-        self._opener.want(min(wanted, self.max - self.size), is_urgent=is_urgent)
+        missing = max(len(self._waiters) - len(self._validating), self.min_size - self.size)
+        count = min(missing, self.max_size - self.size)
+        self._reconnect.request(count, is_urgent=bool(self._waiters))
 
     async def close(self, seconds: float) -> None:
-        """Close all connections, at once when cancelled.
+        """Close all connections, immediately if cancelled.
 
         Args:
-            seconds: how long connections in use have to come back before they are closed.
+            seconds: how long connections in use have to be released before they are closed.
         """
         self.is_closing = True
-        self._opener.close()
+        self._reconnect.close()
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(PoolNotStarted("the connection pool was closed"))
+                waiter.set_exception(PoolNotStarted(POOL_CLOSED))
         deadline = self.loop.time() + seconds
         try:
-            while (self.held or self._mending) and self.loop.time() < deadline:
+            while (self.in_use or self._validating) and self.loop.time() < deadline:
                 await asyncio.sleep(0.01)
         finally:
-            self._cut_all()
-        await asyncio.sleep(0)  # so that what listens to them hears of their last statements
+            self._terminate_all()
+        await asyncio.sleep(0)  # asyncpg calls query loggers in the next step of the loop
 
-    def _cut_all(self) -> None:
-        for task in self._mending.values():
+    def _terminate_all(self) -> None:
+        for task in self._validating.values():
             task.cancel()
-        for connection in (*self._idle, *self.held, *self._mending):
+        for connection in (*self._idle, *self.in_use, *self._validating):
             connection.terminate()
         self._idle.clear()
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_closed() or self._is_old(connection):
+            if connection.is_closed() or self._is_outdated(connection):
                 connection.terminate()
-            elif connection.has_unread() or self._unused(connection) > CHECK_AFTER_SECONDS:
-                self._set_aside(connection, self._check(connection))
+            elif connection.has_unread() or self._idle_seconds(connection) > PING_AFTER_SECONDS:
+                self._validate_later(connection, self._ping(connection))
                 return None
             else:
                 return connection
         return None
 
-    async def _wait(self, hold: Checkout) -> Connection:
+    async def _wait(self, checkout: Checkout) -> Connection:
         waiter: asyncio.Future[Connection] = self.loop.create_future()
-        self._waiters[waiter] = hold
+        self._waiters[waiter] = checkout
         timer = self.loop.call_later(self._settings.db_acquire_timeout, self._give_up, waiter)
-        if self._is_cut_off():
-            self._limit_in_outage(waiter, hold)
-        self.stir()
+        if self._server_unreachable():
+            self._limit_in_outage(waiter, checkout)
+        self.replenish()
         try:
             return await waiter
         except asyncio.CancelledError:
+            # a connection may have been assigned in the same step as the cancellation
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.release(waiter.result())
             raise
@@ -225,14 +251,15 @@ class Pool:
             timer.cancel()
             self._waiters.pop(waiter, None)
 
-    def _deliver(self, connection: Connection) -> None:
-        self.turnover += 1
+    def _check_in(self, connection: Connection) -> None:
+        """Pass a valid connection to the first waiter, or make it idle."""
+        self.checkins += 1
         connection.is_unconfirmed = False
         while self._waiters:
             waiter = next(iter(self._waiters))
-            hold = self._waiters.pop(waiter)
+            checkout = self._waiters.pop(waiter)
             if not waiter.done():
-                self.held[connection] = Checkout(self.loop.time(), hold.code, hold.line)
+                self.in_use[connection] = checkout._replace(since=self.loop.time())
                 waiter.set_result(connection)
                 return
         connection.idle_since = self.loop.time()
@@ -240,98 +267,108 @@ class Pool:
 
     def _discard(self, connection: Connection) -> None:
         is_broken = connection.is_closed() or connection.is_invalidated or connection.is_busy()
-        if is_broken and connection.session is not None:
+        if is_broken and connection.backend is not None:
             self.orphans[connection] = self.loop.time()
         connection.terminate()
-        self.stir()
+        self.replenish()
 
-    def _set_aside(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
-        self._mending[connection] = self.loop.create_task(self._after(connection, work))
+    def _validate_later(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        self._validating[connection] = self.loop.create_task(self._validate(connection, work))
 
-    async def _after(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+    async def _validate(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception:  # noqa: BLE001  # whatever it was, the connection is not lent again
+        except Exception:  # noqa: BLE001  # after any error the connection is not lent again
             connection.is_invalidated = True
         finally:
-            self._mending.pop(connection, None)
+            self._validating.pop(connection, None)
         if connection.is_invalidated or connection.is_closed() or self.is_closing:
             self._discard(connection)
         else:
-            self._deliver(connection)
+            self._check_in(connection)
 
-    async def _check(self, connection: Connection) -> None:
+    async def _ping(self, connection: Connection) -> None:
         try:
-            await check(connection)
+            await connection.ping()
         except Exception:
-            self.drop_idle()  # they were unused for even longer
+            self.drop_idle()  # they were idle even longer
             raise
 
     def _add(self, connection: Connection) -> None:
-        if self.is_closing or self.size >= self.max:
+        """Add a new connection, and drop older ones if their server was restarted since."""
+        if self.is_closing or self.size >= self.max_size:
             connection.terminate()
             return
         server, started = connection.server
-        if self._started.get(server, started) != started:
-            self.drop_idle()  # it was restarted, so that all older connections to it are dead
-        self._started[server] = started
+        if self._server_starts.get(server, started) != started:
+            self.drop_idle()
+        self._server_starts[server] = started
         connection.generation = self._generation
+        # spread over time, as connections opened together would be replaced together
         lifetime = self._settings.db_pool_age * random.uniform(0.9, 1)  # noqa: S311  # no secret
         connection.retire_at = self.loop.time() + lifetime
-        self._deliver(connection)
-        self.stir()
+        self._check_in(connection)
+        self.replenish()
 
-    def _connecting_failed(self, error: LearnerError) -> None:
-        for waiter, hold in self._waiters.items():
+    def _connect_failed(self, error: LearnerError) -> None:
+        for waiter, checkout in self._waiters.items():
             if isinstance(error, DatabaseUnavailable):
-                self._limit_in_outage(waiter, hold)
-            elif not waiter.done():
-                waiter.set_exception(again(error))
+                self._limit_in_outage(waiter, checkout)
+            elif not waiter.done():  # refused, for example the password: waiting does not help
+                waiter.set_exception(copy_exception(error))
 
-    def _limit_in_outage(self, waiter: asyncio.Future[Connection], hold: Checkout) -> None:
-        """Let the caller wait a second of the outage at most; if it ends sooner, without limit."""
-        since = max(hold.since, self._opener.failing_since)
+    def _limit_in_outage(self, waiter: asyncio.Future[Connection], checkout: Checkout) -> None:
+        """Limit the caller's wait to one second of the outage.
+
+        The second begins with the outage or with the wait, whichever is later. If the outage ends
+        within it, the caller goes on waiting until DB_ACQUIRE_TIMEOUT.
+        """
+        since = max(checkout.since, self._reconnect.failing_since)
         self.loop.call_at(since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
 
     def _give_up_in_outage(self, waiter: asyncio.Future[Connection]) -> None:
-        if self._is_cut_off():
+        if self._server_unreachable():
             self._give_up(waiter)
 
-    def _is_cut_off(self) -> bool:
-        """Whether the server is away, or silent to somebody who has no connection at all."""
-        return bool(self.outage or (self._opener.is_silent and not self.held))
+    def _server_unreachable(self) -> bool:
+        """Return True if connecting failed, or gets no answer and no connection is in use.
+
+        A connection in use is evidence that the server works, only slowly.
+        """
+        return bool(self.outage or (self._reconnect.is_silent and not self.in_use))
 
     def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
         if not waiter.done():
             waiter.set_exception(self._reason_without_connection())
 
     def _reason_without_connection(self) -> LearnerError:
-        obstacle = self._opener.obstacle
-        if obstacle is not None and (self.outage or len(self.held) < self.max):
-            return again(obstacle)
-        if self._opener.is_silent and not self.held:
+        error = self._reconnect.last_error
+        is_full = len(self.in_use) >= self.max_size
+        if error is not None and (self.outage or not is_full):
+            return copy_exception(error)
+        if self._reconnect.is_silent and not self.in_use:
             return DatabaseUnavailable("the server does not answer")
-        seconds, used = self._settings.db_acquire_timeout, f"{len(self.held)} of {self.max}"
-        if len(self.held) < self.max:
-            return DatabaseUnavailable(
-                f"no connection could be opened within {seconds:g} s, {used} are in use"
-            )
-        return PoolExhausted(f"no connection became free within {seconds:g} s, {used} are in use")
+        seconds = self._settings.db_acquire_timeout
+        used = f"{len(self.in_use)} of {self.max_size} are in use"
+        if is_full:
+            return PoolExhausted(f"no connection became free within {seconds:g} s, {used}")
+        return DatabaseUnavailable(f"no connection could be opened within {seconds:g} s, {used}")
 
-    def _is_old(self, connection: Connection) -> bool:
+    def _is_outdated(self, connection: Connection) -> bool:
+        """Return True after ``expire()``, at the end of its lifetime, or after a server restart."""
         server, started = connection.server
         return bool(
             connection.generation != self._generation
             or self.loop.time() > connection.retire_at
-            or self._started[server] != started
+            or self._server_starts[server] != started
         )
 
-    def _unused(self, connection: Connection) -> float:
+    def _idle_seconds(self, connection: Connection) -> float:
         seconds: float = self.loop.time() - connection.idle_since
         return seconds
 
 
-async def _mend_when_idle(connection: Connection) -> None:
+async def _reset_when_idle(connection: Connection) -> None:
     async with asyncio.timeout(CANCEL_SECONDS):
         await connection.until_idle()
-    await mend(connection)
+    await connection.reset()

@@ -1,45 +1,53 @@
-"""Opening connections for the pool in the background, also through an outage.
+"""Background task that opens connections and finds a server again after an outage.
 
-While the server is well each wanted connection is opened at once. After a failure one attempt
-follows another after short random pauses, and one that stays silent is overtaken by the next, so
-that a server that is back is found within half a second.
+While the server is reachable, requested connections are opened concurrently. In an outage one
+attempt follows another after a short random pause, at most half a second: below the second that a
+caller waits, so that a server that is back is found before callers give up. The pause is random so
+that many processes do not connect in the same moment.
+
+Hedged attempts: in a network that drops packets an attempt neither succeeds nor fails. Waiting for
+its timeout would hide for seconds that the server is back, and cancelling it early would never
+succeed in a slow network. So after half a second without an answer another attempt is started in
+parallel, and the first of them that succeeds wins.
+
+Cool-down: after a refusal, such as a wrong password, retries in the background would fill the
+server's log and may lock the account. For 30 s only a caller that waits triggers an attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from copy import copy
 
+from learner_app.database.backoff import Backoff
 from learner_app.database.connection import Connection
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 0.5
-"""Seconds; below the second that a request may spend on connecting."""
+BACKOFF = Backoff(initial=0.1, maximum=0.5)
+"""The maximum is below the second that a request may spend on connecting."""
 
-SILENT_SECONDS = 0.5
-"""After this time an attempt without an answer is overtaken by another one."""
+HEDGE_SECONDS = 0.5
+"""Time without an answer after which another attempt is started beside the first one."""
 
-MOST_SILENT = 20
+MAX_SILENT_ATTEMPTS = 20
 
-REST_SECONDS = 30
-"""After a refusal, as of a wrong password, nobody but a caller makes us knock again."""
+REFUSED_COOLDOWN_SECONDS = 30
+"""Time after a refusal during which only an urgent request triggers an attempt."""
 
 
 class ReconnectLoop:
-    """Attempts to connect, and what is known about the server from them."""
+    """Attempts to connect on request, repeated until one succeeds or is refused."""
 
     def __init__(
         self,
         name: str,
         connect: Callable[[], Awaitable[Connection]],
-        opened: Callable[[Connection], None],
-        failed: Callable[[LearnerError], None],
+        on_connected: Callable[[Connection], None],
+        on_failure: Callable[[LearnerError], None],
         *,
         is_quiet: bool = False,
     ) -> None:
@@ -47,67 +55,64 @@ class ReconnectLoop:
         Args:
             name: of the target, for the log; without a password.
             connect: opens one connection.
-            opened: is given each new connection.
-            failed: is told of each failure.
-            is_quiet: log attempts for debugging only, since another opener reports the outage.
+            on_connected: called with each new connection.
+            on_failure: called with the error of each failed attempt.
+            is_quiet: log attempts at DEBUG, as another loop reports the outage.
         """
         self.outage: LearnerError | None = None
-        """Why the last attempt failed; None when it did not."""
-        self.obstacle: LearnerError | None = None
-        """As ``outage``, also of a server that answers but is out of connections."""
+        """The error of the last attempt if it did not reach the server, else None."""
+        self.last_error: LearnerError | None = None
+        """As ``outage``, also if the server was reached but is out of connections."""
         self.failing_since = 0.0
-        """Loop time of the first failure since the last success, 0 when there is none."""
+        """Loop time of the first failure since the last success, 0 if there was none."""
         self._name = name
         self._connect = connect
-        self._opened = opened
-        self._failed = failed
+        self._on_connected = on_connected
+        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._fresh: set[asyncio.Task[None]] = set()
-        self._silent: dict[asyncio.Task[None], None] = {}
-        self._next: asyncio.TimerHandle | None = None
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._silent_attempts: dict[asyncio.Task[None], None] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._failures = 0
-        self._rest_until = 0.0
-        self._closed = False
+        self._cooldown_until = 0.0
+        self._is_closed = False
         self._is_quiet = is_quiet
-        self._usual_seconds = 0.0
-
-    @property
-    def pending(self) -> int:
-        """Connections that will probably be there in a moment."""
-        return len(self._fresh)
+        self._last_connect_seconds = 0.0
 
     @property
     def is_silent(self) -> bool:
-        """Whether an attempt has been without an answer for a while."""
-        return bool(self._silent)
+        """True while an attempt has had no answer for longer than HEDGE_SECONDS."""
+        return bool(self._silent_attempts)
 
-    def want(self, number: int, *, is_urgent: bool) -> None:
-        """See to it that so many are on their way; in an outage only one at a time is tried.
+    def request(self, count: int, *, is_urgent: bool) -> None:
+        """Have ``count`` attempts in progress, but only one in an outage.
 
-        After a refusal only somebody who waits makes it urgent to try again.
+        Args:
+            count: connections that are missing; attempts in progress are counted in.
+            is_urgent: a caller waits, so that an attempt is made even in the cool-down.
         """
-        if self._closed or self._next is not None:
+        if self._is_closed or self._timer is not None:
             return
-        if not is_urgent and self._loop.time() < self._rest_until:
+        if not is_urgent and self._loop.time() < self._cooldown_until:
             return
-        if self.outage is not None or self._silent:
-            number = min(number, 1)
-        for _ in range(number - len(self._fresh)):
-            self._start()
+        if self.outage is not None or self._silent_attempts:
+            count = min(count, 1)
+        for _ in range(count - len(self._attempts)):
+            self._start_attempt()
 
     def close(self) -> None:
-        self._closed = True
-        if self._next is not None:
-            self._next.cancel()
-        for task in (*self._fresh, *self._silent):
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in (*self._attempts, *self._silent_attempts):
             task.cancel()
 
-    def _start(self) -> None:
+    def _start_attempt(self) -> None:
         task = self._loop.create_task(self._attempt())
-        self._fresh.add(task)
-        patience = max(SILENT_SECONDS, 2 * self._usual_seconds)  # a slow network is not silent
-        overtake = self._loop.call_later(patience, self._overtake, task)
-        task.add_done_callback(lambda _task: overtake.cancel())
+        self._attempts.add(task)
+        seconds = max(HEDGE_SECONDS, 2 * self._last_connect_seconds)  # a slow network is not silent
+        hedge = self._loop.call_later(seconds, self._start_parallel_attempt, task)
+        task.add_done_callback(lambda _task: hedge.cancel())
 
     async def _attempt(self) -> None:
         task = asyncio.current_task()
@@ -119,7 +124,7 @@ class ReconnectLoop:
             self._forget(task)
             self._after_failure(error, number)
         except Exception as error:
-            log.exception("%s: connecting failed in an unknown way", self._name)
+            log.exception("%s: connecting failed with an unexpected error", self._name)
             self._forget(task)
             kind = type(error).__name__
             self._after_failure(DatabaseRefused(f"{self._name}: cannot connect ({kind})"), number)
@@ -130,72 +135,76 @@ class ReconnectLoop:
             self._forget(task)
             seconds = self._loop.time() - started
             level = logging.INFO if number == 1 else logging.WARNING  # the end of an outage
-            self._usual_seconds = seconds
+            self._last_connect_seconds = seconds
             self._log(level, "%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
             self._after_success(connection)
 
     def _after_success(self, connection: Connection) -> None:
-        self.outage = self.obstacle = None
+        self.outage = self.last_error = None
         self.failing_since = 0.0
         self._failures = 0
-        self._rest_until = 0.0
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-        for task in self._silent:
+        self._cooldown_until = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for task in self._silent_attempts:
             task.cancel()
-        self._opened(connection)
+        self._on_connected(connection)
 
     def _after_failure(self, error: LearnerError, number: int) -> None:
-        if self._closed:
+        if self._is_closed:
             return
         self._failures += 1
         self.failing_since = self.failing_since or self._loop.time()
         if not isinstance(error, DatabaseUnavailable):
-            self._log(logging.ERROR, "%s (attempt %d, not tried again)", error, number)
-            self.outage = self.obstacle = None
-            self._rest_until = self._loop.time() + REST_SECONDS
-            self._failed(error)
+            self._log(logging.ERROR, "%s (attempt %d, not retried)", error, number)
+            self.outage = self.last_error = None
+            self._cooldown_until = self._loop.time() + REFUSED_COOLDOWN_SECONDS
+            self._on_failure(error)
             return
-        is_full = (error.sqlstate or "").startswith("53")  # there, but without room for one more
-        self.outage, self.obstacle = None if is_full else error, error
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
-        pause = random.uniform(0, longest)  # noqa: S311  # no secret
+        # class 53: the server is reachable, and its existing connections work
+        is_full = (error.sqlstate or "").startswith("53")
+        self.outage, self.last_error = None if is_full else error, error
+        pause = BACKOFF.pause(self._failures)
         self._log(logging.WARNING, "%s (attempt %d, next in %.2f s)", error, number, pause)
-        self._try_after(pause)
+        self._retry_after(pause)
         if not is_full:
-            self._failed(error)
+            self._on_failure(error)
 
-    def _overtake(self, task: asyncio.Task[None]) -> None:
-        if task in self._fresh:
-            self._fresh.discard(task)
-            self._silent[task] = None
-            if len(self._silent) > MOST_SILENT:
-                next(iter(self._silent)).cancel()
-            self._try_after(0)
+    def _start_parallel_attempt(self, task: asyncio.Task[None]) -> None:
+        """Start another attempt beside one without an answer, and cancel the oldest of many."""
+        if task in self._attempts:
+            self._attempts.discard(task)
+            self._silent_attempts[task] = None
+            if len(self._silent_attempts) > MAX_SILENT_ATTEMPTS:
+                next(iter(self._silent_attempts)).cancel()
+            self._retry_after(0)
             self.failing_since = self.failing_since or self._loop.time()
-            self._failed(DatabaseUnavailable("the server does not answer"))
+            self._on_failure(DatabaseUnavailable("the server does not answer"))
 
-    def _try_after(self, seconds: float) -> None:
-        if self._next is None and not self._closed:
-            self._next = self._loop.call_later(seconds, self._try)
+    def _retry_after(self, seconds: float) -> None:
+        if self._timer is None and not self._is_closed:
+            self._timer = self._loop.call_later(seconds, self._retry)
 
-    def _try(self) -> None:
-        self._next = None
-        if not self._fresh:
-            self._start()
+    def _retry(self) -> None:
+        self._timer = None
+        if not self._attempts:
+            self._start_attempt()
 
     def _log(self, level: int, text: str, *args: object) -> None:
         log.log(logging.DEBUG if self._is_quiet else level, text, *args)
 
     def _forget(self, task: asyncio.Task[None] | None) -> None:
         if task is not None:
-            self._fresh.discard(task)
-            self._silent.pop(task, None)
+            self._attempts.discard(task)
+            self._silent_attempts.pop(task, None)
 
 
-def again(error: LearnerError) -> LearnerError:
-    """A copy for one more caller: a raised exception collects the tracebacks of all."""
+def copy_exception(error: LearnerError) -> LearnerError:
+    """Return a copy to raise for another caller.
+
+    Each ``raise`` appends to the traceback of the exception, so callers cannot share one.
+    """
     twin = copy(error)
     twin.__cause__ = error.__cause__
     return twin

@@ -1,8 +1,8 @@
-"""Evidence that the server did not execute a statement that it was sent.
+"""Evidence that the server did not execute a statement that was sent.
 
-PostgreSQL answers a bound statement with BindComplete before it starts to execute it. When the
-first message is an error instead, the statement was not executed. asyncpg discards BindComplete,
-therefore a protocol of our own reads the message type before asyncpg does.
+PostgreSQL answers a bound statement with BindComplete before it begins to execute it. If the first
+message is an error instead, the statement was not executed, and it is safe to send it again.
+asyncpg discards BindComplete, so this protocol reads the type of the message before asyncpg does.
 """
 
 from __future__ import annotations
@@ -17,30 +17,32 @@ ERROR_RESPONSE = b"E"
 FATAL = b"\0VFATAL\0"
 """Severity field of an error that ends the session, untranslated."""
 
-READY = ord("Z")
+READY_FOR_QUERY = ord("Z")
 READY_BYTES = 6
-"""ReadyForQuery, with which almost all that arrives ends, and its length."""
+"""ReadyForQuery, with which almost all received data ends, and its length."""
 
-FAREWELL_BYTES = 1000
+FATAL_ERROR_BYTES = 1000
 HEADER_BYTES = 50
 """Upper limits: of the error that ends a session, and of its part before the severity."""
-FAREWELL_SOURCE = "ProcessInterrupts"
-"""PostgreSQL's function that ends a session. A proxy that invents the SQLSTATE does not name it."""
+
+SESSION_END_FUNCTION = "ProcessInterrupts"
+"""PostgreSQL's function that ends a session; an error of a proxy does not have this source."""
 
 
 class ReplyMonitor(asyncio.Protocol):
-    """Protocol that passes all data to asyncpg's and notes the type of an awaited message."""
+    """Protocol that notes the type of an awaited message and passes all data to asyncpg's."""
 
-    def __init__(self, protocol: Any, ended: Callable[[], None]) -> None:
+    def __init__(self, protocol: Any, on_session_end: Callable[[], None]) -> None:
         """
         Args:
             protocol: asyncpg's.
-            ended: is called when the server has sent the error that ends the session. asyncpg
+            on_session_end: called when the server has sent the error that ends the session. asyncpg
                 itself waits for the end of the stream, and until then its COPY leaves the protocol
                 in an inconsistent state.
         """
         self.first = b""
-        self._ended = ended
+        """Type of the first message after :meth:`start`, empty before it has arrived."""
+        self._on_session_end = on_session_end
         self._is_waiting = False
         self._receive = protocol.data_received
         self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
@@ -49,7 +51,7 @@ class ReplyMonitor(asyncio.Protocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def start(self) -> None:
-        """Note the type of the next message, while nothing else is awaited on the connection."""
+        """Note the type of the next message, while no other reply is awaited."""
         self.first = b""
         self._is_waiting = True
 
@@ -65,24 +67,28 @@ class ReplyMonitor(asyncio.Protocol):
             self._is_waiting = False
             self.first = data[:1]
         self._receive(data)
-        if len(data) > READY_BYTES and data[-READY_BYTES] != READY and _ends_session(data):
-            self._ended()
+        if (
+            len(data) > READY_BYTES
+            and data[-READY_BYTES] != READY_FOR_QUERY
+            and _ends_session(data)
+        ):
+            self._on_session_end()
 
     def proves_unexecuted(self, error: BaseException) -> bool:
-        """Return whether the session was ended before the bound statement was executed."""
-        farewell: Any = error.__cause__
+        """Return True if the session was ended before the bound statement was executed."""
+        cause: Any = error.__cause__
         return bool(
             self.first == ERROR_RESPONSE
             and isinstance(error, asyncpg.ConnectionDoesNotExistError)
-            and isinstance(farewell, asyncpg.PostgresError)
-            and getattr(farewell, "severity_en", None) == "FATAL"
-            and getattr(farewell, "server_source_function", None) == FAREWELL_SOURCE
+            and isinstance(cause, asyncpg.PostgresError)
+            and getattr(cause, "severity_en", None) == "FATAL"
+            and getattr(cause, "server_source_function", None) == SESSION_END_FUNCTION
         )
 
 
 def _ends_session(data: bytes) -> bool:
-    """Return whether the last message is an error that ends the session."""
-    tail = data[-FAREWELL_BYTES:]
+    """Return True if the last message is an error that ends the session."""
+    tail = data[-FATAL_ERROR_BYTES:]
     severity = tail.rfind(FATAL)
     return any(
         tail[at : at + 1] == ERROR_RESPONSE

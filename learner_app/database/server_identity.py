@@ -1,4 +1,4 @@
-"""Tell a server of another protocol from PostgreSQL, by its answer to an SSLRequest."""
+"""Detection of servers with another protocol, by their answer to an SSLRequest."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from contextlib import suppress
 
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 LINE = b"PING\r\n\r\n"
-"""Makes servers of line protocols answer: HTTP a bad request, Redis the command."""
+"""Makes servers of line protocols answer: HTTP reports a bad request, Redis executes it."""
 
 ANSWER_SECONDS = 1.0
 """Above the round trip of any network that the application works on."""
 
-ENOUGH_BYTES = 64
+READ_BYTES = 64
 
 
 class OtherProtocol(ConnectionError):
-    """Something other than PostgreSQL answers at the address."""
+    """The server at the address is not PostgreSQL."""
 
 
 async def answers_otherwise(host: str, port: int) -> bool:
-    """Return whether the server answers, but not as PostgreSQL does.
+    """Return True if the server answers with another protocol than PostgreSQL's.
 
-    False where it refuses, closes the connection or is silent: a PostgreSQL server that starts,
-    stops or is overloaded does the same. Takes 2 seconds at most.
+    False if it refuses, closes the connection or does not answer: a PostgreSQL server that starts,
+    stops or is overloaded does the same. Takes at most 2 seconds.
     """
-    for request in (SSL_REQUEST, LINE):  # Redis reads no line behind a NUL, so each on its own
+    # two connections, since Redis reads no line after a NUL
+    for request in (SSL_REQUEST, LINE):
         with suppress(OSError):
             async with asyncio.timeout(ANSWER_SECONDS):
-                return _is_other(await _answer(host, port, request))
+                return _is_other_protocol(await _answer(host, port, request))
     return False
 
 
@@ -36,11 +37,11 @@ async def _answer(host: str, port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request)
-        return await reader.read(ENOUGH_BYTES)
+        return await reader.read(READ_BYTES)
     finally:
         writer.close()
 
 
-def _is_other(answer: bytes) -> bool:
-    """PostgreSQL sends one letter, or an error message when it cannot start a process."""
+def _is_other_protocol(answer: bytes) -> bool:
+    # PostgreSQL answers S or N, or E with a message if it cannot start a process
     return answer not in (b"", b"S", b"N") and not answer.startswith(b"E")

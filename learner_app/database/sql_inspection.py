@@ -1,14 +1,15 @@
-"""What the text of a statement tells: does it only read, does it leave something in the session.
+"""Classification of statements by their text: read-only, session state, transaction control.
 
-Both err on the safe side: a read that calls an unknown function counts as a write, and what may
-leave session state counts as leaving it.
+It errs on the safe side: a SELECT that calls an unknown function counts as a write, and a statement
+that may leave session state counts as leaving it. Such a mistake costs a retry that is not made, or
+a reset of the session.
 """
 
 import re
 from functools import lru_cache
 
-REMEMBERED = 4096
-"""Texts whose answers are kept; repositories use the same few hundred again and again."""
+CACHE_SIZE = 4096
+"""Number of statements whose classification is cached; repositories use a few hundred."""
 
 _QUOTED = re.compile(
     r"""(?P<name>"[^"]*")
@@ -19,8 +20,8 @@ _QUOTED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NESTED_COMMENT = re.compile(r"/\*(?:(?!\*/).)*/\*", re.DOTALL)
-_HARD_TO_READ = re.compile(r"\\|--|/\*|\$(?!\d)|[\w$]\$")
-"""What makes it easy to take SQL for something else: then it is no read."""
+_AMBIGUOUS = re.compile(r"\\|--|/\*|\$(?!\d)|[\w$]\$")
+"""Escapes, comments and dollar quotes; a statement with one of them counts as a write."""
 
 _LOCAL_SETTING = re.compile(r'\bset_config"?\s*\([^()]*,\s*true\s*\)', re.IGNORECASE)
 _LEAVES_STATE = re.compile(
@@ -78,32 +79,31 @@ _FUNCTIONS = """
     varchar variance version websearch_to_tsquery when where width_bucket with within
     word_similarity
 """
-_HARMLESS = frozenset(_FUNCTIONS.split())
-"""What can precede a parenthesis in a read: built-in functions without side effects, keywords."""
+_SAFE_BEFORE_PARENTHESIS = frozenset(_FUNCTIONS.split())
+"""Words that may precede a parenthesis in a read: keywords, functions without side effects."""
 
 
-def _bare(sql: str) -> str:
-    """The statement without comments and without what its strings say."""
-    return _QUOTED.sub(_bared, sql)
+def _strip_strings_and_comments(sql: str) -> str:
+    return _QUOTED.sub(_replacement, sql)
 
 
-def _bared(match: re.Match[str]) -> str:
+def _replacement(match: re.Match[str]) -> str:
     return match["name"] or ("''" if match["text"] or match["escaped"] else " ")
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHE_SIZE)
 def is_read(sql: str) -> bool:
-    """Whether the statement changes nothing, so that sending it twice cannot double a write."""
-    text = _bare(sql)
-    if _HARD_TO_READ.search(sql) or not _READS.match(text) or _WRITES.search(text):
+    """Return True if the statement certainly only reads, so that it can be sent again."""
+    text = _strip_strings_and_comments(sql)
+    if _AMBIGUOUS.search(sql) or not _READS.match(text) or _WRITES.search(text):
         return False
-    return all(name.strip().lower() in _HARMLESS for name in _CALL.findall(text))
+    return all(name.strip().lower() in _SAFE_BEFORE_PARENTHESIS for name in _CALL.findall(text))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHE_SIZE)
 def leaves_session_state(sql: str) -> bool:
-    """Whether the session may be another one after the statement: SET, LISTEN, session locks."""
-    text = _LOCAL_SETTING.sub("", _bare(sql))
+    """Return True if the statement may leave session state, as SET, LISTEN and session locks do."""
+    text = _LOCAL_SETTING.sub("", _strip_strings_and_comments(sql))
     return bool(_NESTED_COMMENT.search(sql)) or bool(_LEAVES_STATE.search(text))
 
 
@@ -114,7 +114,7 @@ _CONTROLS = re.compile(
 )
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHE_SIZE)
 def controls_transaction(sql: str) -> bool:
-    """Whether the statement begins or ends a transaction; savepoints do not."""
-    return bool(_CONTROLS.search(_bare(sql)))
+    """Return True if the statement begins or ends a transaction, unlike a savepoint."""
+    return bool(_CONTROLS.search(_strip_strings_and_comments(sql)))

@@ -1,11 +1,11 @@
-"""Options of a PostgreSQL URL: those of other programs are rejected, the rest set the session."""
+"""Options of a PostgreSQL URL: ignored, unsupported, or settings of the session."""
 
 import re
 from types import MappingProxyType
 
 from learner_app.errors import SettingsError
 
-IGNORED = frozenset(
+IGNORED_LIBPQ_OPTIONS = frozenset(
     {
         "channel_binding",
         "connect_timeout",
@@ -24,12 +24,12 @@ IGNORED = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Options of libpq that providers put into their URLs and that the driver does not have."""
+"""Options of libpq that providers put into their URLs and that have no effect in asyncpg."""
 
-REQUIREMENTS = MappingProxyType({"gssencmode": "require", "load_balance_hosts": "random"})
-"""Values of ignored options that ask for something that the driver cannot do."""
+UNSUPPORTED_VALUES = MappingProxyType({"gssencmode": "require", "load_balance_hosts": "random"})
+"""Values of ignored options that require something that asyncpg cannot do."""
 
-INSTEAD = MappingProxyType(
+REPLACEMENTS = MappingProxyType(
     {
         # Prisma
         "pgbouncer": "set DB_PGBOUNCER=true",
@@ -50,7 +50,7 @@ INSTEAD = MappingProxyType(
         "pool": "set DB_POOL_MAX",
         "pool_max_conns": "set DB_POOL_MAX",
         "pool_min_conns": "set DB_POOL_MIN",
-        "pool_pre_ping": "remove it, idle connections are always checked",
+        "pool_pre_ping": "remove it, idle connections are always validated",
         "pool_recycle": "set DB_POOL_AGE",
         "pool_size": "set DB_POOL_MAX",
         "prepared_statement_cache_size": "set DB_PGBOUNCER=true for PgBouncer",
@@ -67,9 +67,9 @@ INSTEAD = MappingProxyType(
         "sockettimeout": "set DB_COMMAND_TIMEOUT",
         "ssl": "use sslmode",
         # libpq and the protocol
-        "client_encoding": "remove it, it is always UTF8",
+        "client_encoding": "remove it, the encoding is always UTF8",
         "database": "put the name into the path, or use dbname",
-        "encoding": "remove it, it is always UTF8",
+        "encoding": "remove it, the encoding is always UTF8",
         "hostaddr": "use host",
         "passfile": "put the password into the URL, or set DB_PASSWORD",
         "replication": "remove it",
@@ -85,10 +85,10 @@ INSTEAD = MappingProxyType(
         "sslcrldir": "remove it",
     }
 )
-"""Options of other drivers and tools, by their name in lower case, and what replaces them.
+"""Options of other drivers and tools, by their name in lower case, with their replacements.
 
-The driver would send them to the server as settings of the session. The server then refuses each
-connection, and takes ``database`` and ``replication`` for something else.
+asyncpg would send them to the server as settings of the session. The server then refuses the
+connection, or misinterprets ``database`` and ``replication``.
 """
 
 SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*")
@@ -98,17 +98,33 @@ def take_session_settings(setting: str, options: dict[str, str]) -> dict[str, st
     """Return the options that are settings of the session, such as ``search_path``.
 
     Args:
-        setting: name of the setting that holds the URL, for messages.
+        setting: name of the setting with the URL, for messages.
         options: what remains of the URL's options after those of the connection.
 
     Raises:
-        SettingsError: an option belongs to another driver or tool, or is no name of a setting.
+        SettingsError: an option belongs to another driver or tool, or is not a valid name.
     """
     for name, value in options.items():
-        if advice := INSTEAD.get(name.lower()):
+        if advice := REPLACEMENTS.get(name.lower()):
             raise SettingsError(f"{setting}: the option {name} is not supported: {advice}")
         if not SETTING_NAME.fullmatch(name):
-            raise SettingsError(f"{setting}: an option is not the name of a server setting")
-        if REQUIREMENTS.get(name) == value:
+            raise SettingsError(
+                f"{setting}: the name of an option is not valid for a server setting"
+            )
+        if UNSUPPORTED_VALUES.get(name) == value:
             raise SettingsError(f"{setting}: {name}={value} is not supported: remove it")
-    return {name: value for name, value in options.items() if name not in IGNORED}
+    return {name: value for name, value in options.items() if name not in IGNORED_LIBPQ_OPTIONS}
+
+
+def take_choice(
+    setting: str, name: str, options: dict[str, str], choices: tuple[str, ...]
+) -> str | None:
+    """Take an option with a fixed set of values out of the options of a URL.
+
+    Raises:
+        SettingsError: it has another value.
+    """
+    value = options.pop(name, None)
+    if value is not None and value not in choices:
+        raise SettingsError(f"{setting}: {name} must be one of {', '.join(choices)}")
+    return value

@@ -1,14 +1,22 @@
-"""Looking after a pool: tidying it, naming who holds on for too long, finding silent losses.
+"""Watchdog of a pool: prunes it, reports long checkouts, and detects silent losses.
 
-A network can lose a statement or its answer without any error. Where a statement has been under
-way for half a second, the server is asked over the monitoring connection whether it is working on
-it; when it is not, the connection is cut, and the caller learns of the loss long before
-DB_COMMAND_TIMEOUT. All statements are cut when the monitoring connection, once established, gets no
-answer for five seconds; a new connection that fails is no evidence against an established one. The
-server does not notice such a loss either: it is told to end those sessions, which may hold locks.
+Why it exists: a network can lose a statement or its answer without an error on either side, for
+example when a firewall drops the state of a connection. The client then waits for
+DB_COMMAND_TIMEOUT, and the server keeps the session with its locks. TCP keepalive does not help
+where a proxy acknowledges the packets.
 
-After a failover the connections to the old primary are cut, whether it answers or not: a promotion
-begins a new timeline of the write-ahead log, by which the old primary is recognised.
+How a loss is detected: when a statement has been running for half a second, the watchdog asks the
+server over the monitoring connection which of its processes are active. If the statement's process
+is idle, statement or answer was lost, and the connection is closed. If the established monitoring
+connection is silent as well, the server is unreachable, and all statements to it are given up after
+five seconds. A *new* connection that fails is no evidence: a busy postmaster accepts none while its
+sessions work on.
+
+The server does not notice such a loss either. Therefore the watchdog terminates the sessions of
+broken connections on the server, since they may hold locks.
+
+After a failover the connections to the old primary are closed, whether it answers or not. A
+promotion begins a new timeline of the write-ahead log, by which the old primary is recognised.
 """
 
 from __future__ import annotations
@@ -30,38 +38,40 @@ from learner_app.errors import LearnerError
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.25
-TIDY_ROUNDS = 4
-LONG_SECONDS = 0.5
-"""From when on a statement under way is asked about."""
+PRUNE_ROUNDS = 4
+ORPHAN_ROUNDS = 2
+"""The pool is pruned in each fourth round, and orphaned sessions are ended in each second one."""
+
+SUSPECT_SECONDS = 0.5
+"""Running time from which on the server is asked about a statement."""
 
 UNREACHABLE_SECONDS = 5
-"""A statement is given up when an established connection has got no answer for so long."""
+"""Silence of an established connection after which the server's statements are given up."""
 
-GRACE_SECONDS = 0.3
-"""How long a session may be idle between two messages of one statement, beyond the round trip."""
+IDLE_GRACE_SECONDS = 0.3
+"""Time that a session may be idle between two messages of one statement, beyond round trips."""
 
 ROUND_TRIPS = 10
 """Round trips of connecting, authenticating and asking, by which time limits grow."""
 
 ALARM_SECONDS = 10
-"""For so long after a loss all statements under way are asked about in every round."""
+"""Time after a loss during which all long statements are checked in every round."""
 
 ORPHAN_SECONDS = 0.2
-"""How long a server has for seeing by itself that a connection is broken."""
+"""Time that the server has to notice by itself that a connection is broken."""
 
-ORPHAN_ROUNDS = 2
-FORGET_SECONDS = 60
-LOOK_SECONDS = 2
-MOST_LOOKS = 4
+ORPHAN_FORGET_SECONDS = 60
+CHECK_SECONDS = 2
+MAX_CONCURRENT_CHECKS = 4
 
-AT_WORK = """
+ACTIVE_BACKENDS = """
     SELECT pid FROM pg_stat_activity
     WHERE pid = ANY($1) AND (
         state IS NULL OR state NOT LIKE 'idle%'
         OR clock_timestamp() - state_change < make_interval(secs => $2))
 """
 
-END_ORPHANS = """
+TERMINATE_ORPHANS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE usename = current_user
     AND wait_event IS DISTINCT FROM 'SyncRep'  -- ended in it, a commit is done on one server only
@@ -69,30 +79,30 @@ END_ORPHANS = """
 """
 
 
-class _AtWork(NamedTuple):
-    """The connection that was asked over, and the processes at work on its server."""
+class _ActiveBackends(NamedTuple):
+    """Process ids of the active sessions, and the connection over which the server was asked."""
 
     connection: Connection
     pids: set[int]
 
 
 class Watchdog:
-    """Runs beside a pool until :meth:`stop`."""
+    """Periodic task beside a pool, from construction until :meth:`stop`."""
 
     def __init__(self, pool: Pool, connector: Connector, monitor: Monitor) -> None:
         self._pool = pool
         self._connector = connector
         self._monitor = monitor
-        self._warned: set[Checkout] = set()
-        self._looks: dict[Any, asyncio.Task[None]] = {}
-        self._next_look: dict[Connection, float] = {}
+        self._reported: set[Checkout] = set()
+        self._checks: dict[Any, asyncio.Task[None]] = {}
+        self._next_check: dict[Connection, float] = {}
         self._unsent: dict[Connection, int] = {}
-        self._alarmed_until = 0.0
-        self._endings: set[asyncio.Task[None]] = set()
+        self._alarm_until = 0.0
+        self._orphan_tasks: set[asyncio.Task[None]] = set()
         self._task = pool.loop.create_task(self._run())
 
     def stop(self) -> None:
-        for task in (self._task, *self._endings, *self._looks.values()):
+        for task in (self._task, *self._orphan_tasks, *self._checks.values()):
             task.cancel()
 
     async def _run(self) -> None:
@@ -101,65 +111,69 @@ class Watchdog:
             await asyncio.sleep(ROUND_SECONDS)
             number += 1
             try:
-                if number % TIDY_ROUNDS == 0:
-                    self._pool.tidy()
-                    self._warn_of_holders()
+                if number % PRUNE_ROUNDS == 0:
+                    self._pool.prune()
+                    self._report_long_checkouts()
                 self._monitor.tick()
                 if not self._connector.settings.db_pgbouncer:
                     self._leave_old_primaries()
-                    self._look_for_losses()
+                    self._detect_losses()
                 if number % ORPHAN_ROUNDS == 0:
-                    self._look_for_orphans()
+                    self._terminate_orphans()
             except Exception:
-                log.exception("the watch over the pool failed, and goes on")
+                log.exception("a round of the pool's watchdog failed, the next one follows")
 
-    def _warn_of_holders(self) -> None:
+    def _report_long_checkouts(self) -> None:
         now = self._pool.loop.time()
         longest = self._connector.settings.db_hold_warning
-        late = {hold for hold in self._pool.held.values() if now - hold.since > longest}
-        for hold in late - self._warned:
-            log.warning("a connection has been held for %.0f s by %s", now - hold.since, hold)
-        self._warned = late
+        late = {one for one in self._pool.in_use.values() if now - one.since > longest}
+        for checkout in late - self._reported:
+            seconds = now - checkout.since
+            log.warning("a connection has been held for %.0f s by %s", seconds, checkout)
+        self._reported = late
 
     def _leave_old_primaries(self) -> None:
-        """Cut the connections to servers of an older timeline than the newest one."""
-        everything = self._pool.open_connections()
+        """Close the connections to servers of an older timeline than the newest one."""
+        connections = self._pool.open_connections()
         if self._monitor.connection is not None:
-            everything.append(self._monitor.connection)
-        newest = max((one.timeline or 0 for one in everything), default=0)
+            connections.append(self._monitor.connection)
+        newest = max((one.timeline or 0 for one in connections), default=0)
         self._connector.newest_timeline = newest
         if len(self._connector.target.hosts) > 1 and not self._connector.wants_primary:
             return
-        old = [one for one in everything if one.timeline and one.timeline < newest]
+        old = [one for one in connections if one.timeline and one.timeline < newest]
         for one in old:
-            self._pool.cut(one)
+            self._pool.terminate(one)
         if old:
-            log.warning("the primary was replaced: %d connections to the old one cut", len(old))
+            log.warning("the primary has changed: closed %d connections to the old one", len(old))
 
-    def _look_for_losses(self) -> None:
-        now, held, monitor = self._pool.loop.time(), self._pool.held, self._monitor
-        self._next_look = {one: at for one, at in self._next_look.items() if one in held}
+    def _detect_losses(self) -> None:
+        now, in_use, monitor = self._pool.loop.time(), self._pool.in_use, self._monitor
+        self._next_check = {one: at for one, at in self._next_check.items() if one in in_use}
         self._unsent = {one: size for one, size in self._unsent.items() if one.sent_at}
         if monitor.silent_since:
-            self._alarmed_until = now + ALARM_SECONDS
+            self._alarm_until = now + ALARM_SECONDS
             for one in self._pool.open_connections():
-                monitor.heard(one.address, one.answered_at)
-        for address in [one for one, look in self._looks.items() if look.done()]:
-            del self._looks[address]
-        for address, suspects in self._long_under_way(now).items():
-            self._cut_if_silent(address, suspects)
-            is_alarmed = now < self._alarmed_until
-            due = [one for one in suspects if is_alarmed or now > self._next_look.get(one, 0)]
-            if due and address not in self._looks and len(self._looks) < MOST_LOOKS:
-                task = self._pool.loop.create_task(self._look(address, due))
-                self._looks[address] = task
+                monitor.note_answer(one.address, one.answered_at)
+        for address in [one for one, check in self._checks.items() if check.done()]:
+            del self._checks[address]
+        for address, suspects in self._suspects(now).items():
+            self._close_unreachable(address, suspects)
+            is_alarm = now < self._alarm_until
+            due = [one for one in suspects if is_alarm or now > self._next_check.get(one, 0)]
+            if due and address not in self._checks and len(self._checks) < MAX_CONCURRENT_CHECKS:
+                task = self._pool.loop.create_task(self._check(address, due))
+                self._checks[address] = task
 
-    def _long_under_way(self, now: float) -> dict[Any, list[Connection]]:
-        """Connections whose statement has been under way for long, by address."""
+    def _suspects(self, now: float) -> dict[Any, list[Connection]]:
+        """Return the connections with a long-running statement, by address.
+
+        Without those over a unix socket, whose end the operating system reports.
+        """
         found: dict[Any, list[Connection]] = {}
-        seconds = LONG_SECONDS + self._monitor.round_trip
-        for one in self._pool.held:
-            is_local = isinstance(one.address, str)  # the end of a local peer is noticed
+        seconds = SUSPECT_SECONDS + self._monitor.round_trip
+        for one in self._pool.in_use:
+            is_local = isinstance(one.address, str)
             if not one.sent_at or now - one.sent_at < seconds or one.is_closed() or is_local:
                 continue
             if not self._is_being_sent(one):
@@ -167,102 +181,113 @@ class Watchdog:
         return found
 
     def _is_being_sent(self, connection: Connection) -> bool:
-        """Whether a large statement makes progress; the server begins once it has all of it."""
+        """Return True while the upload of a large statement makes progress.
+
+        The server begins to work once it has received all of it, and is idle until then.
+        """
         before = self._unsent.get(connection)
         now = self._unsent[connection] = connection.unsent()
         return now > 0 and (before is None or now < before)
 
-    def _cut_if_silent(self, address: Any, suspects: list[Connection]) -> None:
+    def _close_unreachable(self, address: Any, suspects: list[Connection]) -> None:
         monitor, now = self._monitor, self._pool.loop.time()
         silent_since = monitor.silent_since.get(address)
         if silent_since is None:
             return
         has_moved = monitor.connection is not None and monitor.connection.address != address
-        is_replaced = has_moved and self._connector.wants_primary
+        is_replaced = has_moved and self._connector.wants_primary  # there is another primary
         seconds = 0 if is_replaced else UNREACHABLE_SECONDS
         for one in suspects:
             if now - max(silent_since, one.sent_at) > seconds:
-                self._cut(one, one.sent_at, "the server is silent on another connection as well")
+                self._close(one, one.sent_at, "the monitoring connection got no answer either")
 
-    async def _look(self, address: Any, suspects: list[Connection]) -> None:
+    async def _check(self, address: Any, suspects: list[Connection]) -> None:
+        """Ask the server about long-running statements, and close the connections of lost ones."""
         sent = {one: one.sent_at for one in suspects}
         try:
-            answer = await self._ask(address, suspects)
+            active = await self._ask(address, suspects)
         except (LearnerError, *DRIVER_ERRORS):
             return
         now = self._pool.loop.time()
-        server = answer.connection.server
+        server = active.connection.server
         for one, sent_at in sent.items():
             if one.is_closed():
                 continue
-            if one.server == server and one.get_server_pid() in answer.pids:
-                self._next_look[one] = now + (now - sent_at)
-            elif one.server[0] == server[0]:  # not one of several servers behind one address
-                self._cut(one, sent_at, "the server is not working on it")
+            if one.server == server and one.get_server_pid() in active.pids:
+                self._next_check[one] = now + (now - sent_at)  # with growing intervals
+            elif one.server[0] == server[0]:  # several servers may share one address
+                self._close(one, sent_at, "the server is not executing it")
 
-    async def _ask(self, address: Any, suspects: list[Connection]) -> _AtWork:
-        """Ask the server on the established connection; on a new one where there is none."""
+    async def _ask(self, address: Any, suspects: list[Connection]) -> _ActiveBackends:
+        """Ask over the monitoring connection, or over a new one if that has another address."""
         pids = [one.get_server_pid() for one in suspects if not one.is_closed()]
-        grace = GRACE_SECONDS + 2 * self._monitor.round_trip
-        witness = self._monitor.connection
-        if witness is not None and witness.address == address:
-            answer = await self._monitor.ask(AT_WORK, pids, grace, address=address)
-            return _AtWork(answer.connection, {row[0] for row in answer.rows})
-        seconds = LOOK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
+        grace = IDLE_GRACE_SECONDS + 2 * self._monitor.round_trip
+        established = self._monitor.connection
+        if established is not None and established.address == address:
+            answer = await self._monitor.ask(ACTIVE_BACKENDS, pids, grace, address=address)
+            return _ActiveBackends(answer.connection, {row[0] for row in answer.rows})
+        seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
         async with asyncio.timeout(seconds):
             connection = await self._connector.connect_to(address, seconds)
             try:
-                rows = await connection.fetch(AT_WORK, pids, grace)
+                rows = await connection.fetch(ACTIVE_BACKENDS, pids, grace)
             finally:
                 connection.terminate()
-        return _AtWork(connection, {row[0] for row in rows})
+        return _ActiveBackends(connection, {row[0] for row in rows})
 
-    def _cut(self, connection: Connection, sent_at: float, reason: str) -> None:
+    def _close(self, connection: Connection, sent_at: float, reason: str) -> None:
+        """Close a connection, unless its statement has ended by now."""
         if connection.sent_at == sent_at and not connection.is_closed():
             elapsed = self._pool.loop.time() - sent_at
-            log.warning("a statement got no answer for %.1f s, cut: %s", elapsed, reason)
+            log.warning(
+                "a statement got no answer for %.1f s, connection closed: %s", elapsed, reason
+            )
             connection.terminate()
-            self._alarmed_until = self._pool.loop.time() + ALARM_SECONDS
+            self._alarm_until = self._pool.loop.time() + ALARM_SECONDS
 
-    def _look_for_orphans(self) -> None:
+    def _terminate_orphans(self) -> None:
         now = self._pool.loop.time()
         orphans = self._pool.orphans
         for one, since in list(orphans.items()):
-            if now - since > FORGET_SECONDS:
+            if now - since > ORPHAN_FORGET_SECONDS:
                 del orphans[one]
         due = [one for one, since in orphans.items() if now - since > ORPHAN_SECONDS]
-        if due and len(self._endings) < MOST_LOOKS:  # one that stays silent holds up no other
-            task = self._pool.loop.create_task(self._end(due))
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
+        # several tasks, so that one server without an answer does not delay the others
+        if due and len(self._orphan_tasks) < MAX_CONCURRENT_CHECKS:
+            task = self._pool.loop.create_task(self._terminate_sessions(due))
+            self._orphan_tasks.add(task)
+            task.add_done_callback(self._orphan_tasks.discard)
 
-    async def _end(self, orphans: list[Connection]) -> None:
-        """End what is left of them on the server; tried again where it cannot be reached."""
+    async def _terminate_sessions(self, orphans: list[Connection]) -> None:
+        """Terminate the sessions of broken connections, with a retry in a later round."""
         address, here = _of_one_server(orphans)
         if not isinstance(address, str):
-            seconds = LOOK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
+            seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
             try:
                 async with asyncio.timeout(seconds):
-                    ended = await self._end_sessions(address, here)
+                    count = await self._terminate_at(address, here)
             except (LearnerError, *DRIVER_ERRORS):
                 return
-            if ended:
-                log.warning("%d sessions of broken connections ended on the server", ended)
+            if count:
+                log.warning("terminated %d sessions of broken connections on the server", count)
         for one in here:
             self._pool.orphans.pop(one, None)
 
-    async def _end_sessions(self, address: tuple[str, int], orphans: list[Connection]) -> int:
-        seconds = LOOK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
+    async def _terminate_at(self, address: tuple[str, int], orphans: list[Connection]) -> int:
+        seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
         connection = await self._connector.connect_to(address, seconds)
         try:
-            pids, starts = zip(*(one.session for one in orphans), strict=True)
-            return len(await connection.fetch(END_ORPHANS, pids, starts))
+            pids, starts = zip(*(one.backend for one in orphans), strict=True)
+            return len(await connection.fetch(TERMINATE_ORPHANS, pids, starts))
         finally:
             connection.terminate()
 
 
 def _of_one_server(connections: Iterable[Connection]) -> tuple[Any, list[Connection]]:
-    """Those to one address, taken at random, so that a silent server holds up no other."""
+    """Return a random address among those of the connections, and its connections.
+
+    Random, so that a server without an answer does not delay the others for ever.
+    """
     found = list(connections)
     address = random.choice(found).address  # noqa: S311  # no secret
     return address, [one for one in found if one.address == address]

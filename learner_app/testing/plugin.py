@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from learner_app.errors import LearnerError
-from learner_app.settings import connection_variables, load_settings, piccolo_is_pointed_here
+from learner_app.settings import connection_variables, load_settings
 from learner_app.testing.test_database_url import given_url
 
 # Without pytest-asyncio they could not be imported; pytest_configure says so in one line.
@@ -59,5 +59,3 @@ def _isolate(config: pytest.Config) -> None:
 def _point_piccolo_to(project: Path, patch: pytest.MonkeyPatch) -> None:
     """As Piccolo's own command does: with conftest.py in a folder below it is not to be seen."""
     patch.syspath_prepend(project)
-    if piccolo_is_pointed_here():
-        patch.delenv("PICCOLO_CONF")

@@ -14,7 +14,12 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from learner_app.database.dsn import parse_url
-from learner_app.database.error_mapping import CONNECT_FAILURES, DRIVER_ERRORS, explain, translate
+from learner_app.database.error_mapping import (
+    CONNECT_ERRORS,
+    DRIVER_ERRORS,
+    translate,
+    translate_connect_error,
+)
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
 from learner_app.settings import load_settings
 
@@ -69,8 +74,8 @@ class TestServer:
     async def _execute(self, statement: str) -> None:
         try:
             connection = await asyncpg.connect(**self._arguments)
-        except CONNECT_FAILURES as error:
-            raise explain(error, self._admin) from error
+        except CONNECT_ERRORS as error:
+            raise translate_connect_error(error, self._admin) from error
         try:
             await connection.execute(statement)
         except DRIVER_ERRORS as error:

@@ -160,7 +160,7 @@ def test_assignment_to_an_input_is_rejected_without_its_value():
 def test_malformed_json_is_an_invalid_value(given: type[Input]):
     with pytest.raises(InvalidValue) as caught:
         given.model_validate_json(f'{{"a": "{GOOD}')
-    assert str(caught.value) == f"{given.table._meta.tablename}: is no JSON"
+    assert str(caught.value) == f"{given.table._meta.tablename}: is not valid JSON"
     assert caught.value.fields == ()
 
 

@@ -5,11 +5,11 @@ import re
 import httpx
 import pytest
 
-from learner_app.admin.desk import _tables
+from learner_app.admin.desk import TABLES
 from learner_app.admin.staff import add_staff, renew_password
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StaffError
-from learner_app.operations.seed.plant import insert_seed
+from learner_app.operations.seed.insert import insert_seed
 from tests.web.staff import sign_in
 
 SHOWN = {
@@ -52,10 +52,10 @@ async def test_rows_are_shown(staff: httpx.AsyncClient, clone: DatabaseEngine):
 
 
 async def test_every_column_has_a_help_text():
-    for config in _tables():
-        assert config.table_class._meta.help_text
-        for column in config.table_class._meta.columns:
-            assert column._meta.help_text, f"{config.table_class.__name__}.{column._meta.name}"
+    for declared in TABLES:
+        assert declared.table._meta.help_text
+        for column in declared.table._meta.columns:
+            assert column._meta.help_text, f"{declared.table.__name__}.{column._meta.name}"
 
 
 async def test_nothing_can_be_changed(staff: httpx.AsyncClient, clone: DatabaseEngine):

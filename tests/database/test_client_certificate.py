@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from learner_app.database.dsn import parse_url, tls
+from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, DatabaseRefused, SettingsError
 from learner_app.settings import Settings
@@ -38,7 +38,7 @@ hostssl all paired 127.0.0.1/32 scram-sha-256 clientcert=verify-full
 
 @dataclass
 class CertificateServer:
-    """PostgreSQL whose roles need a certificate, ``paired`` also a password."""
+    """Server whose roles need a certificate, and ``paired`` also a password."""
 
     port: int
     folder: Path
@@ -123,7 +123,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertificateServ
 
 
 async def user_of(engine: DatabaseEngine) -> tuple[str, str]:
-    """Role and distinguished name of the client certificate, as the server sees them."""
+    """Return role and distinguished name of the client certificate, as the server reports them."""
     connection = await engine.get_new_connection()
     try:
         return tuple(
@@ -137,7 +137,7 @@ async def user_of(engine: DatabaseEngine) -> tuple[str, str]:
 
 def engine(url: str, **settings: object) -> DatabaseEngine:
     made = DatabaseEngine(url)
-    made._settings = Settings(**settings)
+    made.settings = Settings(**settings)
     return made
 
 
@@ -211,7 +211,7 @@ async def test_certificate_of_an_unknown_authority_is_one_line(server: Certifica
 
 def refusal(url: str, **settings: object) -> str:
     with pytest.raises(SettingsError) as caught:
-        tls(Settings(**settings), parse_url("DATABASE_URL", url))
+        parse_url("DATABASE_URL", url).tls.ssl_argument(Settings(**settings))
     assert "\n" not in str(caught.value)
     assert CANARY not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -221,8 +221,14 @@ def refusal(url: str, **settings: object) -> str:
 WRONG_FILES = [
     ({"sslcert": "none.pem"}, "sslcert: cannot read the file (No such file or directory)"),
     ({"sslcert": "strange"}, "sslcert: cannot read the file (Is a directory)"),
-    ({"sslcert": "text.pem", "sslkey": "keeper.key"}, "sslcert: the file has no PEM certificate"),
-    ({"sslcert": "keeper.key", "sslkey": "keeper.key"}, "sslcert: the file has no PEM certificate"),
+    (
+        {"sslcert": "text.pem", "sslkey": "keeper.key"},
+        "sslcert: the file contains no PEM certificate",
+    ),
+    (
+        {"sslcert": "keeper.key", "sslkey": "keeper.key"},
+        "sslcert: the file contains no PEM certificate",
+    ),
     (
         {"sslcert": "keeper.pem", "sslkey": "none.key"},
         "sslkey: cannot read the file (No such file or directory)",
@@ -232,7 +238,7 @@ WRONG_FILES = [
     ({"sslcert": "keeper.pem"}, "sslkey is not set"),
     (
         {"sslcert": "keeper.pem", "sslkey": "keeper.encrypted.key"},
-        "sslkey: the key is encrypted, DATABASE_URL, sslpassword is not set",
+        "sslkey: the key is encrypted and DATABASE_URL, sslpassword is not set",
     ),
     (
         {"sslcert": "keeper.pem", "sslkey": "keeper.encrypted.key", "sslpassword": "wrong"},
@@ -244,7 +250,9 @@ WRONG_FILES = [
 
 
 @pytest.mark.parametrize(("files", "message"), WRONG_FILES)
-def test_unusable_file_is_named_by_its_option(server: CertificateServer, files: dict, message: str):
+def test_unusable_file_is_reported_by_its_option(
+    server: CertificateServer, files: dict, message: str
+):
     assert message in refusal(server.url(options=server.options(**files)))
 
 
@@ -257,11 +265,11 @@ def test_unusable_file_is_named_by_its_option(server: CertificateServer, files: 
         ({"db_ssl_key": "keeper.key"}, "DB_SSL_KEY is set without DB_SSL_CERT"),
         (
             {"db_ssl_cert": "keeper.pem", "db_ssl_key": "keeper.encrypted.key"},
-            "DB_SSL_KEY: the key is encrypted, DB_SSL_KEY_PASSWORD is not set",
+            "DB_SSL_KEY: the key is encrypted and DB_SSL_KEY_PASSWORD is not set",
         ),
     ],
 )
-def test_unusable_file_is_named_by_its_setting(
+def test_unusable_file_is_reported_by_its_setting(
     server: CertificateServer, names: dict, message: str
 ):
     settings = {name: server.file(file) for name, file in names.items()}
@@ -269,7 +277,7 @@ def test_unusable_file_is_named_by_its_setting(
 
 
 @pytest.mark.parametrize("option", ["sslmode=disable", "sslmode=allow", "sslmode=prefer"])
-def test_certificate_without_certain_encryption_is_refused(server: CertificateServer, option: str):
+def test_certificate_with_optional_encryption_is_refused(server: CertificateServer, option: str):
     files = server.options(sslcert="keeper.pem", sslkey="keeper.key")
     message = refusal(server.url(options=f"{files}&{option}"))
     assert "sslcert is set and sslmode allows an unencrypted connection" in message
@@ -292,13 +300,13 @@ def test_key_of_another_owner_is_refused_to_the_group(server: CertificateServer,
     key = shutil.copy(server.file("keeper.key"), tmp_path / "key")
     key.chmod(0o640)
     options = f"sslcert={server.file('keeper.pem')}&sslkey={key}"
-    tls(Settings(), parse_url("X", server.url(options=options)))
+    parse_url("X", server.url(options=options)).tls.ssl_argument(Settings())
     shutil.chown(key, 65534)
     assert "other users can access" in refusal(server.url(options=options))
 
 
-def test_encrypted_key_asks_nobody_on_the_terminal(server: CertificateServer):
-    """OpenSSL would read the password from the terminal, and a service would hang."""
+def test_encrypted_key_does_not_prompt_for_a_password(server: CertificateServer):
+    """OpenSSL would wait for a password on the terminal, and a service would hang."""
     files = server.options(sslcert="keeper.pem", sslkey="keeper.encrypted.key")
     done = subprocess.run(
         [Path(sys.executable).with_name("learner"), "status"],

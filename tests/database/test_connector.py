@@ -1,4 +1,4 @@
-"""Connecting to real servers: with TLS, without, with the wrong certificate and password."""
+"""Connecting to real servers: TLS, certificates, passwords, refusals, retries."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.settings import Settings
 from tests.database.tcp_server import CANARY, TcpServer, start_tcp_server
@@ -66,14 +65,14 @@ async def test_unknown_authority_is_refused(encrypted: TcpServer):
     assert "DB_SSL_ROOT_CERT" in await refusal(other)
 
 
-async def test_wrong_name_is_refused_unless_only_the_authority_counts(misnamed: TcpServer):
+async def test_wrong_host_name_is_refused_except_with_verify_ca(misnamed: TcpServer):
     authority = misnamed.authority
     refused = await refusal(misnamed.engine(app_env="production", db_ssl_root_cert=authority))
     assert "not trusted" in refused
     assert await is_encrypted(misnamed.engine("?sslmode=verify-ca", db_ssl_root_cert=authority))
 
 
-async def test_unverified_takes_a_word_and_warns(misnamed: TcpServer, caplog):
+async def test_disabled_verification_is_logged_at_each_start(misnamed: TcpServer, caplog):
     engine = misnamed.engine("?sslmode=require", app_env="production", db_ssl_verify=False)
     assert await is_encrypted(engine)
     for _ in range(2):
@@ -85,27 +84,27 @@ async def test_unverified_takes_a_word_and_warns(misnamed: TcpServer, caplog):
 
 async def test_server_without_tls(unencrypted: TcpServer):
     assert not await is_encrypted(unencrypted.engine())
-    assert "offers no TLS" in await refusal(unencrypted.engine(app_env="production"))
-    assert "offers no TLS" in await refusal(unencrypted.engine(db_ssl=True))
+    assert "does not support TLS" in await refusal(unencrypted.engine(app_env="production"))
+    assert "does not support TLS" in await refusal(unencrypted.engine(db_ssl=True))
 
 
 @pytest.mark.parametrize(
     ("mistake", "hint"),
-    [({"password": "wrong"}, "password"), ({"database": "missing"}, "no such database")],
+    [({"password": "wrong"}, "password"), ({"database": "missing"}, "the database does not exist")],
 )
-async def test_refusals_are_final(unencrypted: TcpServer, caplog, mistake: dict, hint: str):
+async def test_refusals_are_not_retried(unencrypted: TcpServer, caplog, mistake: dict, hint: str):
     engine = unencrypted.engine(**mistake)
     assert hint in await refusal(engine)
     with pytest.raises(DatabaseRefused):
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert "attempt" not in caplog.text
 
 
-async def test_attempts_pause_and_end(caplog):
+async def test_attempts_are_limited_and_logged(caplog):
     engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@127.0.0.1:{free_port()}/d")
-    engine._settings = Settings(db_retry_attempts=4, db_retry_initial=0.01)
+    engine.settings = Settings(db_retry_attempts=4, db_retry_initial=0.01)
     with caplog.at_level(logging.DEBUG), pytest.raises(DatabaseUnavailable, match="is PostgreSQL"):
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert [record.args[1:3] for record in caplog.records if "attempt" in record.msg] == [
         (1, 4),
         (2, 4),
@@ -116,7 +115,7 @@ async def test_attempts_pause_and_end(caplog):
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "/no/such/folder", "db..internal"])
-async def test_unknown_places_are_one_line(name: str):
+async def test_unknown_addresses_are_reported_in_one_line(name: str):
     engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@/d?host={name}")
     with pytest.raises(LearnerError) as caught:
         await engine.get_new_connection()
@@ -135,13 +134,13 @@ async def test_echo_prints_statements_without_values(unencrypted: TcpServer, cap
     assert CANARY not in printed
 
 
-async def test_a_server_that_is_stopped_on_its_socket_may_come_back(tmp_path: Path):
+async def test_a_missing_socket_is_unavailable(tmp_path: Path):
     engine = DatabaseEngine(f"postgresql://keeper@/d?host={tmp_path}")
     with pytest.raises(DatabaseUnavailable, match="no unix socket"):
         await engine.get_new_connection()
 
 
-def test_options_that_providers_add_are_passed_over():
+def test_ignored_options_are_not_sent_to_the_server():
     url = "postgresql://u@h/d?channel_binding=require&connect_timeout=10&search_path=x"
     assert DatabaseEngine(url).target.server_settings == {"search_path": "x"}
 
@@ -149,7 +148,7 @@ def test_options_that_providers_add_are_passed_over():
 def test_time_outs_in_the_url_are_refused():
     engine = DatabaseEngine("postgresql://u@h/d?statement_timeout=0")
     with pytest.raises(SettingsError, match="statement_timeout"):
-        _ = engine.connector
+        _ = engine.connections.connector
 
 
 async def test_environment_of_libpq_is_not_used(unencrypted: TcpServer, monkeypatch):

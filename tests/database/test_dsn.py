@@ -1,11 +1,11 @@
-"""From settings to connection arguments."""
+"""Database URLs: parsing, precedence of settings, TLS."""
 
 import ssl
 from pathlib import Path
 
 import pytest
 
-from learner_app.database.dsn import find_database_url, parse_url, refuse_other_database, tls
+from learner_app.database.dsn import find_database_url, parse_url, refuse_other_database
 from learner_app.errors import DatabaseNotConfigured, SettingsError
 from learner_app.settings import Settings, warn_once
 
@@ -36,7 +36,7 @@ def test_unix_sockets(url: str):
     assert target.is_local
 
 
-def test_port_of_a_socket_in_the_place_of_the_host():
+def test_socket_directory_as_host_may_have_a_port():
     target = parse_url("X", "postgresql://u@%2Frun%2Fpostgresql:6000/d")
     assert (target.hosts, target.ports) == (("/run/postgresql",), (6000,))
 
@@ -54,16 +54,16 @@ def test_other_options_are_server_settings():
         (CANARY, "postgresql://"),
         (f"postgresql://u:{CANARY}#@h/d", "%23"),
         (f"postgresql://u:{CANARY}@@h/d", "%40"),
-        (f"postgresql://u:{CANARY}@h:54x/d", "a port is a number"),
-        (f"postgresql://u:{CANARY}@h:99999/d", "a port is a number"),
-        (f"postgresql://u:{CANARY}@h:1,g:0/d", "a port is a number"),
-        (f"postgresql://u:{CANARY}@h/d?port={CANARY}", "a port is a number"),
+        (f"postgresql://u:{CANARY}@h:54x/d", "a port must be a number"),
+        (f"postgresql://u:{CANARY}@h:99999/d", "a port must be a number"),
+        (f"postgresql://u:{CANARY}@h:1,g:0/d", "a port must be a number"),
+        (f"postgresql://u:{CANARY}@h/d?port={CANARY}", "a port must be a number"),
         (f"postgresql://u:{CANARY}@h/d?sslmode={CANARY}", "verify-full"),
-        (f"postgresql://u:{CANARY}@h/d?{CANARY}", "no valid URL"),
-        (f"postgresql://u:{CANARY}@[h/d", "no valid URL"),
+        (f"postgresql://u:{CANARY}@h/d?{CANARY}", "not a valid URL"),
+        (f"postgresql://u:{CANARY}@[h/d", "not a valid URL"),
     ],
 )
-def test_mistakes_name_setting_and_hint_only(url: str, hint: str):
+def test_errors_contain_setting_and_hint_but_no_value(url: str, hint: str):
     with pytest.raises(SettingsError) as caught:
         parse_url("DATABASE_URL", url)
     assert "DATABASE_URL" in str(caught.value)
@@ -72,13 +72,13 @@ def test_mistakes_name_setting_and_hint_only(url: str, hint: str):
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_no_text_of_a_target_has_the_password():
+def test_text_of_a_url_contains_no_password():
     target = parse_url("X", f"postgresql://u:{CANARY}@h/d")
     assert CANARY not in f"{target} {target!r}"
     assert str(target) == "u@h:5432/d"
 
 
-def test_url_wins_over_parts_and_parts_over_the_running_product(tmp_path: Path):
+def test_url_precedes_parts_and_parts_precede_learner_up(tmp_path: Path):
     (tmp_path / "running.json").write_text('{"url": "postgresql://learner@/learner?host=/tmp/x"}')
     settings = Settings(learner_data=tmp_path)
     assert find_database_url(settings).is_development
@@ -91,7 +91,7 @@ def test_url_wins_over_parts_and_parts_over_the_running_product(tmp_path: Path):
     assert str(find_database_url(settings)) == "a@b:5432/c"
 
 
-def test_without_a_database_it_says_what_to_do(tmp_path: Path):
+def test_error_without_a_database_contains_the_remedy(tmp_path: Path):
     with pytest.raises(DatabaseNotConfigured, match="learner up"):
         find_database_url(Settings(learner_data=tmp_path))
 
@@ -157,8 +157,9 @@ def test_nul_in_the_url_is_refused(part: str):
 
 
 def security(url_options: str = "", **settings: object) -> str:
-    """What the connection would be, in words."""
-    context = tls(Settings(**settings), parse_url("X", f"postgresql://u@h/d{url_options}"))
+    """Describe the encryption of the connection."""
+    target = parse_url("X", f"postgresql://u@h/d{url_options}")
+    context = target.tls.ssl_argument(Settings(**settings))
     if not isinstance(context, ssl.SSLContext):
         return str(context)
     if context.verify_mode is ssl.CERT_NONE:

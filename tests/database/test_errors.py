@@ -1,4 +1,4 @@
-"""Every failure of the database is one of ours: by SQLSTATE and constraint, without row values."""
+"""Error mapping: class, fields and message by SQLSTATE and constraint, without row values."""
 
 import asyncio
 import copy
@@ -45,6 +45,10 @@ CASES = [
     ("INSERT INTO part (span) VALUES ('[2,3)')", "Conflict", "part", "part_span_excl", ()),
     ("INSERT INTO part VALUES ('nobody')", "MissingReference", "part", "part_whole_fkey", ()),
     ("DELETE FROM sessions", "StillReferenced", "part", "part_whole_fkey", ()),
+    (
+        "WITH gone AS (DELETE FROM sessions RETURNING 1) SELECT count(*) FROM gone",
+        *("StillReferenced", "part", "part_whole_fkey", ()),
+    ),
     (
         "INSERT INTO users (email) VALUES ('a@b')",
         "InvalidValue",
@@ -98,7 +102,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("sql", "name", "table", "constraint", "fields"), CASES)
-async def test_statements(
+async def test_failed_statements_raise_the_mapped_error_without_row_values(
     filled: DatabaseEngine,
     sql: str,
     name: str,
@@ -121,7 +125,9 @@ async def test_statements(
 
 
 @pytest.mark.parametrize("value", [CANARY, object(), [CANARY]])
-async def test_arguments_of_a_wrong_type(clone: DatabaseEngine, value: object, caplog):
+async def test_arguments_of_a_wrong_type_are_invalid_values(
+    clone: DatabaseEngine, value: object, caplog
+):
     with pytest.raises(errors.InvalidValue) as caught:
         await clone.fetch("SELECT $1::int", value)
     logging.getLogger("test").error("failed", exc_info=caught.value)
@@ -129,14 +135,14 @@ async def test_arguments_of_a_wrong_type(clone: DatabaseEngine, value: object, c
 
 
 @pytest.mark.parametrize("text", ["nul \0 nul", "lone \ud800 surrogate"])
-async def test_text_that_cannot_be_stored(clone: DatabaseEngine, text: str):
+async def test_text_that_cannot_be_stored_is_an_invalid_value(clone: DatabaseEngine, text: str):
     with pytest.raises(errors.InvalidValue):
         await clone.execute("INSERT INTO sessions (id) VALUES ($1)", text)
     with pytest.raises(errors.InvalidValue):
         await ListeningSessionTable.insert(ListeningSessionTable(id=text))
 
 
-async def test_piccolo_queries_raise_ours_too(clone: DatabaseEngine):
+async def test_piccolo_queries_raise_errors_of_the_package(clone: DatabaseEngine):
     row = {"email": CANARY, "hashed_password": "x"}
     await UserTable.insert(UserTable(**row))
     with pytest.raises(errors.Conflict) as caught:
@@ -152,10 +158,10 @@ async def test_piccolo_queries_raise_ours_too(clone: DatabaseEngine):
                 except DatabaseError as error:
                     seen.append(error)
     assert [type(error) for error in seen] == [errors.Conflict, errors.TransactionAborted]
-    assert rolled_back.value.__cause__ is seen[0], "what began it"
+    assert rolled_back.value.__cause__ is seen[0], "the first error"
 
 
-async def test_locks_that_are_not_free(clone: DatabaseEngine):
+async def test_an_unavailable_lock_is_a_lock_timeout(clone: DatabaseEngine):
     async with clone.transaction():
         await clone.execute("LOCK TABLE sessions")
         other = DatabaseEngine(clone.url, needs_pool=False)
@@ -164,21 +170,71 @@ async def test_locks_that_are_not_free(clone: DatabaseEngine):
     assert caught.value.retry
 
 
-def test_the_page_lists_every_state_with_its_class(checkout: Path):
+def page_rows() -> list[str]:
+    """Rows of the two tables of docs/errors.md that are made from the rules."""
+    rules = SQLSTATE_ERRORS.items()
+    rows = [
+        f"| `{state}` | `{rule.error.__name__}` | {'yes' if rule.error.retry else 'no'} "
+        f"| {rule.message} |"
+        for state, rule in rules
+    ]
+    columns = (["email"], ["content_id", "session_id"])
+    return rows + [
+        f"| `{state}` | {' | '.join(rule.describe(fields) for fields in columns)} |"
+        for state, rule in rules
+        if rule.with_fields
+    ]
+
+
+def test_the_page_lists_every_sqlstate_with_class_retry_and_message(checkout: Path):
     page = (checkout / "docs/errors.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", page, re.MULTILINE)
-    listed = {state: (name, retry == "yes") for state, name, retry in rows}
-    assert listed == {
-        state: (rule.error.__name__, rule.error.retry) for state, rule in SQLSTATE_ERRORS.items()
-    }
+    listed = re.findall(r"^\| `\w{2}(?:\w{3})?` .*$", page, re.MULTILINE)
+    assert listed == page_rows(), "expected:\n" + "\n".join(page_rows())
+
+
+def test_the_page_names_every_error(checkout: Path):
+    page = (checkout / "docs/errors.md").read_text()
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, DatabaseError):
             assert f"`{name}`" in page, name
+
+
+def test_advice_exists_only_for_mapped_sqlstates():
     assert set(ADVICE) <= set(SQLSTATE_ERRORS)
 
 
-def test_fields_are_those_of_the_declared_tables():
-    """Migrations make classes of the same tables, in states that lack columns."""
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ((), "another row has the same values"),
+        (("email",), "another row has the same email"),
+        (("content_id", "session_id"), "another row has the same content_id and session_id"),
+        (("a", "b", "c"), "another row has the same a, b and c"),
+    ],
+)
+def test_messages_name_no_field_one_field_or_several(fields: tuple[str, ...], message: str):
+    assert SQLSTATE_ERRORS["23505"].describe(fields) == message
+
+
+async def test_messages_name_table_fields_and_constraint(filled: DatabaseEngine):
+    with pytest.raises(errors.Conflict) as one:
+        await filled.execute(user())
+    assert str(one.value) == (
+        "users: another row has the same email (idx_users_email, 23505 UniqueViolationError)"
+    )
+    await filled.execute("CREATE TABLE pair (a int, b int, CHECK (a < b))")
+    with pytest.raises(errors.InvalidValue) as unknown:
+        await filled.execute("INSERT INTO pair VALUES (2, 1)")
+    assert str(unknown.value) == ("pair: value not allowed (pair_check, 23514 CheckViolationError)")
+    with pytest.raises(errors.InvalidValue) as column:
+        await filled.execute("INSERT INTO users (email) VALUES ('a@b')")
+    assert str(column.value) == (
+        "users: hashed_password must not be null (23502 NotNullViolationError)"
+    )
+
+
+def test_fields_come_from_the_declared_tables():
+    """Migrations create classes of the same tables that lack columns."""
     assert constraint_fields("users", "idx_users_email") == ("email",)
     bare = create_table_class("UserTable", class_kwargs={"tablename": "users"})
     assert bare.__module__ == MADE_BY_MIGRATIONS
@@ -208,7 +264,7 @@ DRIVER_CLASSES = [
 
 
 @pytest.mark.parametrize(("sql", "name", "driver"), DRIVER_CLASSES)
-async def test_errors_about_values_are_those_of_the_driver_as_well(
+async def test_errors_about_values_are_instances_of_asyncpg_classes(
     filled: DatabaseEngine, sql: str, name: str, driver: type[asyncpg.PostgresError]
 ):
     with pytest.raises(driver) as caught:
@@ -228,7 +284,7 @@ async def test_errors_about_values_are_those_of_the_driver_as_well(
     assert CANARY not in shown.lower()
 
 
-async def test_arguments_of_a_wrong_type_raise_the_error_of_the_driver_as_well(
+async def test_errors_about_arguments_are_instances_of_asyncpg_classes(
     clone: DatabaseEngine,
 ):
     plain = await asyncpg.connect(clone.url)
@@ -243,13 +299,13 @@ async def test_arguments_of_a_wrong_type_raise_the_error_of_the_driver_as_well(
 
 
 def _sent(error: DatabaseError) -> DatabaseError:
-    """As a worker process sends it to its parent."""
+    """Pickle an error as a worker process does for its parent."""
     sent: DatabaseError = pickle.loads(pickle.dumps(error))  # noqa: S301  # it is our own
     return sent
 
 
 @pytest.mark.parametrize("sql", [case[0] for case in DRIVER_CLASSES])
-async def test_errors_are_copied_and_pickled_as_they_are(filled: DatabaseEngine, sql: str):
+async def test_errors_can_be_copied_and_pickled(filled: DatabaseEngine, sql: str):
     with pytest.raises(DatabaseError) as caught:
         await filled.execute(sql)
     error = caught.value

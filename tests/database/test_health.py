@@ -1,4 +1,4 @@
-"""The health check under faults."""
+"""Health check of working, silent, unreachable and busy databases."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.database.pools import reopen
 CANARY = "canary-hunter2"
 
 
-async def test_healthy(clone: DatabaseEngine):
+async def test_a_working_database_is_ok(clone: DatabaseEngine):
     assert (await check_database()).pool == (await check_database(clone)).pool
     health = await check_database(clone)
     assert (health.status, health.database, health.pending_migrations) == ("ok", "up", 0)
@@ -43,7 +43,7 @@ async def test_counts_pending_migrations(empty_database: DatabaseEngine):
 
 @pytest.mark.parametrize("silent", [True, False])
 async def test_fault_is_reported_within_a_second(silent: bool):
-    """A server that accepts and says nothing; and one that nobody listens for."""
+    """A server that accepts connections without answering, and a port that refuses them."""
     hold = asyncio.Event()
 
     async def say_nothing(_reader: object, writer: asyncio.StreamWriter) -> None:
@@ -70,7 +70,7 @@ async def test_fault_is_reported_within_a_second(silent: bool):
     server.close()
 
 
-async def test_a_flood_of_probes_opens_no_connection(clone: DatabaseEngine):
+async def test_concurrent_probes_open_no_connection(clone: DatabaseEngine):
     sessions = "SELECT sum(sessions) FROM pg_stat_database WHERE datname = current_database()"
     before = await settled(clone, sessions)
     for _ in range(20):
@@ -80,14 +80,14 @@ async def test_a_flood_of_probes_opens_no_connection(clone: DatabaseEngine):
 
 
 async def settled(engine: DatabaseEngine, query: str) -> object:
-    """The result of a query on statistics, which the server publishes with a delay."""
+    """Query statistics after the delay with which the server publishes them."""
     await engine.execute("SELECT pg_stat_force_next_flush()")
     await asyncio.sleep(1.5)
     return await engine.fetchval(query)
 
 
-async def test_a_busy_pool_is_not_an_exhausted_one(clone: DatabaseEngine):
-    """All connections are in use all the time, but they change hands."""
+async def test_a_busy_pool_is_not_reported_as_exhausted(clone: DatabaseEngine):
+    """All connections are always in use, but they are released again and again."""
     await reopen(clone, db_pool_max=2)
     stop = asyncio.Event()
 

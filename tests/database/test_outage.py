@@ -1,4 +1,4 @@
-"""Callers that wait for a connection while the server goes away and comes back."""
+"""Pool in an outage: callers that wait while the server is unreachable and after its return."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from learner_app.settings import Settings
 
 
 class Line:
-    """Real connections while it is up: the next one after ``seconds``, then ``later_seconds``."""
+    """Network to a real server: up or down, with a delay of the next and of later connections."""
 
     def __init__(self, engine: DatabaseEngine) -> None:
         self.is_up = True
@@ -26,7 +26,7 @@ class Line:
             raise DatabaseUnavailable("the line is down")
         seconds, self.seconds = self.seconds, self.later_seconds
         await asyncio.sleep(seconds)
-        return await self._engine.connector.connect_for_pool()
+        return await self._engine.connections.connector.connect_for_pool()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def enter_outage(pool: Pool, line: Line) -> None:
     assert pool.outage is not None
 
 
-async def test_a_caller_whose_outage_ends_waits_on_for_its_connection(pool: Pool, line: Line):
+async def test_a_caller_goes_on_waiting_when_the_outage_ends(pool: Pool, line: Line):
     """The first connection goes to another caller, the second one takes longer than a second."""
     await enter_outage(pool, line)
     callers = [asyncio.create_task(pool.acquire()) for _ in range(2)]
@@ -61,7 +61,7 @@ async def test_a_caller_whose_outage_ends_waits_on_for_its_connection(pool: Pool
     assert pool.outage is None
 
 
-async def test_an_outage_that_lasts_ends_the_wait_after_a_second(pool: Pool, line: Line):
+async def test_a_caller_waits_one_second_in_an_outage(pool: Pool, line: Line):
     await enter_outage(pool, line)
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -73,9 +73,9 @@ async def test_an_outage_that_lasts_ends_the_wait_after_a_second(pool: Pool, lin
     }
 
 
-async def test_a_caller_has_a_second_of_the_outage_however_long_it_waited(pool: Pool, line: Line):
-    """A single failed attempt is no reason to give up on those who waited for longer."""
-    held = [await pool.acquire() for _ in range(pool.max)]
+async def test_the_second_begins_with_the_outage(pool: Pool, line: Line):
+    """One failed attempt does not end the wait of a caller that has waited for longer."""
+    held = [await pool.acquire() for _ in range(pool.max_size)]
     caller = asyncio.create_task(pool.acquire())
     await asyncio.sleep(1.2)
     line.is_up = False
@@ -91,7 +91,7 @@ async def test_a_caller_has_a_second_of_the_outage_however_long_it_waited(pool: 
         pool.release(connection)
 
 
-async def test_connections_that_open_too_slowly_are_no_exhausted_pool(pool: Pool, line: Line):
+async def test_slow_connecting_is_not_reported_as_an_exhausted_pool(pool: Pool, line: Line):
     held = await pool.acquire()
     line.seconds = line.later_seconds = 10
     with pytest.raises(DatabaseUnavailable, match="could be opened within 3 s, 1 of 10") as caught:
@@ -100,20 +100,20 @@ async def test_connections_that_open_too_slowly_are_no_exhausted_pool(pool: Pool
     pool.release(held)
 
 
-async def test_a_server_without_room_is_the_reason(pool: Pool, line: Line):
+async def test_too_many_connections_on_the_server_is_the_reported_reason(pool: Pool, line: Line):
     held = await pool.acquire()
 
     async def refuse() -> Connection:
         raise DatabaseUnavailable("too many connections", sqlstate="53300")
 
-    pool._opener._connect = refuse
+    pool._reconnect._connect = refuse
     with pytest.raises(DatabaseUnavailable, match="too many connections"):
         await pool.acquire()
     pool.release(held)
 
 
 async def test_a_full_pool_is_exhausted(pool: Pool):
-    held = [await pool.acquire() for _ in range(pool.max)]
+    held = [await pool.acquire() for _ in range(pool.max_size)]
     with pytest.raises(PoolExhausted, match="became free within 3 s, 10 of 10 are in use"):
         await pool.acquire()
     for connection in held:

@@ -1,4 +1,4 @@
-"""Connection target of the owner role, from the settings."""
+"""Database URL of the owner role, from the settings."""
 
 import json
 from pathlib import Path
@@ -28,14 +28,14 @@ def test_owner_on_the_server_of_the_application():
     settings = Settings(database_url=f"{URL}?sslmode=verify-ca", db_owner_user="boss")
     target = find_owner_url(settings)
     assert str(target) == "boss@db.example.com:5433/learner"
-    assert (target.password, target.sslmode) == (None, "verify-ca")
+    assert (target.password, target.tls.sslmode) == (None, "verify-ca")
     parts = {"db_host": "h", "db_name": "d", "db_user": "app", "db_password": "one"}
     target = find_owner_url(Settings(**parts, db_owner_user="boss", db_owner_password=CANARY))
     assert (str(target), target.password) == ("boss@h:5432/d", CANARY)
     assert CANARY not in repr(target)
 
 
-def test_owner_by_another_route_to_the_same_database():
+def test_owner_may_use_another_server_address_for_the_same_database():
     direct = "postgresql://boss@direct.example.com/learner"
     assert owner_of(database_url=URL, database_owner_url=direct) == (
         "boss@direct.example.com:5432/learner"
@@ -47,12 +47,12 @@ def test_owner_by_another_route_to_the_same_database():
 @pytest.mark.parametrize(
     ("owner", "message"),
     [
-        ("postgresql://boss@h/other", "another database than the application uses"),
-        ("postgresql://boss@h/learner?search_path=a", "the same search_path"),
+        ("postgresql://boss@h/other", "must name the database of the application"),
+        ("postgresql://boss@h/learner?search_path=a", "must have the same search_path"),
         ("mysql://boss@h/learner", "DATABASE_OWNER_URL must begin with"),
     ],
 )
-def test_owner_of_something_else_is_refused(owner: str, message: str):
+def test_owner_of_another_database_is_refused(owner: str, message: str):
     with pytest.raises(SettingsError, match=message):
         owner_of(database_url=URL, database_owner_url=owner)
 
@@ -69,7 +69,7 @@ def test_owner_of_something_else_is_refused(owner: str, message: str):
         ),
     ],
 )
-def test_incomplete_owner_settings_are_named(
+def test_incomplete_owner_settings_are_reported_by_name(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], message: str
 ):
     for name, value in settings.items():

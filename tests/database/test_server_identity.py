@@ -1,4 +1,4 @@
-"""Servers on the port that are not PostgreSQL."""
+"""Detection of servers that are not PostgreSQL."""
 
 import asyncio
 import shutil
@@ -13,16 +13,15 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable
 from learner_app.settings import Settings
 from tests.environment import skip_outside_ci
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CANARY = "canary-hunter2"
-AT_ONCE_SECONDS = 1.0
+ANSWERING_SECONDS = 1.0
 SILENT_SECONDS = 3.0
-"""For servers that answer only once they were sent a line."""
+"""Limit for servers that answer only to a line."""
 
 
 async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,14 +72,16 @@ async def server_of(talk: Talk) -> AsyncIterator[int]:
 
 def engine_at(port: int, mode: str) -> DatabaseEngine:
     engine = DatabaseEngine(f"postgresql://u:{CANARY}@127.0.0.1:{port}/d?sslmode={mode}")
-    engine._settings = Settings()
+    engine.settings = Settings()
     return engine
 
 
-async def assert_named_at_once(engine: DatabaseEngine, port: int, seconds: float) -> None:
+async def assert_refused_as_other_protocol(
+    engine: DatabaseEngine, port: int, seconds: float
+) -> None:
     started = time.monotonic()
     with pytest.raises(DatabaseRefused) as caught:
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert time.monotonic() - started < seconds
     assert f"127.0.0.1:{port} is not a PostgreSQL server" in str(caught.value)
     assert CANARY not in str(caught.value)
@@ -89,18 +90,20 @@ async def assert_named_at_once(engine: DatabaseEngine, port: int, seconds: float
 
 @pytest.mark.parametrize("mode", ["prefer", "disable", "require"])
 @pytest.mark.parametrize("talk", [http, http_that_stays, ssh, mysql, echo])
-async def test_another_protocol_is_named_at_once(talk: Talk, mode: str) -> None:
+async def test_another_protocol_is_refused_within_a_second(talk: Talk, mode: str) -> None:
     async with server_of(talk) as port:
-        await assert_named_at_once(engine_at(port, mode), port, AT_ONCE_SECONDS)
+        await assert_refused_as_other_protocol(engine_at(port, mode), port, ANSWERING_SECONDS)
 
 
 @pytest.mark.parametrize("mode", ["prefer", "disable"])
-async def test_the_pool_starts_and_says_so(mode: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_pool_starts_and_reports_another_protocol(
+    mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with server_of(http_that_stays) as port:
         engine = engine_at(port, mode)
         started = time.monotonic()
         async with engine.running():
-            assert time.monotonic() - started < AT_ONCE_SECONDS
+            assert time.monotonic() - started < ANSWERING_SECONDS
             assert f"127.0.0.1:{port} is not a PostgreSQL server" in caplog.text
             with pytest.raises(DatabaseRefused, match="is not a PostgreSQL server"):
                 await engine.fetch("SELECT 1")
@@ -145,25 +148,25 @@ def running(command: list[str], port: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("mode", ["prefer", "disable"])
 @pytest.mark.parametrize("server", [redis, http_server])
-async def test_servers_that_wait_for_a_line_are_named_soon(
+async def test_servers_that_wait_for_a_line_are_refused_within_three_seconds(
     server: Callable[[], AbstractContextManager[int]], mode: str
 ) -> None:
     with server() as port:
-        await assert_named_at_once(engine_at(port, mode), port, SILENT_SECONDS)
+        await assert_refused_as_other_protocol(engine_at(port, mode), port, SILENT_SECONDS)
 
 
 @pytest.mark.parametrize("mode", ["prefer", "disable"])
 @pytest.mark.parametrize("talk", [closed, closed_unread])
-async def test_a_connection_closed_without_an_answer_may_pass(talk: Talk, mode: str) -> None:
-    """So does a server that is stopping, and a load balancer without a server behind it."""
+async def test_a_connection_closed_without_an_answer_is_unavailable(talk: Talk, mode: str) -> None:
+    """A server that stops does the same, and so does a load balancer without a server."""
     async with server_of(talk) as port:
         engine = engine_at(port, mode)
         with pytest.raises(DatabaseUnavailable, match="closed the connection without an answer"):
             await engine.get_new_connection(1)
 
 
-async def test_a_slow_server_is_none_of_them(clone: DatabaseEngine) -> None:
-    """A server that takes a second for each answer is PostgreSQL all the same."""
+async def test_a_slow_postgresql_server_is_accepted(clone: DatabaseEngine) -> None:
+    """A proxy delays each answer by 0.7 s."""
 
     async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = clone.target
@@ -188,7 +191,7 @@ async def test_a_slow_server_is_none_of_them(clone: DatabaseEngine) -> None:
         target = clone.target
         url = f"postgresql://{target.user}:{target.password or ''}@127.0.0.1:{port}"
         engine = DatabaseEngine(f"{url}/{target.database}?sslmode=prefer")
-        engine._settings = Settings()
+        engine.settings = Settings()
         connection = await engine.get_new_connection()
         assert await connection.fetchval("SELECT 1") == 1
         connection.terminate()

@@ -9,7 +9,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StatementRefused
 from learner_app.listening.tables import LikeEngagementTable, ListeningSessionTable
-from learner_app.operations.seed.plant import insert_seed
+from learner_app.operations.seed.insert import insert_seed
 from tests.database.sessions import add
 
 ROWS = 2500
@@ -41,7 +41,7 @@ async def test_nothing_is_held_between_pages(filled: DatabaseEngine):
     assert pool is not None
     count = 0
     async for _ in filled.stream(sessions(), batch=500):
-        assert not pool.held
+        assert not pool.in_use
         assert not filled.transaction_exists()
         count += 1
     assert count == ROWS

@@ -1,10 +1,10 @@
-"""Options of the URL: settings of the session, rejected ones, and ones without effect."""
+"""Options of the URL: settings of the session, unsupported and ignored ones."""
 
 import pytest
 
 from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.url_options import IGNORED, INSTEAD
+from learner_app.database.url_options import IGNORED_LIBPQ_OPTIONS, REPLACEMENTS
 from learner_app.errors import DatabaseRefused, SettingsError
 from learner_app.settings import Settings
 
@@ -29,7 +29,7 @@ CANARY = "hunter2canary"
         ("ssl_min_protocol_version=TLSv1.3", "TLS 1.2"),
     ],
 )
-def test_option_of_another_program_is_named_with_its_replacement(option: str, instead: str):
+def test_unsupported_option_is_reported_with_its_replacement(option: str, instead: str):
     with pytest.raises(SettingsError) as caught:
         parse_url("DATABASE_URL", f"postgresql://u:{CANARY}@h/d?application_name=x&{option}")
     message = str(caught.value)
@@ -41,26 +41,26 @@ def test_option_of_another_program_is_named_with_its_replacement(option: str, in
 
 
 def test_replacements_that_are_settings_exist():
-    named = {word for text in INSTEAD.values() for word in text.replace("=", " ").split()}
+    named = {word for text in REPLACEMENTS.values() for word in text.replace("=", " ").split()}
     settings = {word.rstrip(",") for word in named if word.startswith("DB_")}
     assert settings
     assert {name.lower() for name in settings} <= set(Settings.model_fields)
-    assert not IGNORED & set(INSTEAD)
+    assert not IGNORED_LIBPQ_OPTIONS & set(REPLACEMENTS)
 
 
 @pytest.mark.parametrize("option", ["gssencmode=require", "load_balance_hosts=random"])
-def test_requirement_that_the_driver_cannot_meet_is_refused(option: str):
+def test_unsupported_value_of_an_ignored_option_is_refused(option: str):
     with pytest.raises(SettingsError, match=option):
         parse_url("DATABASE_URL", f"postgresql://u@h/d?{option}")
 
 
-@pytest.mark.parametrize("name", sorted(IGNORED))
+@pytest.mark.parametrize("name", sorted(IGNORED_LIBPQ_OPTIONS))
 def test_option_without_effect_is_accepted(name: str):
     assert parse_url("X", f"postgresql://u@h/d?{name}=1").server_settings == {}
 
 
 @pytest.mark.parametrize("name", [f"{CANARY}%20x", "1a", "a%3Db", "a..b"])
-def test_option_that_is_no_name_is_refused_without_quoting_it(name: str):
+def test_invalid_option_name_is_refused_without_quoting_it(name: str):
     with pytest.raises(SettingsError) as caught:
         parse_url("DATABASE_URL", f"postgresql://u@h/d?{name}=1")
     assert "DATABASE_URL" in str(caught.value)
@@ -81,7 +81,7 @@ async def test_session_settings_of_the_url_apply(clone: DatabaseEngine):
     assert found == ["5MB", "t1", "off", "public,x"]
 
 
-async def test_option_that_the_server_does_not_know_is_named(clone: DatabaseEngine):
+async def test_option_unknown_to_the_server_is_reported_by_name(clone: DatabaseEngine):
     separator = "&" if "?" in clone.url else "?"
     engine = DatabaseEngine(f"{clone.url}{separator}work_mem=5MB&no_such_setting=1")
     with pytest.raises(DatabaseRefused, match="does not know no_such_setting: remove it"):

@@ -118,9 +118,9 @@ async def _leaked(engine: DatabaseEngine) -> int:
     """Slots that are held by nobody, and those of the maximum that cannot be had at once."""
     pool = engine.pool
     assert pool is not None
-    leaked = len(pool.held)
+    leaked = len(pool.in_use)
     taken = await asyncio.gather(
-        *(asyncio.wait_for(pool.acquire(), SLOT_SECONDS) for _ in range(pool.max)),
+        *(asyncio.wait_for(pool.acquire(), SLOT_SECONDS) for _ in range(pool.max_size)),
         return_exceptions=True,
     )
     for one in taken:

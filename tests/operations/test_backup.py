@@ -287,7 +287,7 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
 async def test_restore_of_a_missing_file_asks_nothing(filled: TwoRoles, tmp_path: Path):
     missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr == f"learner: {tmp_path / 'none'}: there is no such file\n"
+    assert missing.stderr == f"learner: {tmp_path / 'none'}: no such file\n"
 
 
 @ON_EMBEDDED

@@ -33,7 +33,7 @@ async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
     assert declined.returncode == 1
     assert declined.stderr == "learner: declined, nothing was changed\n"
     assert "DROP TABLE" in declined.stdout
-    assert f"DatabaseUrl: {empty_database.target}\n" in declined.stdout
+    assert f"Database: {empty_database.target}\n" in declined.stdout
     assert run("status", url=url).stdout.count("applied") == len(MIGRATIONS)
     assert run("rollback", *tenancy, "--yes", url=url).stdout.endswith("Rolled back.\n")
     pending = len([app for app, _ in MIGRATIONS if app == "tenancy"])
@@ -50,11 +50,11 @@ async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     declined = run("reset", url=clone.url, answer="n\n")
     assert declined.returncode == 1
     assert declined.stderr == "learner: declined, nothing was changed\n"
-    assert declined.stdout.startswith(f"DatabaseUrl: {clone.target}\n")
+    assert declined.stdout.startswith(f"Database: {clone.target}\n")
     assert await count(clone, "sessions WHERE id = 'mine'") == 1
     done = run("reset", "--yes", url=clone.url)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"DatabaseUrl: {clone.target}\n")
+    assert done.stdout.startswith(f"Database: {clone.target}\n")
     assert f"{len(MIGRATIONS)} migrations applied" in done.stdout
     assert await count(clone, "sessions WHERE id = 'mine'") == 0
     assert await count(clone, "content") == 26

@@ -90,7 +90,7 @@ async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, comm
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         assert "nothing was changed" in done.stderr
-        assert f"DatabaseUrl: {marked.target}\n" in done.stdout
+        assert f"Database: {marked.target}\n" in done.stdout
     assert await is_untouched(marked)
 
 

@@ -198,7 +198,7 @@ async def test_a_stream_holds_nothing_while_the_caller_works(clone: DatabaseEngi
     await sessions.add_many([ListeningSessionCreate() for _ in range(3)])
     assert clone.pool is not None
     async for row in sessions.stream():
-        assert not clone.pool.held
+        assert not clone.pool.in_use
         assert await sessions.delete(row.id)
     assert await sessions.count() == 0
 

@@ -130,6 +130,6 @@ async def test_a_client_that_leaves_a_stream_leaves_nothing_behind(
         with suppress(ClientDisconnect):  # so the server is told by newer versions
             await asyncio.create_task(serve(app, leave_after, spec_version))
         async with asyncio.timeout(5):
-            while clone.pool.held:
+            while clone.pool.in_use:
                 await asyncio.sleep(0.01)
     assert len(await keys()) == 500
