@@ -55,7 +55,7 @@ async def prepare() -> None:
     """What some of the operations need."""
     await likes.like(KEY)
     for name in ("n1", "n2", "n3"):
-        await sessions.ensure(name)
+        await sessions.get_or_create(name)
     await jobs.add(GenerationCreate(generation_id="open", session_id="s1"))
     await events.add(new_event("n1", content_id="c1", session_id="s1"))
 
@@ -116,7 +116,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: sessions.count(active_until=DAY),
         "page": lambda: sessions.page(active_until=DAY),
         "stream": lambda: drained(sessions.stream(active_until=DAY)),
-        "ensure": lambda: sessions.ensure("n4"),
+        "get_or_create": lambda: sessions.get_or_create("n4"),
         "touch": lambda: sessions.touch("s1"),
         "append_content": lambda: sessions.append_content("s1", "c5"),
         "append_many": lambda: sessions.append_many("s1", ["c6", "c7"]),
@@ -196,7 +196,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "page": lambda: states.page(learned_until=DAY),
         "stream": lambda: drained(states.stream(learned_until=DAY)),
         "get_or_default": lambda: states.get_or_default("s1"),
-        "initialise": lambda: states.initialise("n3"),
+        "get_or_create": lambda: states.get_or_create("n3"),
         "fold": lambda: states.fold("s1", learn),
         "reset": lambda: states.reset("s1"),
         "list_stale": lambda: states.list_stale(DAY),
@@ -213,7 +213,6 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: preferences.count(session_id="s1"),
         "page": lambda: preferences.page(session_id="s1"),
         "stream": lambda: drained(preferences.stream(session_id="s1")),
-        "find_for_user": lambda: preferences.find_for_user("u1"),
         "find_for_session": lambda: preferences.find_for_session("s1"),
         "get_or_default": lambda: preferences.get_or_default("n4"),
         "save": lambda: preferences.save("s2", UserPreferencesUpdate(auto_play=True)),
