@@ -327,7 +327,7 @@ class ReadOnlyRepository(Generic[R, K]):
         operation: str = "stream",
     ) -> AsyncGenerator[R, None]:
         """Yield all rows that match the filters, as :meth:`stream` does."""
-        order = self._resolve_order(order)
+        order = self._resolve_order(order).along_index()
         values = self.filters.validate(filters)
         position: Mapping[str, Any] = {}
         while values is not None:

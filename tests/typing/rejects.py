@@ -101,6 +101,8 @@ async def events(repository: BehavioralEventRepository, now: datetime) -> None:
     await repository.record_batch(["e1"])  # error
     await repository.list_for_session("s1", types="play", until="now")  # error
     await repository.engagement_by("colour")  # error
+    await repository.list(order="oldest")  # error
+    await repository.delete_where(kind="play")  # error
     await repository.count_by_type("s1")  # error
     await repository.archive_before(now, print)  # error
     await repository.ingest([])  # error
@@ -125,7 +127,7 @@ async def learner(states: LearnerModelStateRepository, row: LearnerModelState) -
     UserPreferencesUpdate(preferred_formats=["radio"])  # error
     UserPreferencesUpdate(version=2)  # error
     preferences = UserPreferencesRepository()
-    await preferences.save("u1", UserPreferencesUpdate(), expect_version="1")  # error
+    await preferences.save("u1", UserPreferencesUpdate(), expect="1")  # error
 
 
 async def generation(jobs: GenerationRepository) -> None:
