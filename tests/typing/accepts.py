@@ -190,9 +190,9 @@ async def learner(states: LearnerModelStateRepository, now: datetime) -> None:
 
 
 async def generation(jobs: GenerationRepository) -> None:
-    assert_type(await jobs.start(GenerationCreate(session_id="s1")), Generation)
-    assert_type((await jobs.start_if_none_active(GenerationCreate(session_id="s1"))).created, bool)
-    assert_type(await jobs.claim_next(timedelta(minutes=5)), Generation | None)
+    assert_type(await jobs.add(GenerationCreate(session_id="s1")), Generation)
+    assert_type((await jobs.get_or_create_active(GenerationCreate(session_id="s1"))).created, bool)
+    assert_type(await jobs.claim_next(stale_older_than=timedelta(minutes=5)), Generation | None)
     if job := await jobs.claim_next():
         assert_type(await jobs.update(job, GenerationUpdate()), Generation)
         assert_type(await jobs.complete(job, "c1"), Generation)
@@ -205,10 +205,11 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: U
     new = UserCreate(email="a@example.com", password=SecretStr("x"), name="A")
     assert_type(await users.register(new), User)
     assert_type(await users.get(key), User)
-    assert_type(await users.search(text="a", is_admin=True), Page[User])
+    assert_type(await users.list(order="newest", text="a", is_admin=True), list[User])
+    assert_type(await users.page(order="newest", limit=5), Page[User])
     assert_type(await users.check_password("a@example.com", "x"), User | None)
     assert_type(await users.set_password(key, SecretStr("x"), keep_token="t"), User)
-    assert_type(await users.update_profile(key, UserUpdate(target_score=None)), User)
+    assert_type(await users.update(key, UserUpdate(target_score=None)), User)
     assert_type(await users.delete(key), Erased)
     assert_type((await users.get(key)).knowledge_level, KnowledgeLevel | None)
     opened = await sessions.open(key, timedelta(days=1), ip_address="::1")
@@ -219,7 +220,7 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: U
     assert_type(await codes.issue("reset-password:a", timedelta(1)), SecretStr)
     assert_type(await codes.consume("reset-password:a", "code"), bool)
     tokens = AccountUpdate(access_token=SecretStr("x"), scope=None)
-    assert_type(await accounts.link(key, "google", "1", tokens), Account)
+    assert_type((await accounts.link(key, "google", "1", tokens)).row, Account)
     assert_type((await accounts.tokens(key)).id_token, SecretStr | None)
 
 

@@ -133,7 +133,7 @@ async def learner(states: LearnerModelStateRepository, row: LearnerModelState) -
 async def generation(jobs: GenerationRepository) -> None:
     GenerationCreate(session_id="s1", status="completed")  # error
     GenerationUpdate(status="completed")  # error
-    await jobs.claim_next(300)  # error
+    await jobs.claim_next(stale_older_than=300)  # error
     print((await jobs.claim_next()).session_id)  # error
     await jobs.complete("g1", None)  # error
     await jobs.fail(1, "why")  # error
@@ -144,7 +144,9 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, user: 
     await users.add(user)  # error
     await users.get(5)  # error
     await users.register(user)  # error
-    await users.search(email="a")  # error
+    await users.list(email="a")  # error
+    await users.list(order="oldest")  # error
+    await users.upsert(user)  # error
     await users.set_password(user.id, b"x")  # error
     print((await users.find_by_email("a")).name)  # error
     print(user.hashed_password)  # error

@@ -262,11 +262,10 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: jobs.count(session_id="s1"),
         "page": lambda: jobs.page(status="processing"),
         "stream": lambda: drained(jobs.stream(session_id="s1")),
-        "start": lambda: jobs.start(GenerationCreate(session_id="s1")),
-        "start_if_none_active": lambda: jobs.start_if_none_active(
+        "get_or_create_active": lambda: jobs.get_or_create_active(
             GenerationCreate(session_id="s1")
         ),
-        "claim_next": lambda: jobs.claim_next(timedelta(minutes=1)),
+        "claim_next": lambda: jobs.claim_next(stale_older_than=timedelta(minutes=1)),
         "complete": lambda: jobs.complete("g99999", "c1"),
         "fail": lambda: jobs.fail("g99998", "why"),
         "get_with_content": lambda: jobs.get_with_content("g1"),

@@ -28,7 +28,7 @@ from learner_app.operations.seed.learning import (
 )
 from learner_app.operations.seed.simulation import SimulatedSession, simulate_sessions
 from learner_app.operations.seed.users import SeedCounts, add_missing_users
-from learner_app.repository.base import Repository
+from learner_app.repository.base import KeyedRepository
 from learner_app.repository.inputs import Input
 from learner_app.repository.rows import Row
 
@@ -95,7 +95,7 @@ async def _insert(engine: DatabaseEngine) -> dict[str, SeedCounts]:
 
 
 async def _add_missing(
-    repository: Repository[R, Any, C, Any], new: Sequence[C], counts: dict[str, SeedCounts]
+    repository: KeyedRepository[R, Any, C, Any], new: Sequence[C], counts: dict[str, SeedCounts]
 ) -> list[R]:
     """Insert the rows whose key does not exist, count them and return them."""
     key = attrgetter(*repository.key.names)
