@@ -13,7 +13,6 @@ from piccolo.apps.migrations.commands.forwards import run_forwards
 from piccolo.conf.apps import Finder
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import MigrationError
 from learner_app.schema.pending import MigrationKey, applied_migrations, declared_migrations
 
@@ -102,7 +101,7 @@ async def _count_pending(engine: DatabaseEngine) -> int:
 
 
 async def _read_journal(engine: DatabaseEngine) -> dict[MigrationKey, datetime]:
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         return await applied_migrations(connection)

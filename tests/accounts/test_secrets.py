@@ -41,6 +41,7 @@ from learner_app.accounts.tables import (
     VerificationTable,
 )
 from learner_app.database.engine import DatabaseEngine
+from learner_app.database.executor import StatementExecutor
 from learner_app.errors import DatabaseError, InvalidValue
 from tests.accounts.error_chains import chained
 from tests.accounts.factories import HOUR
@@ -247,23 +248,23 @@ async def test_no_result_shows_a_secret_and_few_operations_read_one(
     }
     assert set(calls) == public
     read: list[str] = []
-    real = DatabaseEngine._perform
+    real = StatementExecutor.run
 
-    async def spied(self: DatabaseEngine, *args: Any, **kwargs: Any) -> Any:
+    async def spied(self: StatementExecutor, *args: Any, **kwargs: Any) -> Any:
         result = await real(self, *args, **kwargs)
         read.append(repr(result))
         return result
 
-    monkeypatch.setattr(DatabaseEngine, "_perform", spied)
+    monkeypatch.setattr(StatementExecutor, "run", spied)
     readers = set()
     for name, call in calls.items():
         read.clear()
         result = await outcome(call)
         if world.seen_in("".join(read)):
             readers.add(name.partition(".")[2])
-        monkeypatch.setattr(DatabaseEngine, "_perform", real)
+        monkeypatch.setattr(StatementExecutor, "run", real)
         await world.note()
-        monkeypatch.setattr(DatabaseEngine, "_perform", spied)
+        monkeypatch.setattr(StatementExecutor, "run", spied)
         assert world.seen_in(f"{result!r} {result} {pretty_repr(result)}") == [], name
         if name != "AccountRepository.tokens":
             with suppress(TypeError):  # of what is no document
