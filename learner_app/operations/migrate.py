@@ -6,7 +6,6 @@ from datetime import datetime
 from piccolo.conf.apps import AppConfig, Finder
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import MigrationError
 from learner_app.schema.migration_history import MigrationHistory
 from learner_app.schema.migration_runner import MigrationRunner
@@ -63,7 +62,7 @@ async def plan_migrations(engine: DatabaseEngine) -> str:
     migration all are pending.
     """
     lines: list[str] = []
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     for app in _apps():
         runner = MigrationRunner(engine, app, report=lines.append)
         await runner.preview(await runner.pending(), backwards=False)
@@ -115,7 +114,7 @@ async def migration_states(engine: DatabaseEngine) -> list[MigrationState]:
 
 
 async def _read_history(engine: DatabaseEngine) -> History:
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         return await read_history(connection)

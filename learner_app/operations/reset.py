@@ -7,9 +7,8 @@ from piccolo.conf.apps import Finder
 
 from learner_app.database.dsn import refuse_other_database
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import ResetRefused
-from learner_app.operations.seed.plant import refuse_in_production
+from learner_app.operations.seed.insert import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import HISTORY_TABLE, require_owner
 from learner_app.schema.schema_object import quoted
@@ -71,7 +70,7 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
     """
     if engine.url is None:
         refuse_other_database(engine.settings)
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         await require_owner(connection)

@@ -37,11 +37,11 @@ _piccolo_get_commands = AppConfig.get_commands
 
 @runtime_checkable
 class CommandEngine(Protocol):
-    """Engine with the switches that a command of Piccolo sets."""
+    """Engine that can be configured for a command of Piccolo."""
 
-    needs_pool: bool
-    exits_without_database: bool
-    connects_as_owner: bool
+    def prepare_for_command(
+        self, *, exits_without_database: bool, connects_as_owner: bool
+    ) -> None: ...
 
 
 def install() -> None:
@@ -133,7 +133,8 @@ def _get_commands(config: AppConfig) -> list[Command]:
     engine = current_engine()
     if isinstance(engine, CommandEngine):
         arguments = sys.argv[1:]
-        engine.needs_pool = False
-        engine.exits_without_database = not DATABASE_COMMANDS.isdisjoint(arguments)
-        engine.connects_as_owner = "migrations" in arguments
+        engine.prepare_for_command(
+            exits_without_database=not DATABASE_COMMANDS.isdisjoint(arguments),
+            connects_as_owner="migrations" in arguments,
+        )
     return _piccolo_get_commands(config)

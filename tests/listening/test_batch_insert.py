@@ -1,4 +1,4 @@
-"""Batches and streams of events: what is good is stored, and nothing twice."""
+"""Batches and streams of events: valid events are stored once, the others reported."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from tests.listening.factories import TRAITS, event, minute, new_event
 events = BehavioralEventRepository()
 
 
-async def test_batch_stores_what_is_good(heard: None):
+async def test_a_batch_stores_valid_events_and_reports_the_others(references: None):
     await events.record(new_event("old"))
     batch: list[Any] = [
         event("e1"),
@@ -39,8 +39,10 @@ async def test_batch_stores_what_is_good(heard: None):
     ]
     result = await events.record_batch(batch)
     assert (result.recorded, result.duplicates) == (3, 2)
-    told = {failure.index: (failure.id, failure.reason.split(":")[0]) for failure in result.failed}
-    assert told == {
+    reported = {
+        failure.index: (failure.id, failure.reason.split(":")[0]) for failure in result.failed
+    }
+    assert reported == {
         1: ("e2", "playback_position"),
         3: ("e4", "content_id"),
         4: ("e5", "session_id"),
@@ -52,17 +54,17 @@ async def test_batch_stores_what_is_good(heard: None):
         13: ("e10", "context"),
         14: (None, "id"),
     }
-    assert [failure.index for failure in result.failed] == sorted(told)
-    assert (await events.get("e1")).event_type == "play", "the first payload"
-    assert (await events.get("e4")).content_id == "c1", "the one that could be stored"
+    assert [failure.index for failure in result.failed] == sorted(reported)
+    assert (await events.get("e1")).event_type == "play", "the first of the duplicates"
+    assert (await events.get("e4")).content_id == "c1", "the valid one of the duplicates"
     again = await events.record_batch(batch)
     assert (again.recorded, again.duplicates) == (0, 5)
     assert again.failed == result.failed
     assert await events.count() == 4
 
 
-async def test_all_ways_in_store_the_same(heard: None, db: DatabaseEngine):
-    """One row by bound values, a batch by a JSON document, a stream by COPY."""
+async def test_record_batch_and_stream_store_the_same_values(references: None, db: DatabaseEngine):
+    """A single event is sent as parameters, a batch as a JSON document, a stream by COPY."""
     await db.execute("SET LOCAL datestyle = 'SQL, DMY'")
     text = '"a" \\u0000 \\\\ \t\n\x01 \u2028 ü 🎧 {} $1'
     deep: Any = []
@@ -99,7 +101,7 @@ async def test_all_ways_in_store_the_same(heard: None, db: DatabaseEngine):
     assert single == whole == stream
 
 
-async def test_empty_and_too_large_batches(heard: None):
+async def test_empty_and_too_large_batches(references: None):
     result = await events.record_batch([])
     assert (result.recorded, result.duplicates, result.failed) == (0, 0, [])
     with pytest.raises(InvalidValue) as caught:
@@ -107,7 +109,7 @@ async def test_empty_and_too_large_batches(heard: None):
     assert caught.value.fields == ("events",)
 
 
-async def test_batch_of_5000_with_duplicates_and_bad_rows(heard: None):
+async def test_batch_of_5000_with_duplicates_and_bad_rows(references: None):
     batch = [event(f"e{n % 4500}", context={"n": n}) for n in range(5000)]
     for index in range(0, 5000, 100):
         batch[index] = event(f"bad{index}", content_id="nothing")
@@ -118,7 +120,7 @@ async def test_batch_of_5000_with_duplicates_and_bad_rows(heard: None):
     assert await events.count() == result.recorded
 
 
-async def test_batch_makes_sessions_only_for_good_events(heard: None, db: DatabaseEngine):
+async def test_a_batch_creates_sessions_only_for_valid_events(references: None, db: DatabaseEngine):
     batch = [
         event("e1", session_id="new"),
         event("e2", session_id="none", content_id="nothing"),
@@ -129,7 +131,7 @@ async def test_batch_makes_sessions_only_for_good_events(heard: None, db: Databa
     assert await db.fetchval("SELECT count(*) FROM sessions") == 3
 
 
-async def test_overlapping_batches_at_once_store_each_event_once(clone: DatabaseEngine):
+async def test_concurrent_overlapping_batches_store_each_event_once(clone: DatabaseEngine):
     await add_contents("c1", "c2")
 
     async def send(worker: int) -> int:
@@ -148,7 +150,7 @@ async def test_overlapping_batches_at_once_store_each_event_once(clone: Database
     assert sum(again) + sum(recorded) == await events.count() == 600
 
 
-async def test_ingest_takes_streams_of_any_length(heard: None):
+async def test_ingest_stores_streams_of_several_chunks(references: None):
     async def source() -> AsyncIterator[dict[str, Any]]:
         for n in range(12_000):
             good = n % 1000
@@ -165,7 +167,7 @@ async def test_ingest_takes_streams_of_any_length(heard: None):
     assert (await events.get("e1")).content_characteristics == TRAITS
 
 
-async def test_ingest_tells_of_the_first_failures_only(heard: None):
+async def test_ingest_returns_the_first_1000_failures(references: None):
     async def source() -> AsyncIterator[object]:
         for n in range(6000):
             yield {"id": f"e{n}"}
@@ -175,7 +177,7 @@ async def test_ingest_tells_of_the_first_failures_only(heard: None):
     assert result.failures[-1].index == 999
 
 
-async def test_ingest_keeps_what_came_before_an_error(clone: DatabaseEngine):
+async def test_ingest_keeps_the_chunks_before_an_error(clone: DatabaseEngine):
     await add_contents("c1")
 
     async def source() -> AsyncIterator[dict[str, Any]]:
@@ -188,8 +190,8 @@ async def test_ingest_keeps_what_came_before_an_error(clone: DatabaseEngine):
     assert await events.count() == 5000
 
 
-async def test_an_event_whose_id_is_null_is_refused(heard: None):
-    """An id that is omitted is made; a client that sends null would not know it either."""
+async def test_an_event_whose_id_is_null_is_invalid(references: None):
+    """Only an omitted id is generated."""
     null = {**event(), "id": None}
 
     async def source() -> AsyncIterator[dict[str, Any]]:
@@ -209,7 +211,7 @@ async def test_an_event_whose_id_is_null_is_refused(heard: None):
 
 
 def backwards(count: int, prefix: str = "e") -> list[str]:
-    """Ids whose order is the opposite of the one in which they are recorded."""
+    """Return ids that descend in the order in which the events are recorded."""
     return [f"{prefix}{number:05}" for number in range(count, 0, -1)]
 
 
@@ -230,13 +232,13 @@ async def ids_in_time() -> list[str]:
     return streamed
 
 
-async def test_a_batch_is_read_back_in_the_order_given(heard: None):
+async def test_a_batch_is_listed_in_its_order(references: None):
     names = backwards(5000)
     await events.record_batch([event(name) for name in names])
     assert await ids_in_time() == names
 
 
-async def test_a_stream_is_read_back_in_the_order_given(heard: None):
+async def test_a_stream_is_listed_in_its_order(references: None):
     names = backwards(12_000)
 
     async def source() -> AsyncIterator[dict[str, Any]]:
@@ -247,31 +249,31 @@ async def test_a_stream_is_read_back_in_the_order_given(heard: None):
     assert await ids_in_time() == names
 
 
-async def test_events_of_a_transaction_are_read_back_in_the_order_given(heard: None):
-    """All of the test is one transaction, whose ``now()`` is the same."""
+async def test_events_of_a_transaction_are_listed_in_the_order_of_recording(references: None):
+    """The whole test is one transaction, in which ``now()`` is constant."""
     names = iter(all_names := backwards(700))
 
-    def given(count: int) -> list[BehavioralEventCreate]:
+    def next_events(count: int) -> list[BehavioralEventCreate]:
         return [new_event(next(names)) for _ in range(count)]
 
     async def source(count: int) -> AsyncIterator[BehavioralEventCreate]:
-        for one in given(count):
+        for one in next_events(count):
             yield one
 
     for _ in range(5):
-        await events.record(*given(1))
-        await events.add(*given(1))
-        assert (await events.record_batch(given(100))).recorded == 100
-        await events.record(*given(1))
-        await events.add_many(given(30))
-        await events.add(*given(1))
+        await events.record(*next_events(1))
+        await events.add(*next_events(1))
+        assert (await events.record_batch(next_events(100))).recorded == 100
+        await events.record(*next_events(1))
+        await events.add_many(next_events(30))
+        await events.add(*next_events(1))
         await events.ingest(source(5))
-        await events.record(*given(1))
+        await events.record(*next_events(1))
     assert await ids_in_time() == all_names
 
 
-async def test_batches_of_one_caller_are_read_back_in_the_order_given(clone: DatabaseEngine):
-    """Each is a transaction of its own, on whatever connection of the pool."""
+async def test_batches_of_one_caller_are_listed_in_the_order_of_recording(clone: DatabaseEngine):
+    """Each batch is a transaction of its own, on any connection of the pool."""
     await add_contents("c1")
     names = backwards(1200)
     for first in range(0, 1200, 100):
@@ -283,7 +285,7 @@ async def test_batches_of_one_caller_are_read_back_in_the_order_given(clone: Dat
     assert await ids_in_time() == names
 
 
-async def test_timestamps_that_are_given_are_kept_beside_those_that_are_not(heard: None):
+async def test_given_timestamps_are_kept_in_a_batch_with_missing_ones(references: None):
     names = backwards(10)
     times = [minute(number) if number % 2 else None for number in range(10)]
     for add in (events.record_batch, events.add_many):
@@ -299,8 +301,10 @@ async def test_timestamps_that_are_given_are_kept_beside_those_that_are_not(hear
             await events.delete(name)
 
 
-async def test_events_of_one_time_without_ids_are_read_back_in_the_order_given(heard: None):
-    """Their ids are made in order, and break the tie."""
+async def test_events_of_one_time_without_ids_are_listed_in_the_order_of_recording(
+    references: None,
+):
+    """Their generated ids ascend and break the tie."""
     places = list(range(1000))
     await events.record_batch([event(timestamp=minute(0), playback_position=n) for n in places])
     rows = await events.list_for_session("s1", limit=1000)
