@@ -99,7 +99,7 @@ async def prepare(server: OwnServer, rows: int) -> Address:
     """A new database with all migrations, ``rows`` small rows and 1,000 pieces of content."""
     address = Address(server.url(await server.create(prefix="benchmark")))
     DB.url = address.url
-    DB._settings = settings()
+    DB.settings = settings()
     async with DB.running():
         await apply_migrations(DB)
     connection = await asyncpg.connect(address.url)

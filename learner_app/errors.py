@@ -255,6 +255,10 @@ class TransactionRequired(TransactionError):
     """The operation requires a transaction."""
 
 
+class ScopeError(TransactionError):
+    """A scope was nested in the scope of another tenant, or cannot apply to a leased connection."""
+
+
 class SessionStateRefused(TransactionError):
     """SET, LISTEN or a session lock would affect other clients of PgBouncer."""
 

@@ -92,7 +92,7 @@ async def test_service_of_the_readme(clone: DatabaseEngine, readme: str):
     assert told == {
         "stored": 1,
         "known": 0,
-        "refused": {1: "content_id: there is no such piece"},
+        "refused": {1: "content_id: the content does not exist"},
     }
     assert (await it["record"](batch))["known"] == 1
 

@@ -50,7 +50,7 @@ async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
         "accounts": await rows(ACCOUNT, user_sql.ACCOUNTS_OF, user.id),
         "auth_sessions": await rows(SESSION, user_sql.SESSIONS_OF, user.id),
         "verifications": await rows(CODE, user_sql.CODES_OF, user.email, str(user.id)),
-        "preferences": await UserPreferencesRepository(engine).find_for_user(str(user.id)),
+        "preferences": await UserPreferencesRepository(engine).find(str(user.id)),
     }
     document: dict[str, Any] = msgspec.json.decode(to_json(found))
     return document

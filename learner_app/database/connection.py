@@ -259,9 +259,14 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._drop_local_type_cache()
         self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
-    async def control(self, sql: str) -> str:
-        """Send a transaction control statement of the transaction block, such as COMMIT."""
-        status: str = await self.timed(super().execute(sql), sql)
+    async def control(self, sql: str, *, log_text: str | None = None) -> str:
+        """Send a transaction control statement of the transaction block, such as COMMIT.
+
+        Args:
+            sql: one or more statements without parameters.
+            log_text: text for the statement log instead of SQL that contains values.
+        """
+        status: str = await self.timed(super().execute(sql), log_text or sql)
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:

@@ -47,6 +47,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
     """Connection of one block, with the methods of ``asyncpg.Connection``."""
 
     __slots__ = (
+        "_before_operation",
         "_connection",
         "_is_ended",
         "_is_in_force",
@@ -61,15 +62,18 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         connection: Connection,
         is_in_force: Callable[[], bool] | None = None,
         *,
+        before_operation: Callable[[str | None], Awaitable[None]] | None = None,
         is_repeatable: bool = False,
     ) -> None:
         """
         Args:
-            connection: what is leased.
-            is_in_force: whether the transaction that it belongs to is open; None without one.
-            is_repeatable: the work is repeated by its caller if nothing was sent.
+            connection: the leased connection.
+            is_in_force: returns True while the transaction of the lease is open; None without one.
+            before_operation: called with the SQL, or None, before each operation.
+            is_repeatable: the caller repeats the work if nothing was sent.
         """
         self._connection = connection
+        self._before_operation = before_operation
         self._is_in_force = is_in_force
         self._is_repeatable = is_repeatable
         self._is_ended = False
@@ -170,6 +174,8 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             ConnectionLost: the server had closed the connection before anything was sent.
         """
         connection = self._usable()
+        if self._before_operation is not None:
+            await self._before_operation(sql)
         is_closed = connection.is_closed()
         if not (is_closed or self._is_repeatable) and connection.has_hung_up():
             connection.terminate()

@@ -259,7 +259,7 @@ class Pool:
             waiter = next(iter(self._waiters))
             checkout = self._waiters.pop(waiter)
             if not waiter.done():
-                self.in_use[connection] = Checkout(self.loop.time(), checkout.code, checkout.line)
+                self.in_use[connection] = checkout._replace(since=self.loop.time())
                 waiter.set_result(connection)
                 return
         connection.idle_since = self.loop.time()

@@ -187,7 +187,7 @@ def modules(names: Sequence[str]) -> Iterator[tuple[Path, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the declarations; return the exit status."""
+    """Write or check the declarations and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("modules", nargs="+", help="modules, or packages with all their modules")
     parser.add_argument("--check", action="store_true", help="report outdated declarations only")

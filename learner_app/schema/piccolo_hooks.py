@@ -37,15 +37,15 @@ _piccolo_get_commands = AppConfig.get_commands
 
 @runtime_checkable
 class CommandEngine(Protocol):
-    """Engine with the switches that a command of Piccolo sets."""
+    """Engine that can be configured for a command of Piccolo."""
 
-    needs_pool: bool
-    exits_without_database: bool
-    connects_as_owner: bool
+    def prepare_for_command(
+        self, *, exits_without_database: bool, connects_as_owner: bool
+    ) -> None: ...
 
 
 def install() -> None:
-    """Change four attributes of Piccolo's classes. Further calls have no effect.
+    """Change four attributes of Piccolo's classes, once for all calls.
 
     ``TableMeta.db``
         A table of the configured engine uses the engine of :func:`use_engine` inside its block.
@@ -94,6 +94,12 @@ def current_engine() -> Engine[Any]:
     return engine
 
 
+def configured_engine() -> Engine[Any]:
+    """Return the engine of ``piccolo_conf.py``, also inside :func:`use_engine`."""
+    route = _route.get()
+    return route.configured if route else current_engine()
+
+
 def _table_engine(meta: TableMeta) -> Engine[Any]:
     """Return the engine of a table.
 
@@ -127,7 +133,8 @@ def _get_commands(config: AppConfig) -> list[Command]:
     engine = current_engine()
     if isinstance(engine, CommandEngine):
         arguments = sys.argv[1:]
-        engine.needs_pool = False
-        engine.exits_without_database = not DATABASE_COMMANDS.isdisjoint(arguments)
-        engine.connects_as_owner = "migrations" in arguments
+        engine.prepare_for_command(
+            exits_without_database=not DATABASE_COMMANDS.isdisjoint(arguments),
+            connects_as_owner="migrations" in arguments,
+        )
     return _piccolo_get_commands(config)

@@ -1,4 +1,4 @@
-"""Tenants, their members, and the fields every tenant-scoped table takes."""
+"""Tenants and their members."""
 
 from enum import Enum
 
@@ -20,9 +20,7 @@ from learner_app.schema.objects import (
     UpdatedAtTrigger,
 )
 from learner_app.schema.tables import SchemaTable
-
-# NULLIF: after the first SET LOCAL on a connection the unset setting is '', not null.
-CURRENT_TENANT = "NULLIF(current_setting('app.current_tenant_id', true), '')::uuid"
+from learner_app.schema.tenant_fields import CURRENT_TENANT, TenantFields
 
 
 class TenantStatus(str, Enum):
@@ -54,26 +52,6 @@ class TenantTable(
     tenants_row_level_security = RowLevelSecurity()
     tenants_isolation = Policy(using=f"id = {CURRENT_TENANT}", with_check=f"id = {CURRENT_TENANT}")
     tenants_touch_updated_at = UpdatedAtTrigger(updated_at)
-
-
-class TenantFields(SchemaTable):
-    """Mixin of every tenant-scoped table: rows are seen and written in their tenant's context only.
-
-    ``tenant_id`` has no default: a row that nobody placed in a tenant is refused.
-    """
-
-    tenant_id = UUID(default=None, help_text="The tenant it belongs to.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
-
-    tenant_index = Index(tenant_id, name="idx_{table}_tenant_id")
-    tenant_row_level_security = RowLevelSecurity(name="{table}_row_level_security")
-    tenant_isolation = Policy(
-        using=f"tenant_id = {CURRENT_TENANT}",
-        with_check=f"tenant_id = {CURRENT_TENANT}",
-        name="{table}_isolation",
-    )
-    tenant_touch = UpdatedAtTrigger(updated_at, name="{table}_touch_updated_at")
 
 
 class TenantMemberTable(

@@ -3,7 +3,6 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import LearnerError
 
 
@@ -28,7 +27,7 @@ class StartupCheck:
         await self.app(scope, receive, send)
 
     async def _check(self) -> None:
-        for engine in (self.engine, *self.engine.extra_nodes.values()):
-            _ = engine.connector  # reads and validates the settings
+        for engine in (self.engine, *self.engine.replicas.values()):
+            _ = engine.connections.connector  # reads and validates the settings
         if self.engine.settings.db_required:
-            await wait_for_database(self.engine)
+            await self.engine.wait_until_ready()

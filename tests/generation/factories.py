@@ -17,7 +17,7 @@ def new_job(generation_id: str = "g1", session_id: str = "s1", **fields: Any) ->
 
 async def add_sessions(*ids: str) -> None:
     for one in ids:
-        await ListeningSessionRepository().ensure(one)
+        await ListeningSessionRepository().get_or_create(one)
 
 
 async def add_jobs(*ids: str, **fields: Any) -> list[Generation]:

@@ -35,4 +35,4 @@ async def test_tables_of_the_page(make_app: Callable[[], App], checkout: Path):
         await DB.execute(book, "c", 2, 3)
     await DB.execute("INSERT INTO documents (id, title) VALUES ('1', 'two words')")
     assert await DB.fetchval("SELECT words FROM documents") == 2
-    await names["create_extensions"]()
+    await names["create_extensions"](DB)

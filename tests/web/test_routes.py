@@ -96,7 +96,7 @@ async def test_pending_migrations_are_a_warning(empty_database: DatabaseEngine):
 
 async def test_an_application_that_requires_the_database_does_not_start_without():
     engine = DatabaseEngine("postgresql://someone:canary@127.0.0.1:9/secret_name")
-    engine._settings = Settings(db_required=True, db_retry_attempts=2, db_retry_initial=0.01)
+    engine.settings = Settings(db_required=True, db_retry_attempts=2, db_retry_initial=0.01)
     app = create_app(engine)
     messages: list[dict[str, object]] = []
 

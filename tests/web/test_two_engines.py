@@ -27,7 +27,7 @@ from learner_app.schema.piccolo_hooks import current_engine, use_engine
 from learner_app.testing.servers import TestServer
 from learner_app.web.app import create_app
 from learner_app.web.transactions import in_transaction, in_transaction_of, transactional
-from tests.web.conftest import sign_in
+from tests.web.staff import sign_in
 
 STAFF, SESSIONS, PRODUCT = "staff_users", "staff_sessions", "sessions"
 
