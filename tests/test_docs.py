@@ -142,6 +142,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
     assert (await it["sessions"].get("s1")).content_ids == ["of-g1"]
 
 
+@pytest.mark.slow
 def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
     module = tmp_path / "service.py"
     module.write_text(readme)
