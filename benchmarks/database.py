@@ -113,5 +113,5 @@ async def prepare(server: OwnServer, rows: int) -> Address:
 
 
 def settings() -> Settings:
-    """The defaults with a pool as large as everybody's."""
+    """Return the default settings with a pool of the size that all contestants have."""
     return Settings(_env_file=None, db_pool_min=POOL, db_pool_max=POOL)  # type: ignore[call-arg]
