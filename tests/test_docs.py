@@ -111,7 +111,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
     await run(readme, it)
     await it["open_session"]("s1")
     for name in ("g1", "g2", "g3"):
-        await it["jobs"].start(GenerationCreate(generation_id=name, session_id="s1"))
+        await it["jobs"].add(GenerationCreate(generation_id=name, session_id="s1"))
 
     async def write(job: Any) -> ContentCreate:
         if job.generation_id == "g2":
@@ -119,7 +119,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
         return new_content(f"of-{job.generation_id}", session_id=job.session_id)
 
     async def lose(job: Any) -> ContentCreate:
-        assert await it["jobs"].claim_next(timedelta()) is not None
+        assert await it["jobs"].claim_next(stale_older_than=timedelta()) is not None
         return await write(job)
 
     async def lose_and_fail(job: Any) -> ContentCreate:
@@ -142,6 +142,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
     assert (await it["sessions"].get("s1")).content_ids == ["of-g1"]
 
 
+@pytest.mark.slow
 def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
     module = tmp_path / "service.py"
     module.write_text(readme)

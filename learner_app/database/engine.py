@@ -173,6 +173,15 @@ class DatabaseEngine(PostgresEngine):
         self.connections.url = url
 
     @property
+    def owner_url(self) -> str | None:
+        """URL of the database as the owner role, None if it is the URL or the settings'."""
+        return self.connections.owner_url
+
+    @owner_url.setter
+    def owner_url(self, url: str | None) -> None:
+        self.connections.owner_url = url
+
+    @property
     def name(self) -> str | None:
         """Name of the read replica, None for the main server."""
         return self.connections.replica_name

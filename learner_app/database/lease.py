@@ -31,7 +31,7 @@ _Proxy: Any = asyncpg.connection._ConnectionProxy
 STATEMENTS = {"execute", "executemany", "fetch", "fetchmany", "fetchrow", "fetchval"}
 """Methods whose first argument is a statement."""
 
-READS = {"copy_from_query", "copy_from_table", "add_listener", "remove_listener"}
+READS = {"copy_from_query", "copy_from_table", "add_listener", "remove_listener", "ping"}
 """Methods that write no row whatever their arguments are."""
 
 PROTOCOL_OPERATIONS = {

@@ -1,11 +1,12 @@
 """Repository of the states of the adaptive model."""
 
-from collections.abc import AsyncGenerator, Callable
+import builtins
+from collections.abc import AsyncGenerator, Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isclose
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from piccolo.columns import Column, Numeric
 from piccolo.querystring import QueryString
@@ -23,7 +24,7 @@ from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import is_same_json
+from learner_app.repository.rows import StoredRow, is_same_json
 from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME
 
@@ -37,12 +38,8 @@ SCALES = {
 }
 """Number of decimal places of each NUMERIC column."""
 
-ON_UPDATE: dict[Column, QueryString] = {
-    LearnerModelStateTable.last_updated: strictly_after(LearnerModelStateTable.last_updated)
-}
 EXPECTED = Param("expected")
 IS_EXPECTED = LearnerModelStateTable.last_updated == EXPECTED
-OLDEST_FIRST = Order(LearnerModelStateTable.last_updated, LearnerModelStateTable.session_id)
 
 
 def _defaults() -> dict[str, Any]:
@@ -73,35 +70,79 @@ class LearnerModelStateRepository(
             "min_data_points": at_least(LearnerModelStateTable.data_points),
         },
     )
+    orders = {  # noqa: RUF012  # typed in the base class
+        "key": Order(LearnerModelStateTable.session_id),
+        "least_recently_updated": Order(
+            LearnerModelStateTable.last_updated, LearnerModelStateTable.session_id
+        ),
+    }
     stored_as = INSERT_EXPRESSIONS
+    on_update: ClassVar[Mapping[Column, QueryString]] = {
+        LearnerModelStateTable.last_updated: strictly_after(LearnerModelStateTable.last_updated)
+    }
 
-    async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int:
-        """Return the number of matching states."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[LearnerModelStateFilters],
-    ) -> Page[LearnerModelState]:
-        """Return a page in the order of the session ids."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["key", "least_recently_updated"] = "key",
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> builtins.list[LearnerModelState]: ...
 
-    def stream(
-        self, **filters: Unpack[LearnerModelStateFilters]
-    ) -> AsyncGenerator[LearnerModelState, None]:
-        """Yield all matching states in the order of the session ids, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["key", "least_recently_updated"] = "key",
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> Page[LearnerModelState]: ...
+
+        def stream(
+            self,
+            *,
+            order: Literal["key", "least_recently_updated"] = "key",
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> AsyncGenerator[LearnerModelState, None]: ...
+
+        async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[LearnerModelStateFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: LearnerModelStateUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def get_or_default(self, session_id: str) -> LearnerModelState:
         """Return the stored state, or the state of an untrained model without storing it."""
         return await self.find(session_id) or _untrained_state(session_id)
 
-    async def get_or_create(self, session_id: str) -> tuple[LearnerModelState, bool]:
-        """Return the state and whether this call created it.
+    async def get_or_create(self, session_id: str) -> StoredRow[LearnerModelState]:
+        """Return the state of a session, created by this call if it does not exist.
 
         Exactly one of several concurrent callers creates it.
 
@@ -144,8 +185,7 @@ class LearnerModelStateRepository(
             learned = self._validate_learned(old, new).set_fields()
             if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
                 return old
-            statement = self.statements.update(LEARNED, ON_UPDATE)
-            return self.require_row(await self._update_one(statement, old.session_id, learned))
+            return self.require_row(await self.update_row(old.session_id, learned))
 
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
@@ -167,8 +207,7 @@ class LearnerModelStateRepository(
             return await self._update_expected(key, fields, time)
         if not fields:
             return await self.get(key)
-        statement = self.statements.update(list(fields), ON_UPDATE)
-        return self.require_row(await self._update_one(statement, key, fields))
+        return self.require_row(await self.update_row(key, fields))
 
     async def reset(self, session_id: str) -> LearnerModelState:
         """Set the learned fields to those of an untrained model.
@@ -180,10 +219,12 @@ class LearnerModelStateRepository(
 
     async def list_stale(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
-    ) -> list[LearnerModelState]:
-        """Return the states whose last write is before a time, oldest first."""
+    ) -> builtins.list[LearnerModelState]:
+        """Return the states whose last write is before a time, least recently updated first."""
         time = validate(UTC_DATETIME, before, "before", self.table)
-        return await self.list_rows({"learned_until": time}, limit, OLDEST_FIRST)
+        filters: LearnerModelStateFilters = {"learned_until": time}
+        order = "least_recently_updated"
+        return await self.list_rows(filters, limit, order, operation="list_stale")
 
     async def _lock_or_create(self, new: LearnerModelStateCreate) -> LearnerModelState:
         """Return the row, which no other transaction can change until this one ends."""
@@ -219,8 +260,7 @@ class LearnerModelStateRepository(
         self, key: str, fields: dict[str, Any], expect: datetime
     ) -> LearnerModelState:
         if fields:
-            statement = self.statements.update(list(fields), ON_UPDATE, IS_EXPECTED)
-            changed = await self._update_one(statement, key, fields, **{EXPECTED: expect})
+            changed = await self.update_row(key, fields, IS_EXPECTED, **{EXPECTED: expect})
             if changed is not None:
                 return changed
         stored = await self.get(key)

@@ -1,8 +1,9 @@
 """Repository of the settings chosen by learners."""
 
-from collections.abc import AsyncGenerator, Sequence
+import builtins
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 from uuid import UUID
 
 from piccolo.columns import Column
@@ -22,9 +23,9 @@ from learner_app.learner.timestamps import CLOCK_NOW, INSERT_EXPRESSIONS, strict
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
+from learner_app.repository.paging import Page, Total
 from learner_app.repository.queries import DEFAULT
-from learner_app.repository.sql import Param, SqlNames, Statement, compile_query
+from learner_app.repository.sql import Param, SqlNames, Statement
 from learner_app.repository.values import Key, NonNegativeInt
 
 t = UserPreferencesTable
@@ -32,10 +33,6 @@ KEY = TypeAdapter(Key)
 VERSION = TypeAdapter(NonNegativeInt)
 FIRST_VERSION = 1
 
-ON_UPDATE: dict[Column, QueryString] = {
-    t.version: QueryString("{} + 1", t.version),
-    t.last_updated: strictly_after(t.last_updated),
-}
 EXPECTED = Param("expected")
 IS_EXPECTED = t.version == EXPECTED
 
@@ -43,21 +40,25 @@ target, moved = SqlNames(t, "target"), SqlNames(t, "moved")
 bare = target.unqualified
 MIGRATED_FIELDS = (*UserPreferencesUpdate.model_fields, "last_updated")
 MIGRATED_COLUMNS = [getattr(bare, name) for name in MIGRATED_FIELDS]
-MIGRATE = f"""
-WITH moved AS (
-    DELETE FROM {SqlNames(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+MIGRATE = Statement(
+    "user_preferences.migrate_to_user",
+    f"""
+    WITH moved AS (
+        DELETE FROM {SqlNames(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+    )
+    INSERT INTO {target}
+        ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(MIGRATED_COLUMNS)})
+    SELECT $2::text, $3::text, {moved.version} + 1,
+           {", ".join(f"moved.{column}" for column in MIGRATED_COLUMNS)}
+    FROM moved
+    ON CONFLICT ({bare.id}) DO UPDATE SET
+        {bare.session_id} = EXCLUDED.{bare.session_id},
+        {bare.version} = GREATEST({target.version} + 1, EXCLUDED.{bare.version}),
+        {", ".join(f"{column} = EXCLUDED.{column}" for column in MIGRATED_COLUMNS)}
+    WHERE EXCLUDED.{bare.last_updated} > {target.last_updated}
+    RETURNING {target.fields(UserPreferences)}
+    """,
 )
-INSERT INTO {target} ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(MIGRATED_COLUMNS)})
-SELECT $2::text, $3::text, {moved.version} + 1,
-       {", ".join(f"moved.{column}" for column in MIGRATED_COLUMNS)}
-FROM moved
-ON CONFLICT ({bare.id}) DO UPDATE SET
-    {bare.session_id} = EXCLUDED.{bare.session_id},
-    {bare.version} = GREATEST({target.version} + 1, EXCLUDED.{bare.version}),
-    {", ".join(f"{column} = EXCLUDED.{column}" for column in MIGRATED_COLUMNS)}
-WHERE EXCLUDED.{bare.last_updated} > {target.last_updated}
-RETURNING {target.fields(UserPreferences)}
-"""
 """Parameters: owner ids of the session and of the user, and the session id.
 
 It returns no row if the session has no preferences, or if those of the user were saved later.
@@ -85,27 +86,62 @@ class UserPreferencesRepository(
     )
     key_type = OwnerKey
     stored_as = INSERT_EXPRESSIONS
+    on_update: ClassVar[Mapping[Column, QueryString]] = {
+        t.version: QueryString("{} + 1", t.version),
+        t.last_updated: strictly_after(t.last_updated),
+    }
 
-    async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
-        """Return the number of matching rows."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[UserPreferencesFilters],
-    ) -> Page[UserPreferences]:
-        """Return a page in the order of the ids."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> builtins.list[UserPreferences]: ...
 
-    def stream(
-        self, **filters: Unpack[UserPreferencesFilters]
-    ) -> AsyncGenerator[UserPreferences, None]:
-        """Yield all matching rows in the order of the ids, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> Page[UserPreferences]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> AsyncGenerator[UserPreferences, None]: ...
+
+        async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID | str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[UserPreferencesFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: UserPreferencesUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def find_for_session(self, session_id: str) -> UserPreferences | None:
         """Return the preferences saved in a listening session without a signed-in user.
@@ -151,24 +187,14 @@ class UserPreferencesRepository(
         new = UserPreferencesCreate.model_validate({"id": key, **fields})
         names = [name for name in UserPreferencesCreate.model_fields if name in fields]
         if expect is None:
-            return self.require_row(await self._upsert(new, names, {"version": FIRST_VERSION}))
+            return self.require_row(
+                await self._insert_or_update(new, names, {"version": FIRST_VERSION})
+            )
         version = validate(VERSION, expect, "expect", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
             raise self.error(StaleVersion, "another version is stored", "version")
         return saved
-
-    async def update(self, key: UUID | str, changes: UserPreferencesUpdate) -> UserPreferences:
-        """Change the given fields and return the row, unchanged if no field is given.
-
-        Raises:
-            NotFound: the row does not exist.
-        """
-        fields = self.changed_fields(changes)
-        if not fields:
-            return await self.get(key)
-        statement = self.statements.update(list(fields), ON_UPDATE)
-        return self.require_row(await self._update_one(statement, key, fields))
 
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:
         """Move the preferences of a session to the user who signed in.
@@ -197,30 +223,29 @@ class UserPreferencesRepository(
     ) -> UserPreferences | None:
         if expected == FIRST_VERSION:  # stored, or the version of preferences not yet stored
             values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
-            return await self._upsert(new, names, values)
-        statement = self.statements.update(names, ON_UPDATE, IS_EXPECTED)
+            return await self._insert_or_update(new, names, values)
         fields = {name: getattr(new, name) for name in names}
-        return await self._update_one(statement, new.id, fields, **{EXPECTED: expected})
+        return await self.update_row(new.id, fields, IS_EXPECTED, **{EXPECTED: expected})
 
-    async def _upsert(
+    async def _insert_or_update(
         self, new: UserPreferencesCreate, names: Sequence[str], values: dict[str, Any]
     ) -> UserPreferences | None:
         is_expected = EXPECTED in values
         statement = self.statements.cached(
-            ("save", tuple(names), is_expected), lambda: self._upsert_query(names, is_expected)
+            ("save", tuple(names), is_expected), lambda: self._save_statement(names, is_expected)
         )
-        return await self.fetch_row(statement.sql, *statement.args({**dict(new), **values}))
+        return await self.fetch_row(statement, *statement.args({**dict(new), **values}))
 
-    def _upsert_query(self, names: Sequence[str], is_expected: bool) -> Statement:
+    def _save_statement(self, names: Sequence[str], is_expected: bool) -> Statement:
         row: dict[str, Any] = {name: Param(name) for name in UserPreferencesCreate.model_fields}
         row |= {"version": Param("version"), "last_updated": CLOCK_NOW}
         query = t.insert(t(**row, created_at=DEFAULT, updated_at=DEFAULT)).on_conflict(
             target=t.id,
             action="DO UPDATE",
-            values=[*(t._meta.get_column_by_name(name) for name in names), *ON_UPDATE.items()],
+            values=[*(t._meta.get_column_by_name(name) for name in names), *self.on_update.items()],
             where=IS_EXPECTED if is_expected else None,
         )
-        return compile_query(query.returning(*self.mapper.columns))
+        return self.statements.compile("save", query.returning(*self.mapper.columns))
 
 
 def _default_preferences(key: str) -> UserPreferences:

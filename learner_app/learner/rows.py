@@ -26,6 +26,18 @@ from learner_app.repository.values import (
     numeric,
 )
 
+__all__ = [
+    "DifficultyLevel",
+    "LearnerModelState",
+    "LearnerModelStateCreate",
+    "LearnerModelStateFilters",
+    "LearnerModelStateUpdate",
+    "UserPreferences",
+    "UserPreferencesCreate",
+    "UserPreferencesFilters",
+    "UserPreferencesUpdate",
+]
+
 FORMATS: tuple[Format, ...] = get_args(Format)
 MAX_GENRES = 100
 

@@ -21,7 +21,7 @@ from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
-from learner_app.repository.sql import NOW, SqlNames
+from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import KEY_LENGTH
 
 EventInput = BehavioralEventCreate | Mapping[str, Any]
@@ -78,13 +78,13 @@ TRUNCATE_STAGING = f"TRUNCATE {STAGING}"
 IS_TOO_FAR_AHEAD = f"incoming.timestamp > {MAX_TIMESTAMP}"
 
 
-def _create_sessions(source: str) -> str:
-    """Return SQL that inserts the missing sessions of all events that can be stored.
+def _create_sessions(operation: str, source: str) -> Statement:
+    """Return the statement that inserts the missing sessions of all events that can be stored.
 
     The sessions are inserted in the order of their ids, so that two overlapping batches wait for
     each other's rows in the same order and do not deadlock.
     """
-    return f"""
+    sql = f"""
     INSERT INTO {s} ({bare.id})
     SELECT incoming.session_id FROM ({source}) AS incoming
     JOIN {c} ON {c.id} = incoming.content_id
@@ -92,10 +92,11 @@ def _create_sessions(source: str) -> str:
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
     ON CONFLICT ({bare.id}) DO NOTHING
     """
+    return Statement(f"sessions.{operation}", sql)
 
 
-def _insert_events(source: str) -> str:
-    """Return SQL that inserts the events that can be stored and returns the places of the others.
+def _insert_events(operation: str, source: str) -> Statement:
+    """Return the statement that inserts valid events and returns the places of the others.
 
     Locks. The referenced contents and sessions are locked first, as the foreign keys would do
     row by row: contents, then sessions, each in the order of their ids. This is the lock order of
@@ -120,7 +121,7 @@ def _insert_events(source: str) -> str:
             "COALESCE(resolved.content_characteristics, resolved.characteristics)"
         ),
     }
-    return f"""
+    sql = f"""
     WITH incoming AS MATERIALIZED ({source}), contents AS MATERIALIZED (
         SELECT {c.id} AS id, {CHARACTERISTICS} AS characteristics FROM {c}
         WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
@@ -148,12 +149,13 @@ def _insert_events(source: str) -> str:
            ARRAY(SELECT place FROM resolved WHERE lacks_session) AS lack_session,
            ARRAY(SELECT place FROM resolved WHERE is_ahead) AS ahead
     """
+    return Statement(f"behavioral_events.{operation}", sql)
 
 
-CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions(FROM_DOCUMENT)
-CREATE_SESSIONS_FROM_STAGING = _create_sessions(FROM_STAGING)
-INSERT_FROM_DOCUMENT = _insert_events(FROM_DOCUMENT)
-INSERT_FROM_STAGING = _insert_events(FROM_STAGING)
+CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions("record_batch", FROM_DOCUMENT)
+CREATE_SESSIONS_FROM_STAGING = _create_sessions("ingest", FROM_STAGING)
+INSERT_FROM_DOCUMENT = _insert_events("record_batch", FROM_DOCUMENT)
+INSERT_FROM_STAGING = _insert_events("ingest", FROM_STAGING)
 
 REASONS = {
     "lack_content": "content_id: the content does not exist",
@@ -252,7 +254,7 @@ async def insert_batch(
         return BatchResult(0, 0, batch.failed)
     document = batch.document()
     if not ensure_sessions:
-        outcome = await engine.fetchrow(INSERT_FROM_DOCUMENT, document, idempotent=True)
+        outcome = await INSERT_FROM_DOCUMENT.fetchrow(engine, document, idempotent=True)
         return batch.result(outcome)
     outcome = await engine.run_transaction(
         lambda: _insert_with_sessions(
@@ -263,7 +265,7 @@ async def insert_batch(
 
 
 async def _insert_with_sessions(
-    engine: DatabaseEngine, create_sessions: str, insert_events: str, *args: Any
+    engine: DatabaseEngine, create_sessions: Statement, insert_events: Statement, *args: Any
 ) -> Any:
     """Create missing sessions, insert the events and return the record of the insert.
 
@@ -272,12 +274,12 @@ async def _insert_with_sessions(
             whole transaction has to be retried: creating the session now would lock it after
             contents and other sessions, against the lock order.
     """
-    await engine.execute(create_sessions, *args)
-    outcome = await engine.fetchrow(insert_events, *args)
-    if outcome:
-        explained = {*outcome["lack_content"], *outcome["ahead"]}
-        if not explained.issuperset(outcome["lack_session"]):
-            raise SerializationFailure("a session was deleted while its events were recorded")
+    await create_sessions.execute(engine, *args)
+    outcome: Any = await insert_events.fetchrow(engine, *args)
+    # No session was created for events that are rejected for another reason.
+    rejected = {*outcome["lack_content"], *outcome["ahead"]}
+    if not rejected.issuperset(outcome["lack_session"]):
+        raise SerializationFailure("a session was deleted while its events were recorded")
     return outcome
 
 
@@ -291,19 +293,20 @@ async def copy_batch(
     columns = [*COLUMNS, "place"]
 
     async def unit() -> Any:
-        await engine.execute(CREATE_STAGING)
+        await engine.execute(CREATE_STAGING, name="behavioral_events.create_staging")
         # In a transaction of the caller, the table has the events of the previous chunk.
-        await engine.execute(TRUNCATE_STAGING)
+        await engine.execute(TRUNCATE_STAGING, name="behavioral_events.truncate_staging")
         await engine.perform(
             lambda connection: connection.copy_records_to_table(
                 STAGING, records=records, columns=columns
             ),
             "COPY",
+            name="behavioral_events.copy",
         )
         if ensure_sessions:
             return await _insert_with_sessions(
                 engine, CREATE_SESSIONS_FROM_STAGING, INSERT_FROM_STAGING
             )
-        return await engine.fetchrow(INSERT_FROM_STAGING)
+        return await INSERT_FROM_STAGING.fetchrow(engine)
 
     return batch.result(await engine.run_transaction(unit))

@@ -8,7 +8,7 @@ from piccolo.querystring import QueryString
 from learner_app.content.tables import ContentTable
 from learner_app.listening.rows import Dimension, Engagement
 from learner_app.listening.tables import BehavioralEventTable, LikeEngagementTable
-from learner_app.repository.sql import Param, SqlNames
+from learner_app.repository.sql import Param, SqlNames, Statement
 
 e = SqlNames(BehavioralEventTable, "e")
 k = SqlNames(LikeEngagementTable, "k")
@@ -71,16 +71,19 @@ COALESCE(avg(per_session.furthest), 0)::float AS furthest,
 max(per_session.newest) AS newest
 """
 
-ENGAGEMENT_OF_CONTENTS = f"""
-SELECT requested.id AS content_id, {AGGREGATES_OVER_SESSIONS},
-       (SELECT count(*) FROM {k} WHERE {k.content_id} = requested.id AND {k.liked}) AS likes
-FROM unnest($1::text[]) AS requested (id)
-LEFT JOIN LATERAL (
-    SELECT {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
-    WHERE {e.content_id} = requested.id GROUP BY {e.session_id}
-) AS per_session ON true
-GROUP BY requested.id
-"""
+ENGAGEMENT_FOR_CONTENTS = Statement(
+    "behavioral_events.engagement_for_contents",
+    f"""
+    SELECT requested.id AS content_id, {AGGREGATES_OVER_SESSIONS},
+           (SELECT count(*) FROM {k} WHERE {k.content_id} = requested.id AND {k.liked}) AS likes
+    FROM unnest($1::text[]) AS requested (id)
+    LEFT JOIN LATERAL (
+        SELECT {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
+        WHERE {e.content_id} = requested.id GROUP BY {e.session_id}
+    ) AS per_session ON true
+    GROUP BY requested.id
+    """,
+)
 """Parameter: content ids."""
 
 LIKED_CONTENT = f"""
@@ -102,14 +105,17 @@ IS_ACTIVE_SINCE = f"""
 {k.liked} AND ($1::timestamptz IS NULL OR {k.liked_at} >= $1)
 """
 
-TOP_CONTENT = f"""
-WITH RECURSIVE {LIKED_CONTENT}
-SELECT liked.id, counted.likes
-FROM liked CROSS JOIN LATERAL (
-    SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_ACTIVE_SINCE}
-) AS counted
-WHERE counted.likes > 0 ORDER BY counted.likes DESC, liked.id LIMIT $2
-"""
+TOP_CONTENT = Statement(
+    "like_engagement.top_content",
+    f"""
+    WITH RECURSIVE {LIKED_CONTENT}
+    SELECT liked.id, counted.likes
+    FROM liked CROSS JOIN LATERAL (
+        SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_ACTIVE_SINCE}
+    ) AS counted
+    WHERE counted.likes > 0 ORDER BY counted.likes DESC, liked.id LIMIT $2
+    """,
+)
 """Parameters: minimum of ``liked_at`` or NULL, and the limit."""
 
 
@@ -120,11 +126,15 @@ def characteristics_or_stored(value: Param) -> QueryString:
 
 
 @cache
-def likes_by(dimension: Dimension, limit: str = f"LIMIT {MAX_GROUPS}") -> str:
-    """Return SQL for the number of active likes per value of a characteristic.
+def likes_by(dimension: Dimension) -> Statement:
+    """Return the statement for the number of active likes per value of a characteristic.
 
-    Parameters of the statement: minimum and exclusive maximum of ``liked_at``, each may be NULL.
+    Parameters: minimum and exclusive maximum of ``liked_at``, each may be NULL.
     """
+    return Statement("like_engagement.count_by", f"{_likes_by(dimension)} LIMIT {MAX_GROUPS}")
+
+
+def _likes_by(dimension: Dimension) -> str:
     value = f"{k.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
     return f"""
     WITH RECURSIVE {LIKED_CONTENT}
@@ -135,27 +145,28 @@ def likes_by(dimension: Dimension, limit: str = f"LIMIT {MAX_GROUPS}") -> str:
           AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
         GROUP BY value
     ) AS counted
-    GROUP BY counted.value ORDER BY likes DESC, counted.value {limit}
+    GROUP BY counted.value ORDER BY likes DESC, counted.value
     """
 
 
 @cache
-def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> str:
-    """Return SQL for the engagement per value of a characteristic.
+def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> Statement:
+    """Return the statement for the engagement per value of a characteristic.
 
-    Parameters of the statement: since and until, NULL where the flag is False. The flags leave the
-    condition out, so that the planner uses the index on the timestamp for a condition that exists.
+    Parameters: minimum and exclusive maximum of the times, NULL where the flag is False. The flags
+    omit a condition instead of testing the parameter for NULL, so that the planner can use the
+    index on the timestamp.
     """
     value = f"{e.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
     bounds = [f"{e.timestamp} >= $1"] * has_since + [f"{e.timestamp} < $2"] * has_until
-    return f"""
+    sql = f"""
     WITH events AS (
         SELECT per_session.value, {AGGREGATES_OVER_SESSIONS} FROM (
             SELECT {value} AS value, {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
             WHERE {" AND ".join(bounds) or "true"}
             GROUP BY value, {e.content_id}, {e.session_id}
         ) AS per_session GROUP BY per_session.value
-    ), likes AS ({likes_by(dimension, limit="")})
+    ), likes AS ({_likes_by(dimension)})
     SELECT COALESCE(events.value, likes.value) AS value, events.events, events.plays,
            events.completions, events.skips, events.replays, events.furthest, events.newest,
            COALESCE(likes.likes, 0) AS likes
@@ -164,6 +175,7 @@ def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> 
      AND (events.value IS NULL) = (likes.value IS NULL)
     ORDER BY events.events DESC NULLS LAST, value LIMIT {MAX_GROUPS}
     """
+    return Statement("behavioral_events.engagement_by", sql)
 
 
 def to_engagement(record: Any) -> Engagement:

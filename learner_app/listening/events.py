@@ -1,5 +1,6 @@
 """Repository of behavioral events."""
 
+import builtins
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -11,7 +12,8 @@ from collections.abc import (
 )
 from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, TypeVar, Unpack
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Unpack, overload
 
 from piccolo.query.functions.aggregate import Count
 from piccolo.querystring import QueryString
@@ -21,7 +23,7 @@ from learner_app.errors import InvalidValue
 from learner_app.listening.batch_insert import EventInput, copy_batch, insert_batch, parse_batch
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import (
-    ENGAGEMENT_OF_CONTENTS,
+    ENGAGEMENT_FOR_CONTENTS,
     NO_ENGAGEMENT,
     characteristics_or_stored,
     engagement_by,
@@ -40,7 +42,7 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before, one_of
 from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import (
@@ -53,8 +55,8 @@ from learner_app.repository.paging import (
     rounded_limit,
 )
 from learner_app.repository.queries import Expression
-from learner_app.repository.rows import json_text
-from learner_app.repository.sql import NOW, Param, SqlNames, Statement, compile_query
+from learner_app.repository.rows import StoredRow, json_text
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import (
     JSON_OBJECT,
     OPTIONAL_UTC_DATETIME,
@@ -76,31 +78,37 @@ NOT_NULL_VIOLATION = "23502"
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 TIME_AND_ID = (BehavioralEventTable.timestamp, BehavioralEventTable.id)
-BY_TIME = Order(*TIME_AND_ID)
-BY_TIME_SORTED = Order(*TIME_AND_ID, sorts=True)
-"""Order for the events of one session or content, which are selected first and then sorted.
+SELECTIVE = ("session_id", "content_id")
+"""Filters with which the matching events are selected first and then sorted.
 
-To avoid the sort, the planner might walk the index on the timestamp instead. For a new session or
-content it would read all older events of the table before it found the first one.
+Because of the limit, the planner might otherwise walk the index on the timestamp to avoid the sort.
+For a new session or content it would read all older events of the table before the first match.
 """
-
-NEWEST_FIRST = Order(*TIME_AND_ID, descending=True, sorts=True)
 
 e = SqlNames(BehavioralEventTable, "e")
-DELETE = f"DELETE FROM {SqlNames(BehavioralEventTable)} WHERE {e.unqualified.id} = ANY($1::text[])"
-SELECT_BY_CHARACTERISTICS = f"""
-SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
-    SELECT id FROM (
-        SELECT {e.id} AS id, {e.timestamp} AS at FROM {e}
-        WHERE {e.content_characteristics} @> $1::jsonb OFFSET 0
-    ) AS matching ORDER BY at, id LIMIT {{}}
-) ORDER BY {e.timestamp}, {e.id}
-"""
-"""Events whose characteristics contain a JSON object, by time.
+DELETE_MANY = Statement(
+    "behavioral_events.archive_before",
+    f"DELETE FROM {SqlNames(BehavioralEventTable)} WHERE {e.unqualified.id} = ANY($1::text[])",
+)
+SELECT_NOW = Statement("behavioral_events.now", f"SELECT {NOW}")
 
-``OFFSET 0`` makes the planner use the GIN index on the characteristics. Because of the limit it
-might walk the index on the timestamp, and for a rare characteristic read the whole table.
-"""
+
+@cache
+def _select_by_characteristics(limit: int) -> Statement:
+    """Return the statement for events whose characteristics contain a JSON object, by time.
+
+    ``OFFSET 0`` makes the planner use the GIN index on the characteristics. Because of the limit it
+    might walk the index on the timestamp, and for a rare characteristic read the whole table.
+    """
+    sql = f"""
+    SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
+        SELECT id FROM (
+            SELECT {e.id} AS id, {e.timestamp} AS at FROM {e}
+            WHERE {e.content_characteristics} @> $1::jsonb OFFSET 0
+        ) AS matching ORDER BY at, id LIMIT {limit:d}
+    ) ORDER BY {e.timestamp}, {e.id}
+    """
+    return Statement("behavioral_events.find_by_characteristics", sql)
 
 
 def _timestamp_or_now(value: Param) -> QueryString:
@@ -133,33 +141,70 @@ class BehavioralEventRepository(
             "until": before(BehavioralEventTable.timestamp),
         },
     )
+    orders = {  # noqa: RUF012  # typed in the base class
+        "time": Order(*TIME_AND_ID, sorts=SELECTIVE),
+        "newest": Order(*TIME_AND_ID, descending=True, sorts=SELECTIVE),
+    }
     stored_as: ClassVar[Mapping[str, Expression]] = {
         "timestamp": _timestamp_or_now,
         "content_characteristics": characteristics_or_stored,
     }
 
-    async def count(self, **filters: Unpack[BehavioralEventFilters]) -> int:
-        """Return the number of matching events, reading the whole table without a filter."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[BehavioralEventFilters],
-    ) -> Page[BehavioralEvent]:
-        """Return a page in the order of time."""
-        is_selective = not filters.keys().isdisjoint({"session_id", "content_id"})
-        order = BY_TIME_SORTED if is_selective else BY_TIME
-        return await self.page_rows(filters, limit, after, total, order)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["time", "newest"] = "time",
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> builtins.list[BehavioralEvent]: ...
 
-    def stream(
-        self, **filters: Unpack[BehavioralEventFilters]
-    ) -> AsyncGenerator[BehavioralEvent, None]:
-        """Yield all matching events in the order of time, in constant memory."""
-        return self.stream_rows(filters, BY_TIME)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["time", "newest"] = "time",
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> Page[BehavioralEvent]: ...
+
+        def stream(
+            self,
+            *,
+            order: Literal["time", "newest"] = "time",
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> AsyncGenerator[BehavioralEvent, None]: ...
+
+        async def count(self, **filters: Unpack[BehavioralEventFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[BehavioralEventFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: BehavioralEventUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def add(self, new: BehavioralEventCreate) -> BehavioralEvent:
         """Insert a new event.
@@ -172,7 +217,9 @@ class BehavioralEventRepository(
         with _timestamp_errors():
             return await super().add(new)
 
-    async def add_many(self, new: Sequence[BehavioralEventCreate]) -> list[BehavioralEvent]:
+    async def add_many(
+        self, new: Sequence[BehavioralEventCreate]
+    ) -> builtins.list[BehavioralEvent]:
         """Insert new events, all or none.
 
         Events without a timestamp get the current time of the database, one microsecond apart, so
@@ -187,10 +234,24 @@ class BehavioralEventRepository(
             events = require_list(new, "new", self.table)
             return await super().add_many(await self._with_timestamps(events))
 
-    async def record(self, event: BehavioralEventCreate) -> tuple[BehavioralEvent, bool]:
-        """Insert an event unless its id is stored, and return ``(event, created)``.
+    async def upsert(
+        self, new: BehavioralEventCreate, *, on: str | Sequence[str] | None = None
+    ) -> StoredRow[BehavioralEvent]:
+        """Insert an event, or correct the device, network and context of the stored one.
 
-        The stored event is returned unchanged if the id exists, so a client may send it again.
+        Raises:
+            InvalidValue: no unique constraint on the fields of ``on`` is declared, or the timestamp
+                is more than a day ahead of the database's clock.
+            MissingReference: the content or the session does not exist.
+        """
+        with _timestamp_errors():
+            return await super().upsert(new, on=on)
+
+    async def record(self, event: BehavioralEventCreate) -> StoredRow[BehavioralEvent]:
+        """Insert an event, or return the stored event with its id unchanged.
+
+        A client may therefore send an event again. ``created`` is also False if the connection was
+        lost after the insert and the engine repeated the statement.
 
         Raises:
             MissingReference: the content or the session does not exist.
@@ -215,7 +276,7 @@ class BehavioralEventRepository(
             InvalidValue: the batch has more than 5,000 events.
         """
         if len(require_list(events, "events", self.table)) > MAX_EVENTS:
-            raise invalid_field(self.table, "events", f"must be at most {MAX_EVENTS}")
+            raise invalid_field(self.table, "events", f"must have at most {MAX_EVENTS:,} items")
         validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
         batch = await parse_batch(events, self.mapper.to_params)
         return await insert_batch(self.engine, batch, ensure_sessions=ensure_sessions)
@@ -252,10 +313,10 @@ class BehavioralEventRepository(
         until: datetime | None = None,
         types: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
-    ) -> list[BehavioralEvent]:
+    ) -> builtins.list[BehavioralEvent]:
         """Return events of a session in the order of time, of all types if ``types`` is omitted."""
         filters = {"session_id": session_id} | _not_none(since=since, until=until, types=types)
-        return await self.list_rows(filters, limit, BY_TIME_SORTED)
+        return await self.list_rows(filters, limit, operation="list_for_session")
 
     async def list_for_content(
         self,
@@ -265,16 +326,17 @@ class BehavioralEventRepository(
         until: datetime | None = None,
         types: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
-    ) -> list[BehavioralEvent]:
+    ) -> builtins.list[BehavioralEvent]:
         """Return events of a content in the order of time, of all types if ``types`` is omitted."""
         filters = {"content_id": content_id} | _not_none(since=since, until=until, types=types)
-        return await self.list_rows(filters, limit, BY_TIME_SORTED)
+        return await self.list_rows(filters, limit, operation="list_for_content")
 
     async def recent_for_session(
         self, session_id: str, limit: int = DEFAULT_LIMIT
-    ) -> list[BehavioralEvent]:
+    ) -> builtins.list[BehavioralEvent]:
         """Return the newest events of a session in the order of time."""
-        newest = await self.list_rows({"session_id": session_id}, limit, NEWEST_FIRST)
+        filters: BehavioralEventFilters = {"session_id": session_id}
+        newest = await self.list_rows(filters, limit, "newest", operation="recent_for_session")
         return newest[::-1]
 
     async def count_by_type(
@@ -283,11 +345,11 @@ class BehavioralEventRepository(
         """Return the number of events per type of a session or a content, highest first.
 
         Raises:
-            InvalidValue: both arguments or none are given.
+            InvalidValue: both arguments were passed, or none.
         """
         filters = _not_none(session_id=session_id, content_id=content_id)
         if len(filters) != 1:
-            raise invalid_field(self.table, "session_id", "or content_id must be given, not both")
+            raise invalid_field(self.table, "session_id", "pass either session_id or content_id")
         values = self.filters.validate(filters)
         if values is None:
             return {}
@@ -295,18 +357,18 @@ class BehavioralEventRepository(
         statement = self.statements.cached(
             ("count_by_type", name), lambda: self._count_by_type(name)
         )
-        records = await self.engine.fetch(statement.sql, value)
+        records = await self.fetch_records(statement, value)
         return dict(sorted(records, key=lambda record: (-record[1], record[0])))
 
     async def find_by_characteristics(
         self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
-    ) -> list[BehavioralEvent]:
+    ) -> builtins.list[BehavioralEvent]:
         """Return events whose characteristics contain a JSON object, in the order of time."""
         subset = validate(JSON_OBJECT, subset, "subset", self.table)
         if not subset:
-            return await self.list_rows({}, limit, BY_TIME)
-        sql = SELECT_BY_CHARACTERISTICS.format(rounded_limit(check_limit(limit, self.table)))
-        return (await self.fetch_rows(sql, json_text(subset)))[:limit]
+            return await self.list_rows({}, limit, operation="find_by_characteristics")
+        statement = _select_by_characteristics(rounded_limit(check_limit(limit, self.table)))
+        return (await self.fetch_rows(statement, json_text(subset)))[:limit]
 
     async def engagement_for_content(self, content_id: str) -> Engagement:
         """Return the engagement with a content, all zero if it has no events."""
@@ -317,11 +379,11 @@ class BehavioralEventRepository(
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
         """Return the engagement with several contents, by id and in the given order."""
         given_ids = require_list(content_ids, "content_ids", self.table)
-        given_ids = [one for one in given_ids if isinstance(one, str)]
-        valid_ids = [one for one in dict.fromkeys(given_ids) if self.key.params(one) is not None]
-        records = await self.engine.fetch(ENGAGEMENT_OF_CONTENTS, valid_ids) if valid_ids else []
+        ids = [content_id for content_id in given_ids if isinstance(content_id, str)]
+        valid_ids = [id_ for id_ in dict.fromkeys(ids) if self.key.params(id_) is not None]
+        records = await self.fetch_records(ENGAGEMENT_FOR_CONTENTS, valid_ids) if valid_ids else []
         by_id = {record["content_id"]: to_engagement(record) for record in records}
-        return {one: by_id.get(one, NO_ENGAGEMENT) for one in given_ids}
+        return {content_id: by_id.get(content_id, NO_ENGAGEMENT) for content_id in ids}
 
     async def engagement_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
@@ -341,8 +403,10 @@ class BehavioralEventRepository(
             validate(OPTIONAL_UTC_DATETIME, since, "since", self.table),
             validate(OPTIONAL_UTC_DATETIME, until, "until", self.table),
         ]
-        sql = engagement_by(dimension, has_since=since is not None, has_until=until is not None)
-        records = await self.engine.fetch(sql, *bounds)
+        statement = engagement_by(
+            dimension, has_since=since is not None, has_until=until is not None
+        )
+        records = await self.fetch_records(statement, *bounds)
         return {record["value"]: to_engagement(record) for record in records}
 
     async def delete_before(self, before: datetime, *, batch: int = MAX_LIMIT) -> int:
@@ -350,10 +414,12 @@ class BehavioralEventRepository(
 
         Call it until it returns 0. Rows that another transaction has locked are skipped.
         """
-        limit = validate(UTC_DATETIME, before, "before", self.table)
+        time = validate(UTC_DATETIME, before, "before", self.table)
         keys = lock_oldest_keys_sql(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
-        delete = f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
-        return affected_rows(await self.engine.execute(delete, limit))
+        delete = Statement(
+            "behavioral_events.delete_before", f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
+        )
+        return await self.execute(delete, time)
 
     async def archive_before(self, before: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
         """Pass a batch of the oldest events before a time to a sink, then delete them.
@@ -369,11 +435,12 @@ class BehavioralEventRepository(
         Returns:
             Number of deleted events. Call it until 0, from one task at a time.
         """
-        limit = validate(UTC_DATETIME, before, "before", self.table)
+        time = validate(UTC_DATETIME, before, "before", self.table)
         max_events = check_limit(batch, self.table, field="batch")
         if not callable(sink):
             raise invalid_field(self.table, "sink", "must be a function")
-        events = await self.list_rows({"until": limit}, max_events, BY_TIME)
+        filters: BehavioralEventFilters = {"until": time}
+        events = await self.list_rows(filters, max_events, operation="archive_before")
         if events:
             await sink(events)
             await self.engine.run_transaction(lambda: self._delete_all(events))
@@ -395,28 +462,28 @@ class BehavioralEventRepository(
         """
         filters = _not_none(session_id=session_id, since=since, until=until)
         if not filters:
-            raise invalid_field(self.table, "session_id", "or a range of time must be given")
-        return self.stream_rows(filters, BY_TIME)
+            raise invalid_field(self.table, "session_id", "pass a session or a range of time")
+        return self.stream_rows(filters, operation="export")
 
     async def _with_timestamps(
-        self, events: list[BehavioralEventCreate]
-    ) -> list[BehavioralEventCreate]:
+        self, events: builtins.list[BehavioralEventCreate]
+    ) -> builtins.list[BehavioralEventCreate]:
         missing = [at for at, event in enumerate(events) if _has_no_timestamp(event)]
         if len(missing) > 1:
-            now = await self.engine.fetchval(f"SELECT {NOW}")
+            now = await self.fetch_value(SELECT_NOW)
             for place, at in enumerate(missing):
                 timestamp = now + timedelta(microseconds=place)
                 events[at] = events[at].model_copy(update={"timestamp": timestamp})
         return events
 
-    async def _delete_all(self, events: list[BehavioralEvent]) -> None:
-        await self.engine.execute(DELETE, [event.id for event in events])
+    async def _delete_all(self, events: builtins.list[BehavioralEvent]) -> None:
+        await self.execute(DELETE_MANY, [event.id for event in events])
 
     def _count_by_type(self, filter_name: str) -> Statement:
         event_type = BehavioralEventTable.event_type
         query = self.table.select(event_type, Count(alias="events")).group_by(event_type)
         condition = self.filters.conditions[filter_name](Param(filter_name))
-        return compile_query(query.where(condition))
+        return self.statements.compile("count_by_type", query.where(condition))
 
 
 def _not_none(**values: Any) -> dict[str, Any]:

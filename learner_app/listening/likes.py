@@ -1,8 +1,9 @@
 """Repository of likes."""
 
+import builtins
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 
 from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
@@ -29,7 +30,7 @@ from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.queries import Expression
-from learner_app.repository.sql import NOW, Param, SqlNames
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import OPTIONAL_UTC_DATETIME
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
@@ -52,41 +53,50 @@ NEW_REACTION = f"COALESCE($3, {k.reaction_type}, 'like')"
 CHANGES_REACTION = f"$3 <> COALESCE({k.reaction_type}, 'like')"
 
 
-def _changed_or_existing(write: str) -> str:
-    """Return SQL for the row that a statement changed, or the existing row if it changed none.
+def _changed_or_existing(operation: str, write: str) -> Statement:
+    """Return the statement for the row that a write changed, or else for the existing row.
 
     One statement does both. A second statement could return what another transaction wrote in
     between.
     """
-    return f"""
+    sql = f"""
     WITH changed AS ({write} RETURNING {ROW})
     SELECT * FROM changed
     UNION ALL SELECT {ROW} FROM {k} WHERE {HAS_KEY} AND NOT EXISTS (SELECT FROM changed)
     """
+    return Statement(f"like_engagement.{operation}", sql)
 
 
 LIKE = _changed_or_existing(
+    "like",
     f"""
     {UPSERT} SET {bare.liked} = true, {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
         {bare.unliked_at} = NULL, {bare.reaction_type} = {NEW_REACTION}
     WHERE NOT {k.liked} OR {k.reaction_type} IS DISTINCT FROM {NEW_REACTION}
-    """
+    """,
 )
 UNLIKE = _changed_or_existing(
+    "unlike",
     f"""
     UPDATE {k} SET {bare.liked} = false, {bare.unliked_at} = GREATEST({NOW}, {k.liked_at})
     WHERE {HAS_KEY} AND {k.liked}
-    """
+    """,
 )
 LIKED_AFTER_TOGGLE = f"NOT {k.liked} OR ({CHANGES_REACTION}) IS TRUE"
-TOGGLE = f"""
-{UPSERT} SET {bare.liked} = {LIKED_AFTER_TOGGLE}, {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
-    {bare.unliked_at} = CASE WHEN NOT ({LIKED_AFTER_TOGGLE}) THEN GREATEST({NOW}, {k.liked_at}) END,
-    {bare.reaction_type} = {NEW_REACTION}
-RETURNING {ROW}
-"""
-SELECT_FOR_CONTENTS = (
-    f"SELECT {ROW} FROM {k} WHERE {k.session_id} = $1 AND {k.content_id} = ANY($2::text[])"
+TOGGLE = Statement(
+    "like_engagement.toggle",
+    f"""
+    {UPSERT} SET {bare.liked} = {LIKED_AFTER_TOGGLE},
+        {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
+        {bare.unliked_at} =
+            CASE WHEN NOT ({LIKED_AFTER_TOGGLE}) THEN GREATEST({NOW}, {k.liked_at}) END,
+        {bare.reaction_type} = {NEW_REACTION}
+    RETURNING {ROW}
+    """,
+)
+SELECT_FOR_CONTENTS = Statement(
+    "like_engagement.map_for_contents",
+    f"SELECT {ROW} FROM {k} WHERE {k.session_id} = $1 AND {k.content_id} = ANY($2::text[])",
 )
 
 NEWEST_FIRST = Order(
@@ -95,6 +105,10 @@ NEWEST_FIRST = Order(
     LikeEngagementTable.session_id,
     descending=True,
 )
+"""Order of the likes of one session, which PostgreSQL sorts.
+
+It is not one of the repository's ``orders``: no index has it, so a list of all likes would be slow.
+"""
 
 
 class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
@@ -113,24 +127,54 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         ),
     }
 
-    async def count(self, **filters: Unpack[LikeFilters]) -> int:
-        """Return the number of matching likes, active and removed."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[LikeFilters],
-    ) -> Page[Like]:
-        """Return a page in the order of the keys."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[LikeFilters],
+        ) -> builtins.list[Like]: ...
 
-    def stream(self, **filters: Unpack[LikeFilters]) -> AsyncGenerator[Like, None]:
-        """Yield all matching likes in the order of the keys, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[LikeFilters],
+        ) -> Page[Like]: ...
+
+        def stream(self, **filters: Unpack[LikeFilters]) -> AsyncGenerator[Like, None]: ...
+
+        async def count(self, **filters: Unpack[LikeFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: LikeKey) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[LikeFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: LikeUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[LikeFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[LikeFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def like(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
         """Like a content and return the active like, in one statement.
@@ -146,9 +190,9 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             MissingReference: the content or the session does not exist.
         """
         reaction = validate(REACTION, reaction, "reaction", self.table)
-        parts = self._key_parts(key)
+        params = self._key_params(key)
         for _ in range(MAX_ROUNDS):
-            like = await self.fetch_row(LIKE, *parts, reaction)
+            like = await self.fetch_row(LIKE, *params, reaction)
             if like is not None and like.liked and reaction in (None, like.reaction_type):
                 return like
             # Another transaction changed the row after the snapshot of the statement: the upsert
@@ -163,10 +207,10 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         Raises:
             NotFound: the session never liked the content.
         """
-        if (parts := self.key.params(key)) is None:
+        if (params := self.key.params(key)) is None:
             raise self.not_found()
         for _ in range(MAX_ROUNDS):
-            like = self.require_row(await self.fetch_row(UNLIKE, *parts))
+            like = self.require_row(await self.fetch_row(UNLIKE, *params))
             if not (like.liked or like.liked_at or like.unliked_at):
                 raise self.not_found()
             if not like.liked:
@@ -185,7 +229,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             MissingReference: the content or the session does not exist.
         """
         reaction = validate(REACTION, reaction, "reaction", self.table)
-        return self.require_row(await self.fetch_row(TOGGLE, *self._key_parts(key), reaction))
+        return self.require_row(await self.fetch_row(TOGGLE, *self._key_params(key), reaction))
 
     async def map_for_contents(
         self, session_id: str, content_ids: Sequence[str]
@@ -197,13 +241,17 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         likes = await self.fetch_rows(SELECT_FOR_CONTENTS, session_id, ids) if ids else []
         return {like.content_id: like for like in likes}
 
-    async def list_for_session(self, session_id: str, *, limit: int = DEFAULT_LIMIT) -> list[Like]:
+    async def list_for_session(
+        self, session_id: str, *, limit: int = DEFAULT_LIMIT
+    ) -> builtins.list[Like]:
         """Return the active likes of a session, newest first."""
-        return await self.list_rows({"session_id": session_id, "liked": True}, limit, NEWEST_FIRST)
+        filters: LikeFilters = {"session_id": session_id, "liked": True}
+        return await self.list_rows(filters, limit, NEWEST_FIRST, operation="list_for_session")
 
     async def count_likes(self, content_id: str) -> int:
         """Return the number of active likes of a content."""
-        return await self.count_rows({"content_id": content_id, "liked": True})
+        filters: LikeFilters = {"content_id": content_id, "liked": True}
+        return await self.count_rows(filters, operation="count_likes")
 
     async def count_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
@@ -217,13 +265,13 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             since: minimum time of the first like, inclusive.
             until: maximum time of the first like, exclusive.
         """
-        sql = likes_by(validate(DIMENSION, dimension, "dimension", self.table))
+        statement = likes_by(validate(DIMENSION, dimension, "dimension", self.table))
         bounds = [self._optional_time(since, "since"), self._optional_time(until, "until")]
-        return dict(await self.engine.fetch(sql, *bounds))
+        return dict(await self.fetch_records(statement, *bounds))
 
     async def top_content(
         self, *, limit: int = 10, since: datetime | None = None
-    ) -> list[ContentLikes]:
+    ) -> builtins.list[ContentLikes]:
         """Return the contents with the most active likes.
 
         Args:
@@ -231,14 +279,14 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
             since: minimum time of the first like, inclusive.
         """
         limit = check_limit(limit, self.table)
-        records = await self.engine.fetch(TOP_CONTENT, self._optional_time(since, "since"), limit)
+        records = await self.fetch_records(TOP_CONTENT, self._optional_time(since, "since"), limit)
         return [ContentLikes(*record) for record in records]
 
     def _optional_time(self, value: datetime | None, field: str) -> datetime | None:
         return validate(OPTIONAL_UTC_DATETIME, value, field, self.table)
 
-    def _key_parts(self, key: LikeKey) -> tuple[Any, ...]:
-        parts = self.key.params(key)
-        if parts is None:
+    def _key_params(self, key: LikeKey) -> tuple[Any, ...]:
+        params = self.key.params(key)
+        if params is None:
             raise invalid_field(self.table, "key", "must be a LikeKey of two ids")
-        return parts
+        return params

@@ -18,7 +18,7 @@ from learner_app.listening.tables import (
     ListeningSessionTable,
 )
 from learner_app.repository.locks import ISOLATION
-from learner_app.repository.sql import SqlNames
+from learner_app.repository.sql import SqlNames, Statement
 
 s = SqlNames(ListeningSessionTable, "s")
 bare = s.unqualified
@@ -31,23 +31,32 @@ CONTENT = c.fields(Content)
 CURRENT_PLACE = f"array_position({s.content_ids}, {s.current_content_id})"
 """Place of the current content in the list, from 1; NULL if it is not in the list."""
 
-LOCK_CONTENTS = f"""
-SELECT {c.id} FROM {c} WHERE {c.id} = ANY($1::text[]) ORDER BY {c.id} FOR KEY SHARE
-"""
+LOCK_CONTENTS = Statement(
+    "sessions.lock_contents",
+    f"""
+    SELECT {c.id} FROM {c} WHERE {c.id} = ANY($1::text[]) ORDER BY {c.id} FOR KEY SHARE
+    """,
+)
 
-APPEND = f"""
-UPDATE {s} SET {bare.content_ids} = {s.content_ids} || $2::text[],
-    {bare.current_content_id} = COALESCE($3, {s.current_content_id})
-WHERE {s.id} = $1
-"""
+APPEND = Statement(
+    "sessions.append_many",
+    f"""
+    UPDATE {s} SET {bare.content_ids} = {s.content_ids} || $2::text[],
+        {bare.current_content_id} = COALESCE($3, {s.current_content_id})
+    WHERE {s.id} = $1
+    """,
+)
 """Parameters: locked session, content ids that its list lacks, new current content or NULL."""
 
-SET_CURRENT = f"""
-UPDATE {s} SET {bare.current_content_id} = $2
-WHERE {s.id} = $1 AND $2 = ANY({s.content_ids})
-  AND EXISTS (SELECT FROM {c} WHERE {c.id} = $2)
-RETURNING {SESSION}
-"""
+SET_CURRENT = Statement(
+    "sessions.set_current",
+    f"""
+    UPDATE {s} SET {bare.current_content_id} = $2
+    WHERE {s.id} = $1 AND $2 = ANY({s.content_ids})
+      AND EXISTS (SELECT FROM {c} WHERE {c.id} = $2)
+    RETURNING {SESSION}
+    """,
+)
 
 
 def _existing(ids: str, order: str) -> str:
@@ -97,13 +106,14 @@ COALESCE(
 """Key of the previous existing content of the list, NULL if none is current."""
 
 
-def _peek(neighbor: str) -> str:
+def _select(operation: str, neighbor: str) -> Statement:
     key = f"SELECT {neighbor} FROM {s} WHERE {s.id} = $1"
-    return f"SELECT {CONTENT} FROM {c} WHERE {c.id} = ({key})"
+    sql = f"SELECT {CONTENT} FROM {c} WHERE {c.id} = ({key})"
+    return Statement(f"sessions.{operation}", sql)
 
 
-def _move(neighbor: str) -> str:
-    return f"""
+def _move(operation: str, neighbor: str) -> Statement:
+    sql = f"""
     WITH moved AS (
         UPDATE {s} SET {bare.current_content_id} = {neighbor}
         WHERE {s.id} = $1 AND ($2::text IS NULL OR {s.current_content_id} = $2)
@@ -112,35 +122,46 @@ def _move(neighbor: str) -> str:
     )
     SELECT {CONTENT} FROM moved JOIN {c} ON {c.id} = moved.id
     """
+    return Statement(f"sessions.{operation}", sql)
 
 
-NEXT, PREVIOUS = _peek(FOLLOWING), _peek(PRECEDING)
-MOVE_NEXT, MOVE_PREVIOUS = _move(FOLLOWING), _move(PRECEDING)
+NEXT = _select("next_content", FOLLOWING)
+PREVIOUS = _select("previous_content", PRECEDING)
+"""Parameter: session."""
+
+MOVE_NEXT = _move("move_next", FOLLOWING)
+MOVE_PREVIOUS = _move("move_previous", PRECEDING)
 """Parameters: session, and the expected current content or NULL. Returns the new current one."""
 
-POSITION = f"""
-SELECT count(*) FILTER (WHERE item.place < list.place),
-       count(*),
-       COALESCE(bool_or(item.place = list.place), false)
-FROM (
-    SELECT {s.content_ids} AS ids, {CURRENT_PLACE} AS place FROM {s} WHERE {s.id} = $1 OFFSET 0
-) AS list, unnest(list.ids) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
-"""
+POSITION = Statement(
+    "sessions.position",
+    f"""
+    SELECT count(*) FILTER (WHERE item.place < list.place),
+           count(*),
+           COALESCE(bool_or(item.place = list.place), false)
+    FROM (
+        SELECT {s.content_ids} AS ids, {CURRENT_PLACE} AS place FROM {s} WHERE {s.id} = $1 OFFSET 0
+    ) AS list, unnest(list.ids) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
+    """,
+)
 """Existing contents before the current one, all existing contents, and if the current one exists.
 
 ``OFFSET 0`` computes the place once. A join is linear with every plan. ``id = ANY (list.ids)``
 would be quadratic in the sequential scan that the planner prefers for a small table.
 """
 
-LIST = f"""
-SELECT {CONTENT} FROM unnest((
-    SELECT {s.content_ids}[
-        CASE WHEN $2::text IS NULL THEN 0 ELSE array_position({s.content_ids}, $2) END + 1:
-    ] FROM {s} WHERE {s.id} = $1
-)) WITH ORDINALITY AS item (id, place)
-CROSS JOIN LATERAL (SELECT * FROM {c} WHERE {c.id} = item.id OFFSET 0) AS c
-ORDER BY item.place LIMIT $3
-"""
+LIST = Statement(
+    "sessions.list_content",
+    f"""
+    SELECT {CONTENT} FROM unnest((
+        SELECT {s.content_ids}[
+            CASE WHEN $2::text IS NULL THEN 0 ELSE array_position({s.content_ids}, $2) END + 1:
+        ] FROM {s} WHERE {s.id} = $1
+    )) WITH ORDINALITY AS item (id, place)
+    CROSS JOIN LATERAL (SELECT * FROM {c} WHERE {c.id} = item.id OFFSET 0) AS c
+    ORDER BY item.place LIMIT $3
+    """,
+)
 """Parameters: session, the content after which the page begins or NULL, and the limit.
 
 ``OFFSET 0`` makes the planner look up the contents one by one in the order of the list, so that the
@@ -165,38 +186,50 @@ def _remove(condition: str) -> str:
     """
 
 
-REMOVE = f"{_remove(f'{s.id} = $1')} RETURNING {SESSION}"
-REMOVE_FROM_MANY = _remove(f"{s.id} = ANY($1::text[])")
+REMOVE = Statement("sessions.remove_content", f"{_remove(f'{s.id} = $1')} RETURNING {SESSION}")
+REMOVE_FROM_MANY = Statement("sessions.remove_from_many", _remove(f"{s.id} = ANY($1::text[])"))
 """Parameters: sessions and content. Without RETURNING, which would send all their lists."""
 
-CLEAR = f"""
-UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
-WHERE {s.id} = $1 RETURNING {SESSION}
-"""
+CLEAR = Statement(
+    "sessions.clear",
+    f"""
+    UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
+    WHERE {s.id} = $1 RETURNING {SESSION}
+    """,
+)
 
-LOCK_CONTENT = f"SELECT {ISOLATION}, (SELECT true FROM {c} WHERE {c.id} = $1 FOR UPDATE)"
+LOCK_CONTENT = Statement(
+    "sessions.lock_content",
+    f"SELECT {ISOLATION}, (SELECT true FROM {c} WHERE {c.id} = $1 FOR UPDATE)",
+)
 """Transaction isolation level, and true if the content exists."""
 
-LOCK_LISTENERS = f"""
-SELECT count(*) FROM (
-    SELECT {s.id} FROM {s} WHERE {s.id} = ANY(ARRAY(
-        SELECT {e.session_id} FROM {e} WHERE {e.content_id} = $1
-        UNION SELECT {k.session_id} FROM {k} WHERE {k.content_id} = $1
-    )) ORDER BY {s.id} FOR KEY SHARE
-) AS locked
-"""
+LOCK_LISTENERS = Statement(
+    "sessions.lock_listeners",
+    f"""
+    SELECT count(*) FROM (
+        SELECT {s.id} FROM {s} WHERE {s.id} = ANY(ARRAY(
+            SELECT {e.session_id} FROM {e} WHERE {e.content_id} = $1
+            UNION SELECT {k.session_id} FROM {k} WHERE {k.content_id} = $1
+        )) ORDER BY {s.id} FOR KEY SHARE
+    ) AS locked
+    """,
+)
 """Lock the sessions with events or likes of a content against deletion.
 
 A concurrent deletion of such a session would delete the same events in another order, and deadlock.
 """
 
-LOCK_HOLDERS = f"""
-SELECT {s.id} FROM {s} WHERE {s.content_ids} @> $2::text[] OR {s.current_content_id} = $1
-ORDER BY {s.id} FOR NO KEY UPDATE
-"""
+LOCK_HOLDERS = Statement(
+    "sessions.lock_holders",
+    f"""
+    SELECT {s.id} FROM {s} WHERE {s.content_ids} @> $2::text[] OR {s.current_content_id} = $1
+    ORDER BY {s.id} FOR NO KEY UPDATE
+    """,
+)
 """Parameters: the content id, and an array of only this id.
 
 It scans the whole table, since the agreed schema has no index on the list.
 """
 
-DELETE_CONTENT = f"DELETE FROM {c} WHERE {c.id} = $1"
+DELETE_CONTENT = Statement("sessions.delete_content", f"DELETE FROM {c} WHERE {c.id} = $1")

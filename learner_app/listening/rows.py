@@ -28,6 +28,31 @@ from learner_app.repository.values import (
     new_key,
 )
 
+__all__ = [
+    "Appended",
+    "BatchResult",
+    "BehavioralEvent",
+    "BehavioralEventCreate",
+    "BehavioralEventFilters",
+    "BehavioralEventUpdate",
+    "ContentLikes",
+    "Dimension",
+    "Engagement",
+    "EventFailure",
+    "IngestResult",
+    "Like",
+    "LikeCreate",
+    "LikeFilters",
+    "LikeKey",
+    "LikeUpdate",
+    "ListeningSession",
+    "ListeningSessionCreate",
+    "ListeningSessionFilters",
+    "ListeningSessionUpdate",
+    "Position",
+    "Reaction",
+]
+
 Reaction = Literal["like", "love", "favorite"]
 
 Dimension = Literal["format", "genre", "difficulty", "template"]

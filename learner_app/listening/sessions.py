@@ -1,9 +1,10 @@
 """Repository of listening sessions and of their lists of contents."""
 
+import builtins
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack, overload
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
@@ -22,13 +23,13 @@ from learner_app.listening.rows import (
 )
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
-from learner_app.repository.rows import RowMapper
-from learner_app.repository.sql import NOW, SqlNames
+from learner_app.repository.rows import RowMapper, StoredRow
+from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import NUMBER, STRICT_BOOL, UTC_DATETIME
 
 MAX_LISTENING_TIME = 2**31 - 1
@@ -51,17 +52,24 @@ WHOLE_SECONDS = TypeAdapter(
 s = SqlNames(ListeningSessionTable)
 bare = s.unqualified
 ROW = s.fields(ListeningSession)
-TOUCH = f"""
-UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
-WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
-  AND ($2 <= {MAX_TIMESTAMP}) IS NOT FALSE RETURNING {ROW}
-"""
-IS_TOO_FAR_AHEAD = f"SELECT $1::timestamptz > {MAX_TIMESTAMP}"
-ADD_LISTENING_TIME = f"""
-UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
-WHERE {s.id} = $1 AND {s.total_listening_time} <= {MAX_LISTENING_TIME} - $2 RETURNING {ROW}
-"""
-LEAST_RECENTLY_ACTIVE = Order(ListeningSessionTable.last_activity_at, ListeningSessionTable.id)
+TOUCH = Statement(
+    "sessions.touch",
+    f"""
+    UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
+    WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
+      AND ($2 <= {MAX_TIMESTAMP}) IS NOT FALSE RETURNING {ROW}
+    """,
+)
+IS_TOO_FAR_AHEAD = Statement(
+    "sessions.is_too_far_ahead", f"SELECT $1::timestamptz > {MAX_TIMESTAMP}"
+)
+ADD_LISTENING_TIME = Statement(
+    "sessions.add_listening_time",
+    f"""
+    UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
+    WHERE {s.id} = $1 AND {s.total_listening_time} <= {MAX_LISTENING_TIME} - $2 RETURNING {ROW}
+    """,
+)
 
 
 class ListeningSessionRepository(
@@ -86,29 +94,74 @@ class ListeningSessionRepository(
         },
     )
 
-    async def count(self, **filters: Unpack[ListeningSessionFilters]) -> int:
-        """Return the number of matching sessions."""
-        return await self.count_rows(filters)
+    orders = {  # noqa: RUF012  # typed in the base class
+        "key": Order(ListeningSessionTable.id),
+        "newest": Order(
+            ListeningSessionTable.started_at, ListeningSessionTable.id, descending=True
+        ),
+        "least_recently_active": Order(
+            ListeningSessionTable.last_activity_at, ListeningSessionTable.id
+        ),
+    }
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[ListeningSessionFilters],
-    ) -> Page[ListeningSession]:
-        """Return a page in the order of the ids."""
-        return await self.page_rows(filters, limit, after, total)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    def stream(
-        self, **filters: Unpack[ListeningSessionFilters]
-    ) -> AsyncGenerator[ListeningSession, None]:
-        """Yield all matching sessions in the order of the ids, in constant memory."""
-        return self.stream_rows(filters)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["key", "newest", "least_recently_active"] = "key",
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> builtins.list[ListeningSession]: ...
 
-    async def get_or_create(self, session_id: str) -> tuple[ListeningSession, bool]:
-        """Return the session and whether this call created it.
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["key", "newest", "least_recently_active"] = "key",
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> Page[ListeningSession]: ...
+
+        def stream(
+            self,
+            *,
+            order: Literal["key", "newest", "least_recently_active"] = "key",
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> AsyncGenerator[ListeningSession, None]: ...
+
+        async def count(self, **filters: Unpack[ListeningSessionFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[ListeningSessionFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: ListeningSessionUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> int: ...
+    # end of typed methods
+
+    async def get_or_create(self, session_id: str) -> StoredRow[ListeningSession]:
+        """Return a session, created by this call if it does not exist.
 
         Exactly one of several concurrent callers creates it.
 
@@ -118,7 +171,7 @@ class ListeningSessionRepository(
         new = ListeningSessionCreate(id=session_id)
         # A read finds the session at nearly every call, and costs less than an insert that fails.
         if (session := await self.find(new.id)) is not None:
-            return session, False
+            return StoredRow(session, created=False)
         return await self.get_or_add(new)
 
     async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
@@ -136,7 +189,7 @@ class ListeningSessionRepository(
         if (changed := await self.fetch_row_by_key(session_id, TOUCH, time)) is not None:
             return changed
         session = await self.get(session_id)
-        if time is not None and await self.engine.fetchval(IS_TOO_FAR_AHEAD, time):
+        if time is not None and await self.fetch_value(IS_TOO_FAR_AHEAD, time):
             raise invalid_field(self.table, "at", TOO_FAR_AHEAD)
         return session
 
@@ -179,7 +232,7 @@ class ListeningSessionRepository(
 
     async def append_many(
         self, session_id: str, content_ids: Sequence[str], *, make_current: bool = False
-    ) -> list[Appended]:
+    ) -> builtins.list[Appended]:
         """Append several contents, all or none.
 
         Args:
@@ -198,7 +251,7 @@ class ListeningSessionRepository(
         if None in map(self.key.params, ids):
             raise self.missing_reference("content_id")
         async with self.joined_transaction():
-            existing = await self.engine.fetch(playlist.LOCK_CONTENTS, list(set(ids)))
+            existing = await self.fetch_records(playlist.LOCK_CONTENTS, list(set(ids)))
             session = await self.get(session_id, lock="no key update")
             if len(existing) < len(set(ids)):
                 raise self.missing_reference("content_id")
@@ -284,7 +337,7 @@ class ListeningSessionRepository(
 
     async def list_content(
         self, session_id: str, *, limit: int = DEFAULT_LIMIT, after: str | None = None
-    ) -> list[Content]:
+    ) -> builtins.list[Content]:
         """Return existing contents of the session's list, in its order.
 
         Args:
@@ -300,7 +353,7 @@ class ListeningSessionRepository(
         key = self.key.params(session_id)
         if key is None:
             return []
-        records = await self.engine.fetch(playlist.LIST, *key, *start, limit) if start else []
+        records = await self.fetch_records(playlist.LIST, *key, *start, limit) if start else []
         if not records and after is not None:
             session = await self.find(session_id)
             if session is not None and after not in session.content_ids:
@@ -309,10 +362,12 @@ class ListeningSessionRepository(
 
     async def list_inactive(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
-    ) -> list[ListeningSession]:
+    ) -> builtins.list[ListeningSession]:
         """Return sessions whose last activity is before a time, least recently active first."""
         time = validate(UTC_DATETIME, before, "before", self.table)
-        return await self.list_rows({"active_until": time}, limit, LEAST_RECENTLY_ACTIVE)
+        filters: ListeningSessionFilters = {"active_until": time}
+        order = "least_recently_active"
+        return await self.list_rows(filters, limit, order, operation="list_inactive")
 
     async def delete(self, key: str) -> bool:
         """Delete a session with its events, likes, learner state and generations.
@@ -332,11 +387,12 @@ class ListeningSessionRepository(
         on rows that are deleted with a session, such as a claimed webhook, are waited for.
         """
         time = validate(UTC_DATETIME, before, "before", self.table)
-        keys = lock_oldest_keys_sql(
-            s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch
+        condition = f"{s.last_activity_at} < $1"
+        keys = lock_oldest_keys_sql(s, s.id, condition, s.last_activity_at, batch)
+        delete = Statement(
+            "sessions.delete_inactive", f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"
         )
-        delete, execute = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})", self.engine.execute
-        return affected_rows(await self.engine.run_transaction(lambda: execute(delete, time)))
+        return await self.engine.run_transaction(lambda: self.execute(delete, time))
 
     async def delete_content(self, content_id: str) -> bool:
         """Delete a content with its events and likes, and remove it from all lists.
@@ -355,29 +411,29 @@ class ListeningSessionRepository(
             return False
 
         async def unit() -> bool:
-            [(isolation, exists)] = await self.engine.fetch(playlist.LOCK_CONTENT, *key)
+            [(isolation, exists)] = await self.fetch_records(playlist.LOCK_CONTENT, *key)
             require_read_committed_level(isolation)
             if not exists:
                 return False
-            await self.engine.fetchval(playlist.LOCK_LISTENERS, *key)
-            holders = await self.engine.fetch(playlist.LOCK_HOLDERS, *key, list(key))
+            await self.fetch_value(playlist.LOCK_LISTENERS, *key)
+            holders = await self.fetch_records(playlist.LOCK_HOLDERS, *key, list(key))
             session_ids = [holder["id"] for holder in holders]
-            await self.engine.execute(playlist.REMOVE_FROM_MANY, session_ids, *key)
-            await self.engine.execute(playlist.DELETE_CONTENT, *key)
+            await self.execute(playlist.REMOVE_FROM_MANY, session_ids, *key)
+            await self.execute(playlist.DELETE_CONTENT, *key)
             return True
 
         return await self.engine.run_transaction(unit)
 
     async def _append(
-        self, session: ListeningSession, ids: list[str], current: str | None
-    ) -> list[Appended]:
+        self, session: ListeningSession, ids: builtins.list[str], current: str | None
+    ) -> builtins.list[Appended]:
         """Append the ids that a locked session lacks, and return the result for each of the ids."""
         positions: dict[str, int] = {}
         for position, content_id in enumerate(session.content_ids):
             positions.setdefault(content_id, position)
         missing = [content_id for content_id in dict.fromkeys(ids) if content_id not in positions]
         if missing or current not in (None, session.current_content_id):
-            await self.engine.execute(playlist.APPEND, session.id, missing, current)
+            await self.execute(playlist.APPEND, session.id, missing, current)
         positions |= {item: at for at, item in enumerate(missing, len(session.content_ids))}
         results, added = [], set(missing)
         for content_id in ids:
@@ -385,7 +441,9 @@ class ListeningSessionRepository(
             added.discard(content_id)  # the first occurrence of a repeated id added it
         return results
 
-    async def _move(self, session_id: str, statement: str, expect: str | None) -> Content | None:
+    async def _move(
+        self, session_id: str, statement: Statement, expect: str | None
+    ) -> Content | None:
         expected_key = (None,) if expect is None else self.key.params(expect)
         if expected_key is not None:
             moved_to = await self._fetch_content(session_id, statement, *expected_key)
@@ -397,10 +455,12 @@ class ListeningSessionRepository(
             raise self.error(StaleVersion, message, "current_content_id")
         return None
 
-    async def _fetch_content(self, session_id: str, statement: str, *args: Any) -> Content | None:
+    async def _fetch_content(
+        self, session_id: str, statement: Statement, *args: Any
+    ) -> Content | None:
         record = await self._fetch_record(session_id, statement, *args)
         return None if record is None else CONTENT.to_row(record)
 
-    async def _fetch_record(self, session_id: str, statement: str, *args: Any) -> Any:
+    async def _fetch_record(self, session_id: str, statement: Statement, *args: Any) -> Any:
         key = self.key.params(session_id)
-        return None if key is None else await self.engine.fetchrow(statement, *key, *args)
+        return None if key is None else await statement.fetchrow(self.engine, *key, *args)

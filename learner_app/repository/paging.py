@@ -76,6 +76,10 @@ class Order:
             return self.sorts
         return any(name in self.sorts for name in filters)
 
+    def along_index(self) -> Order:
+        """Return the order without a sort, for streams, which read all rows at last."""
+        return Order(*self.columns, descending=self.descending)
+
     def order_by(self, *, sort: bool) -> list[Column | QueryString]:
         """Return the ORDER BY terms, with ``sort`` beginning with one that no index has."""
         if not sort:

@@ -202,7 +202,7 @@ class StatementCache:
         Parameters: the filters, and with ``after`` those of :meth:`Order.after`.
         """
         wanted = tuple(names)
-        sort = order.sorts_with(wanted)
+        sort = order.sorts if isinstance(order.sorts, bool) else order.sorts_with(wanted)
 
         def make() -> Statement:
             conditions = [filters.condition(wanted), order.after() if after else None]

@@ -83,6 +83,7 @@ class ReadOnlyRepository(Generic[R, K]):
     mapper: RowMapper[R]
     key: ClassVar[TableKey]
     statements: ClassVar[StatementCache]
+    _default_order: ClassVar[Order]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,6 +96,7 @@ class ReadOnlyRepository(Generic[R, K]):
         )
         if "orders" not in vars(cls):
             cls.orders = {"key": Order(*cls.key.columns)}
+        cls._default_order = next(iter(cls.orders.values()))
 
     def __init__(self, engine: DatabaseEngine | None = None) -> None:
         self._engine = engine
@@ -205,9 +207,8 @@ class ReadOnlyRepository(Generic[R, K]):
             """
             if key is not MISSING and not filters:
                 params = self.key.params(key)
-                return params is not None and await self.fetch_value(
-                    self.statements.exists(), *params
-                )
+                statement = self.statements.exists()
+                return params is not None and await statement.fetchval(self.engine, *params)
             if key is not MISSING or not filters:
                 raise invalid_field(self.table, "key", "pass either a key or filters")
             values = self.filters.validate(filters)
@@ -222,7 +223,8 @@ class ReadOnlyRepository(Generic[R, K]):
         self, statement: Statement | str, *args: Any, idempotent: bool = False
     ) -> R | None:
         """Return the first row of a statement that returns the columns of the row type."""
-        record = await named(statement).fetchrow(self.engine, *args, idempotent=idempotent)
+        statement = named(statement)
+        record = await self.engine.fetchrow(statement.sql, *args, idempotent=idempotent)
         return None if record is None else self.mapper.to_row(record)
 
     async def fetch_row_by_key(self, key: K, statement: Statement | str, *args: Any) -> R | None:
@@ -234,7 +236,8 @@ class ReadOnlyRepository(Generic[R, K]):
         self, statement: Statement | str, *args: Any, idempotent: bool = False
     ) -> builtins.list[R]:
         """Return the rows of a statement that returns the columns of the row type."""
-        records = await named(statement).fetch(self.engine, *args, idempotent=idempotent)
+        statement = named(statement)
+        records = await self.engine.fetch(statement.sql, *args, idempotent=idempotent)
         return list(map(self.mapper.to_row, records))
 
     async def fetch_records(
@@ -324,7 +327,7 @@ class ReadOnlyRepository(Generic[R, K]):
         operation: str = "stream",
     ) -> AsyncGenerator[R, None]:
         """Yield all rows that match the filters, as :meth:`stream` does."""
-        order = self._resolve_order(order)
+        order = self._resolve_order(order).along_index()
         values = self.filters.validate(filters)
         position: Mapping[str, Any] = {}
         while values is not None:
@@ -427,10 +430,10 @@ class ReadOnlyRepository(Generic[R, K]):
         return int(await self.fetch_value(statement, *statement.args(values)))
 
     def _resolve_order(self, order: Order | str | None) -> Order:
+        if order is None:
+            return self._default_order
         if isinstance(order, Order):
             return order
-        if order is None:
-            return next(iter(self.orders.values()))
         if not isinstance(order, str) or order not in self.orders:
             raise invalid_field(self.table, "order", f"must be one of {', '.join(self.orders)}")
         return self.orders[order]

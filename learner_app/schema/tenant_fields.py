@@ -19,9 +19,11 @@ class TenantFields(SchemaTable):
     ``tenant_id`` has no default: an insert without a tenant is rejected.
     """
 
-    tenant_id = UUID(default=None, help_text="The tenant it belongs to.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    tenant_id = UUID(default=None, help_text="Tenant of the row.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     tenant_index = Index(tenant_id, name="idx_{table}_tenant_id")
     tenant_row_level_security = RowLevelSecurity(name="{table}_row_level_security")

@@ -14,7 +14,6 @@ from learner_app.errors import (
     NotFound,
     StaleVersion,
 )
-from learner_app.learner.model_states import OLDEST_FIRST
 from learner_app.learner.repositories import LearnerModelStateRepository
 from learner_app.learner.rows import (
     LearnerModelState,
@@ -363,9 +362,8 @@ async def test_list_stale_uses_the_index(db: DatabaseEngine):
     before = datetime.now(UTC) - timedelta(hours=1)
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
-    statement = states.statements.page(
-        states.filters, ["learned_until"], OLDEST_FIRST, 11, behind=False
-    )
+    order = states.orders["least_recently_updated"]
+    statement = states.statements.page(states.filters, ["learned_until"], order, 10, after=False)
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
     assert "idx_learner_model_state_last_updated" in str(plan)
 

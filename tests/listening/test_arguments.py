@@ -36,7 +36,7 @@ TIMES: dict[str, Call] = {
     "delete_inactive before": lambda at: sessions.delete_inactive(at),
     "sessions.page active_until": lambda at: sessions.page(active_until=at),
     "sessions.count started_since": lambda at: sessions.count(started_since=at),
-    "search generated_since": lambda at: content.search(generated_since=at),
+    "content.list generated_since": lambda at: content.list(generated_since=at),
     "content.count generated_until": lambda at: content.count(generated_until=at),
     "list_for_session since": lambda at: events.list_for_session("s1", since=at),
     "list_for_content until": lambda at: events.list_for_content("c1", until=at),
@@ -73,7 +73,7 @@ async def test_datetimes_are_accepted(references: None, name: str):
 
 WHOLE_NUMBERS: dict[str, Call] = {
     "content.page limit": lambda n: content.page(limit=n),
-    "search limit": lambda n: content.search(limit=n),
+    "content.list limit": lambda n: content.list(limit=n),
     "list_for_session limit": lambda n: content.list_for_session("s1", limit=n),
     "list_series limit": lambda n: content.list_series("s1", "a", limit=n),
     "attach_audio duration": lambda n: content.attach_audio("c1", **{**AUDIO, "duration": n}),
@@ -102,7 +102,7 @@ async def test_whole_numbers_must_be_integers(references: None, name: str, wrong
 
 NUMBERS: dict[str, Call] = {
     "set_quality_score quality_score": lambda n: content.set_quality_score("c1", n),
-    "search min_quality": lambda n: content.search(min_quality=n),
+    "content.list min_quality": lambda n: content.list(min_quality=n),
     "add_listening_time seconds": lambda n: sessions.add_listening_time("s1", n),
     "event playback_position": lambda n: events.record(new_event("e1", playback_position=n)),
     "event playback_position_percent": lambda n: events.record(

@@ -150,7 +150,7 @@ async def test_all_pages_together_are_the_list(long_list: str):
 async def test_a_page_reads_only_its_own_contents(long_list: str, db: DatabaseEngine):
     key = (IDS[MIDDLE],)
     for after in ((None,), key):
-        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {playlist_sql.LIST}"
+        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {playlist_sql.LIST.sql}"
         plan = json.loads(await db.fetchval(sql, "s1", *after, 100))[0]["Plan"]
         scanned = [rows for node, rows in scans(plan) if node == "content"]
         assert scanned == [100], plan
@@ -165,10 +165,9 @@ def scans(plan: dict[str, Any]) -> list[tuple[str | None, int]]:
 async def test_the_neighbor_is_found_without_reading_the_other_contents(
     long_list: str, db: DatabaseEngine
 ):
-    for sql in (playlist_sql.NEXT, playlist_sql.PREVIOUS):
-        plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", "s1"))[0][
-            "Plan"
-        ]
+    for statement in (playlist_sql.NEXT, playlist_sql.PREVIOUS):
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}"
+        plan = json.loads(await db.fetchval(explain, "s1"))[0]["Plan"]
         assert sum(rows for node, rows in scans(plan) if node == "content") == 2
         assert all(rows <= 1 for _, rows in scans(plan)), plan
 

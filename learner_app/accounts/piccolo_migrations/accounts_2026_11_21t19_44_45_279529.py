@@ -45,39 +45,39 @@ async def forwards():
         columns={
             "id": UUID(primary_key=True, help_text="Key."),
             "user_id": Reference(
-                references=UserTable, column_type="UUID", help_text="Whose it is."
+                references=UserTable, column_type="UUID", help_text="User of the account."
             ),
             "provider_id": Varchar(
                 length=50,
                 default=None,
-                help_text="credential, google and others.",
+                help_text="Sign-in provider: credential for the password, otherwise such as google.",
             ),
             "account_id": Varchar(
-                default=None, help_text="The identity's id at the provider."
+                default=None, help_text="Id of the identity at the provider."
             ),
             "access_token": Text(
-                default=None, null=True, secret=True, help_text="Of the provider."
+                default=None, null=True, secret=True, help_text="Issued by the provider."
             ),
             "refresh_token": Text(
-                default=None, null=True, secret=True, help_text="Of the provider."
+                default=None, null=True, secret=True, help_text="Issued by the provider."
             ),
             "id_token": Text(
-                default=None, null=True, secret=True, help_text="Of the provider."
+                default=None, null=True, secret=True, help_text="Issued by the provider."
             ),
             "access_token_expires_at": Timestamptz(
-                default=None, null=True, help_text="End of the token."
+                default=None, null=True, help_text="Expiry of the token."
             ),
             "refresh_token_expires_at": Timestamptz(
-                default=None, null=True, help_text="End of the token."
+                default=None, null=True, help_text="Expiry of the token."
             ),
             "scope": Text(
-                default=None, null=True, help_text="What the tokens allow."
+                default=None, null=True, help_text="Scope of the tokens."
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[
@@ -123,26 +123,26 @@ async def forwards():
             "user_id": Reference(
                 references=UserTable,
                 column_type="UUID",
-                help_text="Who is signed in.",
+                help_text="User of the session.",
             ),
             "token_hash": Varchar(
                 length=64,
                 default=None,
                 secret=True,
-                help_text="Hash of the token.",
+                help_text="SHA-256 hash of the token.",
             ),
             "expires_at": Timestamptz(
-                default=None, help_text="From then on it signs nobody in."
+                default=None, help_text="The session is invalid from this time on."
             ),
-            "ip_address": Inet(null=True, help_text="Where it was opened from."),
+            "ip_address": Inet(null=True, help_text="IP address of the device."),
             "user_agent": Text(
-                default=None, null=True, help_text="What it was opened with."
+                default=None, null=True, help_text="User agent of the device."
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[
@@ -190,25 +190,25 @@ async def forwards():
         "users",
         columns={
             "id": UUID(primary_key=True, help_text="Key."),
-            "email": Varchar(default=None, help_text="In lower case."),
+            "email": Varchar(default=None, help_text="Normalised, in lower case."),
             "hashed_password": Varchar(
                 default=None,
                 secret=True,
-                help_text="argon2id; unusable for provider-only users.",
+                help_text="argon2id hash, or a placeholder for users without a password.",
             ),
-            "name": Varchar(help_text="As the person wants to be called."),
+            "name": Varchar(help_text="Name to address the person by."),
             "email_verified": Boolean(
-                help_text="Whether the address was confirmed."
+                help_text="True if the address was verified."
             ),
             "image": Text(default=None, null=True, help_text="URL of a picture."),
             "exam_date": Date(
                 default=None, null=True, help_text="Onboarding: date of the exam."
             ),
             "target_score": Integer(
-                default=None, null=True, help_text="Onboarding: 0 to 100."
+                default=None, null=True, help_text="Onboarding: target score, 0 to 100."
             ),
             "daily_study_time": Integer(
-                default=None, null=True, help_text="Onboarding: minutes a day."
+                default=None, null=True, help_text="Onboarding: study time in minutes per day."
             ),
             "knowledge_level": Varchar(
                 length=50,
@@ -222,10 +222,10 @@ async def forwards():
                         "advanced": "Advanced",
                     },
                 ),
-                help_text="Onboarding: own estimate.",
+                help_text="Onboarding: self-assessed level.",
             ),
             "motivation": Text(
-                default=None, null=True, help_text="Onboarding: why they learn."
+                default=None, null=True, help_text="Onboarding: motivation."
             ),
             "referral_source": Varchar(
                 length=50,
@@ -240,10 +240,10 @@ async def forwards():
                         "other": "Other",
                     },
                 ),
-                help_text="Onboarding: how they came.",
+                help_text="Onboarding: referral source.",
             ),
             "is_admin": Boolean(
-                help_text="Whether they administrate the product."
+                help_text="True for administrators of the product."
             ),
             "dark_mode": Varchar(
                 length=10,
@@ -251,13 +251,13 @@ async def forwards():
                 choices=Enum(
                     "DarkMode", {"light": "light", "dark": "dark", "auto": "auto"}
                 ),
-                help_text="Colours of the product.",
+                help_text="Colour scheme of the product.",
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[
@@ -326,22 +326,22 @@ async def forwards():
         "verifications",
         columns={
             "id": UUID(primary_key=True, help_text="Key."),
-            "identifier": Varchar(default=None, help_text="Purpose and address."),
+            "identifier": Varchar(default=None, help_text="Purpose and address, or purpose and user id."),
             "value_hash": Varchar(
                 length=64,
                 default=None,
                 secret=True,
-                help_text="Hash of the code.",
+                help_text="SHA-256 hash of the code.",
             ),
-            "attempts": Integer(help_text="Failed tries."),
+            "attempts": Integer(help_text="Number of wrong codes."),
             "expires_at": Timestamptz(
-                default=None, help_text="From then on it is worth nothing."
+                default=None, help_text="The code is invalid from this time on."
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[

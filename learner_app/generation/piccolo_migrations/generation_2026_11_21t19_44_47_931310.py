@@ -44,12 +44,12 @@ async def forwards():
         "generation_status",
         columns={
             "generation_id": Varchar(
-                default=None, primary_key=True, help_text="Key of the job."
+                default=None, primary_key=True, help_text="Job id."
             ),
             "session_id": Reference(
                 references=ListeningSessionTable,
                 column_type="VARCHAR(255)",
-                help_text="The session that asked.",
+                help_text="Listening session that requested the content.",
             ),
             "status": Varchar(
                 length=50,
@@ -63,39 +63,39 @@ async def forwards():
                         "failed": "failed",
                     },
                 ),
-                help_text="Where the job stands.",
+                help_text="Status of the job.",
             ),
             "content_id": Reference(
                 references=ContentTable,
                 null=True,
                 column_type="VARCHAR(255)",
-                help_text="The piece that came of it.",
+                help_text="Generated content.",
             ),
             "webhook_url": Varchar(
                 length=1000,
                 default=None,
                 null=True,
-                help_text="Called when it is finished.",
+                help_text="URL to call when the job is finished.",
             ),
-            "webhook_sent": Boolean(help_text="Whether the webhook was called."),
+            "webhook_sent": Boolean(help_text="True if the webhook was sent."),
             "error_message": Text(
-                default=None, null=True, help_text="Why it failed."
+                default=None, null=True, help_text="Reason of the failure."
             ),
             "estimated_completion_time": Integer(
-                default=None, null=True, help_text="In seconds."
+                default=None, null=True, help_text="Estimated duration in seconds."
             ),
             "started_at": Timestamptz(
                 default=Now(),
-                help_text="Start of the last attempt; before the first, when it was asked for.",
+                help_text="Start of the last attempt. Time of the request until the first claim.",
             ),
             "completed_at": Timestamptz(
-                default=None, null=True, help_text="When it succeeded or failed."
+                default=None, null=True, help_text="Time of completion or failure."
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[

@@ -47,29 +47,29 @@ async def forwards():
                 references=ListeningSessionTable,
                 primary_key=True,
                 column_type="VARCHAR(255)",
-                help_text="The session.",
+                help_text="Listening session.",
             ),
             "preference_weights": JSONB(
                 default=None, help_text="Weight of each format, 0 to 1."
             ),
             "comprehension_level": Numeric(
-                default=None, digits=(3, 2), help_text="0 to 1."
+                default=None, digits=(3, 2), help_text="Estimated comprehension, 0 to 1."
             ),
             "content_type_preferences": JSONB(
-                default=None, help_text="Liking by genre and difficulty."
+                default=None, help_text="Learned preferences by genre and difficulty."
             ),
             "difficulty_adjustment": Numeric(
-                digits=(5, 2), help_text="Added to the difficulty asked for."
+                digits=(5, 2), help_text="Added to the requested difficulty."
             ),
             "last_updated": Timestamptz(
-                default=Now(), help_text="When the model last learned."
+                default=Now(), help_text="Time of the last write, which is the version of the row."
             ),
-            "data_points": Integer(help_text="Events that went into it."),
+            "data_points": Integer(help_text="Number of events that the model has learned from."),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[
@@ -109,12 +109,12 @@ async def forwards():
             "id": Varchar(
                 default=None,
                 primary_key=True,
-                help_text="The user's id once signed in, else the listening session's id.",
+                help_text="Id of the user, or of the listening session without a user.",
             ),
             "session_id": Varchar(
                 default=None,
                 null=True,
-                help_text="Listening session they were made in.",
+                help_text="Listening session in which they were saved.",
             ),
             "difficulty_preference": Varchar(
                 length=50,
@@ -127,35 +127,35 @@ async def forwards():
                         "advanced": "advanced",
                     },
                 ),
-                help_text="Wanted difficulty.",
+                help_text="Preferred difficulty.",
             ),
             "preferred_formats": Array(
                 default=[],
                 base_column=Text(),
-                help_text="Any of the three formats.",
+                help_text="Preferred formats.",
             ),
             "preferred_genres": Array(
                 default=[],
                 base_column=Text(),
-                help_text="Genres the learner likes.",
+                help_text="Preferred genres.",
             ),
             "playback_speed": Numeric(
                 default=decimal.Decimal("1.0"),
                 digits=(3, 2),
-                help_text="0.25 to 4.",
+                help_text="Multiple of the recorded speed, 0.25 to 4.",
             ),
             "auto_play": Boolean(
-                default=True, help_text="Whether the next piece starts by itself."
+                default=True, help_text="True if the next content starts automatically."
             ),
             "last_updated": Timestamptz(
-                default=Now(), help_text="When the learner last saved them."
+                default=Now(), help_text="Time of the last save."
             ),
-            "version": Integer(default=1, help_text="Counts the saves."),
+            "version": Integer(default=1, help_text="Number of writes."),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[

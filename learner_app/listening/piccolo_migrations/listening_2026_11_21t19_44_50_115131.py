@@ -52,20 +52,20 @@ async def forwards():
             "id": Varchar(
                 default=None,
                 primary_key=True,
-                help_text="Key, made by the client.",
+                help_text="Event id, chosen by the client.",
             ),
             "content_id": Reference(
                 references=ContentTable,
                 column_type="VARCHAR(255)",
-                help_text="The piece it happened in.",
+                help_text="Content that was playing.",
             ),
             "event_type": Varchar(
                 length=50,
                 default=None,
-                help_text="play, pause, skip, replay, complete, abandon and others.",
+                help_text="Such as play, pause, skip, replay, complete or abandon.",
             ),
             "timestamp": Timestamptz(
-                default=Now(), help_text="When it happened."
+                default=Now(), help_text="Time of the event."
             ),
             "playback_position": Numeric(
                 default=None,
@@ -76,34 +76,34 @@ async def forwards():
                 default=None,
                 digits=(5, 2),
                 null=True,
-                help_text="Of the duration, 0 to 100.",
+                help_text="Percentage of the duration, 0 to 100.",
             ),
             "duration": Numeric(
                 default=None,
                 digits=(10, 2),
                 null=True,
-                help_text="Seconds listened since the last event.",
+                help_text="Seconds listened since the previous event.",
             ),
             "session_id": Reference(
                 references=ListeningSessionTable,
                 column_type="VARCHAR(255)",
-                help_text="The session it happened in.",
+                help_text="Listening session of the event.",
             ),
             "content_characteristics": JSONB(
                 default=None,
-                help_text="format, genre, difficulty and template_id of the piece then.",
+                help_text="format, genre, difficulty and template_id of the content at that time.",
             ),
             "device_info": JSONB(
-                default=None, null=True, help_text="As the client reports it."
+                default=None, null=True, help_text="Device information reported by the client."
             ),
             "network_type": Varchar(
-                length=50, default=None, null=True, help_text="wifi, 4g, offline."
+                length=50, default=None, null=True, help_text="Such as wifi, 4g or offline."
             ),
             "context": JSONB(
-                default=None, null=True, help_text="Anything else, by key."
+                default=None, null=True, help_text="Additional fields of the client."
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="When it was stored."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
         },
         objects=[
@@ -162,19 +162,19 @@ async def forwards():
             "content_id": Reference(
                 references=ContentTable,
                 column_type="VARCHAR(255)",
-                help_text="The piece.",
+                help_text="Liked content.",
             ),
             "session_id": Reference(
                 references=ListeningSessionTable,
                 column_type="VARCHAR(255)",
-                help_text="The session.",
+                help_text="Listening session.",
             ),
-            "liked": Boolean(help_text="Whether the like stands."),
+            "liked": Boolean(help_text="False if the like was removed."),
             "liked_at": Timestamptz(
-                default=None, null=True, help_text="First liked."
+                default=None, null=True, help_text="Time of the first like."
             ),
             "unliked_at": Timestamptz(
-                default=None, null=True, help_text="Taken back."
+                default=None, null=True, help_text="Time of the removal."
             ),
             "reaction_type": Varchar(
                 length=50,
@@ -184,17 +184,17 @@ async def forwards():
                     "ReactionType",
                     {"like": "like", "love": "love", "favorite": "favorite"},
                 ),
-                help_text="How it was liked.",
+                help_text="Kind of reaction.",
             ),
             "content_characteristics": JSONB(
                 default=None,
-                help_text="format, genre, difficulty and template_id of the piece.",
+                help_text="format, genre, difficulty and template_id of the content.",
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[
@@ -266,30 +266,30 @@ async def forwards():
             "id": Varchar(
                 default=None,
                 primary_key=True,
-                help_text="Key, kept by the browser.",
+                help_text="Session id, stored by the browser.",
             ),
             "started_at": Timestamptz(
-                default=Now(), help_text="First call of the session."
+                default=Now(), help_text="Time of the first call."
             ),
             "last_activity_at": Timestamptz(
-                default=Now(), help_text="Latest call of the session."
+                default=Now(), help_text="Time of the latest call."
             ),
             "content_ids": Array(
                 default=[],
                 base_column=Text(),
-                help_text="Its pieces in listening order.",
+                help_text="Contents in listening order.",
             ),
             "current_content_id": Varchar(
                 default=None,
                 null=True,
-                help_text="The piece being listened to; may be gone by now.",
+                help_text="Current content. It may have been deleted.",
             ),
             "total_listening_time": Integer(help_text="In seconds."),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[

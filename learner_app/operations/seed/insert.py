@@ -28,7 +28,7 @@ from learner_app.operations.seed.learning import (
 )
 from learner_app.operations.seed.simulation import SimulatedSession, simulate_sessions
 from learner_app.operations.seed.users import SeedCounts, add_missing_users
-from learner_app.repository.base import Repository
+from learner_app.repository.base import KeyedRepository
 from learner_app.repository.inputs import Input
 from learner_app.repository.rows import Row
 
@@ -43,7 +43,7 @@ C = TypeVar("C", bound=Input)
 
 
 async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
-    """Insert the missing rows of the example data; existing rows stay as they are.
+    """Insert the missing rows of the example data without changing existing rows.
 
     Returns:
         Numbers of created and of existing rows by table.
@@ -95,7 +95,7 @@ async def _insert(engine: DatabaseEngine) -> dict[str, SeedCounts]:
 
 
 async def _add_missing(
-    repository: Repository[R, Any, C, Any], new: Sequence[C], counts: dict[str, SeedCounts]
+    repository: KeyedRepository[R, Any, C, Any], new: Sequence[C], counts: dict[str, SeedCounts]
 ) -> list[R]:
     """Insert the rows whose key does not exist, count them and return them."""
     key = attrgetter(*repository.key.names)
@@ -109,7 +109,7 @@ async def _add_missing(
 async def _fill_playlists(
     engine: DatabaseEngine, sessions: Sequence[SimulatedSession], ids: set[str]
 ) -> None:
-    """Append the played contents to the sessions with these ids; the last one is current."""
+    """Append the played contents to the sessions with these ids, the last one as current."""
     repository = ListeningSessionRepository(engine)
     for session in sessions:
         if session.id in ids:

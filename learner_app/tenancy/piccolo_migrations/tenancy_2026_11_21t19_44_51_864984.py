@@ -45,16 +45,16 @@ async def forwards():
             "tenant_id": Reference(
                 references=TenantTable,
                 column_type="UUID",
-                help_text="The tenant.",
+                help_text="Tenant.",
             ),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
             "user_id": Reference(
-                references=UserTable, column_type="UUID", help_text="The user."
+                references=UserTable, column_type="UUID", help_text="Member."
             ),
             "role": Varchar(
                 length=20,
@@ -63,7 +63,7 @@ async def forwards():
                     "MemberRole",
                     {"owner": "owner", "admin": "admin", "member": "member"},
                 ),
-                help_text="What they may do.",
+                help_text="Role of the member.",
             ),
         },
         objects=[
@@ -145,9 +145,9 @@ async def forwards():
         "tenants",
         columns={
             "id": UUID(primary_key=True, help_text="Key."),
-            "name": Varchar(default=None, help_text="As people know it."),
+            "name": Varchar(default=None, help_text="Name of the organisation."),
             "slug": Varchar(
-                length=63, default=None, help_text="Lower-case DNS label."
+                length=63, default=None, help_text="Unique lower-case DNS label."
             ),
             "status": Varchar(
                 length=20,
@@ -160,14 +160,14 @@ async def forwards():
                         "suspended": "suspended",
                     },
                 ),
-                help_text="Standing.",
+                help_text="Status of the tenant.",
             ),
-            "settings": JSONB(help_text="By key."),
+            "settings": JSONB(help_text="Settings of the tenant."),
             "created_at": Timestamptz(
-                default=Now(), help_text="Set by the database."
+                default=Now(), help_text="Time of the insert, set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Time of the last change, set by the database."
             ),
         },
         objects=[
