@@ -195,9 +195,6 @@ async def send_begin(connection: Connection, begin: str, settings: str) -> None:
         begin: the BEGIN statement.
         settings: SQL of :meth:`ScopeSettings.at_begin`.
     """
-    if not settings:
-        await connection.control(begin)
-        return
     if connection.propagates_settings is None:
         connection.propagates_settings = await connection.fetchval(_PROPAGATES_SETTINGS)
     if connection.propagates_settings:

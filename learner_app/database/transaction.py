@@ -373,7 +373,10 @@ class Transaction(PostgresTransaction):
         connection = await connections.acquire(in_pool=self._in_pool)
         sql = f"BEGIN{self._options.sql}"
         try:
-            await send_begin(connection, sql, self._settings.at_begin())
+            if settings := self._settings.at_begin():
+                await send_begin(connection, sql, settings)
+            else:
+                await connection.control(sql)
         except DRIVER_ERRORS as error:
             # before the release, which may close the connection: the mapping asks for its state
             failure = connections.failure(error, sql, connection)
