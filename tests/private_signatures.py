@@ -1,4 +1,4 @@
-"""Signatures of the private parts of libraries in use, read without importing the package.
+"""Signatures of the private parts of Piccolo in use, read without importing the package.
 
 ``python -m tests.private_signatures`` prints them as JSON. It runs in a process of its own, because
 importing ``learner_app.conf`` replaces some of the parts.
@@ -6,12 +6,8 @@ importing ``learner_app.conf`` replaces some of the parts.
 
 import inspect
 import json
-from types import FunctionType
 from typing import Any
 
-import asyncpg
-import asyncpg.cursor
-import asyncpg.protocol.protocol
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.apps.migrations.auto.schema_differ import SchemaDiffer
 from piccolo.apps.migrations.commands import backwards, base, check, forwards, new
@@ -83,33 +79,13 @@ OF_PICCOLO: dict[str, Any] = {
 }
 
 
-OF_CONNECTION = (
-    *("_Connection__execute", "_abort", "_aborted", "_addr", "_check_open", "_copy_in"),
-    *("_drop_local_statement_cache", "_drop_local_type_cache", "_execute", "_executemany"),
-    *("_get_statement", "_intro_query", "_introspect_types", "_listeners", "_log_listeners"),
-    *("_loop", "_prepare", "_process_log_message", "_protocol", "_query_loggers"),
-    *("_server_caps", "_termination_listeners", "_top_xact", "_transport", "_unwrap"),
-)
-OF_ASYNCPG: dict[str, Any] = {
-    **{name: (asyncpg.Connection, name) for name in OF_CONNECTION},
-    "_ConnectionProxy": (asyncpg.connection, "_ConnectionProxy"),
-    "_close_portal": (asyncpg.cursor.BaseCursor, "_close_portal"),
-    "_is_cancelling": (asyncpg.protocol.protocol.BaseProtocol, "_is_cancelling"),
-    "_state": (asyncpg.cursor.BaseCursor, "_state"),
-    "register_data_types": (asyncpg.protocol.protocol.ConnectionSettings, "register_data_types"),
-}
-
-
 def signature(owner: Any, name: str) -> str:
     found = inspect.getattr_static(owner, name)
     if inspect.isclass(found):
         return f"class{inspect.signature(found)}"
-    if isinstance(found, FunctionType):
-        return str(inspect.signature(found))
-    return "compiled" if callable(found) else "data"
+    return str(inspect.signature(found)) if callable(found) else "data"
 
 
 if __name__ == "__main__":
-    places = OF_PICCOLO | OF_ASYNCPG
-    found = {name: signature(*place) for name, place in sorted(places.items())}
+    found = {name: signature(*place) for name, place in sorted(OF_PICCOLO.items())}
     print(json.dumps(found, indent=1))

@@ -76,6 +76,7 @@ def test_table_rows_and_repository_are_under_sixty_lines(files: dict[str, str]):
     assert len(code) <= MAX_LINES
 
 
+@pytest.mark.slow
 async def test_every_step_of_the_page(project: Path, commands: list[list[str]], url: str):
     typed, new, forwards, test = commands
     assert "typed methods written" in run(project, *typed)
@@ -93,6 +94,7 @@ async def test_every_step_of_the_page(project: Path, commands: list[list[str]], 
     assert "1 passed" in output, output
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_is_typed_and_in_our_style(
     project: Path, checkout: Path, commands: list[list[str]]
 ):

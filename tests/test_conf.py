@@ -23,8 +23,8 @@ before = dict(os.environ), sys.excepthook, list(sys.path), threading_count()
 import learner_app.conf
 assert before == (dict(os.environ), sys.excepthook, list(sys.path), threading_count())
 assert learner_app.conf.DB.needs_pool
-assert not learner_app.conf.DB.connects_as_owner
-assert not learner_app.conf.DB.exits_without_database
+assert not learner_app.conf.DB.connections.connects_as_owner
+assert not learner_app.conf.DB.connections.exits_without_database
 assert learner_app.conf.DB.pool is None
 print("imported")
 """
@@ -116,10 +116,10 @@ def test_piccolo_command_that_needs_no_database_runs_without_one(tmp_path: Path)
 def arguments(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """``sys.argv`` of a command; the engine is as before afterwards."""
     names = ("needs_pool", "exits_without_database", "connects_as_owner")
-    before = {name: getattr(DB, name) for name in names}
+    before = {name: getattr(DB.connections, name) for name in names}
     yield monkeypatch
     for name, value in before.items():
-        setattr(DB, name, value)
+        setattr(DB.connections, name, value)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,8 @@ def test_piccolo_prepares_the_engine_when_it_asks_for_commands(
     config: AppConfig = next(iter(APP_REGISTRY.app_configs.values()))
     assert config.get_commands() == []
     assert not DB.needs_pool
-    assert (DB.exits_without_database, DB.connects_as_owner) == (exits, as_owner)
+    assert DB.connections.exits_without_database is exits
+    assert DB.connections.connects_as_owner is as_owner
 
 
 def test_hooks_are_installed_once():

@@ -33,12 +33,13 @@ async def test_page_on_transactions(clone: DatabaseEngine, checkout: Path):
         "DB": DB,
         "ListeningSessionTable": ListeningSessionTable,
         "Route": Route,
-        "told": [],
+        "sent": [],
+        "counts": {},
         "like": like,
         "api": FastAPI(),
     }
     found = snippets(checkout / "docs/transactions.md")
-    assert len(found) == 7
+    assert len(found) == 9
     await DB.close_connection_pool()
     await run(found[0], names)
     await DB.start_connection_pool()
@@ -49,7 +50,11 @@ async def test_page_on_transactions(clone: DatabaseEngine, checkout: Path):
     ).order_by(ListeningSessionTable.id)
     assert [row["id"] for row in rows] == ["s1", "s2", "s3"]
     assert rows[0]["total_listening_time"] == 30
-    assert names["told"] == ["s1"]
+    assert names["sent"] == ["s1"]
+    assert names["actor"] == "billing"
+    assert names["counts"]["session.count"] == 1
+    for observer in DB.observers.registered:
+        DB.observers.remove(observer)
 
 
 async def test_page_on_errors(clone: DatabaseEngine, checkout: Path):
@@ -137,6 +142,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
     assert (await it["sessions"].get("s1")).content_ids == ["of-g1"]
 
 
+@pytest.mark.slow
 def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
     module = tmp_path / "service.py"
     module.write_text(readme)

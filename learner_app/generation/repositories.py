@@ -292,7 +292,8 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
             The number of webhooks that were due. Jobs that do not exist, are not finished, have no
             webhook or were marked before are not counted.
         """
-        keys = [key for parts in map(self.key.params, generation_ids) if parts for key in parts]
+        found = map(self.key.params, generation_ids)
+        keys = [key for params in found if params for key in params]
         return await self.execute(queue_sql.MARK_WEBHOOK_SENT, keys) if keys else 0
 
     async def purge_finished(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
@@ -327,14 +328,12 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
             raise invalid_field(ContentTable, "session_id", "must be the session_id of the call")
         async with self.engine.transaction():
             if isinstance(generation_id, Generation):
-                # First of all: a worker that took over may have stored its content under this id,
-                # and the caller must see StaleClaim, not Conflict.
-                await self._has_made(generation_id, new.id)
+                # Checked before the content is stored: a worker that took over may have stored
+                # other content under the same id, and the caller must see StaleClaim, not Conflict.
+                await self._was_completed_with(generation_id, new.id)
             content, _ = await ContentRepository(self.engine).add_idempotent(new)
-            if await self._has_made(generation_id, content.id):
-                return (
-                    content  # not appended again: it may have been removed from the session since
-                )
+            if await self._was_completed_with(generation_id, content.id):
+                return content  # not appended again: it may have been removed since
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)
             if generation_id is not None:
                 job = await self.complete(generation_id, content.id)
@@ -342,7 +341,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
                     raise invalid_field(self.table, "generation_id", "belongs to another session")
         return content
 
-    async def _has_made(self, job: Generation | str | None, content_id: str) -> bool:
+    async def _was_completed_with(self, job: Generation | str | None, content_id: str) -> bool:
         """Return whether the job was completed with that content.
 
         Raises:

@@ -275,11 +275,11 @@ async def _insert_with_sessions(
             contents and other sessions, against the lock order.
     """
     await create_sessions.execute(engine, *args)
-    outcome = await insert_events.fetchrow(engine, *args)
-    if outcome:
-        explained = {*outcome["lack_content"], *outcome["ahead"]}
-        if not explained.issuperset(outcome["lack_session"]):
-            raise SerializationFailure("a session was deleted while its events were recorded")
+    outcome: Any = await insert_events.fetchrow(engine, *args)
+    # No session was created for events that are rejected for another reason.
+    rejected = {*outcome["lack_content"], *outcome["ahead"]}
+    if not rejected.issuperset(outcome["lack_session"]):
+        raise SerializationFailure("a session was deleted while its events were recorded")
     return outcome
 
 
@@ -293,14 +293,15 @@ async def copy_batch(
     columns = [*COLUMNS, "place"]
 
     async def unit() -> Any:
-        await engine.execute(CREATE_STAGING)
+        await engine.execute(CREATE_STAGING, name="behavioral_events.create_staging")
         # In a transaction of the caller, the table has the events of the previous chunk.
-        await engine.execute(TRUNCATE_STAGING)
+        await engine.execute(TRUNCATE_STAGING, name="behavioral_events.truncate_staging")
         await engine.perform(
             lambda connection: connection.copy_records_to_table(
                 STAGING, records=records, columns=columns
             ),
             "COPY",
+            name="behavioral_events.copy",
         )
         if ensure_sessions:
             return await _insert_with_sessions(

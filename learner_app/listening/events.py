@@ -276,7 +276,7 @@ class BehavioralEventRepository(
             InvalidValue: the batch has more than 5,000 events.
         """
         if len(require_list(events, "events", self.table)) > MAX_EVENTS:
-            raise invalid_field(self.table, "events", f"must be at most {MAX_EVENTS}")
+            raise invalid_field(self.table, "events", f"must have at most {MAX_EVENTS:,} items")
         validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
         batch = await parse_batch(events, self.mapper.to_params)
         return await insert_batch(self.engine, batch, ensure_sessions=ensure_sessions)
@@ -345,11 +345,11 @@ class BehavioralEventRepository(
         """Return the number of events per type of a session or a content, highest first.
 
         Raises:
-            InvalidValue: both arguments or none are given.
+            InvalidValue: both arguments were passed, or none.
         """
         filters = _not_none(session_id=session_id, content_id=content_id)
         if len(filters) != 1:
-            raise invalid_field(self.table, "session_id", "or content_id must be given, not both")
+            raise invalid_field(self.table, "session_id", "pass either session_id or content_id")
         values = self.filters.validate(filters)
         if values is None:
             return {}
@@ -379,11 +379,11 @@ class BehavioralEventRepository(
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
         """Return the engagement with several contents, by id and in the given order."""
         given_ids = require_list(content_ids, "content_ids", self.table)
-        given_ids = [one for one in given_ids if isinstance(one, str)]
-        valid_ids = [one for one in dict.fromkeys(given_ids) if self.key.params(one) is not None]
+        ids = [content_id for content_id in given_ids if isinstance(content_id, str)]
+        valid_ids = [id_ for id_ in dict.fromkeys(ids) if self.key.params(id_) is not None]
         records = await self.fetch_records(ENGAGEMENT_FOR_CONTENTS, valid_ids) if valid_ids else []
         by_id = {record["content_id"]: to_engagement(record) for record in records}
-        return {one: by_id.get(one, NO_ENGAGEMENT) for one in given_ids}
+        return {content_id: by_id.get(content_id, NO_ENGAGEMENT) for content_id in ids}
 
     async def engagement_by(
         self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
@@ -414,12 +414,12 @@ class BehavioralEventRepository(
 
         Call it until it returns 0. Rows that another transaction has locked are skipped.
         """
-        limit = validate(UTC_DATETIME, before, "before", self.table)
+        time = validate(UTC_DATETIME, before, "before", self.table)
         keys = lock_oldest_keys_sql(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
         delete = Statement(
             "behavioral_events.delete_before", f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
         )
-        return await self.execute(delete, limit)
+        return await self.execute(delete, time)
 
     async def archive_before(self, before: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
         """Pass a batch of the oldest events before a time to a sink, then delete them.
@@ -435,11 +435,11 @@ class BehavioralEventRepository(
         Returns:
             Number of deleted events. Call it until 0, from one task at a time.
         """
-        limit = validate(UTC_DATETIME, before, "before", self.table)
+        time = validate(UTC_DATETIME, before, "before", self.table)
         max_events = check_limit(batch, self.table, field="batch")
         if not callable(sink):
             raise invalid_field(self.table, "sink", "must be a function")
-        filters: BehavioralEventFilters = {"until": limit}
+        filters: BehavioralEventFilters = {"until": time}
         events = await self.list_rows(filters, max_events, operation="archive_before")
         if events:
             await sink(events)
@@ -462,7 +462,7 @@ class BehavioralEventRepository(
         """
         filters = _not_none(session_id=session_id, since=since, until=until)
         if not filters:
-            raise invalid_field(self.table, "session_id", "or a range of time must be given")
+            raise invalid_field(self.table, "session_id", "pass a session or a range of time")
         return self.stream_rows(filters, operation="export")
 
     async def _with_timestamps(

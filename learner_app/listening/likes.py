@@ -105,6 +105,10 @@ NEWEST_FIRST = Order(
     LikeEngagementTable.session_id,
     descending=True,
 )
+"""Order of the likes of one session, which PostgreSQL sorts.
+
+It is not one of the repository's ``orders``: no index has it, so a list of all likes would be slow.
+"""
 
 
 class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):

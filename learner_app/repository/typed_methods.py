@@ -151,11 +151,16 @@ def block_is_current(lines: Sequence[str], repository: type[ReadOnlyRepository[A
 
 def _marked_classes(source: str) -> Iterator[tuple[str, int, int]]:
     """Yield the name of each marked class and the indexes of its two comment lines."""
-    lines = [line.strip() for line in source.splitlines()]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef) and BEGIN in lines[node.lineno : node.end_lineno]:
-            begin = lines.index(BEGIN, node.lineno)
-            yield node.name, begin, lines.index(END, begin)
+    lines = source.splitlines()
+    stripped = [line.strip() for line in lines]
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    for begin, line in enumerate(lines):
+        if stripped[begin] == BEGIN:
+            # Not by the end of a class: the parser does not count comments that end its body.
+            indent = line.index(BEGIN)
+            outer = [one for one in classes if one.lineno <= begin and one.col_offset < indent]
+            name = max(outer, key=lambda one: one.lineno).name
+            yield name, begin, stripped.index(END, begin)
 
 
 def _require_imports(repository: type[ReadOnlyRepository[Any, Any]], module: ModuleType) -> None:

@@ -5,10 +5,8 @@ from piccolo.columns import UUID, Timestamptz
 from learner_app.schema.columns import Now
 from learner_app.schema.objects import Index, Policy, RowLevelSecurity, UpdatedAtTrigger
 from learner_app.schema.schema_object import literal
+from learner_app.schema.session_settings import TENANT_SETTING
 from learner_app.schema.tables import SchemaTable
-
-TENANT_SETTING = "app.current_tenant_id"
-"""PostgreSQL setting that the policies read: the id of the tenant of a transaction."""
 
 # NULLIF, because a setting that SET LOCAL once set on a connection is '' afterwards, not NULL.
 CURRENT_TENANT = f"NULLIF(current_setting({literal(TENANT_SETTING)}, true), '')::uuid"

@@ -1,4 +1,4 @@
-"""The owner and the application role: what each of them may do, and how they are created."""
+"""Privileges of the owner role and the application role, and how both are created."""
 
 import asyncio
 import os
@@ -132,7 +132,7 @@ class _Undone(Exception):
     """Rolls an operation back."""
 
 
-async def test_application_role_can_do_what_accounts_staff_seed_and_health_do(
+async def test_application_role_can_run_accounts_staff_seed_and_health(
     engine: DatabaseEngine,
 ):
     await insert_seed(engine)
@@ -160,7 +160,7 @@ async def test_application_role_can_do_what_accounts_staff_seed_and_health_do(
 
 
 @ON_EMBEDDED
-async def test_traced_transactions_and_ended_sessions_work_as_the_application_role(
+async def test_tracked_commits_and_ended_sessions_work_as_the_application_role(
     separated: TwoRoles, engine: DatabaseEngine
 ):
     async with engine.transaction(track_commit=True) as transaction:
@@ -171,7 +171,7 @@ async def test_traced_transactions_and_ended_sessions_work_as_the_application_ro
     idle.terminate()
 
 
-async def test_later_tables_are_open_to_the_application_role(
+async def test_application_role_can_use_tables_of_later_migrations(
     separated: TwoRoles, engine: DatabaseEngine
 ):
     await separated.execute(
@@ -183,7 +183,7 @@ async def test_later_tables_are_open_to_the_application_role(
 
 
 @ON_EMBEDDED
-async def test_owner_inside_the_block_only_and_not_in_other_tasks(
+async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
     separated: TwoRoles, engine: DatabaseEngine
 ):
     app, owner = separated.roles.application, separated.roles.owner
@@ -240,7 +240,7 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = None
 
 
-async def test_commands_use_the_owner_for_the_schema_and_the_application_for_rows(
+async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
 ):
     roles = two_roles.roles
@@ -397,7 +397,7 @@ async def test_role_that_would_bypass_row_security_is_refused(
 
 
 @ON_EMBEDDED
-async def test_impossible_names_are_refused(two_roles: TwoRoles):
+async def test_invalid_names_are_refused(two_roles: TwoRoles):
     with pytest.raises(RolesError, match="cannot be both"):
         renamed(two_roles.roles, owner=two_roles.roles.application)
     for name in ("", "x" * 64, "a\0b"):
@@ -412,7 +412,7 @@ async def test_impossible_names_are_refused(two_roles: TwoRoles):
 HOSTILE = """it's "quoted"; $roles0$ \\ DROP %s :x"""
 
 
-async def test_hostile_names_are_only_names(two_roles: TwoRoles):
+async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
     number = two_roles.roles.owner
     two_roles.roles = renamed(
         two_roles.roles,
@@ -431,7 +431,7 @@ async def test_hostile_names_are_only_names(two_roles: TwoRoles):
         await two_roles.execute(f'TRUNCATE "{path}".sessions', roles.application)
 
 
-async def test_script_for_psql_does_the_same(two_roles: TwoRoles):
+async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
     """Also with hostile names, and a second time."""
     plain = two_roles.roles
     hostile = renamed(
@@ -493,7 +493,7 @@ async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
 
 
 @ON_EMBEDDED
-async def test_administrator_with_bypassrls_gives_it_to_the_owner(two_roles: TwoRoles):
+async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_roles: TwoRoles):
     """Since PostgreSQL 16, as on Azure and Neon; the administrator may be the owner as well."""
     name = f"admin_{two_roles.roles.owner}"
     attributes = "LOGIN CREATEROLE CREATEDB BYPASSRLS"
@@ -511,7 +511,7 @@ async def test_administrator_with_bypassrls_gives_it_to_the_owner(two_roles: Two
 
 
 @ON_EMBEDDED
-async def test_run_beside_a_serving_application(separated: TwoRoles, engine: DatabaseEngine):
+async def test_run_while_an_application_serves(separated: TwoRoles, engine: DatabaseEngine):
     """Open transactions that only read do not delay it, and temporary tables are no ownership."""
     async with engine.connection() as connection:
         await connection.execute("CREATE TEMP TABLE staging (a int)")

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -45,15 +46,20 @@ class App:
         meta = await _create_new_migration(self.config, auto=True, auto_input=answer)
         return Path(meta.migration_path).read_text()  # noqa: ASYNC240  # nothing else runs
 
-    def write_by_hand(self, function: str, *, sql: str = "") -> None:
-        """Write a migration that calls ``fill``, after all others."""
+    def write_by_hand(
+        self, function: str, *, sql: str = "", wrap_in_transaction: bool = True
+    ) -> None:
+        """Write a migration that calls ``fill``, after those that exist."""
+        now = datetime.now()  # noqa: DTZ005  # as Piccolo names its files
+        migration_id = now.isoformat(timespec="microseconds").replace(".", ":")
         (Path(self.config.migrations_folder_path) / f"{self.name}_by_hand.py").write_text(
             "from learner_app.conf import DB\n"
             "from learner_app.schema.migrations import MigrationManager\n"
-            "ID = '2099-01-01'\nVERSION = '1'\nDESCRIPTION = ''\n"
+            f"ID = '{migration_id}'\nVERSION = '1'\nDESCRIPTION = ''\n"
             f"SQL = {sql!r}\n"
             "async def forwards():\n"
-            f"    manager = MigrationManager(migration_id=ID, app_name='{self.name}')\n"
+            f"    manager = MigrationManager(migration_id=ID, app_name='{self.name}',\n"
+            f"                               wrap_in_transaction={wrap_in_transaction})\n"
             f"    {function}\n"
             "    manager.add_raw(fill)\n"
             "    return manager\n"
@@ -108,3 +114,10 @@ def without_order(schema: dict) -> dict:
         for name, table in schema.items()
         if name != "functions"
     } | {"functions": schema["functions"]}
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    """Edit a migration file as a careless person would."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))

@@ -28,7 +28,7 @@ from learner_app.schema.objects import (
     UpdatedAtTrigger,
 )
 from learner_app.schema.schema_object import SchemaObject
-from tests.schema.changing import App, Tables, article, reference
+from tests.schema.changing import App, Tables, article, reference, replace_in
 
 EMBEDDED = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 
@@ -42,12 +42,6 @@ def logical_name(declared: SchemaObject) -> str:
 def only_file(app: App) -> Path:
     (file,) = Path(app.config.migrations_folder_path).glob(f"{app.name}_*.py")
     return file
-
-
-def replace_in(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new, 1))
 
 
 async def source_of(function: str = "touch_score") -> str:
@@ -290,28 +284,3 @@ async def test_files_contain_what_differs_from_the_defaults(make_app: Callable[[
     assert (await run_forwards(app.name)).success
     with pytest.raises(NoChanges):
         await _create_new_migration(app.config, auto=True, auto_input="n")
-
-
-@EMBEDDED
-async def test_the_template_explains_locks(make_app: Callable[[], App]):
-    text = await make_app().write(article())
-    for subject in (
-        "ACCESS EXCLUSIVE",
-        "lock_timeout",
-        "CREATE INDEX CONCURRENTLY",
-        "wrap_in_transaction=False",
-        "batches",
-    ):
-        assert subject in text[: text.index("from learner_app")]
-
-
-@EMBEDDED
-async def test_a_migration_by_hand_acts_on_the_engine_of_the_run(make_app: Callable[[], App]):
-    app = make_app()
-    await app.migrate(article())
-    meta = await _create_new_migration(app.config, auto=False, description='by "hand"')
-    body = "await engine.execute(\"INSERT INTO author (id) VALUES ('a')\")"
-    placeholder = '"""Change data in the transaction of the migration."""'
-    replace_in(Path(meta.migration_path), placeholder, body)
-    assert (await run_forwards(app.name)).success
-    assert await DB.fetchval("SELECT id FROM author") == "a"

@@ -1,4 +1,4 @@
-"""The pages in a real browser."""
+"""Pages in a browser."""
 
 import os
 import re
@@ -10,6 +10,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.environment import skip_outside_ci
 from tests.product import Product
+
+pytestmark = pytest.mark.slow
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
@@ -26,7 +28,7 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def test_staff_find_their_way_to_a_text(page: Page, product: Product):
+def test_staff_sign_in_and_open_a_content_item(page: Page, product: Product):
     password = re.search(r"admin / (\S+)", product.start())[1]
     problems: list[str] = []
     page.goto(product.address)

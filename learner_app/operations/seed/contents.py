@@ -33,7 +33,7 @@ def session_id(number: int) -> str:
 
 
 def session_start(number: int) -> datetime:
-    """Return the start of the listening session; the sessions spread over a month."""
+    """Return the start of the listening session with that number, in September 2026."""
     return FIRST_SESSION + number * TIME_BETWEEN_SESSIONS
 
 

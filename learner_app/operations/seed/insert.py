@@ -43,7 +43,7 @@ C = TypeVar("C", bound=Input)
 
 
 async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
-    """Insert the missing rows of the example data; existing rows stay as they are.
+    """Insert the missing rows of the example data without changing existing rows.
 
     Returns:
         Numbers of created and of existing rows by table.
@@ -109,7 +109,7 @@ async def _add_missing(
 async def _fill_playlists(
     engine: DatabaseEngine, sessions: Sequence[SimulatedSession], ids: set[str]
 ) -> None:
-    """Append the played contents to the sessions with these ids; the last one is current."""
+    """Append the played contents to the sessions with these ids, the last one as current."""
     repository = ListeningSessionRepository(engine)
     for session in sessions:
         if session.id in ids:

@@ -85,7 +85,7 @@ def generation_jobs(
 async def finish_jobs(
     jobs: GenerationRepository, added: Sequence[Generation], contents: Sequence[SeedContent]
 ) -> None:
-    """Complete the added jobs that have content; fail one and claim one of the others."""
+    """Complete the added jobs that have content, fail one of the others and claim one."""
     missing = {job.generation_id for job in added}
     for content in contents:
         if _job_id(content) in missing:
