@@ -260,7 +260,7 @@ def reset(
         print(f"Database: {engine.target}", flush=True)
         plan = asyncio.run(plan_reset(engine, keep_foreign_tables=keep_foreign_tables))
         kept = f", keep {len(plan.foreign_tables)} other tables" if plan.foreign_tables else ""
-        question = f"Delete all rows of {len(plan.tables)} tables of {engine.target}{kept}?"
+        question = f"Drop {len(plan.tables)} tables of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
         asyncio.run(drop_tables(engine, plan))
     is_development = engine.target.is_development
@@ -343,10 +343,10 @@ def restore(
         names = asyncio.run(tables_to_replace(engine))
         print(f"Database: {engine.target}", flush=True)
         if names:
-            question = f"Delete all rows of {len(names)} tables of {engine.target} and restore?"
+            question = f"Replace {len(names)} tables of {engine.target} with all rows?"
             _require_confirmation(question, yes=yes)
         pending = asyncio.run(load(engine, file, names))
-    print(f"Restored. Pending migrations: {pending}.")
+    print(f"Restored. {pending} migrations are pending.")
 
 
 @staff.command("password")
