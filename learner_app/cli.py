@@ -177,8 +177,8 @@ def seed(
     ] = 0,
 ) -> None:
     """Insert the missing rows of the example data. Existing rows are not changed."""
-    from learner_app.operations.seed.bulk import plant_events
-    from learner_app.operations.seed.plant import insert_seed
+    from learner_app.operations.seed.bulk import insert_bulk_events
+    from learner_app.operations.seed.insert import insert_seed
     from learner_app.progress import progress
 
     engine = _engine()
@@ -186,7 +186,7 @@ def seed(
         print(f"{table:20} {planted.created:5} created {planted.found:5} found")
     if events:
         with progress("Events", events) as report:
-            created = asyncio.run(plant_events(engine, events, report))
+            created = asyncio.run(insert_bulk_events(engine, events, report))
         print(f"{'behavioral_events':20} {created:5} created")
 
 
@@ -231,12 +231,12 @@ def rollback(
     refuse_other_database(engine.settings)
     with engine.as_owner():
         asyncio.run(engine.wait_until_ready())
-        text = asyncio.run(plan_roll_back(app, to))
+        text = asyncio.run(plan_roll_back(engine, app, to))
         print(text.strip() or "Nothing is applied.")
         if text:
             print(f"Database: {engine.target}", flush=True)
             _require_confirmation("Run this SQL?", yes=yes)
-            asyncio.run(roll_back(app, to))
+            asyncio.run(roll_back(engine, app, to))
             print("Rolled back.")
 
 

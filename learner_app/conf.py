@@ -1,13 +1,13 @@
 """Piccolo's configuration, for ``PICCOLO_CONF=learner_app.conf`` or a ``piccolo_conf.py``.
 
 Importing it connects to nothing, reads no setting and no command line, and sets no environment
-variable. It changes Piccolo by one call, see :func:`~learner_app.schema.migration_runner.install`.
+variable. It changes Piccolo by one call, see :func:`~learner_app.schema.piccolo_commands.install`.
 """
 
 from piccolo.conf.apps import AppRegistry
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.schema import migration_runner
+from learner_app.schema import piccolo_commands
 
 DB = DatabaseEngine()
 
@@ -23,4 +23,4 @@ APP_REGISTRY = AppRegistry(
     ]
 )
 
-migration_runner.install()
+piccolo_commands.install()

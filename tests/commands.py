@@ -7,25 +7,21 @@ import sys
 from pathlib import Path
 
 from learner_app.database.engine import DatabaseEngine
+from tests.forkserver import PROGRAM, run_program
 from tests.product import PROJECT
 
 CANARY = "hunter2canary"
-PROGRAM = Path(sys.executable).with_name("learner")
+
+__all__ = ["CANARY", "PROGRAM", "count", "piccolo", "run"]
 
 
 def run(
     *arguments: str, url: str = "", answer: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    settings = {"DATABASE_URL": url} if url else {}
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"} | settings | environment,
-        cwd=PROJECT,
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run ``learner`` with DATABASE_URL and the given variables as its only settings."""
+    variables = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    variables |= {"DATABASE_URL": url} if url else {}
+    return run_program(list(arguments), variables | environment, PROJECT, answer)
 
 
 async def count(engine: DatabaseEngine, table: str) -> int:

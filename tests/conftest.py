@@ -33,7 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Return no workers for the marked suites: their limits of time need the machine alone."""
-    return 0 if config.option.markexpr in ("stress", "faults") else None
+    return 0 if config.option.markexpr.startswith(("stress", "faults")) else None
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +63,9 @@ def clone(learner_committed_db: DatabaseEngine) -> DatabaseEngine:
     return learner_committed_db
 
 
-@pytest.fixture(params=["embedded", "debian_15"])
+@pytest.fixture(params=["embedded", pytest.param("debian_15", marks=pytest.mark.slow)])
 def any_server(request: pytest.FixtureRequest) -> TestServer:
-    """Both kinds of server that the schema is checked on."""
+    """Return each kind of server that the package supports; by default the embedded one only."""
     name = "main_server" if request.param == "embedded" else "debian_server"
     return request.getfixturevalue(name)
 

@@ -76,6 +76,7 @@ def test_from_table_to_repository_it_is_under_sixty_lines(files: dict[str, str])
     assert len(code) <= MOST_LINES
 
 
+@pytest.mark.slow
 async def test_every_step_of_the_page(project: Path, commands: list[list[str]], url: str):
     new, forwards, test = commands
     run(project, *new, DATABASE_URL=url)
@@ -92,6 +93,7 @@ async def test_every_step_of_the_page(project: Path, commands: list[list[str]], 
     assert "1 passed" in output, output
 
 
+@pytest.mark.slow
 def test_what_is_written_is_typed_and_in_our_style(project: Path, checkout: Path):
     run(project, "mypy", "--strict", "--cache-dir", os.devnull, "vocabulary")
     style = ["--no-cache", "--config", str(checkout / "pyproject.toml")]

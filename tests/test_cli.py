@@ -146,6 +146,7 @@ def test_module_is_the_same_program(arguments: tuple):
     assert "Usage: learner" in module.stdout
 
 
+@pytest.mark.slow
 async def test_module_runs_commands_and_fails_like_the_program(clone: DatabaseEngine):
     found = run_module("status", url=clone.url)
     assert (found.returncode, found.stdout.count("applied")) == (0, len(declared_migrations()))
@@ -172,6 +173,7 @@ def start(*command: str, url: str, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen([PROGRAM, *command], cwd=PROJECT, text=True, **(pipes | options))
 
 
+@pytest.mark.slow
 def test_command_interrupted_while_it_imports_modules_ends_with_130(tmp_path: Path):
     slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
     (tmp_path / "typer.py").write_text(slow)
@@ -207,6 +209,7 @@ async def test_interrupted_command_ends_with_130_and_no_traceback(clone: Databas
     assert await count(clone, "migration") == len(declared_migrations())
 
 
+@pytest.mark.slow
 async def test_command_that_waits_for_a_lock_can_be_interrupted(clone: DatabaseEngine):
     ids = sorted(id_ for app, id_ in declared_migrations() if app == "tenancy")
     assert run("rollback", "tenancy", "--to", ids[0], "--yes", url=clone.url).returncode == 0
@@ -222,6 +225,7 @@ async def test_command_that_waits_for_a_lock_can_be_interrupted(clone: DatabaseE
     assert await count(clone, "migration") == len(declared_migrations()) - len(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "migrate --plan", "--help"])
 async def test_reader_that_closes_the_pipe_is_no_error(clone: DatabaseEngine, command: str):
     pipeline = f"'{PROGRAM}' {command} | head -c 1 >/dev/null"
@@ -287,6 +291,7 @@ async def test_pipe_without_an_answer_ends_the_command_without_changes(
     assert await count(clone, "migration") == len(declared_migrations())
 
 
+@pytest.mark.slow
 async def test_answer_on_a_terminal(clone: DatabaseEngine):
     for answer, code in ((b"n\n", 1), (b"y\n", 0)):
         terminal, end = pty.openpty()
@@ -308,6 +313,7 @@ def own_server() -> Iterator[OwnServer]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_server_that_stops_during_a_command_is_one_line(own_server: OwnServer):
     name = run_in_thread(own_server.create())
     url = own_server.url(name)
@@ -321,6 +327,7 @@ def test_server_that_stops_during_a_command_is_one_line(own_server: OwnServer):
     assert stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("migrate",), ("status",), ("seed",), ("staff", "add", "ada")])
 def test_command_waits_for_a_server_that_restarts(own_server: OwnServer, command: tuple):
     url = own_server.url(run_in_thread(own_server.create()))

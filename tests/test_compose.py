@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import asyncpg
+import pytest
 import yaml
 
 from learner_app.database.dsn import parse_url
@@ -42,6 +43,7 @@ ROLES = """
 """
 
 
+@pytest.mark.slow
 async def test_first_start_creates_what_learner_roles_would(checkout: Path, open_folder: Path):
     server = EmbeddedServer(open_folder / "data")
     server.start()

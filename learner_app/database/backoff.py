@@ -22,10 +22,10 @@ class Backoff:
     multiplier: float = 2.0
 
     def limit(self, attempt: int) -> float:
-        """Return the longest pause after a failed attempt; the first attempt is 1."""
+        """Return the longest pause after a failed attempt, numbered from 1."""
         growth = self.multiplier ** min(attempt - 1, MAX_DOUBLINGS)
         return min(self.maximum, self.initial * growth)
 
     def pause(self, attempt: int) -> float:
-        """Return a random pause after a failed attempt; the first attempt is 1."""
+        """Return a random pause after a failed attempt, numbered from 1."""
         return random.uniform(0, self.limit(attempt))  # noqa: S311  # not for secrets

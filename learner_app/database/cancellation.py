@@ -20,7 +20,7 @@ _detached: set[asyncio.Task[Any]] = set()
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Await work to its end; a cancellation of the caller is raised after that.
+    """Await work to its end, then raise a cancellation of the caller.
 
     COMMIT and ROLLBACK must not be interrupted: the connection would stay in an unknown state. The
     work runs in a task of its own, which neither ``Task.cancel`` nor a cancel scope of anyio

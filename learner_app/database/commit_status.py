@@ -15,7 +15,7 @@ PAUSE_SECONDS = 0.1
 async def was_committed(
     executor: StatementExecutor, transaction_id: TransactionId, seconds: float
 ) -> bool | None:
-    """Look up the commit status; see ``DatabaseEngine.was_committed``."""
+    """Look up the commit status, see ``DatabaseEngine.was_committed``."""
     identity, _, number = transaction_id.rpartition("-")
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds

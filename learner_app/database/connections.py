@@ -91,7 +91,7 @@ class Connections:
 
     @property
     def settings(self) -> Settings:
-        """Settings of the engine, loaded at the first use; None makes them load anew."""
+        """Settings of the engine, loaded at the first use and again after an assignment of None."""
         if self._settings is None:
             try:
                 self._settings = load_settings()
@@ -133,7 +133,7 @@ class Connections:
 
     @contextmanager
     def as_owner(self, transaction_exists: Callable[[], bool]) -> Iterator[None]:
-        """Connect as the owner role inside the block; see ``DatabaseEngine.as_owner``."""
+        """Connect as the owner role inside the block, see ``DatabaseEngine.as_owner``."""
         try:
             is_same = self._owner_target() == self._application_target()
         except SettingsError as error:
@@ -169,7 +169,7 @@ class Connections:
 
     @property
     def monitor(self) -> Monitor | None:
-        """Monitoring connection of the pool; None without a pool for this target and loop."""
+        """Monitoring connection of the pool, None without a pool for this target and loop."""
         if self._monitor is None or self.pool is None:
             return None
         connector, monitor = self._monitor
@@ -226,7 +226,7 @@ class Connections:
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_pool(self) -> None:
-        """Close the pool if it is open; terminate connections still in use after 5 seconds."""
+        """Close the pool if it is open, and after 5 seconds the connections in use."""
         pool = self.pool
         if pool is None or pool.is_closing:
             return

@@ -102,10 +102,10 @@ class DatabaseEngine(PostgresEngine):
     # Piccolo's constructor: it connects and assigns attributes that are derived here.
 
     async def check_version(self) -> None:
-        """Do nothing; Piccolo asks the server for its version here, in the constructor."""
+        """Do nothing, whereas Piccolo asks the server for its version in the constructor."""
 
     async def prep_database(self) -> None:
-        """Do nothing; Piccolo creates extensions here, the schema needs none."""
+        """Do nothing, whereas Piccolo creates extensions in the constructor."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def log_queries(self) -> bool:
-        """True if statements are printed; can be set at any time, DB_ECHO sets it at the start."""
+        """True if statements are printed, as DB_ECHO sets it at the start."""
         return self.connections.statement_log.queries
 
     @log_queries.setter
@@ -145,7 +145,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def log_responses(self) -> bool:
-        """True if the shape of results is printed; can be set at any time."""
+        """True if the shape of results is printed."""
         return self.connections.statement_log.responses
 
     @log_responses.setter
@@ -156,7 +156,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def settings(self) -> Settings:
-        """Settings, loaded at the first use; set to None, they are loaded anew."""
+        """Settings, loaded at the first use and again after an assignment of None."""
         return self.connections.settings
 
     @settings.setter
@@ -171,6 +171,15 @@ class DatabaseEngine(PostgresEngine):
     @url.setter
     def url(self, url: str | None) -> None:
         self.connections.url = url
+
+    @property
+    def owner_url(self) -> str | None:
+        """URL of the database as the owner role, None if it is the URL or the settings'."""
+        return self.connections.owner_url
+
+    @owner_url.setter
+    def owner_url(self, url: str | None) -> None:
+        self.connections.owner_url = url
 
     @property
     def name(self) -> str | None:
@@ -209,7 +218,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def replicas(self) -> Mapping[str, Self]:
-        """Engines of the read replicas of DB_REPLICAS by name; a read-only mapping.
+        """Read-only mapping from the names in DB_REPLICAS to the engines of the replicas.
 
         ``DB.replicas["reports"].fetch(…)`` reads from one. An unknown name is a SettingsError.
         """
@@ -274,7 +283,7 @@ class DatabaseEngine(PostgresEngine):
             await self.close_connection_pool()
 
     async def wait_until_ready(self) -> None:
-        """Return once the server accepts connections; for the start of a program.
+        """Wait at the start of a program until the server accepts connections.
 
         Raises:
             DatabaseUnavailable: it did not within DB_RETRY_ATTEMPTS attempts or DB_RETRY_DEADLINE.
@@ -322,7 +331,7 @@ class DatabaseEngine(PostgresEngine):
     async def fetchrow(
         self, sql: str, *args: Any, idempotent: bool = False, name: str | None = None
     ) -> Any | None:
-        """Execute a statement and return its first row or None; see :meth:`fetch`."""
+        """Execute a statement and return its first row or None, see :meth:`fetch`."""
         return await self._executor.run(
             lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent, name=name
         )
@@ -338,7 +347,7 @@ class DatabaseEngine(PostgresEngine):
     async def execute(
         self, sql: str, *args: Any, idempotent: bool = False, name: str | None = None
     ) -> str:
-        """Execute a statement and return its command tag, ``UPDATE 3``; see :meth:`fetch`."""
+        """Execute a statement and return its command tag such as ``UPDATE 3``."""
         if not sql.strip():
             raise StatementRefused("the statement is empty")
         return await self._executor.run(
@@ -490,7 +499,9 @@ class DatabaseEngine(PostgresEngine):
         return self.enclosing_transaction() is not None
 
     def after_commit(self, callback: Callback) -> None:
-        """Call a function after the outermost transaction is committed; drop it on rollback.
+        """Call a function after the commit of the outermost transaction.
+
+        It is dropped on rollback.
 
         Raises:
             TransactionRequired: there is no transaction.

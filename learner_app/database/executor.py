@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -77,7 +77,7 @@ class StatementExecutor:
         in_pool: bool,
         name: str | None,
     ) -> T:
-        """Await work on a lease; see ``DatabaseEngine.perform``."""
+        """Await work on a lease, see ``DatabaseEngine.perform``."""
 
         async def leased(connection: Connection) -> T:
             transaction = self.enclosing_transaction()
@@ -227,20 +227,20 @@ class StatementExecutor:
                 )
             )
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Lease]:
-        """Lease a connection; see ``DatabaseEngine.connection``."""
+    def connection(self) -> AbstractAsyncContextManager[Lease]:
+        """Lease a connection, see ``DatabaseEngine.connection``."""
         transaction = self.enclosing_transaction()
         if transaction is not None:
-            async with transaction.exclusive() as lease:
-                yield lease
-        elif self._parts.scopes.current() is not NO_SCOPE:
-            transaction = Transaction(self._parts, TransactionOptions())
-            async with transaction, transaction.exclusive() as lease:
-                yield lease
-        else:
-            async with self._lease_alone() as lease:
-                yield lease
+            return transaction.exclusive()
+        if self._parts.scopes.current() is not NO_SCOPE:
+            return self._lease_in_scope()
+        return self._lease_alone()
+
+    @asynccontextmanager
+    async def _lease_in_scope(self) -> AsyncIterator[Lease]:
+        transaction = Transaction(self._parts, TransactionOptions())
+        async with transaction, transaction.exclusive() as lease:
+            yield lease
 
     @asynccontextmanager
     async def _lease_alone(self) -> AsyncIterator[Lease]:

@@ -107,11 +107,11 @@ class Observers:
         """Registered observers; replaced as a whole, so that a running notification is stable."""
 
     def add(self, observer: Observer) -> None:
-        """Register an observer; it receives all events from now on."""
+        """Register an observer for all events from now on."""
         self.registered = (*self.registered, observer)
 
     def remove(self, observer: Observer) -> None:
-        """Unregister an observer; one that is not registered is ignored."""
+        """Unregister an observer, ignore one that is not registered."""
         self.registered = tuple(other for other in self.registered if other is not observer)
 
     def notify_error(
@@ -122,14 +122,14 @@ class Observers:
         *,
         is_retried: bool,
     ) -> None:
-        """Report an error; see :class:`ErrorEvent` for the arguments."""
+        """Report an error, see :class:`ErrorEvent` for the arguments."""
         if self.registered:
             self.notify(
                 ErrorEvent(replica, name, type(error), sqlstate_of(error), is_retried=is_retried)
             )
 
     def notify(self, event: Event) -> None:
-        """Pass an event to all observers; log what they raise."""
+        """Pass an event to all observers and log what they raise."""
         for observer in self.registered:
             try:
                 match event:

@@ -73,7 +73,7 @@ class TransactionRunner:
         self._ends_at = asyncio.get_running_loop().time() + deadline
 
     async def run(self, unit: Callable[[], Awaitable[T]]) -> T:
-        """Run the unit; see ``DatabaseEngine.run_transaction``."""
+        """Run the unit, see ``DatabaseEngine.run_transaction``."""
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
@@ -142,7 +142,7 @@ def _retryable_cause(error: BaseException) -> DatabaseError | None:
 
 
 async def wait_until_ready(connections: Connections) -> None:
-    """Return once the server accepts connections; see ``DatabaseEngine.wait_until_ready``."""
+    """Wait until the server accepts connections, see ``DatabaseEngine.wait_until_ready``."""
     settings = connections.settings
     attempts = settings.db_retry_attempts
     backoff = Backoff(

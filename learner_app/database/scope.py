@@ -23,7 +23,7 @@ MAX_LENGTH = 200
 
 
 class Scope(NamedTuple):
-    """Values that the statements of a block carry; None for a value that is not set."""
+    """Values that the statements of a block carry, None for a value that is not set."""
 
     tenant: str | None = None
     actor: str | None = None
@@ -61,7 +61,7 @@ class ScopeStack:
         actor: str | UUID | None = None,
         request_id: str | UUID | None = None,
     ) -> Iterator[Scope]:
-        """Enter a scope that inherits the values it does not set; see ``DatabaseEngine.scope``."""
+        """Enter a scope that inherits the values it does not set, see ``DatabaseEngine.scope``."""
         outer = self.current()
         inner = Scope(
             _text("tenant", tenant), _text("actor", actor), _text("request_id", request_id)

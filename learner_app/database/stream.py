@@ -52,7 +52,7 @@ class RowStream:
         self._batch = batch
 
     async def rows(self, key: Sequence[Column]) -> AsyncGenerator[Row, None]:
-        """Yield the rows; see ``DatabaseEngine.stream``."""
+        """Yield the rows, see ``DatabaseEngine.stream``."""
         if self._batch < 1:
             raise StatementRefused("stream: batch must be at least 1")
         names = _key_names(self._query, key)

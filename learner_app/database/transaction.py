@@ -223,7 +223,7 @@ class Transaction(PostgresTransaction):
         return False
 
     def _reset_in_owner(self) -> None:
-        """Reset the variable of the task that entered the block; see :attr:`is_abandoned`."""
+        """Reset the variable of the task that entered the block, see :attr:`is_abandoned`."""
         owner = self._owner() if self._owner else None
         if owner is not None and hasattr(owner, "get_context"):  # Python 3.12 and newer
             with suppress(RuntimeError):  # it is running, and then sees is_abandoned itself
@@ -259,7 +259,7 @@ class Transaction(PostgresTransaction):
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Lease]:
-        """Lease the connection to this task; statements of other tasks wait until the end."""
+        """Lease the connection to this task while statements of other tasks wait."""
         await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
         lease = self.new_lease()
         try:
@@ -354,12 +354,12 @@ class Transaction(PostgresTransaction):
             raise TransactionFinished(TRANSACTION_CLOSED)
 
     def _note_failure(self, failure: DatabaseError) -> None:
-        """Remember the cause of a rollback; TransactionAborted is only a consequence of it."""
+        """Remember the cause of a rollback, of which TransactionAborted is only a consequence."""
         if not isinstance(failure, TransactionAborted):
             self._failure = self._root._failure = failure
 
     async def _begin(self) -> None:
-        """Send BEGIN; once more on another connection if the first one proves to be dead."""
+        """Send BEGIN, once more on another connection if the first one is dead."""
         self._began_at = time.perf_counter()
         try:
             try:
@@ -447,7 +447,7 @@ class Transaction(PostgresTransaction):
             await _call_all(self._callbacks)
 
     async def _acquire_last(self, *, commits: bool) -> bool:
-        """Wait for statements of other tasks; return True if they ended in time.
+        """Wait for statements of other tasks and return True if they ended in time.
 
         If they did not, the connection is terminated: that undoes the transaction, the running
         statement included.

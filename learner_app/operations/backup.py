@@ -19,10 +19,10 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.libpq import libpq_environment
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
-from learner_app.operations.reset import JOURNAL, JOURNAL_EXISTS, find_tables, some
-from learner_app.operations.seed.plant import refuse_in_production
+from learner_app.operations.reset import HISTORY_EXISTS, find_tables, some
+from learner_app.operations.seed.insert import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
-from learner_app.schema.ownership import protect_journal
+from learner_app.schema.ownership import HISTORY_TABLE, protect_history
 from learner_app.schema.pending import pending_migrations
 from learner_app.schema.schema_object import quoted
 
@@ -166,7 +166,7 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
     connection = await engine.get_new_connection()
     try:
         existing = await connection.fetchval(_HAS_TABLES)
-        has_journal = await connection.fetchval(JOURNAL_EXISTS, JOURNAL)
+        has_history = await connection.fetchval(HISTORY_EXISTS, HISTORY_TABLE)
     finally:
         await connection.close()
     if not existing:
@@ -179,7 +179,7 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
             f"{some(plan.foreign_tables)}. "
             "Nothing was changed. Restore into an empty database instead"
         )
-    return plan.tables + [JOURNAL] * bool(has_journal)
+    return plan.tables + [HISTORY_TABLE] * bool(has_history)
 
 
 async def restore(engine: DatabaseEngine, file: Path, replaced: Sequence[str]) -> int:
@@ -212,7 +212,7 @@ async def restore(engine: DatabaseEngine, file: Path, replaced: Sequence[str]) -
         await asyncio.to_thread(_load, programs, environment, file, replaced, schema)
         connection = await engine.get_new_connection()
         try:
-            await protect_journal(connection)
+            await protect_history(connection)
             return len(await pending_migrations(connection))
         finally:
             await connection.close()

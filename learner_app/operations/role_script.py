@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 
 from learner_app.errors import RolesError
-from learner_app.schema.ownership import JOURNAL
+from learner_app.schema.ownership import HISTORY_TABLE
 from learner_app.schema.schema_object import MAX_IDENTIFIER_BYTES, literal, quoted
 
 LOCK_TIMEOUT_SECONDS = 10
@@ -167,7 +167,7 @@ GRANT USAGE ON SCHEMA {schema} TO {app};"""
 
 
 def _set_owners(roles: Roles, tables: Sequence[str]) -> str:
-    named = ", ".join(literal(table) for table in sorted({JOURNAL, *tables}))
+    named = ", ".join(literal(table) for table in sorted({HISTORY_TABLE, *tables}))
     return _block(f"""
 DECLARE
   own oid := (SELECT oid FROM pg_roles WHERE rolname = {literal(roles.owner)});
@@ -232,7 +232,7 @@ BEGIN
     SELECT c.oid::regclass::text AS name,
            CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
            CASE WHEN relkind = 'S' THEN 'USAGE, SELECT'
-                WHEN relkind = 'm' OR relname = {literal(JOURNAL)} THEN 'SELECT'
+                WHEN relkind = 'm' OR relname = {literal(HISTORY_TABLE)} THEN 'SELECT'
                 ELSE 'SELECT, INSERT, UPDATE, DELETE' END AS privileges
     FROM pg_class c
     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = {literal(roles.schema)})

@@ -45,7 +45,7 @@ class CommandEngine(Protocol):
 
 
 def install() -> None:
-    """Change four attributes of Piccolo's classes. Further calls have no effect.
+    """Change four attributes of Piccolo's classes, once for all calls.
 
     ``TableMeta.db``
         A table of the configured engine uses the engine of :func:`use_engine` inside its block.
@@ -92,6 +92,12 @@ def current_engine() -> Engine[Any]:
             "piccolo_conf.py defines no engine: add `from learner_app.conf import DB`"
         )
     return engine
+
+
+def configured_engine() -> Engine[Any]:
+    """Return the engine of ``piccolo_conf.py``, also inside :func:`use_engine`."""
+    route = _route.get()
+    return route.configured if route else current_engine()
 
 
 def _table_engine(meta: TableMeta) -> Engine[Any]:

@@ -1,4 +1,4 @@
-"""Databases for tests: ``learner_db`` is rolled back, ``learner_committed_db`` is a copy."""
+"""Fixtures ``learner_db`` (rolled back) and ``learner_committed_db`` (a copy per test)."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,25 +14,25 @@ from learner_app.errors import LearnerError, ServerError
 from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import connection_variables
-from learner_app.testing.plugin import GIVEN_URL
+from learner_app.testing.plugin import TEST_DATABASE_URL
 from learner_app.testing.servers import OwnServer, TestServer, run_in_thread
 
 LoopScope = Literal["function", "class", "module", "package", "session"]
-NO_SERVER = "no PostgreSQL for the tests: install learner-app[embedded], or set TEST_DATABASE_URL"
-OTHER_ENGINE = "piccolo_conf.py must take its engine from us: from learner_app.conf import DB"
+NO_SERVER = "the tests need PostgreSQL: install learner-app[embedded], or set TEST_DATABASE_URL"
+OTHER_ENGINE = "piccolo_conf.py must import its engine: from learner_app.conf import DB"
 POOL_IS_OPEN = (
-    "the pool of DB is open already: use learner_db or learner_committed_db, not both, and close a "
-    "pool that was opened before"
+    "the pool of DB is open already: use learner_db or learner_committed_db, not both, and close "
+    "every pool that you open"
 )
 DEBUGGING_SECONDS = 86_400
 
 
 @pytest.fixture(scope="session")
 def learner_server(pytestconfig: pytest.Config) -> Iterator[TestServer]:
-    """The server of TEST_DATABASE_URL, else an embedded one, started once a run and worker."""
-    given = pytestconfig.stash[GIVEN_URL]
-    if given:
-        yield TestServer(given, given)
+    """Return the server of TEST_DATABASE_URL, or start an embedded one for this worker."""
+    url = pytestconfig.stash[TEST_DATABASE_URL]
+    if url:
+        yield TestServer(url, url)
         return
     try:
         embedded_binaries()
@@ -48,7 +48,7 @@ def learner_server(pytestconfig: pytest.Config) -> Iterator[TestServer]:
 
 @pytest.fixture(scope="session")
 def learner_template(learner_server: TestServer, pytestconfig: pytest.Config) -> Iterator[str]:
-    """A database with the migrations of all apps of ``piccolo_conf.py``, for copying only."""
+    """Return the name of a migrated database, which tests copy and never connect to."""
     if engine_finder() is not DB:
         _end_run(pytestconfig, OTHER_ENGINE)
     try:
@@ -62,7 +62,10 @@ def learner_template(learner_server: TestServer, pytestconfig: pytest.Config) ->
 
 
 def _end_run(config: pytest.Config, line: str) -> NoReturn:
-    """With one line; a worker of pytest-xdist cannot end the run, its tests fail with the line."""
+    """End the run with one line.
+
+    A worker of pytest-xdist cannot end the run; its tests fail with the line.
+    """
     if hasattr(config, "workerinput"):
         raise pytest.fail.Exception(line, pytrace=False) from None
     pytest.exit(line, 3)
@@ -82,22 +85,21 @@ def _learner_shared(learner_server: TestServer, learner_template: str) -> Iterat
 
 @pytest.fixture
 def learner_db(request: pytest.FixtureRequest) -> DatabaseEngine:
-    """``learner_app.conf.DB``, inside a transaction that is rolled back after the test.
+    """Return ``learner_app.conf.DB`` in a transaction that is rolled back after the test.
 
-    What the test calls takes part in it; its own transactions are savepoints, and nothing is
-    ever committed.
+    Transactions of the test and of the code under test are savepoints in it.
     """
     return _on_loop_of_test("rolled_back", request)
 
 
 @pytest.fixture
 def learner_committed_db(request: pytest.FixtureRequest) -> DatabaseEngine:
-    """``learner_app.conf.DB`` on a migrated database of the test's own, for code that commits."""
+    """Return ``learner_app.conf.DB`` on a migrated database of this test, for code that commits."""
     return _on_loop_of_test("own", request)
 
 
 def _on_loop_of_test(kind: str, request: pytest.FixtureRequest) -> DatabaseEngine:
-    """A pool belongs to one event loop, and each test may name its own."""
+    """Return the fixture for the loop scope of the test, since a pool belongs to one event loop."""
     marker = request.node.get_closest_marker("asyncio")
     scope = marker.kwargs.get("loop_scope") if marker else None
     scope = scope or request.config.getini("asyncio_default_test_loop_scope") or "function"
@@ -109,7 +111,7 @@ def _rolled_back(scope: LoopScope) -> Callable[..., Any]:
     @pytest_asyncio.fixture(loop_scope=scope, name=f"_learner_rolled_back_on_{scope}_loop")
     async def rolled_back(_learner_shared: str) -> AsyncIterator[DatabaseEngine]:
         with _engine_on(_learner_shared), suppress(_TestIsOver):
-            # Who stops in a debugger keeps the transaction.
+            # A test that waits in a debugger must not lose its transaction.
             DB.settings.db_idle_in_transaction_timeout = DEBUGGING_SECONDS
             async with DB.running(), DB.transaction():
                 yield DB
@@ -134,18 +136,18 @@ def _own(scope: LoopScope) -> Callable[..., Any]:
     return own
 
 
-for _scope in get_args(LoopScope):  # pytest finds fixtures by the names of a module
+for _scope in get_args(LoopScope):  # pytest finds fixtures by their names in the module
     globals()[f"_rolled_back_on_{_scope}_loop"] = _rolled_back(_scope)
     globals()[f"_own_on_{_scope}_loop"] = _own(_scope)
 
 
-class _TestIsOver(Exception):  # a signal, never seen outside
-    """Undoes the transaction, as an error in its block would."""
+class _TestIsOver(Exception):
+    """Signal that rolls the transaction back, internal to this module."""
 
 
 @contextmanager
 def _engine_on(url: str) -> Iterator[None]:
-    """The engine on that database, with the settings of this moment."""
+    """Connect the engine to that database, with settings read from the current environment."""
     if DB.pool is not None:
         pytest.fail(POOL_IS_OPEN, pytrace=False)
     before = DB.url
@@ -158,7 +160,7 @@ def _engine_on(url: str) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _learner_settings() -> Iterator[None]:
-    """No test sees settings that another one, or an imported module with a ``.env``, left."""
+    """Remove settings that another test, or an imported module with a ``.env``, has set."""
     with pytest.MonkeyPatch.context() as patch:
         for name in connection_variables():
             patch.delenv(name)

@@ -1,4 +1,4 @@
-"""The database of TEST_DATABASE_URL, once it is sure that tests may use its server."""
+"""TEST_DATABASE_URL and the checks that protect other databases from the tests."""
 
 import re
 
@@ -13,25 +13,30 @@ CONNECT_SECONDS = 3
 IDENTITY = "SELECT system_identifier, current_database() FROM pg_control_system()"
 
 
-def given_url(settings: Settings) -> str | None:
-    """TEST_DATABASE_URL where it is set.
+def find_test_database_url(settings: Settings) -> str | None:
+    """Return TEST_DATABASE_URL, or None if it is not set.
 
     Raises:
-        SettingsError: its database does not say test in its name, or is that of DATABASE_URL.
+        SettingsError: the name of the database does not contain the word "test", or the database
+            is the one of DATABASE_URL.
     """
     if settings.test_database_url is None:
         return None
     url = settings.test_database_url.get_secret_value()
     target = parse_url("TEST_DATABASE_URL", url)
     if not re.search(r"(^|[^a-z])tests?([^a-z]|$)", target.database.lower()):
-        raise SettingsError("TEST_DATABASE_URL: the name of its database must say test")
+        raise SettingsError(
+            "TEST_DATABASE_URL: the name of the database must contain the word test"
+        )
     if settings.has_database and run_in_thread(_is_same(find_database_url(settings), target)):
-        raise SettingsError("TEST_DATABASE_URL is the database of DATABASE_URL, refused")
+        raise SettingsError(
+            "TEST_DATABASE_URL and DATABASE_URL are the same database: use another one for tests"
+        )
     return url
 
 
 async def _is_same(one: DatabaseUrl, other: DatabaseUrl) -> bool:
-    """Whether both are one database, however their servers are called."""
+    """Return whether both URLs lead to the same database, also by different host names."""
     if (one.hosts, one.ports, one.database) == (other.hosts, other.ports, other.database):
         return True
     identities = []
@@ -40,10 +45,10 @@ async def _is_same(one: DatabaseUrl, other: DatabaseUrl) -> bool:
         try:
             connection = await asyncpg.connect(**arguments, timeout=CONNECT_SECONDS)
         except (OSError, asyncpg.PostgresError):
-            return False  # the one that is not there cannot be harmed
+            return False  # tests cannot change a database that does not answer
         try:
             identities.append(await connection.fetchrow(IDENTITY))
-        except asyncpg.PostgresError:  # not everybody may ask: then the name alone decides
+        except asyncpg.PostgresError:  # without the privilege only the name is compared
             return one.database == other.database
         finally:
             await connection.close()

@@ -9,7 +9,7 @@ from learner_app.admin.desk import TABLES
 from learner_app.admin.staff import add_staff, renew_password
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StaffError
-from learner_app.operations.seed.plant import insert_seed
+from learner_app.operations.seed.insert import insert_seed
 from tests.web.staff import sign_in
 
 SHOWN = {

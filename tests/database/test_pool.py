@@ -22,6 +22,7 @@ from learner_app.errors import (
     SchemaChanged,
     SettingsError,
     StatementRefused,
+    StatementTimeout,
     TransactionError,
 )
 from tests.database.pools import reopen
@@ -518,3 +519,12 @@ async def test_reset_is_refused_inside_a_transaction_block(clone: DatabaseEngine
             with pytest.raises(TransactionError, match="not allowed inside a transaction block"):
                 await connection.reset()
     assert await keys() == ["kept"]
+
+
+async def test_a_ping_without_an_answer_is_not_an_unknown_commit(
+    clone: DatabaseEngine, monkeypatch
+):
+    monkeypatch.setattr("learner_app.database.connection.PING_SECONDS", 0)
+    with pytest.raises(StatementTimeout):
+        async with clone.connection() as connection:
+            await connection.ping()

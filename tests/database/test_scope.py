@@ -68,9 +68,9 @@ async def test_writes_of_single_statements_are_committed(one: DatabaseEngine):
 
 
 async def test_without_a_scope_single_statements_send_no_begin(
-    one: DatabaseEngine, capsys: pytest.CaptureFixture[str]
+    one: DatabaseEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    one.log_queries = True
+    monkeypatch.setattr(one, "log_queries", True)
     await one.fetchval("SELECT 1")
     with one.scope():
         await one.fetchval("SELECT 2")

@@ -9,7 +9,7 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StatementRefused
 from learner_app.listening.tables import LikeEngagementTable, ListeningSessionTable
-from learner_app.operations.seed.plant import insert_seed
+from learner_app.operations.seed.insert import insert_seed
 from tests.database.sessions import add
 
 ROWS = 2500

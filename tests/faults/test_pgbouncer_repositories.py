@@ -11,7 +11,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, LearnerError, SessionStateRefused, TransactionRequired
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import Settings
-from tests.accounts import test_secrets as accounts
+from tests.accounts import operations as accounts
 from tests.faults.cluster import Cluster
 from tests.faults.pgbouncer import LIMITS, PgBouncer
 from tests.volume import operations
@@ -112,7 +112,7 @@ async def test_every_operation_works_alone(bounced: DatabaseEngine) -> None:
     refused = {}
     for repository, named in operations.OPERATIONS.items():
         for session in ("n1", "n2", "n3", "s10"):  # what another repository's tests deleted
-            await operations.sessions.ensure(session)
+            await operations.sessions.get_or_create(session)
         for name, call in named.items():
             try:
                 await perform(bounced, call)

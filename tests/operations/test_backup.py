@@ -107,6 +107,7 @@ def environment(two_roles: TwoRoles) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 async def test_commands_of_the_page_back_up_and_restore_every_row(
     filled: TwoRoles, environment: dict[str, str], page: str, tmp_path: Path
 ):
@@ -133,6 +134,7 @@ async def test_commands_of_the_page_back_up_and_restore_every_row(
     assert re.search(r"^users +0 created +4 found$", seeded.stdout, re.MULTILINE), seeded.stderr
 
 
+@pytest.mark.slow
 async def test_commands_of_the_page_without_bypassrls(
     filled: TwoRoles, environment: dict[str, str], page: str, tmp_path: Path
 ):
@@ -153,6 +155,7 @@ async def test_commands_of_the_page_without_bypassrls(
     assert await everything(filled, restored) == before
 
 
+@pytest.mark.slow
 def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str):
     folder = product.data.parent
     folder.mkdir(parents=True)
@@ -261,6 +264,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert refused.stderr == message
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
     before = await everything(filled)
@@ -283,6 +287,7 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
     assert "--keep" not in refused.stderr  # an option of reset only
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRoles, tmp_path: Path):
     missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
@@ -290,6 +295,7 @@ async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRol
     assert missing.stderr == f"learner: {tmp_path / 'none'}: no such file\n"
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_restore_names_the_view_that_blocks_it(filled: TwoRoles, tmp_path: Path):
     file = tmp_path / "learner.dump"
@@ -301,6 +307,7 @@ async def test_restore_names_the_view_that_blocks_it(filled: TwoRoles, tmp_path:
     assert "drop.sql" not in refused.stderr
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_failed_dump_leaves_no_file(filled: TwoRoles, tmp_path: Path):
     await filled.execute("CREATE TABLE alien (a int)")

@@ -1,4 +1,4 @@
-"""Bulk listening: any number of events, none of them in the future."""
+"""Bulk events: any number of events, none of them in the future."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,9 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.operations.seed import bulk
-from learner_app.operations.seed.pieces import load_pieces
+from learner_app.operations.seed.contents import load_contents
 
-PIECES = load_pieces()
+CONTENTS = [content.new for content in load_contents()]
 HOUR = timedelta(hours=1)
 MISFITS = """
 SELECT count(*) FROM sessions s JOIN LATERAL (
@@ -29,7 +29,7 @@ WHERE s.id LIKE 'bulk-%' AND NOT (
 
 
 def seeded(now: datetime, after: int, number: int) -> list[Any]:
-    return list(islice(bulk._sessions(PIECES, after, now), number))
+    return list(islice(bulk._sessions(CONTENTS, after, now), number))
 
 
 async def facts(engine: DatabaseEngine) -> Any:
@@ -45,18 +45,18 @@ async def facts(engine: DatabaseEngine) -> Any:
 @pytest.mark.parametrize("after", [0, 417_000, 418_060, 530_000, 1_000_000, 5_000_000])
 def test_no_session_of_any_number_ends_in_the_future(after: int):
     now = datetime.now(UTC)
-    told = seeded(now, after, 300)
-    end = bulk.FIRST_MOMENT + bulk.PERIOD + bulk.LONGEST_SESSION
-    assert max(session.now for session in told) <= min(now, end)
-    assert min(session.start for session in told) >= bulk.FIRST_MOMENT
-    assert len({session.start for session in told}) == len(told)
+    sessions = seeded(now, after, 300)
+    end = bulk.PERIOD_START + bulk.PERIOD + bulk.MAX_SESSION_LENGTH
+    assert max(session.now for session in sessions) <= min(now, end)
+    assert min(session.start for session in sessions) >= bulk.PERIOD_START
+    assert len({session.start for session in sessions}) == len(sessions)
 
 
 def test_a_session_is_the_same_at_every_call_and_starts_apart_from_the_others():
     now = datetime.now(UTC)
     first, again = seeded(now, 7, 50), seeded(now + HOUR, 7, 50)
     assert [session.events for session in first] == [session.events for session in again]
-    laps = [seeded(now, lap * bulk.PERIOD // bulk.SESSION_DISTANCE, 5) for lap in range(5)]
+    laps = [seeded(now, lap * bulk.PERIOD // bulk.TIME_BETWEEN_SESSIONS, 5) for lap in range(5)]
     starts = {session.start for lap in laps for session in lap}
     assert len(starts) == 25
 
@@ -65,23 +65,23 @@ def test_a_session_is_the_same_at_every_call_and_starts_apart_from_the_others():
 def recent(monkeypatch: pytest.MonkeyPatch) -> datetime:
     """The period begins three hours ago."""
     begin = datetime.now(UTC) - 3 * HOUR
-    monkeypatch.setattr(bulk, "FIRST_MOMENT", begin)
+    monkeypatch.setattr(bulk, "PERIOD_START", begin)
     return begin
 
 
 async def test_events_stop_at_the_current_time(clone: DatabaseEngine, recent: datetime):
     reported: list[int] = []
     report: Callable[[int], None] = reported.append
-    assert await bulk.plant_events(clone, 4000, report) == 4000
+    assert await bulk.insert_bulk_events(clone, 4000, report) == 4000
     found = await facts(clone)
     assert found["events"] == reported[-1] == 4000
     assert found["newest"] <= found["active"] <= datetime.now(UTC)
     assert recent <= found["oldest"]
-    assert found["sessions"] * bulk.SESSION_DISTANCE > HOUR, "more than fit one after the other"
+    assert found["sessions"] * bulk.TIME_BETWEEN_SESSIONS > HOUR, "denser than the period"
     assert await clone.fetchval(MISFITS) == 0
 
-    assert await bulk.plant_events(clone, 4000, report) == 0
-    assert await bulk.plant_events(clone, 5000, report) == 1000
+    assert await bulk.insert_bulk_events(clone, 4000, report) == 0
+    assert await bulk.insert_bulk_events(clone, 5000, report) == 1000
     found = await facts(clone)
     assert found["events"] == 5000
     assert found["active"] <= datetime.now(UTC)
@@ -91,6 +91,6 @@ async def test_events_stop_at_the_current_time(clone: DatabaseEngine, recent: da
 async def test_before_the_period_there_are_no_events(
     clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(bulk, "FIRST_MOMENT", datetime.now(UTC) - HOUR)
-    assert await bulk.plant_events(clone, 100, lambda _: None) == 0
+    monkeypatch.setattr(bulk, "PERIOD_START", datetime.now(UTC) - HOUR)
+    assert await bulk.insert_bulk_events(clone, 100, lambda _: None) == 0
     assert (await facts(clone))["sessions"] == 0

@@ -71,6 +71,7 @@ async def test_every_command_refuses_an_incomplete_target(marked: DatabaseEngine
     assert await is_untouched(marked)
 
 
+@pytest.mark.slow
 async def test_url_survives_when_another_database_is_named_too(marked: DatabaseEngine):
     parts = {"DB_HOST": "elsewhere", "DB_NAME": "scratch", "DB_USER": "u"}
     for variables, last in (({"DB_NAME": "scratch"}, "DB_NAME"), (parts, "DB_USER")):
@@ -150,6 +151,7 @@ async def _as_superuser(engine: DatabaseEngine, statement: str) -> None:
         await connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ddl", "named"),
     [

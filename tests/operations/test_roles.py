@@ -27,8 +27,8 @@ from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
 from learner_app.operations.migrate import apply_migrations, roll_back
 from learner_app.operations.role_script import Roles, psql_script
 from learner_app.operations.roles import product_tables, set_up_roles
-from learner_app.operations.seed.bulk import plant_events
-from learner_app.operations.seed.plant import insert_seed
+from learner_app.operations.seed.bulk import insert_bulk_events
+from learner_app.operations.seed.insert import insert_seed
 from learner_app.schema.pending import declared_migrations
 from learner_app.settings import Settings
 from tests.accounts.factories import HOUR, PASSWORD, registered
@@ -136,7 +136,7 @@ async def test_application_role_can_run_accounts_staff_seed_and_health(
     engine: DatabaseEngine,
 ):
     await insert_seed(engine)
-    assert await plant_events(engine, 200, lambda _done: None) == 200
+    assert await insert_bulk_events(engine, 200, lambda _done: None) == 200
     await add_staff("mia")
     await renew_password("mia")
     health = await check_database(engine)
@@ -236,7 +236,7 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = url
     async with DB.running():
         with pytest.raises(MigrationError, match="DATABASE_OWNER_URL"):
-            await roll_back("tenancy", "1")
+            await roll_back(DB, "tenancy", "1")
     DB.url = None
 
 

@@ -1,6 +1,8 @@
 """The seed: complete, sensible, the same every time, and harmless to what is there."""
 
+import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,15 +14,20 @@ from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.content.tables import ContentDifficulty, ContentFormat, ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import SettingsError
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.generation.rows import GenerationCreate
 from learner_app.generation.tables import GenerationStatusTable, JobStatus
 from learner_app.learner.tables import LearnerModelStateTable, UserPreferencesTable
+from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.listening.tables import (
     BehavioralEventTable,
     LikeEngagementTable,
     ListeningSessionTable,
 )
-from learner_app.operations.seed.people import SEED_USERS
-from learner_app.operations.seed.plant import insert_seed, is_empty
+from learner_app.operations.seed.bulk import insert_bulk_events
+from learner_app.operations.seed.insert import insert_seed, is_empty
+from learner_app.operations.seed.users import SEED_USERS
+from learner_app.testing.servers import TestServer
 
 TABLES = (
     ContentTable,
@@ -35,35 +42,41 @@ TABLES = (
 )
 
 
+VOLATILE = {
+    "hashed_password",
+    "created_at",
+    "updated_at",
+    "last_updated",  # of learner states and preferences: when they were written
+    "completed_at",
+}
+
+
 async def everything() -> dict:
-    """All rows but what a salt or the clock makes different."""
-    volatile = {"hashed_password"}
+    """Return all rows, without the values that depend on a salt, a random key or the clock."""
+    users = {str(row["id"]): row["email"] for row in await UserTable.select()}
     rows = {}
     for table in TABLES:
-        key = table._meta.primary_key
-        columns = [c for c in table._meta.columns if c._meta.name not in volatile]
-        found = await table.select(*columns).order_by(*getattr(key, "columns", [key]))
-        if table in (UserTable, AccountTable):
-            found = [
-                {k: v for k, v in row.items() if k not in ("created_at", "updated_at")}
-                for row in found
-            ]
-        rows[table._meta.tablename] = found
+        volatile = VOLATILE | ({"started_at"} if table is GenerationStatusTable else set())
+        rows[table._meta.tablename] = sorted(
+            str([users.get(str(row[name]), row[name]) for name in row if name not in volatile])
+            for row in await table.select()
+            if table is not AccountTable or row.pop("id")
+        )
     return rows
 
 
 @pytest.fixture
 async def seeded(db: DatabaseEngine) -> DatabaseEngine:
-    assert await is_empty()
+    assert await is_empty(db)
     await insert_seed(db)
     return db
 
 
 async def test_seed_twice_changes_nothing(seeded: DatabaseEngine):
     first = await everything()
-    assert not await is_empty()
+    assert not await is_empty(seeded)
     again = (await insert_seed(seeded)).values()
-    assert all(planted.created == 0 < planted.found for planted in again)
+    assert all(counts.created == 0 < counts.found for counts in again)
     assert await everything() == first
 
 
@@ -187,4 +200,60 @@ async def test_seed_is_refused_in_production(db: DatabaseEngine):
     db.settings.app_env = "production"
     with pytest.raises(SettingsError, match="APP_ENV"):
         await insert_seed(db)
-    assert await is_empty()
+    assert await is_empty(db)
+
+
+@pytest.fixture
+async def other_database(
+    learner_server: TestServer, learner_template: str
+) -> AsyncIterator[DatabaseEngine]:
+    """Engine with its pool on a second migrated database."""
+    name = await learner_server.create(learner_template)
+    engine = DatabaseEngine(learner_server.url(name))
+    async with engine.running():
+        yield engine
+    await learner_server.drop(name)
+
+
+async def numbers_of_rows(engine: DatabaseEngine) -> dict[str, int]:
+    names = [table._meta.tablename for table in TABLES]
+    return {name: await engine.fetchval(f"SELECT count(*) FROM {name}") for name in names}
+
+
+async def test_seed_is_inserted_into_the_engine_passed(
+    clone: DatabaseEngine, other_database: DatabaseEngine
+):
+    created = await insert_seed(other_database)
+    expected = {table: counts.created for table, counts in created.items()}
+    assert await numbers_of_rows(other_database) == expected
+    assert set(expected.values()).isdisjoint({0})
+    assert await insert_bulk_events(other_database, 100, lambda _: None) == 100
+    assert set((await numbers_of_rows(clone)).values()) == {0}
+    assert await is_empty(clone)
+    assert not await is_empty(other_database)
+
+
+async def test_production_is_read_from_the_engine_passed(
+    clone: DatabaseEngine, other_database: DatabaseEngine
+):
+    other_database.settings.app_env = "production"
+    with pytest.raises(SettingsError, match="APP_ENV"):
+        await insert_seed(other_database)
+    await insert_seed(clone)
+    assert await is_empty(other_database)
+    assert not await is_empty(clone)
+
+
+async def test_concurrent_seeds_create_each_row_once(clone: DatabaseEngine):
+    runs = await asyncio.gather(*(insert_seed(clone) for _ in range(3)))
+    created = [sum(counts.created for counts in run.values()) for run in runs]
+    assert sorted(created)[:2] == [0, 0]
+    assert sum((await numbers_of_rows(clone)).values()) == max(created)
+
+
+async def test_seed_claims_no_job_of_others(db: DatabaseEngine):
+    await ListeningSessionRepository(db).ensure("mine")
+    await GenerationRepository(db).add(GenerationCreate(generation_id="mine", session_id="mine"))
+    await insert_seed(db)
+    assert (await GenerationRepository(db).get("mine")).status == "generating"
+    assert await GenerationRepository(db).count(status="processing") == 0

@@ -70,6 +70,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_data_folder_of_one_role_is_converted_to_two_and_keeps_its_rows(product: Product):
     """A folder of the version in which the role ``learner`` owned database and tables."""
     server = EmbeddedServer(product.data / "postgres-18")
@@ -104,6 +105,7 @@ async def test_data_folder_of_one_role_is_converted_to_two_and_keeps_its_rows(pr
         product.stop()
 
 
+@pytest.mark.slow
 def test_commands_during_learner_up_use_both_roles(product: Product):
     product.start()
     assert product.run("learner", "rollback", "tenancy", "--yes").stdout.endswith("Rolled back.\n")
@@ -124,6 +126,7 @@ def sign_in(product: Product, password: str) -> int:
         return client.post("/admin/public/login/", data=form, headers=headers).status_code
 
 
+@pytest.mark.slow
 def test_server_stops_when_the_application_is_killed(product: Product):
     product.start()
     assert product.server_pids()
@@ -173,6 +176,7 @@ def test_command_without_a_database_prints_one_line_with_advice(product: Product
         assert re.fullmatch(r".*start one with `learner up`, or set DATABASE_URL\n", result.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["debian_15"], indirect=True)
 async def test_configured_database_gets_neither_example_data_nor_staff(
     product: Product, main_server, empty_database

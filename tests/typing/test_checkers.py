@@ -13,6 +13,8 @@ import pytest
 from tests.environment import skip_outside_ci
 from tests.product import PROJECT
 
+pytestmark = pytest.mark.slow
+
 SNIPPETS = Path(__file__).parent
 ACCEPTS, REJECTS = SNIPPETS / "accepts.py", SNIPPETS / "rejects.py"
 

@@ -11,6 +11,8 @@ from playwright.sync_api import Page, sync_playwright
 from tests.environment import skip_outside_ci
 from tests.product import Product
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 

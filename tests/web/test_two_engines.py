@@ -158,7 +158,7 @@ async def everywhere(request: Request) -> Response:
 
     await add_session(f"{number}-endpoint")
     await asyncio.gather(*(add_session(f"{number}-task-{i}") for i in range(3)))
-    await ListeningSessionRepository().ensure(f"{number}-repository")
+    await ListeningSessionRepository().get_or_create(f"{number}-repository")
     await run_in_threadpool(in_thread)
     await asyncio.to_thread(in_thread)
     return StreamingResponse(body(), background=BackgroundTask(add_session, f"{number}-background"))

@@ -1,121 +1,104 @@
-"""What follows from the listening: learner states and preferences; and the jobs before it."""
+"""Example rows derived from simulated sessions: learner states, preferences, generation jobs."""
 
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Sequence
 from decimal import Decimal
+from uuid import UUID
 
-from learner_app.content.tables import ContentFormat
-from learner_app.generation.tables import GenerationStatusTable, JobStatus
-from learner_app.learner.tables import (
-    DifficultyPreference,
-    LearnerModelStateTable,
-    UserPreferencesTable,
+from learner_app.generation.repositories import GenerationRepository
+from learner_app.generation.rows import Generation, GenerationCreate
+from learner_app.learner.rows import (
+    FORMATS,
+    DifficultyLevel,
+    LearnerModelStateCreate,
+    UserPreferencesCreate,
 )
-from learner_app.operations.seed.listening import SeedSession
-from learner_app.operations.seed.people import SEED_USERS
-from learner_app.operations.seed.pieces import Piece
+from learner_app.operations.seed.contents import SeedContent
+from learner_app.operations.seed.simulation import SimulatedSession
 
-FORMATS = [item.value for item in ContentFormat]
-LEVELS = [item.value for item in DifficultyPreference]
+LEVELS: tuple[DifficultyLevel, ...] = ("beginner", "intermediate", "advanced")
+SPEEDS = (Decimal("1.00"), Decimal("0.75"), Decimal("1.25"))
 
 
-def learner_states(sessions: list[SeedSession]) -> list[LearnerModelStateTable]:
-    """One for every session that finished something."""
+def learner_states(sessions: Sequence[SimulatedSession]) -> list[LearnerModelStateCreate]:
+    """Return a state for every session that completed at least one content."""
     return [_learner_state(session) for session in sessions if session.completed]
 
 
-def _learner_state(session: SeedSession) -> LearnerModelStateTable:
-    heard = Counter(piece.text["format"] for piece in session.heard)
-    finished = Counter(piece.text["genre"] for piece in session.completed)
-    total = len(session.heard)
+def _learner_state(session: SimulatedSession) -> LearnerModelStateCreate:
+    total = len(session.played)
+    played = Counter(content.format for content in session.played)
+    completed = Counter(str(content.genre) for content in session.completed)
     share = len(session.completed) / total
-    return LearnerModelStateTable(
+    return LearnerModelStateCreate(
         session_id=session.id,
-        preference_weights={name: round((heard[name] + 1) / (total + 3), 2) for name in FORMATS},
-        comprehension_level=Decimal(f"{0.3 + 0.5 * share:.2f}"),
-        content_type_preferences={genre: round(n / total, 2) for genre, n in finished.items()},
-        difficulty_adjustment=Decimal(f"{0.2 * (share - 0.5):.2f}"),
-        last_updated=session.now,
+        preference_weights={name: round((played[name] + 1) / (total + 3), 2) for name in FORMATS},
+        comprehension_level=Decimal(30 + round(50 * share)) / 100,
+        content_type_preferences={name: round(n / total, 2) for name, n in completed.items()},
+        difficulty_adjustment=Decimal(round(20 * (share - 0.5))) / 100,
         data_points=len(session.events),
-        created_at=session.events[0].timestamp,
-        updated_at=session.now,
     )
 
 
-def preferences(sessions: list[SeedSession]) -> list[UserPreferencesTable]:
-    """Every other session saved some; the verified users have theirs under their own id."""
-    anonymous = [_preferences(session.id, session) for session in sessions[::2]]
-    users = [user for user in SEED_USERS if user.email_verified]
-    signed_in = [
-        _preferences(str(user.id), session)
-        for user, session in zip(users, sessions[1::2], strict=False)
+def preferences(
+    sessions: Sequence[SimulatedSession], user_ids: Sequence[UUID]
+) -> list[UserPreferencesCreate]:
+    """Return preferences of every other session and of the users."""
+    owners = [(session.id, session) for session in sessions[::2]]
+    owners += [
+        (str(user), session) for user, session in zip(user_ids, sessions[1::2], strict=False)
     ]
-    return anonymous + signed_in
-
-
-def _preferences(key: str, session: SeedSession) -> UserPreferencesTable:
-    return UserPreferencesTable(
-        id=key,
-        session_id=session.id,
-        difficulty_preference=LEVELS[session.number % 3],
-        preferred_formats=sorted({piece.text["format"] for piece in session.heard}),
-        preferred_genres=sorted({piece.text["genre"] for piece in session.completed}),
-        playback_speed=Decimal(("1.00", "0.75", "1.25")[session.number % 3]),
-        auto_play=session.number % 5 != 0,
-        last_updated=session.now,
-        version=1 + session.number % 4,
-        created_at=session.events[0].timestamp,
-        updated_at=session.now,
-    )
+    return [
+        UserPreferencesCreate(
+            id=owner,
+            session_id=session.id,
+            difficulty_preference=LEVELS[session.number % 3],
+            preferred_formats=sorted({content.format for content in session.played}),
+            preferred_genres=sorted({str(content.genre) for content in session.completed}),
+            playback_speed=SPEEDS[session.number % 3],
+            auto_play=session.number % 5 != 0,
+        )
+        for owner, session in owners
+    ]
 
 
 def generation_jobs(
-    pieces: list[Piece], sessions: list[SeedSession]
-) -> list[GenerationStatusTable]:
-    """A completed job for every piece; the latest sessions have one in each other status."""
-    done = [_completed_job(piece, sessions[piece.owner]) for piece in pieces]
-    waiting, working, failed, queued = sessions[-1], sessions[-2], sessions[-3], sessions[-4]
+    contents: Sequence[SeedContent], sessions: Sequence[SimulatedSession]
+) -> list[GenerationCreate]:
+    """Return a job for every content, and one for each of the last four sessions."""
     return [
-        *done,
-        _open_job(waiting, JobStatus.generating),
-        _open_job(queued, JobStatus.generating),
-        _open_job(working, JobStatus.processing),
-        _failed_job(failed),
+        GenerationCreate(
+            generation_id=_job_id(content),
+            session_id=content.new.session_id,
+            webhook_url="https://hooks.example.com/generated" if content.place == 0 else None,
+            estimated_completion_time=60,
+        )
+        for content in contents
+    ] + [
+        GenerationCreate(
+            generation_id=f"job-{session.id}", session_id=session.id, estimated_completion_time=60
+        )
+        for session in sessions[-4:]
     ]
 
 
-def _completed_job(piece: Piece, session: SeedSession) -> GenerationStatusTable:
-    started = piece.generated_at - timedelta(seconds=45)
-    return GenerationStatusTable(
-        generation_id=f"job-{piece.text['slug']}",
-        session_id=session.id,
-        status=JobStatus.completed,
-        content_id=piece.id,
-        webhook_url="https://hooks.example.com/generated" if piece.place == 0 else None,
-        webhook_sent=piece.place == 0,
-        estimated_completion_time=60,
-        started_at=started,
-        completed_at=piece.generated_at,
-        created_at=started,
-        updated_at=piece.generated_at,
-    )
+async def finish_jobs(
+    jobs: GenerationRepository, added: Sequence[Generation], contents: Sequence[SeedContent]
+) -> None:
+    """Complete the added jobs that have content, fail one of the others and claim one."""
+    missing = {job.generation_id for job in added}
+    for content in contents:
+        if _job_id(content) in missing:
+            await jobs.complete(_job_id(content), content.new.id)
+            missing.remove(_job_id(content))
+    await jobs.mark_webhook_sent(*(job.generation_id for job in added))
+    if missing:
+        await jobs.fail(failed := max(missing), "The model did not answer within 60 seconds.")
+        missing.remove(failed)
+    # A worker claims the oldest job of the queue, so that other jobs must not be waiting there.
+    if missing and await jobs.count(status="generating") == len(missing):
+        await jobs.claim_next()
 
 
-def _open_job(session: SeedSession, status: JobStatus) -> GenerationStatusTable:
-    return GenerationStatusTable(
-        generation_id=f"job-{session.id}",
-        session_id=session.id,
-        status=status,
-        estimated_completion_time=60,
-        started_at=session.now,
-        created_at=session.now,
-        updated_at=session.now,
-    )
-
-
-def _failed_job(session: SeedSession) -> GenerationStatusTable:
-    job = _open_job(session, JobStatus.failed)
-    job.error_message = "The model did not answer within 60 seconds."
-    job.completed_at = session.now + timedelta(seconds=60)
-    job.updated_at = job.completed_at
-    return job
+def _job_id(content: SeedContent) -> str:
+    return content.new.id.replace("content-", "job-", 1)
