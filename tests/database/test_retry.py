@@ -1,7 +1,6 @@
 """Units of work that run again, and lost commits that do not."""
 
 import asyncio
-import random
 from contextvars import Context
 
 import pytest
@@ -249,7 +248,6 @@ async def test_a_write_whose_answer_is_lost_is_unknown(clone: DatabaseEngine):
 
 async def test_a_dead_connection_is_noticed_before_anything_is_sent(clone: DatabaseEngine):
     """Even a plain write needs no repetition then; 20 times, for the moment matters."""
-    random.seed(1)
     await reopen(clone, db_pool_max=2)
     other = DatabaseEngine(clone.url, needs_pool=False)
     for number in range(20):

@@ -58,7 +58,6 @@ async def terminate_for_a_while(engine: DatabaseEngine) -> int:
 
 
 async def test_reads_survive_the_end_of_their_sessions(clone: DatabaseEngine):
-    random.seed(7)
     await reopen(clone, db_pool_max=10)
     await clone.execute("INSERT INTO sessions (id) SELECT 's' || i FROM generate_series(1, 50) i")
     counted: Counter[str] = Counter()
@@ -96,7 +95,6 @@ async def stream(engine: DatabaseEngine) -> list[Any]:
 
 
 async def test_writes_are_neither_lost_nor_doubled_when_sessions_end(clone: DatabaseEngine):
-    random.seed(8)
     await reopen(clone, db_pool_max=10)
     await clone.execute("CREATE TABLE written (number int NOT NULL)")
     done: set[int] = set()
@@ -293,7 +291,6 @@ async def test_work_ended_between_two_writes_is_not_repeated(clone: DatabaseEngi
 
 async def test_a_session_that_has_ended_is_not_taken_for_a_busy_one(clone: DatabaseEngine):
     """COPY on a session whose end asyncpg had read but not acted upon spoiled its connection."""
-    random.seed(9)
     await reopen(clone, db_pool_max=10)
     counted: Counter[str] = Counter()
     unexpected: list[dict[str, Any]] = []

@@ -145,7 +145,6 @@ async def test_cancelled_inside(small_pool: DatabaseEngine, how: str):
 
 async def test_cancelled_at_any_moment(small_pool: DatabaseEngine):
     """At random moments, of BEGIN and COMMIT too: all or nothing, and nobody waits for ever."""
-    random.seed(4)
     done = []
 
     async def work(number: int) -> None:

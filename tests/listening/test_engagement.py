@@ -1,8 +1,8 @@
 """Engagement by its definitions, checked against a computation in Python."""
 
+import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any
 
 import msgspec
@@ -45,7 +45,6 @@ def computed(given: list[dict[str, Any]], like_count: int) -> Engagement:
 
 @pytest.fixture
 async def given(db: DatabaseEngine) -> list[dict[str, Any]]:
-    random = Random(5)
     await add_contents("c1", "c2", genre="mystery")
     await add_contents("c3", genre=None, format="podcast")
     await ensure_sessions("s1", "s2", "s3")
