@@ -135,6 +135,7 @@ async def test_every_operation_of_accounts_works(bounced: DatabaseEngine) -> Non
     assert refused == {}
 
 
+@pytest.mark.long
 async def test_every_operation_works_beside_the_others(bounced: DatabaseEngine) -> None:
     """Four callers in different orders on three server sessions; conflicts are their own affair."""
     await operations.prepare()
