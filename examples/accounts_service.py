@@ -1,8 +1,8 @@
-"""A small sign-in service on the repositories: no SQL, and errors become HTTP in one place.
+"""Sign-in service on the repositories, without SQL. One middleware maps errors to HTTP responses.
 
-``uvicorn examples.accounts_service:app`` beside a running ``learner up``. The session's token lives
-in a cookie that scripts cannot read and that other sites cannot make a browser send with a POST.
-How often somebody may try, and how large a request may be, is for what stands in front of it.
+Run ``uvicorn examples.accounts_service:app`` while ``learner up`` is running. The session token is
+stored in a cookie that is not readable by scripts (HttpOnly) and not sent with a POST from another
+site (SameSite). Limits of the request rate and the request size belong in the reverse proxy.
 """
 
 import logging
@@ -34,7 +34,7 @@ Mailer = Callable[[str, SecretStr], Awaitable[None]]
 
 
 class Body(BaseModel):
-    """What clients send; nothing of it is repeated in an error."""
+    """Request body. Errors do not contain its values."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -49,27 +49,31 @@ class ChangePassword(Body):
     new: SecretStr
 
 
-class Forgotten(Body):
+class ForgottenPassword(Body):
     email: str
 
 
-class Reset(Body):
+class ResetPassword(Body):
     email: str
     code: SecretStr
     password: SecretStr
 
 
 async def register(request: Request) -> Response:
-    """Tells of a taken address, by 409: a service that must not would send a mail instead."""
+    """Register a user and sign in.
+
+    The response 409 reveals that an address is taken. A service that must not reveal it would send
+    a mail to the address instead.
+    """
     user = await users.register(UserCreate.model_validate_json(await body(request)))
     opened = await sessions.open(user.id, SESSION_TTL, **device(request))
-    return with_cookie(shown(user, 201), opened)
+    return with_cookie(user_response(user, 201), opened)
 
 
 async def sign_in(request: Request) -> Response:
-    given = SignIn.model_validate_json(await body(request))
+    form = SignIn.model_validate_json(await body(request))
     await sessions.close(request.cookies.get(COOKIE, ""))
-    opened = await sessions.sign_in(given.email, given.password, SESSION_TTL, **device(request))
+    opened = await sessions.sign_in(form.email, form.password, SESSION_TTL, **device(request))
     if opened is None:
         raise HTTPException(401, "wrong address or password")
     return with_cookie(Response(status_code=204), opened)
@@ -82,57 +86,61 @@ async def sign_out(request: Request) -> Response:
     return response
 
 
-async def who_am_i(request: Request) -> Response:
-    me = await signed_in(request)
+async def current_user(request: Request) -> Response:
+    current = await signed_in(request)
     token = request.cookies[COOKIE]
-    session = await sessions.extend(token, SESSION_TTL)  # writes once a day
-    response = shown(me.user)
-    if session is not None and session.expires_at != me.session.expires_at:
+    session = await sessions.extend(token, SESSION_TTL)  # writes at most once a day
+    response = user_response(current.user)
+    if session is not None and session.expires_at != current.session.expires_at:
         return with_cookie(response, OpenedSession(SecretStr(token), session))
     return response
 
 
 async def change_password(request: Request) -> Response:
-    me = await signed_in(request)
-    given = ChangePassword.model_validate_json(await body(request))
+    current = await signed_in(request)
+    form = ChangePassword.model_validate_json(await body(request))
     token = request.cookies[COOKIE]
-    if await users.change_password(me.user.id, given.old, given.new, keep_token=token) is None:
+    changed = await users.change_password(current.user.id, form.old, form.new, keep_token=token)
+    if changed is None:
         raise HTTPException(403, "wrong password")
     return Response(status_code=204)
 
 
-async def forgotten(request: Request) -> Response:
-    """The same answer in the same time, whether or not there is such an address."""
-    given = Forgotten.model_validate_json(await body(request))
-    task = BackgroundTask(send_code, given.email, request.app.state.mail)
+async def forgot_password(request: Request) -> Response:
+    """Send a code to the address, after a response that is the same for an unknown address."""
+    form = ForgottenPassword.model_validate_json(await body(request))
+    # The task runs after the response, so that its duration does not reveal a known address.
+    task = BackgroundTask(send_code, form.email, request.app.state.mail)
     return Response(status_code=202, background=task)
 
 
 async def send_code(email: str, mail: Mailer) -> None:
     issued = await users.issue_reset(email, CODE_TTL)
     if issued is not None:
-        # to the address that is stored: the one given may look the same and be another's
+        # to the stored address: the one that was typed may look the same and be another one
         await mail(issued.user.email, issued.code)
 
 
-async def reset(request: Request) -> Response:
-    given = Reset.model_validate_json(await body(request))
-    user = await users.reset_password(given.email, given.code, given.password)
+async def reset_password(request: Request) -> Response:
+    form = ResetPassword.model_validate_json(await body(request))
+    user = await users.reset_password(form.email, form.code, form.password)
     if user is None:
-        raise HTTPException(400, "the code is wrong or too old")
+        raise HTTPException(400, "the code is wrong or expired")
     return Response(status_code=204)
 
 
 async def signed_in(request: Request) -> SignedIn:
+    """Return session and user of the cookie, or raise 401."""
     found = await sessions.resolve(request.cookies.get(COOKIE, ""))
     if found is None:
-        raise HTTPException(401, "nobody is signed in")
+        raise HTTPException(401, "not signed in")
     return found
 
 
 async def body(request: Request) -> bytes:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":  # which forms of other sites cannot send
+    """Return a JSON body, or raise 415. A form on another site cannot send this content type."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
         raise HTTPException(415, "send application/json")
     return await request.body()
 
@@ -154,11 +162,11 @@ def with_cookie(response: Response, opened: OpenedSession) -> Response:
     return response
 
 
-def shown(user: User, status: int = 200) -> Response:
+def user_response(user: User, status: int = 200) -> Response:
     return JSONResponse(UserResponse.of(user).model_dump(mode="json"), status)
 
 
-async def refused(_request: Request, error: Exception) -> Response:
+async def invalid_body(_request: Request, error: Exception) -> Response:
     names = [".".join(map(str, item["loc"])) for item in error.errors()]  # type: ignore[attr-defined]
     return JSONResponse({"error": "InvalidValue", "fields": names}, 422)
 
@@ -179,16 +187,16 @@ def create_app(mail: Mailer = log_only) -> Starlette:
         "/sign-in": sign_in,
         "/sign-out": sign_out,
         "/password": change_password,
-        "/password/forgotten": forgotten,
-        "/password/reset": reset,
+        "/password/forgotten": forgot_password,
+        "/password/reset": reset_password,
     }
     application = Starlette(
         routes=[
-            Route("/me", who_am_i),
-            *(Route(path, end, methods=["POST"]) for path, end in posts.items()),
+            Route("/me", current_user),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
         ],
-        middleware=[Middleware(DatabaseErrors)],  # our errors become status codes here
-        exception_handlers={ValidationError: refused},
+        middleware=[Middleware(DatabaseErrors)],  # maps the errors of the repositories
+        exception_handlers={ValidationError: invalid_body},
         lifespan=lifespan,
     )
     application.state.mail = mail

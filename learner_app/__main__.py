@@ -1,6 +1,6 @@
 """Entry point of the ``learner`` command and of ``python -m learner_app``.
 
-It imports the command itself, which takes a moment, only after it has prepared for Ctrl-C.
+It handles Ctrl-C before it imports the command, because that import takes a moment.
 """
 
 import os
@@ -8,14 +8,18 @@ import signal
 import sys
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as of a shell: 128 and the number of the signal."""
+"""Exit code of a shell after Ctrl-C: 128 plus the number of SIGINT."""
 
 
 def main() -> None:
-    """Run the command. Ctrl-C ends it with exit code 130 and no traceback at any time."""
+    """Run the command.
+
+    Ctrl-C ends it at any time with exit code 130 and without a traceback.
+    """
     try:
         ignores_interrupts = signal.getsignal(signal.SIGINT) != signal.default_int_handler
-        if not ignores_interrupts:  # an exception during an import may be replaced by another one
+        if not ignores_interrupts:
+            # A KeyboardInterrupt during an import could be replaced by another exception.
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
         from learner_app.cli import main as run
 

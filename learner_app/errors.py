@@ -78,7 +78,10 @@ class ConnectionLost(DatabaseUnavailable):
 
 
 class PoolExhausted(DatabaseUnavailable):
-    """All connections of the pool were in use for DB_ACQUIRE_TIMEOUT."""
+    """All connections of the pool were in use for DB_ACQUIRE_TIMEOUT.
+
+    A retry may succeed. If it happens often, shorten the checkouts or raise DB_POOL_MAX.
+    """
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
@@ -119,7 +122,10 @@ class InvalidTransition(DatabaseError):
 
 
 class Conflict(DatabaseError, UniqueViolationError):  # type: ignore[misc]  # sqlstate
-    """Another row has the same or conflicting values (unique or exclusion constraint)."""
+    """Another row has the same or conflicting values (unique or exclusion constraint).
+
+    A retry with the same values fails again.
+    """
 
 
 class MissingReference(DatabaseError, ForeignKeyViolationError):  # type: ignore[misc]  # sqlstate
@@ -135,31 +141,46 @@ class InvalidValue(DatabaseError):
 
 
 class SerializationFailure(DatabaseError):
-    """The transaction was rolled back because of a concurrent one (serialization failure)."""
+    """The transaction was rolled back because of a concurrent one.
+
+    Retry the whole transaction, as ``DB.run_transaction`` does.
+    """
 
     retry = True
 
 
 class DeadlockDetected(DatabaseError):
-    """Transactions waited for each other, and the server rolled this one back."""
+    """Transactions waited for each other, and the server rolled this one back.
+
+    Retry the whole transaction, as ``DB.run_transaction`` does.
+    """
 
     retry = True
 
 
 class SchemaChanged(DatabaseError):
-    """A migration changed the table after the statement had been prepared."""
+    """A migration changed the table after the statement had been prepared.
+
+    A retry prepares the statement again.
+    """
 
     retry = True
 
 
 class LockTimeout(DatabaseError):
-    """A lock was not available within DB_LOCK_TIMEOUT, or immediately with NOWAIT."""
+    """A lock was not available within DB_LOCK_TIMEOUT, or immediately with NOWAIT.
+
+    Nothing was committed, and a retry succeeds when the other transaction has ended.
+    """
 
     retry = True
 
 
 class StatementTimeout(DatabaseError):
-    """The statement exceeded DB_STATEMENT_TIMEOUT or DB_COMMAND_TIMEOUT, or was cancelled."""
+    """The statement exceeded DB_STATEMENT_TIMEOUT or DB_COMMAND_TIMEOUT, or was cancelled.
+
+    A retry would probably take as long, so it is not advised.
+    """
 
 
 class AccessDenied(DatabaseError):
@@ -232,6 +253,10 @@ class TransactionBusy(TransactionError):
 
 class TransactionRequired(TransactionError):
     """The operation requires a transaction."""
+
+
+class ScopeError(TransactionError):
+    """A scope was nested in the scope of another tenant, or cannot apply to a leased connection."""
 
 
 class SessionStateRefused(TransactionError):

@@ -1,4 +1,4 @@
-"""Progress of long commands: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long commands, as a bar on a terminal and as lines elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINES = 10
-"""Without a terminal a line is printed about every tenth of the way."""
+"""Approximate number of lines that a whole run prints without a terminal."""
 
 
 @contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yields a function to be told how much of ``total`` is done."""
+    """Yield a function that reports how much of ``total`` is done so far."""
     if sys.stdout.isatty():
         columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as bar:
@@ -23,9 +23,9 @@ def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
 
     def report(done: int) -> None:
         nonlocal printed
-        tenth = done * LINES // total
-        if tenth > printed:
-            printed = tenth
+        step = done * LINES // total
+        if step > printed:
+            printed = step
             print(f"{name}: {done} of {total}", flush=True)
 
     yield report

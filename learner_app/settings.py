@@ -1,4 +1,4 @@
-"""All settings, from the environment and a ``.env`` in the project folder; read here only."""
+"""All settings, read from the environment and from ``.env`` in the project folder."""
 
 import logging
 import os
@@ -25,26 +25,27 @@ from learner_app.errors import SettingsError
 log = logging.getLogger(__name__)
 
 Seconds = Annotated[float, Field(gt=0, le=2_147_483, allow_inf_nan=False)]
-"""Up to what PostgreSQL takes as milliseconds."""
+"""Positive duration; PostgreSQL stores it as milliseconds in 32 bits."""
 
 STATEMENT_SHARE = 0.9
-"""Of DB_COMMAND_TIMEOUT, for DB_STATEMENT_TIMEOUT where that is not set."""
+"""Default of DB_STATEMENT_TIMEOUT as a share of DB_COMMAND_TIMEOUT."""
 
 LOCK_SECONDS = 10.0
+"""Upper limit of the default of DB_LOCK_TIMEOUT."""
 
-LEAST_PASSWORD_WORK = 35_840
-"""The weakest of OWASP's equivalent settings: 7 MiB and 5 passes."""
+MIN_PASSWORD_WORK = 35_840
+"""Memory in KiB times passes of the weakest Argon2id setting of OWASP: 7 MiB and 5 passes."""
 
 OWNER_SETTINGS = ("database_owner_url", "db_owner_user", "db_owner_password")
-"""Settings of the owner role, which migrates and dumps."""
+"""Settings of the owner role, which runs migrations and backups."""
 
 DATABASE_PARTS = ("db_host", "db_port", "db_name", "db_user", "db_password")
-"""Settings that name a database when DATABASE_URL does not."""
+"""Settings that name the database where DATABASE_URL is not set."""
 
 SERVER_SETTINGS = (*DATABASE_PARTS, "db_ssl", "db_ssl_root_cert", "db_ssl_cert", "db_ssl_key")
-"""Settings that describe a server and therefore require DATABASE_URL or DB_HOST."""
+"""Settings of a server, which require DATABASE_URL or DB_HOST."""
 
-NAMES_ELSEWHERE = {
+FOREIGN_NAMES = {
     "DB_DATABASE": "DB_NAME",
     "DB_HOSTNAME": "DB_HOST",
     "DB_MAX_CONNECTIONS": "DB_POOL_MAX",
@@ -60,24 +61,26 @@ NAMES_ELSEWHERE = {
     "DB_URL": "DATABASE_URL",
     "DB_USERNAME": "DB_USER",
 }
-"""Names of other programs for settings of this one that spelling alone does not match."""
+"""Names that other programs use, too different to be recognised by their spelling."""
 
 TYPO_RATIO = 0.82
-"""Similarity of names, as difflib measures it, from which a variable counts as misspelt.
+"""Similarity, measured by difflib, above which a variable counts as a misspelt setting.
 
-DB_POOLMAX (0.95) and DB_HSOT (0.86) are above; DB_ROOT_PASSWORD (0.81) and DB_CONNECTION (0.77),
-which belong to other programs, are below.
+DB_POOLMAX (0.95) and DB_HSOT (0.86) are above the limit. DB_ROOT_PASSWORD (0.81) and DB_CONNECTION
+(0.77) are variables of other programs and below it.
 """
 
 URL_TYPO_RATIO = 0.9
-"""The same for names like DATABASE_URL, of which programs and providers have many similar ones."""
+"""Limit for names like DATABASE_URL, which resemble many variables of other programs."""
 
 PICCOLO_CONF = "PICCOLO_CONF"
-OUR_CONF = "learner_app.conf"
+"""Variable by which Piccolo finds its configuration module."""
+
+PACKAGE_CONF = "learner_app.conf"
 
 
 class Settings(BaseSettings):
-    """One field a variable, named as in the environment but in lower case."""
+    """Settings with one field for each environment variable, named in lower case."""
 
     model_config = SettingsConfigDict(
         extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
@@ -147,44 +150,48 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @model_validator(mode="after")
-    def _settings_fit(self) -> "Settings":
+    def _check_combinations(self) -> "Settings":
         if self.db_pool_min > self.db_pool_max:
-            raise ValueError("DB_POOL_MIN must not be above DB_POOL_MAX")
+            raise ValueError("DB_POOL_MIN must be at most DB_POOL_MAX")
         if self.db_retry_initial > self.db_retry_max:
-            raise ValueError("DB_RETRY_INITIAL must not be above DB_RETRY_MAX")
+            raise ValueError("DB_RETRY_INITIAL must be at most DB_RETRY_MAX")
         if self.statement_seconds >= self.db_command_timeout:
             raise ValueError("DB_STATEMENT_TIMEOUT must be below DB_COMMAND_TIMEOUT")
         if self.lock_seconds > self.statement_seconds:
-            raise ValueError("DB_LOCK_TIMEOUT must not be above DB_STATEMENT_TIMEOUT")
-        if self.password_memory_kib * self.password_passes < LEAST_PASSWORD_WORK:
+            raise ValueError("DB_LOCK_TIMEOUT must be at most DB_STATEMENT_TIMEOUT")
+        if self.password_memory_kib * self.password_passes < MIN_PASSWORD_WORK:
             raise ValueError(
-                f"PASSWORD_MEMORY_KIB times PASSWORD_PASSES must be at least {LEAST_PASSWORD_WORK}"
+                f"PASSWORD_MEMORY_KIB times PASSWORD_PASSES must be at least {MIN_PASSWORD_WORK}"
             )
         if self.db_echo and self.app_env != "development":
-            raise ValueError("DB_ECHO is for APP_ENV=development only")
+            raise ValueError("DB_ECHO requires APP_ENV=development")
         return self
 
     @model_validator(mode="after")
-    def _owner_settings_fit(self) -> "Settings":
+    def _check_owner_settings(self) -> "Settings":
         parts = self.db_owner_user is not None or self.db_owner_password is not None
         if parts and self.database_owner_url is not None:
-            raise ValueError("set DATABASE_OWNER_URL or DB_OWNER_USER, not both")
+            raise ValueError("set either DATABASE_OWNER_URL or DB_OWNER_USER, not both")
         if self.db_owner_password is not None and self.db_owner_user is None:
-            raise ValueError("DB_OWNER_PASSWORD needs DB_OWNER_USER")
+            raise ValueError("DB_OWNER_PASSWORD requires DB_OWNER_USER")
         is_owner_set = parts or self.database_owner_url is not None
         if is_owner_set and self.database_url is None and self.db_host is None:
             name = "DB_OWNER_USER" if parts else "DATABASE_OWNER_URL"
-            raise ValueError(f"{name} needs DATABASE_URL, or DB_HOST and its fellow settings")
+            raise ValueError(f"{name} requires DATABASE_URL or DB_HOST")
         return self
 
     @property
     def statement_seconds(self) -> float:
-        """After how long the server ends a statement: below the time that we wait for it."""
+        """Seconds after which the server cancels a statement.
+
+        Less than DB_COMMAND_TIMEOUT, so that the server reports the time-out before the client
+        gives up and has to close the connection.
+        """
         return self.db_statement_timeout or STATEMENT_SHARE * self.db_command_timeout
 
     @property
     def lock_seconds(self) -> float:
-        """After how long the server ends the wait for a lock."""
+        """Seconds after which the server cancels a statement that waits for a lock."""
         return self.db_lock_timeout or min(LOCK_SECONDS, self.statement_seconds / 2)
 
     @property
@@ -192,80 +199,84 @@ class Settings(BaseSettings):
         """True if the settings name a database, False if ``learner up`` provides it.
 
         Raises:
-            SettingsError: neither DATABASE_URL nor DB_HOST is set, but a setting that needs one.
+            SettingsError: a setting requires DATABASE_URL or DB_HOST, and neither is set.
         """
         if self.database_url is not None or self.db_host is not None:
             return True
-        given = [
+        dependent = [
             name.upper()
             for name in SERVER_SETTINGS
             if name in self.model_fields_set and getattr(self, name) not in (None, False)
         ]
-        if given:
+        if dependent:
             raise SettingsError(
-                f"{_listed(given)} without DB_HOST: set DB_HOST as well, or DATABASE_URL"
+                f"{_subject(dependent)} without DB_HOST: set DB_HOST as well, or DATABASE_URL"
             )
         return False
 
     @property
     def data_folder(self) -> Path:
-        """Where ``learner up`` keeps its PostgreSQL: LEARNER_DATA or a folder of the project."""
+        """Folder of the development database: LEARNER_DATA, or ``learner-data`` in the project."""
         return project_folder() / (self.learner_data or "learner-data")
 
     @property
     def running_file(self) -> Path:
-        """Names the database of a running ``learner up``; holds no secret."""
+        """File without secrets that names the database of a running ``learner up``."""
         return self.data_folder / "running.json"
 
 
 def load_settings() -> Settings:
-    """Read the settings.
+    """Read the settings from the environment and ``.env``.
 
     Raises:
-        SettingsError: a variable has a value that is not allowed; the message names the variable.
+        SettingsError: a value is not allowed, or a name is misspelt. The message names the
+            variable.
     """
     try:
         return Settings(_env_file=project_folder() / ".env")  # type: ignore[call-arg]  # known to pydantic-settings only
     except ValidationError as error:
-        raise SettingsError("; ".join(_complaint(item) for item in error.errors())) from None
+        raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text") from None
 
 
-def _complaint(item: ErrorDetails) -> str:
+def _describe(item: ErrorDetails) -> str:
     name = str(item["loc"][0]).upper() + ": " if item["loc"] else ""
     return name + str(item["msg"]).removeprefix("Value error, ")
 
 
-def _listed(names: list[str]) -> str:
-    """Return the names as a subject with its verb: ``A is set``, ``A and B are set``."""
+def _subject(names: list[str]) -> str:
+    """Return the beginning of a sentence: ``A is set`` or ``A and B are set``."""
     *others, last = names
     return f"{', '.join(others)} and {last} are set" if others else f"{last} is set"
 
 
 def _check_names(variables: Mapping[str, str | None]) -> None:
-    """Raise SettingsError for misspelt settings, and warn of other unknown ``DB_*`` variables."""
+    """Check the names of all variables.
+
+    Misspelt settings are an error. Other unknown ``DB_*`` variables are logged as a warning.
+    """
     known = [name.upper() for name in Settings.model_fields]
-    given = {name.upper() for name, value in variables.items() if value}
+    present = {name.upper() for name, value in variables.items() if value}
     mistakes = []
-    for name in sorted(given.difference(known)):
+    for name in sorted(present.difference(known)):
         if name.startswith("DB_"):
-            meant = NAMES_ELSEWHERE.get(name) or _closest(name, known)
-            if name in NAMES_ELSEWHERE or _similarity(name, meant) >= TYPO_RATIO:
+            meant = FOREIGN_NAMES.get(name) or _closest(name, known)
+            if name in FOREIGN_NAMES or _similarity(name, meant) >= TYPO_RATIO:
                 mistakes.append(f"{name} is not a setting: did you mean {meant}?")
             else:
                 hint = f"; the closest setting is {meant}" if meant else ""
                 warn_once(f"{name} is not a setting of learner_app and is ignored{hint}")
-        elif meant := _misspelt_url(name, [url for url in known if url not in given]):
+        elif meant := _misspelt_url(name, [url for url in known if url not in present]):
             mistakes.append(f"{name} is not a setting: did you mean {meant}?")
     if mistakes:
         raise SettingsError(" ".join(mistakes))
 
 
 def _misspelt_url(name: str, unset: list[str]) -> str:
-    """Return the unset ``DATABASE_URL`` or its like that the name misspells, or an empty string.
+    """Return the unset URL setting that the name resembles, or an empty string.
 
-    A name that contains it, such as MY_DATABASE_URL, is another name and no mistake.
+    A longer name that contains the setting, such as MY_DATABASE_URL, is not a misspelling.
     """
     meant = _closest(name, [url for url in unset if "DATABASE" in url and url not in name])
     return meant if _similarity(name, meant) >= URL_TYPO_RATIO else ""
@@ -281,19 +292,21 @@ def _similarity(name: str, other: str) -> float:
 
 @cache
 def warn_once(message: str) -> None:
-    """Log a warning the first time that the process reports it."""
+    """Log a warning once per process."""
     log.warning(message)
 
 
 def _without_overridden_database(
     environment: Mapping[str, str | None], file: Mapping[str, str | None]
 ) -> Mapping[str, str | None]:
-    """Return the variables of ``.env`` without the database that the environment replaces.
+    """Return the variables of ``.env`` without the database that the environment overrides.
 
-    Its owner role is left out as well: ``learner reset`` must not reach the database of the file.
+    The owner role in the file is removed as well: ``learner reset`` must not reach the database of
+    the file.
 
     Raises:
-        SettingsError: ``.env`` has DATABASE_URL, and the environment has parts of another one.
+        SettingsError: ``.env`` sets DATABASE_URL, and the environment sets single parts such as
+            DB_HOST.
     """
     if not {"database_url", "db_host"}.isdisjoint(environment):
         file = {name: value for name, value in file.items() if name not in OWNER_SETTINGS}
@@ -302,17 +315,17 @@ def _without_overridden_database(
     parts = [name.upper() for name in DATABASE_PARTS if name in environment]
     if "database_url" in file and parts:
         raise SettingsError(
-            f"{_listed(parts)} in the environment and DATABASE_URL in .env, which names the "
-            "database already: set DATABASE_URL in the environment instead"
+            f"{_subject(parts)} in the environment and DATABASE_URL in .env: "
+            "set DATABASE_URL in the environment instead"
         )
     return file
 
 
 @cache
 def project_folder() -> Path:
-    """The folder of the project: the nearest one from here upwards with a ``piccolo_conf.py``.
+    """Return the nearest folder with a ``piccolo_conf.py``, from the working folder upwards.
 
-    Else the checkout that this package is imported from, else the working folder.
+    Without one, the source checkout of this package, otherwise the working folder.
     """
     here = Path.cwd()
     checkout = Path(__file__).parent.parent
@@ -322,19 +335,14 @@ def project_folder() -> Path:
     return here
 
 
-def use_package_conf() -> None:
-    """Where the project has no ``piccolo_conf.py``, let Piccolo use the one of the package."""
-    if find_spec("piccolo_conf") is None:
-        os.environ.setdefault(PICCOLO_CONF, OUR_CONF)
-
-
-def piccolo_is_pointed_here() -> bool:
-    """Whether Piccolo uses the configuration of the package, whatever the project has."""
-    return os.environ.get(PICCOLO_CONF) == OUR_CONF
+def piccolo_conf_module() -> str | None:
+    """Return the configuration module of the package, or None if the project has its own."""
+    has_own = PICCOLO_CONF in os.environ or find_spec("piccolo_conf") is not None
+    return None if has_own else PACKAGE_CONF
 
 
 def connection_variables() -> list[str]:
-    """Those of the environment that are settings of ours, or of every client of PostgreSQL."""
+    """Return the set environment variables that are settings, or variables of libpq."""
     return [
         name
         for name in os.environ

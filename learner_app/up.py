@@ -1,4 +1,4 @@
-"""``learner up``: from nothing to the running product."""
+"""``learner up``: database, migrations and web application in one process."""
 
 import asyncio
 from contextlib import ExitStack
@@ -6,29 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from learner_app.admin.staff import add_staff, has_staff
-from learner_app.conf import DB
+from learner_app.database.engine import DatabaseEngine
 from learner_app.operations.development import development_database
 from learner_app.operations.migrate import apply_migrations
 from learner_app.operations.seed.insert import insert_seed, is_empty
 from learner_app.settings import Settings
-from learner_app.web.server import go_on, open_socket, serve
+from learner_app.web.app import create_app
+from learner_app.web.server import open_socket, raise_if_stopped, serve
 
 FIRST_STAFF_NAME = "admin"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was done to the database before serving."""
+    """Changes made to the database before serving."""
 
     migrations: int
     seeded_rows: int
     staff_password: str | None
 
+    @property
+    def summary(self) -> str:
+        """Number of migrations and of rows, as a line for the console."""
+        return f"{self.migrations} migrations applied, {self.seeded_rows} example rows added"
 
-def run_product(settings: Settings, host: str, port: int, *, seed: bool, staff: bool) -> None:
-    """Serve until a signal comes; the web server ends first, then the database.
+    @property
+    def login(self) -> str:
+        """Name and password of the new staff account, as a line for the console."""
+        return f"{FIRST_STAFF_NAME} / {self.staff_password}   (shown this once)"
 
-    With DATABASE_URL nothing is seeded and no staff login made unless the flags say so.
+
+def run_product(
+    engine: DatabaseEngine, settings: Settings, host: str, port: int, *, seed: bool, staff: bool
+) -> None:
+    """Serve until a signal arrives, then stop the web server and the database, in this order.
+
+    Args:
+        engine: the configured engine, prepared for statements without a pool.
+        settings: if they name no database, the development database is started.
+        host: address to bind.
+        port: port to bind.
+        seed: insert the example data. An empty development database gets it in any case.
+        staff: create the first staff account. The development database gets it in any case.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(open_socket(host, port))
@@ -36,20 +55,33 @@ def run_product(settings: Settings, host: str, port: int, *, seed: bool, staff: 
         if not settings.has_database:
             folder = stack.enter_context(development_database(settings))
         is_own = folder is not None
-        prepared = asyncio.run(prepare(seed=seed, seed_if_empty=is_own, staff=staff or is_own))
+        work = prepare(engine, seed=seed, seed_if_empty=is_own, staff=staff or is_own)
+        prepared = asyncio.run(work)
         if prepared.staff_password:
-            # Before anything else can go wrong: it cannot be shown a second time.
-            login = f"{FIRST_STAFF_NAME} / {prepared.staff_password}   (shown this once)"
-            print(f"{'Staff login:':13}{login}", flush=True)
-        go_on()
-        serve(listener, on_ready=lambda: _announce(prepared, folder, _address(host, port)))
+            # Printed before anything else can fail, because it cannot be shown a second time.
+            print(f"{'Staff login:':13}{prepared.login}", flush=True)
+        raise_if_stopped()
+        engine.needs_pool = True
+        lines = _announcement(engine, prepared, folder, _address(host, port))
+        serve(create_app(engine), listener, on_ready=lambda: print(lines, flush=True))
 
 
-async def prepare(*, seed: bool, seed_if_empty: bool, staff: bool) -> Prepared:
-    """Migrate; then seed, and make a first staff login where there is none, as asked for."""
-    migrations = await apply_migrations(DB)
-    seeded = await insert_seed(DB) if seed or (seed_if_empty and await is_empty(DB)) else {}
-    password = await add_staff(FIRST_STAFF_NAME) if staff and not await has_staff() else None
+async def prepare(
+    engine: DatabaseEngine, *, seed: bool, seed_if_empty: bool, staff: bool
+) -> Prepared:
+    """Apply the migrations, insert the example data, and create the first staff account.
+
+    Args:
+        engine: the database.
+        seed: insert the example data.
+        seed_if_empty: insert the example data if the tables are empty.
+        staff: create the staff account ``admin`` if there is no staff account.
+    """
+    migrations = await apply_migrations(engine)
+    seeded = await insert_seed(engine) if seed or (seed_if_empty and await is_empty(engine)) else {}
+    password = None
+    if staff and not await has_staff(engine):
+        password = await add_staff(FIRST_STAFF_NAME, engine)
     return Prepared(migrations, sum(planted.created for planted in seeded.values()), password)
 
 
@@ -58,15 +90,14 @@ def _address(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def _announce(prepared: Prepared, folder: Path | None, address: str) -> None:
+def _announcement(
+    engine: DatabaseEngine, prepared: Prepared, folder: Path | None, address: str
+) -> str:
     lines = [("Admin", f"{address}/admin/"), ("Health", f"{address}/health/db")]
     if folder and not prepared.staff_password:
         lines.insert(1, ("Staff login", "as before; `learner staff password NAME` sets a new one"))
-    lines.append(("Data", str(folder) if folder else str(DB.target)))
+    lines.append(("Data", str(folder) if folder else str(engine.target)))
     if prepared.migrations or prepared.seeded_rows:
-        done = (
-            f"{prepared.migrations} migrations applied, {prepared.seeded_rows} example rows added"
-        )
-        lines.append(("Database", done))
-    print("\n".join(f"{name + ':':13}{value}" for name, value in lines))
-    print("Stop with Ctrl-C.", flush=True)
+        lines.append(("Database", prepared.summary))
+    shown = [f"{name + ':':13}{value}" for name, value in lines]
+    return "\n".join([*shown, "Stop with Ctrl-C."])

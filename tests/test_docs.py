@@ -33,12 +33,13 @@ async def test_page_on_transactions(clone: DatabaseEngine, checkout: Path):
         "DB": DB,
         "ListeningSessionTable": ListeningSessionTable,
         "Route": Route,
-        "told": [],
+        "sent": [],
+        "counts": {},
         "like": like,
         "api": FastAPI(),
     }
     found = snippets(checkout / "docs/transactions.md")
-    assert len(found) == 7
+    assert len(found) == 9
     await DB.close_connection_pool()
     await run(found[0], names)
     await DB.start_connection_pool()
@@ -49,7 +50,11 @@ async def test_page_on_transactions(clone: DatabaseEngine, checkout: Path):
     ).order_by(ListeningSessionTable.id)
     assert [row["id"] for row in rows] == ["s1", "s2", "s3"]
     assert rows[0]["total_listening_time"] == 30
-    assert names["told"] == ["s1"]
+    assert names["sent"] == ["s1"]
+    assert names["actor"] == "billing"
+    assert names["counts"]["session.count"] == 1
+    for observer in DB.observers.registered:
+        DB.observers.remove(observer)
 
 
 async def test_page_on_errors(clone: DatabaseEngine, checkout: Path):
@@ -92,7 +97,7 @@ async def test_service_of_the_readme(clone: DatabaseEngine, readme: str):
     assert told == {
         "stored": 1,
         "known": 0,
-        "refused": {1: "content_id: there is no such piece"},
+        "refused": {1: "content_id: the content does not exist"},
     }
     assert (await it["record"](batch))["known"] == 1
 
@@ -106,7 +111,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
     await run(readme, it)
     await it["open_session"]("s1")
     for name in ("g1", "g2", "g3"):
-        await it["jobs"].start(GenerationCreate(generation_id=name, session_id="s1"))
+        await it["jobs"].add(GenerationCreate(generation_id=name, session_id="s1"))
 
     async def write(job: Any) -> ContentCreate:
         if job.generation_id == "g2":
@@ -114,7 +119,7 @@ async def test_worker_of_the_readme(clone: DatabaseEngine, readme: str):
         return new_content(f"of-{job.generation_id}", session_id=job.session_id)
 
     async def lose(job: Any) -> ContentCreate:
-        assert await it["jobs"].claim_next(timedelta()) is not None
+        assert await it["jobs"].claim_next(stale_older_than=timedelta()) is not None
         return await write(job)
 
     async def lose_and_fail(job: Any) -> ContentCreate:

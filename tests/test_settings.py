@@ -1,4 +1,4 @@
-"""Settings: the example file, and what a mistake says."""
+"""Settings: example file, documentation and error messages."""
 
 import re
 from pathlib import Path
@@ -91,14 +91,14 @@ def test_wrong_value_names_the_setting_and_not_the_value(monkeypatch, name: str,
         ("TEST_DATABSE_URL", "TEST_DATABASE_URL"),
     ],
 )
-def test_misspelt_setting_is_an_error_that_names_the_setting_meant(monkeypatch, name, meant):
+def test_misspelt_setting_is_an_error_that_names_the_setting(monkeypatch, name, meant):
     monkeypatch.setenv(name, CANARY)
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert str(caught.value) == f"{name.upper()} is not a setting: did you mean {meant}?"
 
 
-def test_misspelt_settings_of_the_env_file_are_found_as_well(monkeypatch, tmp_path: Path):
+def test_misspelt_settings_in_the_env_file_are_errors(monkeypatch, tmp_path: Path):
     monkeypatch.setattr("learner_app.settings.project_folder", lambda: tmp_path)
     (tmp_path / ".env").write_text("DB_POOLMAX=3\nDB_NMAE=x\n")
     with pytest.raises(SettingsError) as caught:
@@ -170,7 +170,7 @@ def test_part_of_a_database_without_host_is_an_error(monkeypatch, tmp_path, plac
 
 
 @pytest.mark.parametrize("setting", [{"db_ssl": False}, {"db_pool_max": 5}, {"app_env": "test"}])
-def test_settings_of_any_database_need_no_host(setting: dict):
+def test_settings_that_describe_no_server_require_no_host(setting: dict):
     assert not Settings(**setting).has_database
 
 

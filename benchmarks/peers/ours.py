@@ -16,7 +16,7 @@ class Ours(Contestant):
 
     async def start(self, address: Address) -> None:
         self.engine = DatabaseEngine(address.url)
-        self.engine._settings = settings()
+        self.engine.settings = settings()
         await self.engine.start_connection_pool()
         self._item = tables_on(self.engine).item
 
@@ -60,7 +60,7 @@ class OursPiccolo(PiccoloQueries):
 
     async def start(self, address: Address) -> None:
         self.engine = DatabaseEngine(address.url)
-        self.engine._settings = settings()
+        self.engine.settings = settings()
         await self.engine.start_connection_pool()
         self.tables = tables_on(self.engine)
 

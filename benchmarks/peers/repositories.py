@@ -20,7 +20,7 @@ class OursRepositories(Contestant):
 
     async def start(self, address: Address) -> None:
         self._engine = DatabaseEngine(address.url)
-        self._engine._settings = settings()
+        self._engine.settings = settings()
         await self._engine.start_connection_pool()
         self._content = ContentRepository(self._engine)
         self._events = BehavioralEventRepository(self._engine)

@@ -1,16 +1,17 @@
-"""The repository of signed-in devices."""
+"""Repository of auth sessions: the devices on which users are signed in."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from learner_app.accounts.credentials import USER, check_credentials
-from learner_app.accounts.redacted import secret
+from learner_app.accounts.redacted import as_secret
 from learner_app.accounts.rows import (
     AuthSession,
     AuthSessionFilters,
@@ -20,20 +21,18 @@ from learner_app.accounts.rows import (
 )
 from learner_app.accounts.tables import AuthSessionTable, UserTable
 from learner_app.accounts.tokens import new_token, token_hash
-from learner_app.accounts.user_sql import CLOSE_SESSIONS
-from learner_app.accounts.values import Lifetime, NetworkAddress
+from learner_app.accounts.user_sql import DELETE_OTHER_SESSIONS
+from learner_app.accounts.values import LIFETIME, NETWORK_ADDRESS
 from learner_app.repository.base import ReadOnlyRepository
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
-from learner_app.repository.sql import NOW, SqlNames
+from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
-LIFETIME = TypeAdapter(Lifetime)
-ADDRESS = TypeAdapter(NetworkAddress)
 WIDTH = len(AuthSession.__struct_fields__)
-LONGEST_AGENT = 500
+MAX_USER_AGENT_LENGTH = 500
 
 s = SqlNames(AuthSessionTable)
 bare = s.unqualified
@@ -45,47 +44,72 @@ COLUMNS = (
     f"{bare.expires_at}, {bare.ip_address}, {bare.user_agent}"
 )
 
-LIVES = f"{s.expires_at} > {NOW}"
+IS_VALID = f"{s.expires_at} > {NOW}"
 
-OPEN = f"""
-INSERT INTO {s} ({COLUMNS})
-SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
-WHERE {u.id} = $2 FOR KEY SHARE RETURNING {ROW}
+OPEN = Statement(
+    "auth_sessions.open",
+    f"""
+    INSERT INTO {s} ({COLUMNS})
+    SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
+    WHERE {u.id} = $2 FOR KEY SHARE RETURNING {ROW}
+    """,
+)
+
+SIGN_IN = Statement(
+    "auth_sessions.sign_in",
+    f"""
+    INSERT INTO {s} ({COLUMNS})
+    SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
+    WHERE {u.id} = $2 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
+    """,
+)
+"""FOR SHARE conflicts with a change of the password: one of the two waits for the other.
+
+If the change commits first, the condition on the hash fails. If the session is inserted first, the
+change deletes it. No session of the old password remains in either case.
 """
 
-SIGN_IN = f"""
-INSERT INTO {s} ({COLUMNS})
-SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
-WHERE {u.id} = $2 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
-"""
-"""The lock makes it wait for a change of the password, or the change for it."""
+RESOLVE = Statement(
+    "auth_sessions.resolve",
+    f"""
+    SELECT {mine.fields(AuthSession)}, {u.fields(User)}
+    FROM {mine} JOIN {u} ON {u.id} = {mine.user_id}
+    WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
+    """,
+)
 
-RESOLVE = f"""
-SELECT {mine.fields(AuthSession)}, {u.fields(User)} FROM {mine} JOIN {u} ON {u.id} = {mine.user_id}
-WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
-"""
+EXTEND = Statement(
+    "auth_sessions.extend",
+    f"""
+    UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
+    WHERE {s.token_hash} = $1 AND {IS_VALID} AND {s.updated_at} <= {NOW} - interval '1 day'
+    RETURNING {ROW}
+    """,
+)
+"""No other statement updates a session, so ``updated_at`` is the time of the last extension."""
 
-EXTEND = f"""
-UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
-WHERE {s.token_hash} = $1 AND {LIVES} AND {s.updated_at} <= {NOW} - interval '1 day'
-RETURNING {ROW}
-"""
-"""Nothing else writes to a session."""
+FIND = Statement(
+    "auth_sessions.find_by_token", f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {IS_VALID}"
+)
+CLOSE = Statement("auth_sessions.close", f"DELETE FROM {s} WHERE {s.token_hash} = $1")
+CLOSE_DEVICE = Statement(
+    "auth_sessions.close_device", f"DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.id} = $2"
+)
 
-FIND = f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {LIVES}"
-CLOSE = f"DELETE FROM {s} WHERE {s.token_hash} = $1"
-CLOSE_DEVICE = f"DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.id} = $2"
-
-LIST = f"""
-SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {LIVES}
-ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
-"""
+LIST = Statement(
+    "auth_sessions.list_for_user",
+    f"""
+    SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {IS_VALID}
+    ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
+    """,
+)
 
 
 class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
-    """Signed-in devices, known by a token that only they have: a hash of it is stored.
+    """Devices on which users are signed in, each identified by a token.
 
-    What is expired, by the database's clock, is not there for any operation with a token.
+    Only the device knows the token: the database stores its hash. An operation on a token treats a
+    session as missing once it has expired by the database's clock.
     """
 
     table = AuthSessionTable
@@ -99,24 +123,40 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         },
     )
 
-    async def count(self, **filters: Unpack[AuthSessionFilters]) -> int:
-        """How many sessions the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[AuthSessionFilters],
-    ) -> Page[AuthSession]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[AuthSessionFilters],
+        ) -> builtins.list[AuthSession]: ...
 
-    def stream(self, **filters: Unpack[AuthSessionFilters]) -> AsyncGenerator[AuthSession, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[AuthSessionFilters],
+        ) -> Page[AuthSession]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[AuthSessionFilters],
+        ) -> AsyncGenerator[AuthSession, None]: ...
+
+        async def count(self, **filters: Unpack[AuthSessionFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[AuthSessionFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+    # end of typed methods
 
     async def open(
         self,
@@ -126,17 +166,17 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         ip_address: str | None = None,
         user_agent: str | None = None,
     ) -> OpenedSession:
-        """Sign somebody in who was recognised otherwise than by a password, by a provider say.
+        """Open a session for a user who was authenticated without a password.
 
         Args:
-            user_id: who.
-            ttl: how long it lasts; a second to ten years.
-            ip_address: where from.
-            user_agent: with what; cut after 500 characters.
+            user_id: the user, authenticated for instance by a provider.
+            ttl: lifetime of the session, one second to ten years.
+            ip_address: IPv4 or IPv6 address of the device.
+            user_agent: the ``User-Agent`` header, truncated to 500 characters.
 
         Raises:
-            MissingReference: there is no such user.
-            InvalidValue: ``ttl`` or ``ip_address`` cannot be one.
+            MissingReference: the user does not exist.
+            InvalidValue: ``ttl`` is out of range or ``ip_address`` malformed.
         """
         token = new_token()
         device = self._device(ttl, ip_address, user_agent)
@@ -156,91 +196,93 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         ip_address: str | None = None,
         user_agent: str | None = None,
     ) -> OpenedSession | None:
-        """Sign somebody in by the password; None where it is not, as of ``check_password``.
+        """Open a session if the password matches, else return None.
 
-        Where the password is changed at the same time, there is no session by the old one.
+        The password is checked as by ``UserRepository.check_password``. If it is changed
+        concurrently, no session of the old password remains.
         """
-        password = secret(password)
+        password = as_secret(password)
         device = self._device(ttl, ip_address, user_agent)
         known = await check_credentials(self.engine, email, password)
         if known is None:
             return None
         token = new_token()
-        values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored)
+        values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored_hash)
         session = await self.fetch_row(SIGN_IN, *values)
         return None if session is None else OpenedSession(token, session)
 
     async def resolve(self, token: str | SecretStr) -> SignedIn | None:
-        """Session and user of a token, by one query; None for one that is unknown or expired."""
-        token = secret(token)
-        if (known := token_hash(token)) is None:
+        """Return session and user of a token, or None if it is unknown or expired."""
+        token = as_secret(token)
+        if (hashed := token_hash(token)) is None:
             return None
-        record = await self.engine.fetchrow(RESOLVE, known)
+        record = await RESOLVE.fetchrow(self.engine, hashed)
         if record is None:
             return None
         return SignedIn(self.mapper.to_row(record[:WIDTH]), USER.to_row(record[WIDTH:]))
 
     async def extend(self, token: str | SecretStr, ttl: timedelta) -> AuthSession | None:
-        """Let a session last that long from now on; written once a day at most.
+        """Extend a session to ``ttl`` from now, writing at most once a day.
 
         Returns:
-            The session, as it was where it is of today; None for one that is unknown or expired.
+            The session, unchanged if it was opened or extended within a day; None if it is unknown
+            or expired.
         """
-        token = secret(token)
+        token = as_secret(token)
         lifetime = validate(LIFETIME, ttl, "ttl", self.table)
-        if (known := token_hash(token)) is None:
+        if (hashed := token_hash(token)) is None:
             return None
-        return await self.fetch_row(EXTEND, known, lifetime) or await self.fetch_row(FIND, known)
+        return await self.fetch_row(EXTEND, hashed, lifetime) or await self.fetch_row(FIND, hashed)
 
     async def close(self, token: str | SecretStr) -> bool:
-        """Sign a device out; whether it was signed in."""
-        token = secret(token)
-        if (known := token_hash(token)) is None:
+        """Close a session and return whether it existed."""
+        token = as_secret(token)
+        if (hashed := token_hash(token)) is None:
             return False
-        return await self.engine.execute(CLOSE, known) == "DELETE 1"
+        return await self.execute(CLOSE, hashed) == 1
 
     async def close_device(self, user_id: UUID, session_id: UUID) -> bool:
-        """Sign out one of a user's devices; whether it was signed in, and is that user's."""
+        """Close a session of the user by its id and return whether the user had it."""
         user, session = self.key.params(user_id), self.key.params(session_id)
         if user is None or session is None:
             return False
-        return await self.engine.execute(CLOSE_DEVICE, *user, *session) == "DELETE 1"
+        return await self.execute(CLOSE_DEVICE, *user, *session) == 1
 
-    async def close_all(self, user_id: UUID, *, except_token: str | SecretStr | None = None) -> int:
-        """Sign out all of a user's devices, except the one of a token; how many they were."""
-        kept = None if except_token is None else token_hash(except_token)
-        except_token = None
+    async def close_all(self, user_id: UUID, *, keep_token: str | SecretStr | None = None) -> int:
+        """Close the sessions of a user, except the one of a token, and return their number."""
+        keep_token = as_secret(keep_token)
         if (key := self.key.params(user_id)) is None:
             return 0
-        return affected_rows(await self.engine.execute(CLOSE_SESSIONS, *key, kept))
+        return await self.execute(DELETE_OTHER_SESSIONS, *key, token_hash(keep_token))
 
     async def list_for_user(
         self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
-    ) -> list[AuthSession]:
-        """Where a user is signed in, the newest first."""
+    ) -> builtins.list[AuthSession]:
+        """Return the unexpired sessions of a user, the newest first."""
         check_limit(limit, self.table)
         key = self.key.params(user_id)
         return [] if key is None else await self.fetch_rows(LIST, *key, limit)
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete some expired sessions and say how many; call it until 0."""
+        """Delete a batch of expired sessions and return how many. Call it until 0."""
         keys = lock_oldest_keys_sql(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
-        return affected_rows(
-            await self.engine.execute(f"DELETE FROM {s} WHERE {s.id} = ANY({keys})")
-        )
+        sql = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"
+        return await self.execute(Statement("auth_sessions.purge_expired", sql))
 
     def _device(
         self, ttl: timedelta, ip_address: str | None, user_agent: str | None
     ) -> tuple[timedelta, str | None, str | None]:
         lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         address = (
-            None if ip_address is None else validate(ADDRESS, ip_address, "ip_address", self.table)
+            None
+            if ip_address is None
+            else validate(NETWORK_ADDRESS, ip_address, "ip_address", self.table)
         )
         return lifetime, address, _storable_agent(user_agent)
 
 
-def _storable_agent(text: str | None) -> str | None:
-    """A header that anybody may send; nobody is kept from signing in by a strange one."""
-    if not isinstance(text, str):
+def _storable_agent(header: str | None) -> str | None:
+    """Make any header storable, so that a malformed one does not prevent signing in."""
+    if not isinstance(header, str):
         return None
-    return text[:LONGEST_AGENT].replace("\0", "").encode(errors="replace").decode()
+    return header[:MAX_USER_AGENT_LENGTH].replace("\0", "").encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Whose password it is: what the operations that sign in are made of."""
+"""Verification and replacement of stored password hashes, shared by the repositories."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -7,12 +7,17 @@ from pydantic import SecretStr
 
 from learner_app.accounts import user_sql
 from learner_app.accounts.emails import lookup_form
-from learner_app.accounts.passwords import Cost, apart, check_hash, hash_password, policy_violation
+from learner_app.accounts.passwords import (
+    Cost,
+    check_hash,
+    hash_password,
+    in_thread,
+    policy_violation,
+)
 from learner_app.accounts.redacted import RedactedStr
 from learner_app.accounts.rows import User
 from learner_app.accounts.tables import UserTable
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import Conflict
 from learner_app.repository.inputs import invalid_field
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.rows import RowMapper
@@ -23,111 +28,114 @@ WIDTH = len(User.__struct_fields__)
 
 
 class Credentials(NamedTuple):
-    """A user, and the hash of the password as it is stored."""
+    """User with the stored password hash."""
 
     user: User
-    stored: RedactedStr
+    stored_hash: RedactedStr
+
+
+async def find_credentials(engine: DatabaseEngine, user_id: UUID) -> Credentials | None:
+    """Return the credentials of a user, or None."""
+    record = await user_sql.CREDENTIALS_BY_ID.fetchrow(engine, user_id)
+    return record and _to_credentials(*record)
 
 
 async def check_credentials(
     engine: DatabaseEngine, email: str, password: SecretStr
 ) -> Credentials | None:
-    """The user of that address, if it is the password; no connection is held while it works.
+    """Return the user with that address if the password matches, else None.
 
-    An outdated hash is replaced, unless another one was stored meanwhile, which is then checked.
+    No connection is leased while the hash is computed. An outdated hash is replaced. If another
+    hash was stored concurrently, the password is checked against that one.
     """
     cost = Cost.of(engine.settings)
-    while True:  # again only when another hash was stored meanwhile
-        known = await _find(engine, email)
-        verdict = await apart(check_hash, password, known and known.stored, cost)
-        if known is None or not verdict.matches:
+    while True:  # repeated only after a concurrent change of the hash
+        known = await _find_by_email(engine, email)
+        check = await in_thread(check_hash, password, known and known.stored_hash, cost)
+        if known is None or not check.matches:
             return None
-        if not verdict.is_outdated:
+        if not check.needs_rehash:
             return known
-        new = await apart(hash_password, password, cost)
-        upgraded = await engine.fetchrow(user_sql.UPGRADE, known.user.id, known.stored, new)
-        if upgraded is not None:
-            return Credentials(USER.to_row(upgraded), new)
-
-
-def added(user: User | None) -> User:
-    """A user who was added.
-
-    Raises:
-        Conflict: none was, since somebody has the address.
-    """
-    if user is None:
-        raise Conflict(
-            "users: the address is taken",
-            table="users",
-            constraint="idx_users_email",
-            fields=["email"],
+        new_hash = await in_thread(hash_password, password, cost)
+        upgraded = await user_sql.REPLACE_HASH.fetchrow(
+            engine, known.user.id, new_hash, known.stored_hash
         )
-    return user
+        if upgraded is not None:
+            return Credentials(USER.to_row(upgraded), new_hash)
 
 
-async def new_hash(engine: DatabaseEngine, password: SecretStr) -> RedactedStr:
-    """The hash of a password by the rules.
+async def matches_password(
+    engine: DatabaseEngine, password: SecretStr, credentials: Credentials
+) -> bool:
+    """Return whether the password is the user's."""
+    cost = Cost.of(engine.settings)
+    check = await in_thread(check_hash, password, credentials.stored_hash, cost)
+    return check.matches
+
+
+async def hash_new_password(engine: DatabaseEngine, password: SecretStr) -> RedactedStr:
+    """Return the hash of a new password.
 
     Raises:
-        InvalidValue: it breaks one.
+        InvalidValue: the password breaks a rule.
     """
-    if broken := policy_violation(password):
-        raise invalid_field(UserTable, "password", broken)
-    return await apart(hash_password, password, Cost.of(engine.settings))
+    if violation := policy_violation(password):
+        raise invalid_field(UserTable, "password", violation)
+    return await in_thread(hash_password, password, Cost.of(engine.settings))
 
 
-async def replace_hash(
+async def store_password(
     engine: DatabaseEngine,
     user_id: UUID,
-    stored: RedactedStr,
-    kept: RedactedStr | None,
-    known: RedactedStr | None = None,
+    new_hash: RedactedStr,
+    *,
+    keep_session: RedactedStr | None = None,
+    expect: RedactedStr | None = None,
 ) -> User | None:
-    """Store the hash, close all sessions but one, and drop codes for another password.
+    """Store a password hash and revoke the sessions and reset codes of the user.
 
-    To be called in a transaction. None where there is no such user, or the hash is not the known
-    one any more.
+    Must be called in a transaction.
+
+    Args:
+        engine: the engine.
+        user_id: the user.
+        new_hash: the hash to store.
+        keep_session: token hash of the session that is not deleted.
+        expect: the stored hash; if another one is stored, nothing changes.
+
+    Returns:
+        The user; None if it does not exist or has another hash than expected.
 
     Raises:
-        TransactionError: the transaction would not see sessions that were opened meanwhile.
+        TransactionError: the isolation level is not ``read committed``; the transaction would not
+            see sessions that were opened after its snapshot.
     """
     await require_read_committed(engine)
-    if known is None:
-        record = await engine.fetchrow(user_sql.SET_HASH, user_id, stored)
+    if expect is None:
+        record = await user_sql.SET_HASH.fetchrow(engine, user_id, new_hash)
     else:
-        record = await engine.fetchrow(user_sql.CHANGE_HASH, user_id, stored, known)
+        record = await user_sql.REPLACE_HASH.fetchrow(engine, user_id, new_hash, expect)
     if record is None:
         return None
     user = USER.to_row(record)
-    await engine.execute(user_sql.ADD_CREDENTIAL, new_uuid(), user.id)
-    await end_sign_ins(engine, user, kept)
+    await user_sql.ADD_CREDENTIAL.execute(engine, new_uuid(), user.id)
+    await revoke_access(engine, user, keep_session=keep_session)
     return user
 
 
-async def end_sign_ins(engine: DatabaseEngine, user: User, kept: RedactedStr | None) -> None:
-    """Close all sessions but one, and drop codes for another password."""
-    await engine.execute(user_sql.CLOSE_SESSIONS, user.id, kept)
-    await engine.execute(user_sql.DROP_RESET_CODES, user.email, user.id)
+async def revoke_access(
+    engine: DatabaseEngine, user: User, *, keep_session: RedactedStr | None = None
+) -> None:
+    """Delete the user's sessions, except one, and the codes that reset the password."""
+    await user_sql.DELETE_OTHER_SESSIONS.execute(engine, user.id, keep_session)
+    await user_sql.DELETE_RESET_CODES.execute(engine, user.email, user.id)
 
 
-async def find_credentials(engine: DatabaseEngine, user_id: UUID) -> Credentials | None:
-    """Those of that id."""
-    record = await engine.fetchrow(user_sql.CREDENTIALS_OF, user_id)
-    return record and _closed(*record)
+async def _find_by_email(engine: DatabaseEngine, email: str) -> Credentials | None:
+    # An address that nobody can have is looked up too: the query takes as long as any other.
+    record = await user_sql.CREDENTIALS_BY_EMAIL.fetchrow(engine, lookup_form(email) or "")
+    return record and _to_credentials(*record)
 
 
-async def is_password_of(engine: DatabaseEngine, password: SecretStr, known: Credentials) -> bool:
-    """Whether it is the user's password."""
-    verdict = await apart(check_hash, password, known.stored, Cost.of(engine.settings))
-    return verdict.matches
-
-
-async def _find(engine: DatabaseEngine, email: str) -> Credentials | None:
-    address = lookup_form(email)
-    record = await engine.fetchrow(user_sql.CREDENTIALS, address or "")  # of none, as much work
-    return record and _closed(*record)
-
-
-def _closed(*values: object) -> Credentials:
+def _to_credentials(*values: object) -> Credentials:
     return Credentials(USER.to_row(values[:WIDTH]), RedactedStr(values[WIDTH]))

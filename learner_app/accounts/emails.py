@@ -1,8 +1,8 @@
-"""E-mail addresses: one spelling of each.
+"""E-mail addresses: normalisation and lookup.
 
-White space around it, case, and Unicode's compatible forms (NFKC) do not tell two addresses apart.
-Python's idea of lower case comes first and the database's last: statements say ``lower($1)``, so
-that what is stored is lower case by whatever collation the database has.
+Two addresses are the same if they differ only in surrounding white space, case or compatible
+Unicode forms (NFKC). Python lowercases first and the database last: statements use ``lower($1)``,
+so that the stored text is lower case under the collation of any database.
 """
 
 import unicodedata
@@ -12,40 +12,42 @@ from email_validator import EmailNotValidError, validate_email
 
 from learner_app.repository.values import is_storable
 
-MOST_GIVEN = 1000
-"""Characters that are looked at at all."""
+MAX_INPUT_LENGTH = 1000
+"""Longer input is rejected unparsed, since parsing takes time."""
 
-LONGEST = 255
+MAX_LENGTH = 255
+"""Characters of the column."""
 
 
-def normal_email(given: str) -> str:
-    """The one spelling; no name server is asked.
+def normalise_email(text: str) -> str:
+    """Return the normalised address, validated without a DNS query.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: the text is not an e-mail address.
     """
-    if len(given) > MOST_GIVEN or not is_storable(given):
+    if len(text) > MAX_INPUT_LENGTH or not is_storable(text):
         raise ValueError("must be an e-mail address")
     try:
-        found = validate_email(_folded(given), check_deliverability=False, strict=True)
-        return _folded(found.normalized)
+        found = validate_email(_fold(text), check_deliverability=False, strict=True)
+        return _fold(found.normalized)
     except (EmailNotValidError, UnicodeError):
         raise ValueError("must be an e-mail address") from None
 
 
-def lookup_form(given: Any) -> str | None:
-    """The spelling to look for, of any text; None where nobody can have it."""
-    if not isinstance(given, str) or len(given) > MOST_GIVEN or not is_storable(given):
+def lookup_form(value: Any) -> str | None:
+    """Return the form in which to look up any value, or None if no user can have that address."""
+    if not isinstance(value, str) or len(value) > MAX_INPUT_LENGTH or not is_storable(value):
         return None
     try:
-        text = normal_email(given)
-    except ValueError:  # rows brought along may have what is refused today
-        text = _folded(given)
-    return text if 0 < len(text) <= LONGEST else None
+        text = normalise_email(value)
+    except ValueError:  # imported users may have an address that is rejected today
+        text = _fold(value)
+    return text if 0 < len(text) <= MAX_LENGTH else None
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).strip()
-    # letter by letter: a sigma at the end of a word would become another one than its capital
+    # Character by character: str.lower() makes the capital sigma at the end of a word a final
+    # sigma, so that an address and its capitals would not have the same lower-case form.
     lowered = "".join(map(str.lower, text)).replace("\u03c2", "\u03c3")
     return unicodedata.normalize("NFKC", lowered)

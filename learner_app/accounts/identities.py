@@ -1,84 +1,118 @@
-"""The repository of sign-in identities."""
+"""Repository of accounts: the identities with which users sign in."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncGenerator
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
-from learner_app.accounts.credentials import USER, end_sign_ins
+from learner_app.accounts.credentials import USER, revoke_access
 from learner_app.accounts.passwords import unusable_hash
 from learner_app.accounts.redacted import reveal
-from learner_app.accounts.rows import Account, AccountFilters, AccountUpdate, ProviderTokens
+from learner_app.accounts.rows import (
+    Account,
+    AccountFilters,
+    AccountUpdate,
+    ProviderTokens,
+)
 from learner_app.accounts.tables import AccountTable, UserTable
-from learner_app.accounts.user_sql import CREDENTIAL, IS_USABLE, SET_HASH
-from learner_app.accounts.values import Identity, Provider
+from learner_app.accounts.user_sql import CREDENTIAL, HAS_PASSWORD, SET_HASH
+from learner_app.accounts.values import IDENTITY, PROVIDER
 from learner_app.errors import Conflict, InvalidTransition
 from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.sql import SqlNames
+from learner_app.repository.rows import StoredRow
+from learner_app.repository.sql import SqlNames, Statement
 from learner_app.repository.values import is_storable, new_uuid
 
-PROVIDER, IDENTITY = TypeAdapter(Provider), TypeAdapter(Identity)
-OLDEST_FIRST = Order(AccountTable.created_at, AccountTable.id)
+OLDEST = Order(AccountTable.created_at, AccountTable.id)
 
 a = SqlNames(AccountTable)
 bare = a.unqualified
 u = SqlNames(UserTable)
 ROW = a.fields(Account)
 
-LINK = f"""
-INSERT INTO {a} ({bare.id}, {bare.user_id}, {bare.provider_id}, {bare.account_id})
-VALUES ($1, $2, $3, $4)
-ON CONFLICT ({bare.provider_id}, {bare.account_id}) DO NOTHING RETURNING {ROW}
-"""
+LINK = Statement(
+    "accounts.link",
+    f"""
+    INSERT INTO {a} ({bare.id}, {bare.user_id}, {bare.provider_id}, {bare.account_id})
+    VALUES ($1, $2, $3, $4)
+    ON CONFLICT ({bare.provider_id}, {bare.account_id}) DO NOTHING RETURNING {ROW}
+    """,
+)
 
-FIND = f"SELECT {ROW} FROM {a} WHERE {a.provider_id} = $1 AND {a.account_id} = $2"
+FIND = Statement(
+    "accounts.find_by_provider",
+    f"SELECT {ROW} FROM {a} WHERE {a.provider_id} = $1 AND {a.account_id} = $2",
+)
 
-TOKENS = f"SELECT {a.access_token}, {a.refresh_token}, {a.id_token} FROM {a} WHERE {a.id} = $1"
+TOKENS = Statement(
+    "accounts.tokens",
+    f"SELECT {a.access_token}, {a.refresh_token}, {a.id_token} FROM {a} WHERE {a.id} = $1",
+)
 
-OWNER = f"SELECT {a.user_id} FROM {a} WHERE {a.id} = $1"
+OWNER = Statement("accounts.owner", f"SELECT {a.user_id} FROM {a} WHERE {a.id} = $1")
 
-LOCK_USER = f"SELECT {IS_USABLE} FROM {u} WHERE {u.id} = $1 FOR UPDATE"
+LOCK_USER = Statement("users.lock", f"SELECT {HAS_PASSWORD} FROM {u} WHERE {u.id} = $1 FOR UPDATE")
 
-OTHERS = f"""
-SELECT count(*) FROM {a}
-WHERE {a.user_id} = $1 AND {a.id} <> $2 AND {a.provider_id} <> '{CREDENTIAL}'
-"""
+COUNT_OTHERS = Statement(
+    "accounts.count_others",
+    f"""
+    SELECT count(*) FROM {a}
+    WHERE {a.user_id} = $1 AND {a.id} <> $2 AND {a.provider_id} <> '{CREDENTIAL}'
+    """,
+)
 
-UNLINK = f"DELETE FROM {a} WHERE {a.id} = $1 RETURNING {ROW}"
+UNLINK = Statement("accounts.unlink", f"DELETE FROM {a} WHERE {a.id} = $1")
 
 
 class AccountRepository(ReadOnlyRepository[Account, UUID]):
-    """The ways in which users sign in; no row has a token of a provider's."""
+    """Identities with which users sign in. Rows do not contain the tokens of providers."""
 
     table = AccountTable
     row = Account
     filters = Filters(AccountTable, AccountFilters)
 
-    async def count(self, **filters: Unpack[AccountFilters]) -> int:
-        """How many accounts the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[AccountFilters],
-    ) -> Page[Account]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[AccountFilters],
+        ) -> builtins.list[Account]: ...
 
-    def stream(self, **filters: Unpack[AccountFilters]) -> AsyncGenerator[Account, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[AccountFilters],
+        ) -> Page[Account]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[AccountFilters],
+        ) -> AsyncGenerator[Account, None]: ...
+
+        async def count(self, **filters: Unpack[AccountFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[AccountFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+    # end of typed methods
 
     async def link(
         self,
@@ -86,105 +120,119 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         provider_id: str,
         account_id: str,
         tokens: AccountUpdate | None = None,
-    ) -> Account:
-        """Let a user sign in with an identity; again, it stores the tokens that are given.
+    ) -> StoredRow[Account]:
+        """Link a provider's identity to a user, and store the tokens if any are passed.
 
-        Of two users at once who want the same identity one gets it.
+        Exactly one of several users who link the same identity concurrently succeeds.
+
+        Returns:
+            The account, and True if this call created it, False if it was linked to the user
+            before.
 
         Raises:
-            Conflict: the identity is another user's.
-            MissingReference: there is no such user.
-            InvalidValue: an id cannot be one, or the provider is ``credential``: that account is
-                made by setting a password.
+            Conflict: the identity belongs to another user.
+            MissingReference: the user does not exist.
+            InvalidValue: an id is malformed, or the provider is ``credential``, whose account is
+                created by setting a password.
         """
         provider = validate(PROVIDER, provider_id, "provider_id", self.table)
         identity = validate(IDENTITY, account_id, "account_id", self.table)
         if tokens is not None:
             require_instance(AccountUpdate, tokens, "tokens", self.table)
         if provider == CREDENTIAL:
-            raise invalid_field(self.table, "provider_id", "is that of passwords")
+            raise invalid_field(self.table, "provider_id", "is reserved for passwords")
         if (key := self.key.params(user_id)) is None:
             raise self.missing_reference("user_id")
         async with self.engine.transaction():
-            account = await self._linked(key[0], provider, identity)
+            account, created = await self._get_or_create(key[0], provider, identity)
             if account.user_id != key[0]:
-                says, rule = "the identity is another user's", "accounts_provider_id_account_id_key"
-                fields = ("provider_id", "account_id")
-                raise self.error(Conflict, says, *fields, constraint=rule)
-            return account if tokens is None else await self.update_tokens(account.id, tokens)
+                raise self.error(
+                    Conflict,
+                    "the identity belongs to another user",
+                    *("provider_id", "account_id"),
+                    constraint="accounts_provider_id_account_id_key",
+                )
+            if tokens is not None:
+                account = await self.update_tokens(account.id, tokens)
+            return StoredRow(account, created)
 
     async def find_by_provider(self, provider_id: str, account_id: str) -> Account | None:
-        """Whose identity it is."""
-        given = (provider_id, account_id)
-        if not all(isinstance(text, str) and is_storable(text) for text in given):
+        """Return the account that is linked to a provider's identity, or None."""
+        key = (provider_id, account_id)
+        if not all(isinstance(text, str) and is_storable(text) for text in key):
             return None
-        return await self.fetch_row(FIND, *given)
+        return await self.fetch_row(FIND, *key)
 
-    async def list_for_user(self, user_id: UUID, *, limit: int = DEFAULT_LIMIT) -> list[Account]:
-        """The ways in which a user signs in, the oldest first."""
+    async def list_for_user(
+        self, user_id: UUID, *, limit: int = DEFAULT_LIMIT
+    ) -> builtins.list[Account]:
+        """Return the accounts of a user, the oldest first."""
         if (key := self.key.params(user_id)) is None:
             return []
-        return await self.list_rows({"user_id": key[0]}, limit, OLDEST_FIRST)
+        return await self.list_rows({"user_id": key[0]}, limit, OLDEST, operation="list_for_user")
 
     async def update_tokens(self, account_id: UUID, changes: AccountUpdate) -> Account:
-        """Store what the provider gave: the fields given and no others.
+        """Store the fields that are set, such as new tokens. Without any, nothing is written.
 
         Raises:
-            NotFound: there is no such account.
+            NotFound: the account does not exist.
         """
         changes = require_instance(AccountUpdate, changes, "changes", self.table)
-        given = {name: reveal(value) for name, value in changes.set_fields().items()}
-        if not given:
+        fields = {name: reveal(value) for name, value in changes.set_fields().items()}
+        if not fields:
             return await self.get(account_id)
-        return self.require_row(await self.update_row(account_id, given))
+        return self.require_row(await self.update_row(account_id, fields))
 
     async def tokens(self, account_id: UUID) -> ProviderTokens:
-        """What was stored, to call the provider with: the only operation that reads tokens.
+        """Return the provider's tokens. No other operation reads them.
 
         Raises:
-            NotFound: there is no such account.
+            NotFound: the account does not exist.
         """
         key = self.key.params(account_id)
-        record = key and await self.engine.fetchrow(TOKENS, *key)
+        record = key and await TOKENS.fetchrow(self.engine, *key)
         if not record:
             raise self.not_found()
         return ProviderTokens(*(None if text is None else SecretStr(text) for text in record))
 
     async def unlink(self, account_id: UUID) -> bool:
-        """Take a way to sign in away.
+        """Remove a sign-in method and return whether the account existed.
 
-        That of the password takes the password along, sessions, and codes for another one.
-
-        Returns:
-            Whether it was there.
+        Removing ``credential`` also removes the password, all sessions and the codes that reset the
+        password.
 
         Raises:
-            InvalidTransition: the user would be left without any.
+            InvalidTransition: the user would have no sign-in method left.
         """
         key = self.key.params(account_id)
-        owner = key and await self.engine.fetchval(OWNER, *key)
+        owner = key and await self.fetch_value(OWNER, *key)
         if not key or owner is None:
             return False
         async with self.engine.transaction():
+            # The lock of the user serialises concurrent calls: of two last methods, one remains.
             await require_read_committed(self.engine)
-            has_password = await self.engine.fetchval(LOCK_USER, owner)
+            has_password = await self.fetch_value(LOCK_USER, owner)
             account = await self.find(account_id)
             if account is None:
                 return False
             is_password = account.provider_id == CREDENTIAL
-            others = await self.engine.fetchval(OTHERS, owner, account.id)
+            others = await self.fetch_value(COUNT_OTHERS, owner, account.id)
             if not others and (is_password or not has_password):
-                says = "the user would have no way left to sign in"
-                raise self.error(InvalidTransition, says, "id")
-            await self.fetch_row(UNLINK, account.id)
+                message = "the user would have no sign-in method left"
+                raise self.error(InvalidTransition, message, "id")
+            await self.execute(UNLINK, account.id)
             if is_password:
-                user = await self.engine.fetchrow(SET_HASH, owner, unusable_hash())
-                await end_sign_ins(self.engine, USER.to_row(user or ()), None)
+                user = await SET_HASH.fetchrow(self.engine, owner, unusable_hash())
+                await revoke_access(self.engine, USER.to_row(user or ()))
         return True
 
-    async def _linked(self, user_id: UUID, provider: str, identity: str) -> Account:
-        while True:  # again only when the account is taken away between the two statements
-            linked = await self.fetch_row(LINK, new_uuid(), user_id, provider, identity)
-            linked = linked or await self.fetch_row(FIND, provider, identity)
-            if linked is not None:
-                return linked
+    async def _get_or_create(
+        self, user_id: UUID, provider: str, identity: str
+    ) -> StoredRow[Account]:
+        while True:  # repeated only if the account is deleted between the two statements
+            account = await self.fetch_row(LINK, new_uuid(), user_id, provider, identity)
+            if account is not None:
+                return StoredRow(account, created=True)
+            account = await self.fetch_row(FIND, provider, identity)
+            if account is not None:
+                return StoredRow(account, created=False)

@@ -1,4 +1,4 @@
-"""Hashes brought along from elsewhere: bcrypt, and scrypt in the form ``salt:key``."""
+"""Verification of imported password hashes: bcrypt, and scrypt in the form ``salt:key``."""
 
 import hashlib
 import hmac
@@ -9,61 +9,68 @@ import bcrypt
 
 from learner_app.accounts.redacted import RedactedStr
 
-BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
-BCRYPT_BYTES = 72
-"""What is behind them never counted; newer packages refuse it instead."""
+BCRYPT_PATTERN = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
-LEAST_ROUNDS, MOST_ROUNDS = 4, 14
-"""As powers of two; 14 takes seconds, 31 days."""
+BCRYPT_MAX_BYTES = 72
+"""bcrypt ignores the bytes after these; newer versions of the package raise an error instead."""
 
-SCRYPT = re.compile(r"[0-9a-fA-F]{2,126}:[0-9a-fA-F]{128}")
-SCRYPT_MEMORY = 64 * 2**20
-"""Twice what these parameters need."""
+MIN_BCRYPT_COST, MAX_BCRYPT_COST = 4, 14
+"""Logarithm of the number of rounds; a check at cost 14 takes seconds, at cost 31 days."""
+
+SCRYPT_PATTERN = re.compile(r"[0-9a-fA-F]{2,126}:[0-9a-fA-F]{128}")
+
+SCRYPT_MAX_MEMORY = 64 * 2**20
+"""Bytes; twice the need of the parameters below."""
 
 
 def is_bcrypt(stored: str) -> bool:
-    """Whether it is a hash of bcrypt's that can be checked in seconds."""
-    known = BCRYPT.fullmatch(stored)
-    return known is not None and LEAST_ROUNDS <= int(stored.split("$")[2]) <= MOST_ROUNDS
+    """Return whether the text is a bcrypt hash that can be verified within seconds."""
+    if BCRYPT_PATTERN.fullmatch(stored) is None:
+        return False
+    return MIN_BCRYPT_COST <= int(stored.split("$")[2]) <= MAX_BCRYPT_COST
 
 
 def is_scrypt(stored: str) -> bool:
-    """Whether it is ``salt:key`` in hexadecimal."""
-    return SCRYPT.fullmatch(stored) is not None
+    """Return whether the text has the form ``salt:key``, both hexadecimal."""
+    return SCRYPT_PATTERN.fullmatch(stored) is not None
 
 
-def matches_bcrypt(forms: Sequence[RedactedStr], stored: RedactedStr) -> bool:
-    """Whether one of the forms of the password has that hash."""
-    return any(_has_bcrypt(form, stored) for form in forms)
+def matches_bcrypt(candidates: Sequence[RedactedStr], stored: RedactedStr) -> bool:
+    """Return whether one of the candidates has the stored bcrypt hash."""
+    return any(_has_bcrypt(candidate, stored) for candidate in candidates)
 
 
-def matches_scrypt(forms: Sequence[RedactedStr], stored: RedactedStr) -> bool:
-    """The same; the salt is what was written, or the bytes that it stands for."""
+def matches_scrypt(candidates: Sequence[RedactedStr], stored: RedactedStr) -> bool:
+    """Return whether one of the candidates has the stored scrypt key.
+
+    Some programs used the hexadecimal text as the salt, others the bytes that it encodes: both are
+    tried.
+    """
     salt, key = map(RedactedStr, stored.split(":"))
-    return any(_has_scrypt(form, salt, key) for form in forms)
+    return any(_has_scrypt(candidate, salt, key) for candidate in candidates)
 
 
-def _has_bcrypt(form: RedactedStr, stored: RedactedStr) -> bool:
+def _has_bcrypt(candidate: RedactedStr, stored: RedactedStr) -> bool:
     try:
-        return bcrypt.checkpw(form.encode()[:BCRYPT_BYTES], stored.encode())
-    except ValueError:  # its own idea of what is malformed
+        return bcrypt.checkpw(candidate.encode()[:BCRYPT_MAX_BYTES], stored.encode())
+    except ValueError:  # the package rejects some texts that match the pattern
         return False
 
 
-def _has_scrypt(form: RedactedStr, salt: RedactedStr, key: RedactedStr) -> bool:
-    has_text = hmac.compare_digest(_scrypt(form, salt, is_text=True), bytes.fromhex(key))
+def _has_scrypt(candidate: RedactedStr, salt: RedactedStr, key: RedactedStr) -> bool:
+    has_text = hmac.compare_digest(_scrypt(candidate, salt, is_text=True), bytes.fromhex(key))
     if has_text or len(salt) % 2:
         return has_text
-    return hmac.compare_digest(_scrypt(form, salt, is_text=False), bytes.fromhex(key))
+    return hmac.compare_digest(_scrypt(candidate, salt, is_text=False), bytes.fromhex(key))
 
 
-def _scrypt(form: RedactedStr, salt: RedactedStr, *, is_text: bool) -> bytes:
+def _scrypt(candidate: RedactedStr, salt: RedactedStr, *, is_text: bool) -> bytes:
     return hashlib.scrypt(
-        form.encode(),
+        candidate.encode(),
         salt=salt.encode() if is_text else bytes.fromhex(salt),
         n=16_384,
         r=16,
         p=1,
-        maxmem=SCRYPT_MEMORY,
+        maxmem=SCRYPT_MAX_MEMORY,
         dklen=64,
     )

@@ -1,8 +1,9 @@
-"""Passwords: what they must be like, and their hashes.
+"""Password policy, hashing and verification.
 
-New hashes are argon2id. A check takes the work of one whether or not there is a hash to check
-against; what cannot be hidden is how much longer one of a hash brought along, or with other
-parameters, takes until it is replaced at the next sign-in.
+New hashes are argon2id. A check does the work of one argon2id verification whether or not there is
+a hash to compare with, so that its duration does not reveal which addresses are registered. It
+cannot hide how much longer the verification of an imported hash, or of one with other parameters,
+takes until that hash is replaced at the next sign-in.
 """
 
 from __future__ import annotations
@@ -22,30 +23,31 @@ from argon2.low_level import Type
 from pydantic import SecretStr
 
 from learner_app.accounts import legacy
-from learner_app.accounts.redacted import RedactedStr, secret
+from learner_app.accounts.redacted import RedactedStr, as_secret
 from learner_app.repository.values import is_storable
 from learner_app.settings import Settings
 
 T = TypeVar("T")
 
-SHORTEST, LONGEST = 8, 128
-"""Characters of the NFKC form."""
+MIN_LENGTH, MAX_LENGTH = 8, 128
+"""Characters of a new password in its NFKC form."""
 
-MOST_GIVEN = 4096
-"""Characters that are looked at at all."""
+MAX_INPUT_LENGTH = 4096
+"""Characters; longer input matches no hash and is not hashed."""
 
-MOST_WORK, MOST_LANES = 1_048_576, 16
-"""KiB times passes, and lanes, of stored hashes, unless new ones cost more: some seconds.
+MAX_WORK, MAX_LANES = 1_048_576, 16
+"""Limits of stored argon2 hashes: memory in KiB times passes, and lanes.
 
-Others are taken for mistakes, so that nobody's hash keeps a core busy for a minute.
+They amount to some seconds of work, or to that of new hashes if these cost more. A hash above the
+limits matches no password, since verifying it would occupy a core for a minute or longer.
 """
 
-UNUSABLE = "!"
-"""What a hash begins with that no password has."""
+UNUSABLE_PREFIX = "!"
+"""First character of the placeholder that is stored for users without a password."""
 
 
 class Cost(NamedTuple):
-    """What a hash costs to make."""
+    """Parameters of argon2id."""
 
     memory_kib: int
     passes: int
@@ -59,38 +61,41 @@ class Cost(NamedTuple):
 OWASP = Cost(memory_kib=19_456, passes=2, lanes=1)
 
 
-class Verdict(NamedTuple):
-    """What came of a check."""
+class HashCheck(NamedTuple):
+    """Result of comparing a password with a stored hash."""
 
     matches: bool
-    is_outdated: bool
-    """Whether a new hash should be stored: another scheme, or other parameters."""
+    needs_rehash: bool
+    """True if the password matches a hash of another scheme or with other parameters."""
 
 
 def policy_violation(password: SecretStr) -> str | None:
-    """Which rule it breaks, if any."""
+    """Return the first rule that a new password breaks, or None."""
     if not is_storable(RedactedStr(password.get_secret_value())):
         return "must not contain NUL characters or lone surrogates"
-    text = _normal(password)
-    if text is None or not SHORTEST <= len(text) <= LONGEST:
-        return f"must have {SHORTEST} to {LONGEST} characters"
+    text = _normalise(password)
+    if text is None or not MIN_LENGTH <= len(text) <= MAX_LENGTH:
+        return f"must have {MIN_LENGTH} to {MAX_LENGTH} characters"
     if not any(map(str.isalpha, text)) or not any(map(str.isdecimal, text)):
         return "must have a letter and a digit"
     return None
 
 
 def hash_password(password: str | SecretStr, cost: Cost = OWASP) -> RedactedStr:
-    """Hash of the NFKC form, with a random salt; takes about 20 ms of processor time.
+    """Return the argon2id hash of the NFKC form, with a random salt.
+
+    Takes about 20 ms of processor time: call it by :func:`in_thread` from a coroutine. The policy
+    is not checked.
 
     Raises:
-        ValueError: it is empty, far too long or not storable; no rule besides is asked for.
-        MemoryError: there was no memory for it.
+        ValueError: the password is empty, over 4,096 characters or not storable.
+        MemoryError: the memory that the parameters demand was not available.
     """
-    password = secret(password)
-    text = _normal(password)
+    password = as_secret(password)
+    text = _normalise(password)
     if text is None:
         raise ValueError("cannot be a password")
-    made = _hashed(_scheme(cost).hasher, text)
+    made = _hash(_scheme(cost).hasher, text)
     if made is None:
         raise MemoryError("no memory to hash a password")
     return made
@@ -98,43 +103,49 @@ def hash_password(password: str | SecretStr, cost: Cost = OWASP) -> RedactedStr:
 
 def check_hash(
     password: str | SecretStr, stored: RedactedStr | None, cost: Cost = OWASP
-) -> Verdict:
-    """Whether the password has that hash; malformed and unknown ones no password has.
+) -> HashCheck:
+    """Compare a password with a stored hash. A malformed or unknown hash matches no password.
 
     Args:
         password: any text.
-        stored: None where there is none, which takes as long.
-        cost: what new hashes are made with.
+        stored: the hash, or None for an unknown user, which takes as long.
+        cost: parameters of new hashes.
     """
-    password = secret(password)
-    scheme, text = _scheme(cost), _normal(password)
+    password = as_secret(password)
+    scheme, text = _scheme(cost), _normalise(password)
     if text is not None and stored is not None:
-        is_outdated, matches = True, False
+        needs_rehash, matches = True, False
         if _is_argon2(stored, cost):
             matches = _matches(scheme.hasher, stored, text)
-            is_outdated = scheme.hasher.check_needs_rehash(stored)
+            needs_rehash = scheme.hasher.check_needs_rehash(stored)
         elif legacy.is_bcrypt(stored):
-            matches = legacy.matches_bcrypt(_forms(password, text), stored)
+            matches = legacy.matches_bcrypt(_candidates(password, text), stored)
         elif legacy.is_scrypt(stored):
-            matches = legacy.matches_scrypt(_forms(password, text), stored)
-        if matches or not is_outdated:
-            return Verdict(matches, matches and is_outdated)
-    _matches(scheme.hasher, scheme.stand_in, text or scheme.stand_in)
-    return Verdict(matches=False, is_outdated=False)
+            matches = legacy.matches_scrypt(_candidates(password, text), stored)
+        if matches or not needs_rehash:
+            return HashCheck(matches, matches and needs_rehash)
+    # Nothing was verified with the current parameters so far: verify a dummy hash, so that a
+    # failure takes as long for an unknown address, a placeholder or a cheap imported hash.
+    _matches(scheme.hasher, scheme.dummy_hash, text or scheme.dummy_hash)
+    return HashCheck(matches=False, needs_rehash=False)
 
 
 def unusable_hash() -> RedactedStr:
-    """For somebody without a password."""
-    return RedactedStr(UNUSABLE + secrets.token_urlsafe(32))
+    """Return a placeholder that no password matches, for users without a password."""
+    return RedactedStr(UNUSABLE_PREFIX + secrets.token_urlsafe(32))
 
 
-async def apart(work: Callable[..., T], *args: object) -> T:
-    """Work of this module beside the event loop, as many at once as there are cores."""
-    return await asyncio.get_running_loop().run_in_executor(_workers(), work, *args)
+async def in_thread(work: Callable[..., T], *args: object) -> T:
+    """Run a function of this module in a thread pool with one thread per usable core.
+
+    Hashing takes tens of milliseconds of processor time, for which the event loop would serve
+    nobody else. argon2, bcrypt and scrypt release the GIL.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_thread_pool(), work, *args)
 
 
 @cache
-def _workers() -> ThreadPoolExecutor:
+def _thread_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_usable_cores(), thread_name_prefix="passwords")
 
 
@@ -146,8 +157,8 @@ def _usable_cores() -> int:
 
 class _Scheme(NamedTuple):
     hasher: PasswordHasher
-    stand_in: RedactedStr
-    """A hash to check against where there is none."""
+    dummy_hash: RedactedStr
+    """Hash to verify against where there is none."""
 
 
 @cache
@@ -155,25 +166,28 @@ def _scheme(cost: Cost) -> _Scheme:
     hasher = PasswordHasher(
         time_cost=cost.passes, memory_cost=cost.memory_kib, parallelism=cost.lanes, type=Type.ID
     )
-    return _Scheme(hasher, _hashed(hasher, unusable_hash()) or unusable_hash())
+    return _Scheme(hasher, _hash(hasher, unusable_hash()) or unusable_hash())
 
 
-def _normal(password: SecretStr) -> RedactedStr | None:
-    """The NFKC form; None for what no password can be."""
-    if not 0 < len(password.get_secret_value()) <= MOST_GIVEN:
+def _normalise(password: SecretStr) -> RedactedStr | None:
+    """Return the NFKC form, or None if the text cannot be a password."""
+    if not 0 < len(password.get_secret_value()) <= MAX_INPUT_LENGTH:
         return None
     text = RedactedStr(unicodedata.normalize("NFKC", password.get_secret_value()))
     return text if is_storable(text) else None
 
 
-def _forms(password: SecretStr, text: RedactedStr) -> list[RedactedStr]:
-    """What other programs may have hashed: the NFKC form, or what was typed."""
-    given = RedactedStr(password.get_secret_value())
-    return [text] if given == text else [text, given]
+def _candidates(password: SecretStr, text: RedactedStr) -> list[RedactedStr]:
+    """Return the texts that another program may have hashed: the NFKC form and the raw input."""
+    raw = RedactedStr(password.get_secret_value())
+    return [text] if raw == text else [text, raw]
 
 
-def _hashed(hasher: PasswordHasher, text: RedactedStr) -> RedactedStr | None:
-    """None without memory; the error of the package would carry frames with the plain bytes."""
+def _hash(hasher: PasswordHasher, text: RedactedStr) -> RedactedStr | None:
+    """Return the hash, or None without memory.
+
+    The error of argon2 is not passed on: its frames refer to the plain bytes of the password.
+    """
     try:
         return RedactedStr(hasher.hash(text))
     except (Argon2Error, MemoryError):
@@ -188,11 +202,11 @@ def _matches(hasher: PasswordHasher, stored: RedactedStr, text: RedactedStr) -> 
 
 
 def _is_argon2(stored: RedactedStr, cost: Cost) -> bool:
-    """Whether it is one of argon2's that can be checked in seconds."""
+    """Return whether the text is an argon2 hash that can be verified within seconds."""
     try:
         found = extract_parameters(stored)
     except ValueError:
         return False
     return found.memory_cost * found.time_cost <= max(
-        MOST_WORK, cost.memory_kib * cost.passes
-    ) and found.parallelism <= max(MOST_LANES, cost.lanes)
+        MAX_WORK, cost.memory_kib * cost.passes
+    ) and found.parallelism <= max(MAX_LANES, cost.lanes)

@@ -1,7 +1,11 @@
-"""Text that nobody gets to see: passwords, hashes and tokens on their way through the program.
+"""Text that must not be shown: passwords, hashes and tokens.
 
-Callers pass and receive ``SecretStr``. The driver needs a ``str`` and gets :class:`RedactedStr`, so
-that the frames of a traceback, whose locals a reporter may render, contain no secret.
+Error reporters render the local variables of every frame of a traceback, and query logs the
+parameters of a statement. Callers therefore pass and receive ``SecretStr``. The driver accepts
+``str`` only and receives :class:`RedactedStr`, which renders as a mask wherever it ends up.
+
+A method that also accepts ``str`` rebinds its parameter first, ``password = as_secret(password)``,
+so that its frame does not refer to the plain text any more.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ MASK = "'**********'"
 
 
 class RedactedStr(str):
-    """Text that ``repr``, ``str``, formatting and slices of it do not show."""
+    """String whose ``repr``, ``str``, formatted form and slices do not show its characters."""
 
     __slots__ = ()
 
@@ -28,16 +32,16 @@ class RedactedStr(str):
         return MASK[1:-1]
 
     def __getitem__(self, at: SupportsIndex | slice) -> RedactedStr:
-        return RedactedStr(str.__getitem__(self, at))  # reporters shorten long text that way
+        return RedactedStr(str.__getitem__(self, at))  # error reporters truncate long strings
 
 
-def secret(given: str | SecretStr) -> SecretStr:
-    """What a caller gave, closed; anything that is no text is an empty one."""
-    if isinstance(given, SecretStr):
-        return given
-    return SecretStr(given if isinstance(given, str) else "")
+def as_secret(value: str | SecretStr | None) -> SecretStr:
+    """Return the value as a ``SecretStr``, an empty one for anything that is not text."""
+    if isinstance(value, SecretStr):
+        return value
+    return SecretStr(value if isinstance(value, str) else "")
 
 
 def reveal(value: Any) -> Any:
-    """A ``SecretStr`` as the driver takes it, anything else as it is."""
+    """Return the text of a ``SecretStr`` for the driver, and any other value unchanged."""
     return RedactedStr(value.get_secret_value()) if isinstance(value, SecretStr) else value

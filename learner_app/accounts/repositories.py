@@ -1,4 +1,4 @@
-"""What services import: one repository for each table of the domain."""
+"""Repositories of users and sign-in, one per table."""
 
 from learner_app.accounts.auth_sessions import AuthSessionRepository
 from learner_app.accounts.identities import AccountRepository

@@ -1,4 +1,4 @@
-"""Users and sign-in: rows, what may be given, what is shown, and filters. None has a secret."""
+"""Rows, inputs, responses and filters of users and sign-in. None contains a stored secret."""
 
 from __future__ import annotations
 
@@ -26,13 +26,37 @@ from learner_app.repository.inputs import UNSET, SecretInput
 from learner_app.repository.rows import Row
 from learner_app.repository.values import PositiveInt, StrictBool, Text, Text255, UtcDatetime
 
+__all__ = [
+    "Account",
+    "AccountFilters",
+    "AccountUpdate",
+    "AuthSession",
+    "AuthSessionFilters",
+    "DarkMode",
+    "Erased",
+    "KnowledgeLevel",
+    "OpenedSession",
+    "ProviderTokens",
+    "ProviderUserCreate",
+    "ReferralSource",
+    "ResetCode",
+    "SignedIn",
+    "User",
+    "UserCreate",
+    "UserFilters",
+    "UserResponse",
+    "UserUpdate",
+    "Verification",
+    "VerificationFilters",
+]
+
 
 class User(Row, frozen=True):
-    """Somebody with an account."""
+    """Person with an account."""
 
     id: UUID
     email: str
-    """In its one spelling, lower case."""
+    """Normalised, in lower case."""
     name: str
     """As the person wants to be called."""
     email_verified: bool
@@ -52,7 +76,7 @@ class User(Row, frozen=True):
 
 
 class Account(Row, frozen=True):
-    """A way to sign in: the local password, or an identity at a provider."""
+    """Sign-in method: the local password, or an identity at a provider."""
 
     id: UUID
     user_id: UUID
@@ -68,12 +92,12 @@ class Account(Row, frozen=True):
 
 
 class AuthSession(Row, frozen=True):
-    """A device that somebody is signed in on."""
+    """Device on which a user is signed in."""
 
     id: UUID
     user_id: UUID
     expires_at: datetime
-    """From then on it signs nobody in."""
+    """The session is invalid from this time on."""
     ip_address: str | None
     user_agent: str | None
     created_at: datetime
@@ -81,40 +105,40 @@ class AuthSession(Row, frozen=True):
 
 
 class Verification(Row, frozen=True):
-    """A single-use code that was given out."""
+    """Single-use code that was issued."""
 
     id: UUID
     identifier: str
     attempts: int
-    """Wrong codes so far."""
+    """Number of wrong codes so far."""
     expires_at: datetime
     created_at: datetime
     updated_at: datetime
 
 
 class ResetCode(NamedTuple):
-    """A code for a new password, which nobody can ask for again, and whose it is."""
+    """Code that resets the password of a user. It cannot be read again."""
 
     user: User
     code: SecretStr
 
 
 class OpenedSession(NamedTuple):
-    """A session, and its token, which nobody can ask for again."""
+    """Session with its token. The token cannot be read again."""
 
     token: SecretStr
     session: AuthSession
 
 
 class SignedIn(NamedTuple):
-    """Whose token it is."""
+    """Session and user of a token."""
 
     session: AuthSession
     user: User
 
 
 class ProviderTokens(NamedTuple):
-    """What a provider gave for an identity."""
+    """Tokens that a provider issued for an identity."""
 
     access_token: SecretStr | None
     refresh_token: SecretStr | None
@@ -122,7 +146,7 @@ class ProviderTokens(NamedTuple):
 
 
 class Erased(NamedTuple):
-    """How many rows of each table are gone."""
+    """Number of erased rows by table."""
 
     users: int
     accounts: int
@@ -132,7 +156,7 @@ class Erased(NamedTuple):
 
 
 class UserCreate(SecretInput, table=UserTable):
-    """Somebody who registers with a password, which neither errors nor dumps show."""
+    """Registration with a password, which neither errors nor dumps show."""
 
     email: Email
     password: Password
@@ -140,17 +164,17 @@ class UserCreate(SecretInput, table=UserTable):
 
 
 class ProviderUserCreate(SecretInput, table=UserTable):
-    """Somebody who registers through a provider, without a password."""
+    """Registration through a provider, without a password."""
 
     email: Email
     name: Text255 = ""
     email_verified: StrictBool = False
-    """Whether the provider says so, and is to be believed."""
+    """True if a trusted provider has verified the address."""
     image: Image | None = None
 
 
 class UserUpdate(SecretInput, table=UserTable):
-    """Changes of the profile and of the onboarding answers; the rest has its own operations."""
+    """Changes of the profile and the onboarding answers. Other fields have their own operations."""
 
     name: Text255 = UNSET
     image: Image | None = None
@@ -164,7 +188,7 @@ class UserUpdate(SecretInput, table=UserTable):
 
 
 class AccountUpdate(SecretInput, table=AccountTable):
-    """What a provider gave for an identity; the tokens are shown by nothing."""
+    """Tokens and scope that a provider issued. Neither errors nor dumps show the tokens."""
 
     access_token: ProviderToken | None = None
     refresh_token: ProviderToken | None = None
@@ -175,7 +199,7 @@ class AccountUpdate(SecretInput, table=AccountTable):
 
 
 class UserResponse(BaseModel):
-    """A user as a web service shows one: ``UserResponse.of(user)``."""
+    """User in the response of a web service: ``UserResponse.of(user)``."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True, frozen=True)
 
@@ -201,40 +225,40 @@ class UserResponse(BaseModel):
 
 
 class UserFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters, combined with AND."""
 
     text: str
-    """What the address or the name begins with, in any case."""
+    """Prefix of the address or the name, case-insensitive."""
     is_admin: bool
     email_verified: bool
     created_since: UtcDatetime
-    """Registered then or later."""
+    """Earliest time of registration, inclusive."""
     created_until: UtcDatetime
-    """Registered before then."""
+    """Latest time of registration, exclusive."""
 
 
 class AccountFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters, combined with AND."""
 
     user_id: UUID
     provider_id: str
 
 
 class AuthSessionFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters, combined with AND."""
 
     user_id: UUID
     expires_since: UtcDatetime
-    """Expires then or later."""
+    """Earliest expiry, inclusive."""
     expires_until: UtcDatetime
-    """Expires before then."""
+    """Latest expiry, exclusive."""
 
 
 class VerificationFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters, combined with AND."""
 
     identifier: str
     expires_since: UtcDatetime
-    """Expires then or later."""
+    """Earliest expiry, inclusive."""
     expires_until: UtcDatetime
-    """Expires before then."""
+    """Latest expiry, exclusive."""

@@ -11,6 +11,16 @@ from learner_app.schema.columns import Inet, Now, Reference
 from learner_app.schema.objects import Check, Index, OneOf, Unique, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = [
+    "AccountTable",
+    "AuthSessionTable",
+    "DarkMode",
+    "KnowledgeLevel",
+    "ReferralSource",
+    "UserTable",
+    "VerificationTable",
+]
+
 
 class KnowledgeLevel(str, Enum):
     beginner = "Beginner"
@@ -33,27 +43,44 @@ class DarkMode(str, Enum):
 
 class UserTable(SchemaTable, Table, tablename="users", help_text="People with an account."):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
-    email = Varchar(255, default=None, help_text="In lower case.")
+    email = Varchar(255, default=None, help_text="Normalised, in lower case.")
     hashed_password = Varchar(
-        255, default=None, secret=True, help_text="argon2id; unusable for provider-only users."
+        255,
+        default=None,
+        secret=True,
+        help_text="argon2id hash, or a placeholder for users without a password.",
     )
-    name = Varchar(255, default="", help_text="As the person wants to be called.")
-    email_verified = Boolean(default=False, help_text="Whether the address was confirmed.")
+    name = Varchar(255, default="", help_text="Name to address the person by.")
+    email_verified = Boolean(default=False, help_text="True if the address was verified.")
     image = Text(default=None, null=True, help_text="URL of a picture.")
     exam_date = Date(default=None, null=True, help_text="Onboarding: date of the exam.")
-    target_score = Integer(default=None, null=True, help_text="Onboarding: 0 to 100.")
-    daily_study_time = Integer(default=None, null=True, help_text="Onboarding: minutes a day.")
+    target_score = Integer(default=None, null=True, help_text="Onboarding: target score, 0 to 100.")
+    daily_study_time = Integer(
+        default=None, null=True, help_text="Onboarding: study time in minutes per day."
+    )
     knowledge_level = Varchar(
-        50, default=None, null=True, choices=KnowledgeLevel, help_text="Onboarding: own estimate."
+        50,
+        default=None,
+        null=True,
+        choices=KnowledgeLevel,
+        help_text="Onboarding: self-assessed level.",
     )
-    motivation = Text(default=None, null=True, help_text="Onboarding: why they learn.")
+    motivation = Text(default=None, null=True, help_text="Onboarding: motivation.")
     referral_source = Varchar(
-        50, default=None, null=True, choices=ReferralSource, help_text="Onboarding: how they came."
+        50,
+        default=None,
+        null=True,
+        choices=ReferralSource,
+        help_text="Onboarding: referral source.",
     )
-    is_admin = Boolean(default=False, help_text="Whether they administrate the product.")
-    dark_mode = Varchar(10, default="auto", choices=DarkMode, help_text="Colours of the product.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    is_admin = Boolean(default=False, help_text="True for administrators of the product.")
+    dark_mode = Varchar(
+        10, default="auto", choices=DarkMode, help_text="Colour scheme of the product."
+    )
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     check_email_lower = Check("email = lower(email)")
     check_target_score_range = Check("target_score BETWEEN 0 AND 100")
@@ -67,20 +94,30 @@ class UserTable(SchemaTable, Table, tablename="users", help_text="People with an
 
 
 class AccountTable(
-    SchemaTable, Table, tablename="accounts", help_text="Sign-in identities of a user."
+    SchemaTable, Table, tablename="accounts", help_text="Identities with which users sign in."
 ):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
-    user_id = Reference(UserTable, "fk_accounts_user", OnDelete.cascade, help_text="Whose it is.")
-    provider_id = Varchar(50, default=None, help_text="credential, google and others.")
-    account_id = Varchar(255, default=None, help_text="The identity's id at the provider.")
-    access_token = Text(default=None, null=True, secret=True, help_text="Of the provider.")
-    refresh_token = Text(default=None, null=True, secret=True, help_text="Of the provider.")
-    id_token = Text(default=None, null=True, secret=True, help_text="Of the provider.")
-    access_token_expires_at = Timestamptz(default=None, null=True, help_text="End of the token.")
-    refresh_token_expires_at = Timestamptz(default=None, null=True, help_text="End of the token.")
-    scope = Text(default=None, null=True, help_text="What the tokens allow.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    user_id = Reference(
+        UserTable, "fk_accounts_user", OnDelete.cascade, help_text="User of the account."
+    )
+    provider_id = Varchar(
+        50,
+        default=None,
+        help_text="Sign-in provider: credential for the password, otherwise such as google.",
+    )
+    account_id = Varchar(255, default=None, help_text="Id of the identity at the provider.")
+    access_token = Text(default=None, null=True, secret=True, help_text="Issued by the provider.")
+    refresh_token = Text(default=None, null=True, secret=True, help_text="Issued by the provider.")
+    id_token = Text(default=None, null=True, secret=True, help_text="Issued by the provider.")
+    access_token_expires_at = Timestamptz(default=None, null=True, help_text="Expiry of the token.")
+    refresh_token_expires_at = Timestamptz(
+        default=None, null=True, help_text="Expiry of the token."
+    )
+    scope = Text(default=None, null=True, help_text="Scope of the tokens.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     accounts_provider_id_account_id_key = Unique([provider_id, account_id])
     idx_accounts_user_id = Index(user_id)
@@ -91,18 +128,20 @@ class AuthSessionTable(
     SchemaTable,
     Table,
     tablename="auth_sessions",
-    help_text="Signed-in devices; not to be confused with listening sessions.",
+    help_text="Devices on which users are signed in.",
 ):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
     user_id = Reference(
-        UserTable, "fk_auth_sessions_user", OnDelete.cascade, help_text="Who is signed in."
+        UserTable, "fk_auth_sessions_user", OnDelete.cascade, help_text="User of the session."
     )
-    token_hash = Varchar(64, default=None, secret=True, help_text="Hash of the token.")
-    expires_at = Timestamptz(default=None, help_text="From then on it signs nobody in.")
-    ip_address = Inet(null=True, help_text="Where it was opened from.")
-    user_agent = Text(default=None, null=True, help_text="What it was opened with.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    token_hash = Varchar(64, default=None, secret=True, help_text="SHA-256 hash of the token.")
+    expires_at = Timestamptz(default=None, help_text="The session is invalid from this time on.")
+    ip_address = Inet(null=True, help_text="IP address of the device.")
+    user_agent = Text(default=None, null=True, help_text="User agent of the device.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     auth_sessions_token_hash_key = Unique([token_hash])
     idx_auth_sessions_user_id = Index(user_id)
@@ -114,12 +153,16 @@ class VerificationTable(
     SchemaTable, Table, tablename="verifications", help_text="Single-use codes."
 ):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
-    identifier = Varchar(255, default=None, help_text="Purpose and address.")
-    value_hash = Varchar(64, default=None, secret=True, help_text="Hash of the code.")
-    attempts = Integer(default=0, help_text="Failed tries.")
-    expires_at = Timestamptz(default=None, help_text="From then on it is worth nothing.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    identifier = Varchar(
+        255, default=None, help_text="Purpose and address, or purpose and user id."
+    )
+    value_hash = Varchar(64, default=None, secret=True, help_text="SHA-256 hash of the code.")
+    attempts = Integer(default=0, help_text="Number of wrong codes.")
+    expires_at = Timestamptz(default=None, help_text="The code is invalid from this time on.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     idx_verifications_identifier = Index(identifier)
     idx_verifications_expires_at = Index(expires_at)

@@ -1,6 +1,7 @@
-"""Tokens of our own: 256 random bits, given out once, known to the database by their hash only.
+"""Session tokens and verification codes: 256 random bits, stored as a hash only.
 
-A plain SHA-256 is enough for them: nobody can try out 2^256 of them.
+SHA-256 without a salt or a work factor is enough here, unlike for passwords: 2^256 values cannot be
+enumerated, and a fast hash keeps the lookup by an index possible.
 """
 
 import re
@@ -9,20 +10,20 @@ from hashlib import sha256
 
 from pydantic import SecretStr
 
-from learner_app.accounts.redacted import RedactedStr, secret
+from learner_app.accounts.redacted import RedactedStr, as_secret
 
 TOKEN_BYTES = 32
-SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
+TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def new_token() -> SecretStr:
-    """43 characters that are safe in a cookie and in a URL."""
+    """Return a random token of 43 characters that needs no escaping in cookies and URLs."""
     return SecretStr(secrets.token_urlsafe(TOKEN_BYTES))
 
 
-def token_hash(token: str | SecretStr) -> RedactedStr | None:
-    """What is stored for it; None for what cannot be a token."""
-    token = secret(token)
-    if not SHAPE.fullmatch(token.get_secret_value()):
+def token_hash(token: str | SecretStr | None) -> RedactedStr | None:
+    """Return the hash under which a token is stored, or None if the value cannot be a token."""
+    token = as_secret(token)
+    if not TOKEN_PATTERN.fullmatch(token.get_secret_value()):
         return None
     return RedactedStr(sha256(token.get_secret_value().encode()).hexdigest())

@@ -1,67 +1,76 @@
-"""The repository of single-use codes."""
+"""Repository of verifications: single-use codes."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 from uuid import UUID
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from learner_app.accounts.emails import lookup_form
-from learner_app.accounts.redacted import secret
+from learner_app.accounts.redacted import as_secret
 from learner_app.accounts.rows import Verification, VerificationFilters
 from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
-from learner_app.accounts.values import Identity, Lifetime
+from learner_app.accounts.values import IDENTITY, LIFETIME
 from learner_app.errors import InvalidValue
 from learner_app.repository.base import ReadOnlyRepository
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
 from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
-from learner_app.repository.sql import NOW, SqlNames
+from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
-IDENTIFIER = TypeAdapter(Identity)
-LIFETIME = TypeAdapter(Lifetime)
-
-MOST_ATTEMPTS = 10
-"""Wrong codes after which the right one is worth nothing."""
+MAX_ATTEMPTS = 10
+"""Number of wrong codes after which the right one is invalid."""
 
 v = SqlNames(VerificationTable)
 bare = v.unqualified
 
-ISSUE = f"""
-WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)
-INSERT INTO {v} ({bare.id}, {bare.identifier}, {bare.value_hash}, {bare.expires_at})
-VALUES ($1, $2, $3, {NOW} + $4::interval)
-"""
-
-CONSUME = f"""
-WITH consumed AS (
-    DELETE FROM {v} WHERE {v.identifier} = $1 AND {v.value_hash} = $2
-        AND {v.expires_at} > {NOW} AND {v.attempts} < {MOST_ATTEMPTS}
-    RETURNING 1
-), failed AS (
-    UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
-    WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
-        AND {v.attempts} < {MOST_ATTEMPTS}
+ISSUE = Statement(
+    "verifications.issue",
+    f"""
+    WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)
+    INSERT INTO {v} ({bare.id}, {bare.identifier}, {bare.value_hash}, {bare.expires_at})
+    VALUES ($1, $2, $3, {NOW} + $4::interval)
+    """,
 )
-SELECT EXISTS (SELECT FROM consumed)
-"""
-"""Takes identifier and hash. Of many at once one deletes the row, and the others find none."""
 
-INVALIDATE = f"DELETE FROM {v} WHERE {v.identifier} = $1"
+CONSUME = Statement(
+    "verifications.consume",
+    f"""
+    WITH consumed AS (
+        DELETE FROM {v} WHERE {v.identifier} = $1 AND {v.value_hash} = $2
+            AND {v.expires_at} > {NOW} AND {v.attempts} < {MAX_ATTEMPTS}
+        RETURNING 1
+    ), failed AS (
+        UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
+        WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
+            AND {v.attempts} < {MAX_ATTEMPTS}
+    )
+    SELECT EXISTS (SELECT FROM consumed)
+    """,
+)
+"""Parameters: identifier, hash of the code.
+
+The code is single-use because the comparison and the deletion are one statement: of concurrent
+callers, the first deletes the row, and the others wait for its lock and then find no row.
+"""
+
+INVALIDATE = Statement("verifications.invalidate", f"DELETE FROM {v} WHERE {v.identifier} = $1")
 
 
 class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
-    """Codes that work once: for a forgotten password, a new address and the like.
+    """Single-use codes, for instance for resetting a password or confirming an address.
 
-    An identifier is purpose and address, ``reset-password:<address>``; the address is meant in any
-    spelling. Of each identifier one code is valid.
+    An identifier consists of a purpose and an address, ``verify-email:<address>``, or of a purpose
+    and the id of a user. The address may have any spelling. At most one code per identifier is
+    valid.
     """
 
     table = VerificationTable
@@ -75,71 +84,88 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         },
     )
 
-    async def count(self, **filters: Unpack[VerificationFilters]) -> int:
-        """How many codes the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[VerificationFilters],
-    ) -> Page[Verification]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[VerificationFilters],
+        ) -> builtins.list[Verification]: ...
 
-    def stream(self, **filters: Unpack[VerificationFilters]) -> AsyncGenerator[Verification, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[VerificationFilters],
+        ) -> Page[Verification]: ...
+
+        def stream(
+            self,
+            **filters: Unpack[VerificationFilters],
+        ) -> AsyncGenerator[Verification, None]: ...
+
+        async def count(self, **filters: Unpack[VerificationFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[VerificationFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+    # end of typed methods
 
     async def issue(self, identifier: str, ttl: timedelta) -> SecretStr:
-        """A new code, which nobody can ask for again; earlier ones of the identifier are void.
+        """Issue a code and invalidate earlier codes of the identifier.
+
+        The code cannot be read again: only its hash is stored.
 
         Args:
             identifier: purpose and address.
-            ttl: how long it is valid; a second to ten years.
+            ttl: lifetime of the code, one second to ten years.
 
         Raises:
-            InvalidValue: the identifier cannot be one, or ``ttl``.
-            TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
+            InvalidValue: ``identifier`` is malformed or ``ttl`` out of range.
+            TransactionError: the isolation level is not ``read committed``; the transaction would
                 not see earlier codes.
         """
-        name = validate(IDENTIFIER, _one_spelling(identifier), "identifier", self.table)
+        name = validate(IDENTITY, _normalise(identifier), "identifier", self.table)
         lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         code = new_token()
         async with self.engine.transaction():
+            # Without the lock, two concurrent calls would not see each other's row and keep both.
             await advisory_xact_lock(self.engine, f"verifications {name}")
-            await self.engine.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
+            await self.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
         return code
 
     async def consume(self, identifier: str, code: str | SecretStr) -> bool:
-        """Whether it is the code, which is worth nothing from then on; of ten at once one has it.
+        """Consume the code. Returns True at most once, also under concurrency.
 
-        A wrong code counts, and ten of them make the right one void: commit also when it was
-        wrong.
+        A wrong code counts as a failed attempt once the transaction commits, so commit after False
+        too. After ten failed attempts the right code is invalid.
         """
-        code = secret(code)
+        code = as_secret(code)
         name = _known(identifier)
-        return name is not None and await self.engine.fetchval(CONSUME, name, token_hash(code))
+        return name is not None and await self.fetch_value(CONSUME, name, token_hash(code))
 
     async def invalidate(self, identifier: str) -> bool:
-        """Make the code of an identifier void; whether there was one."""
+        """Delete the code of an identifier and return whether there was one."""
         name = _known(identifier)
-        return name is not None and await self._execute(INVALIDATE, name) > 0
+        return name is not None and await self.execute(INVALIDATE, name) > 0
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete some expired codes and say how many; call it until 0."""
+        """Delete a batch of expired codes and return how many. Call it until 0."""
         keys = lock_oldest_keys_sql(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
-        return await self._execute(f"DELETE FROM {v} WHERE {v.id} = ANY({keys})")
-
-    async def _execute(self, sql: str, *args: Any) -> int:
-        return affected_rows(await self.engine.execute(sql, *args))
+        sql = f"DELETE FROM {v} WHERE {v.id} = ANY({keys})"
+        return await self.execute(Statement("verifications.purge_expired", sql))
 
 
-def _one_spelling(identifier: Any) -> Any:
-    """With the address, which is what stands behind the purpose, as users have it."""
+def _normalise(identifier: Any) -> Any:
+    """Normalise the address after the purpose, so that it equals the address of the user."""
     if not isinstance(identifier, str):
         return identifier
     purpose, colon, address = identifier.partition(":")
@@ -149,8 +175,8 @@ def _one_spelling(identifier: Any) -> Any:
 
 
 def _known(identifier: Any) -> str | None:
-    """The identifier to look for; None where there can be none."""
+    """Return the normalised identifier, or None if no code can have it."""
     try:
-        return validate(IDENTIFIER, _one_spelling(identifier), "identifier", VerificationTable)
+        return validate(IDENTITY, _normalise(identifier), "identifier", VerificationTable)
     except InvalidValue:
         return None

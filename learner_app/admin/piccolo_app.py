@@ -1,13 +1,10 @@
-"""Tables and migrations of this domain, for Piccolo."""
+"""Piccolo app of the admin: its tables and migrations."""
 
 from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
-from learner_app.admin.tables import (
-    StaffSessionTable,
-    StaffUserTable,
-)
+from learner_app.admin.tables import StaffSessionTable, StaffUserTable
 
 APP_CONFIG = AppConfig(
     app_name="staff",

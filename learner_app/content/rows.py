@@ -90,7 +90,7 @@ class Content(Row, frozen=True):
 
 
 class ContentCreate(Input, table=ContentTable):
-    """New content; an id is generated if omitted."""
+    """New content, with a generated id unless one is passed."""
 
     id: Key = Field(default_factory=new_key)
     title: Text500
@@ -128,7 +128,7 @@ class ContentCreate(Input, table=ContentTable):
 
 
 class ContentUpdate(Input, table=ContentTable):
-    """Changes of content; its session and its place in a series cannot be changed."""
+    """Changes of content, except of its session and its place in a series."""
 
     title: Text500 = UNSET
     description: Text | None = None
@@ -174,7 +174,7 @@ class Audio(Input, table=ContentTable):
 
 
 class ContentFilters(TypedDict, total=False):
-    """Filters of content; each narrows the selection."""
+    """Filters of content, each of which narrows the selection."""
 
     format: Format
     genre: str

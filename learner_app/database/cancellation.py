@@ -1,9 +1,8 @@
-"""Finishing what has to be finished although the caller is cancelled."""
+"""Complete work although the caller is cancelled."""
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,30 +11,32 @@ import anyio
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Callback = Callable[[], Awaitable[object] | object]
 
 CANCEL_GRACE_SECONDS = 3
-"""How long a cancelled caller waits for the end; the work itself goes on after that."""
+"""Time that a cancelled caller waits for its work; after that the work goes on without it."""
 
-_left_running: set[asyncio.Task[Any]] = set()
+_detached: set[asyncio.Task[Any]] = set()
+"""Strong references to tasks whose callers were cancelled; the event loop keeps weak ones only."""
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """The result of the work; a cancellation meanwhile is raised after its end.
+    """Await work to its end, then raise a cancellation of the caller.
 
-    Safe from ``Task.cancel`` as from cancel scopes of anyio, which cancel again at every await.
+    COMMIT and ROLLBACK must not be interrupted: the connection would stay in an unknown state. The
+    work runs in a task of its own, which neither ``Task.cancel`` nor a cancel scope of anyio
+    reaches. The latter cancels the caller again at every await, hence the shielded scope below.
     """
     task = asyncio.get_running_loop().create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await _outlast(task)
+        await _wait_with_grace(task)
         raise
 
 
-async def _outlast(task: asyncio.Task[Any]) -> None:
-    _left_running.add(task)
-    task.add_done_callback(_ended_late)
+async def _wait_with_grace(task: asyncio.Task[Any]) -> None:
+    _detached.add(task)
+    task.add_done_callback(_log_failure)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CANCEL_GRACE_SECONDS
     with anyio.CancelScope(shield=True):
@@ -44,21 +45,7 @@ async def _outlast(task: asyncio.Task[Any]) -> None:
                 await asyncio.wait([task], timeout=deadline - loop.time())
 
 
-def _ended_late(task: asyncio.Task[Any]) -> None:
-    _left_running.discard(task)
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    _detached.discard(task)
     if not task.cancelled() and (error := task.exception()):
         log.warning("after the caller was cancelled: %s", error)
-
-
-async def call_back(callbacks: list[Callback]) -> None:
-    """Call all of them, whatever one of them raises: what they follow is done."""
-    for callback in callbacks:
-        try:
-            result = callback()
-            if inspect.isawaitable(result):
-                await result
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise  # the program is ending
-            log.exception("a callback after the commit failed; the commit stands")

@@ -254,14 +254,19 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         )
 
     def clear_statement_cache(self) -> None:
-        """Have all statements prepared anew after a change of tables or types."""
+        """Have all statements prepared again after a change of tables or types."""
         self._drop_local_statement_cache()
         self._drop_local_type_cache()
         self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
-    async def control(self, sql: str) -> str:
-        """Send a transaction control statement of the transaction block, such as COMMIT."""
-        status: str = await self.timed(super().execute(sql), sql)
+    async def control(self, sql: str, *, log_text: str | None = None) -> str:
+        """Send a transaction control statement of the transaction block, such as COMMIT.
+
+        Args:
+            sql: one or more statements without parameters.
+            log_text: text for the statement log instead of SQL that contains values.
+        """
+        status: str = await self.timed(super().execute(sql), log_text or sql)
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
@@ -288,7 +293,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Return asyncpg's transaction for this connection or for a lease of it.
 
         asyncpg sends BEGIN for the first transaction that it knows, and SAVEPOINT for one inside.
-        The transaction of a block was begun by the block itself, so asyncpg has to be told of it.
+        The block began its transaction itself, so asyncpg does not know it until it is set here.
         """
         self._check_open()
         if self.is_managed:
@@ -311,7 +316,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
     async def tracked(self, work: Awaitable[T]) -> T:
-        """Await an operation, until whose end the pool lends the connection to nobody else."""
+        """Await an operation, and keep the connection out of the pool until it has ended."""
         task = asyncio.current_task()
         if not self._operations:
             self.replies.forget()
@@ -368,7 +373,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def _end_session(self) -> None:
         """Close after the server has ended the session.
 
-        A running operation gets the server's error first: closing at once would replace it by
+        A running operation gets the server's error first: closing immediately would replace it by
         "connection is closed".
         """
         self._session_has_ended = True

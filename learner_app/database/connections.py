@@ -1,31 +1,37 @@
-"""Where connections come from: the settings, the pool, the read replicas."""
+"""Connections of one engine: where they lead, how they are opened, pooled and released."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Self
-
-from piccolo.engine import PostgresEngine
+from typing import Any
 
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
 from learner_app.database.dsn import DatabaseUrl, find_database_url, parse_url
+from learner_app.database.error_mapping import translate
+from learner_app.database.instrumentation import CheckoutEvent, Observers
 from learner_app.database.monitor import Monitor
 from learner_app.database.owner import find_owner_url
 from learner_app.database.pool import Pool
-from learner_app.database.replicas import Replicas, make_replicas
 from learner_app.database.statement_log import StatementLog
 from learner_app.database.watchdog import Watchdog
 from learner_app.errors import (
+    ConnectionLost,
+    DatabaseError,
+    DatabaseReadOnly,
     DatabaseUnavailable,
+    InvalidValue,
     LearnerError,
     PoolNotStarted,
+    SchemaChanged,
     SettingsError,
+    StatementRefused,
     TransactionError,
 )
 from learner_app.settings import Settings, load_settings
@@ -34,111 +40,86 @@ log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
 START_SECONDS = 3
-"""How long the start waits for a first connection, which the pool goes on trying to open."""
+"""Time that the start waits for a first connection, which the pool keeps trying to open."""
 
-_engine_as_owner: ContextVar[Connections | None] = ContextVar("engine_as_owner", default=None)
-"""The engine whose connections are those of the owner role in this context."""
+FEATURE_NOT_SUPPORTED = "0A000"
+
+_connections_as_owner: ContextVar[Connections | None] = ContextVar(
+    "connections_as_owner", default=None
+)
+"""The engine part that connects as the owner role in this context."""
 
 
-class Connections(PostgresEngine):
-    """Piccolo's PostgreSQL engine with a bounded pool and read replicas.
+class Connections:
+    """Pool, connectors and settings of one engine.
 
-    Building it connects to nothing and reads no setting; both happen at the first use, so that
+    The constructor connects to nothing and reads no setting. Both happen at the first use, so that
     importing ``piccolo_conf`` never fails or blocks.
     """
 
-    pool: Pool | None  # type: ignore[assignment]  # Piccolo's is asyncpg's
-
     def __init__(
         self,
-        url: str | None = None,
+        url: str | None,
         *,
-        name: str | None = None,
-        owner_url: str | None = None,
-        needs_pool: bool = True,
-        exits_without_database: bool = False,
-        connects_as_owner: bool = False,
-        log_queries: bool = False,
-        log_responses: bool = False,
+        replica_name: str | None,
+        owner_url: str | None,
+        needs_pool: bool,
     ) -> None:
         """
         Args:
-            url: where to connect; found through the settings when left out.
-            name: that of the read replica; None for the main server.
-            owner_url: where the owner role connects, if ``url`` is given; the same if left out.
-            needs_pool: refuse statements without a pool, which would connect anew each time;
-                False is for commands, which send few.
-            exits_without_database: end the program with one line instead of an error when there
-                is no database to talk to, for commands whose runner would bury the line.
-            connects_as_owner: connect as the owner role always, as in :meth:`as_owner`.
-            log_queries: print each statement and its time, without the values bound to it.
-            log_responses: print the number of rows and their columns, or the server's tag,
-                without values.
+            url: the database; found through the settings if None.
+            replica_name: name in DB_REPLICAS; None for the main server.
+            owner_url: the database as the owner role; ``url`` if None.
+            needs_pool: refuse statements without a pool.
         """
         self.url = url
         self.owner_url = owner_url
-        self.name = name
+        self.replica_name = replica_name
         self.needs_pool = needs_pool
-        self._exits = exits_without_database
+        self.pool: Pool | None = None
+        self.statement_log = StatementLog()
+        self.observers = Observers()
+        self.exits_without_database = False
+        """Raise SystemExit instead of errors about settings and failed connects."""
+        self.connects_as_owner = False
+        """Always connect as the owner role."""
         self._settings: Settings | None = None
-        self._nodes: tuple[Settings, Replicas[Any]] | None = None
-        self._connects_as_owner = connects_as_owner
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._monitor: tuple[Connector, Monitor] | None = None
-        self._watch: Watchdog | None = None
-        self._statement_log = StatementLog()
-        super().__init__(config={}, log_queries=log_queries, log_responses=log_responses)
-
-    async def check_version(self) -> None:
-        """Piccolo asks the server here, from the constructor; we ask nothing."""
-
-    async def prep_database(self) -> None:
-        """Piccolo creates extensions here, from the constructor; the schema needs none."""
-
-    @property
-    def log_queries(self) -> bool:
-        """Whether statements are printed; can be set at any time, DB_ECHO sets it at the start."""
-        return self._statement_log.queries
-
-    @log_queries.setter
-    def log_queries(self, value: bool) -> None:
-        self._statement_log.switch(queries=value)
-
-    @property
-    def log_responses(self) -> bool:
-        """Whether the shape of results is printed; can be set at any time."""
-        return self._statement_log.responses
-
-    @log_responses.setter
-    def log_responses(self, value: bool) -> None:
-        self._statement_log.switch(responses=value)
+        self._watchdog: Watchdog | None = None
 
     @property
     def settings(self) -> Settings:
+        """Settings of the engine, loaded at the first use and again after an assignment of None."""
         if self._settings is None:
             try:
                 self._settings = load_settings()
             except SettingsError as error:
-                raise self._final(error) from None
+                raise self._fatal(error) from None
         return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings | None) -> None:
+        self._settings = settings
 
     @property
     def target(self) -> DatabaseUrl:
-        """The database that it talks to.
+        """The database of new connections, as the role of this context.
 
         Raises:
-            SettingsError: none is configured, or the setting cannot be understood.
+            SettingsError: no database is configured, or its URL is invalid.
         """
         try:
             return self._owner_target() if self.is_owner else self._application_target()
         except SettingsError as error:
-            raise self._final(error) from None
+            raise self._fatal(error) from None
 
     def _application_target(self) -> DatabaseUrl:
         if self.url is None:
             return find_database_url(self.settings)
-        return parse_url(f"DB_REPLICAS, {self.name}" if self.name else "url", self.url)
+        name = self.replica_name
+        return parse_url(f"DB_REPLICAS, {name}" if name else "url", self.url)
 
     def _owner_target(self) -> DatabaseUrl:
         if self.url is None:
@@ -147,85 +128,61 @@ class Connections(PostgresEngine):
 
     @property
     def is_owner(self) -> bool:
-        """True where new connections are those of the owner role, see :meth:`as_owner`."""
-        return self._connects_as_owner or _engine_as_owner.get() is self
+        """True where new connections use the owner role."""
+        return self.connects_as_owner or _connections_as_owner.get() is self
 
     @contextmanager
-    def as_owner(self) -> Iterator[None]:
-        """Connect as the owner role inside the block, without the pool.
-
-        The block covers this task and the tasks that it starts. Where no owner role is
-        configured, nothing changes.
-
-        Raises:
-            TransactionError: inside a transaction, whose connection is the application's.
-            SettingsError: the settings of the owner role are invalid.
-        """
+    def as_owner(self, transaction_exists: Callable[[], bool]) -> Iterator[None]:
+        """Connect as the owner role inside the block, see ``DatabaseEngine.as_owner``."""
         try:
             is_same = self._owner_target() == self._application_target()
         except SettingsError as error:
-            raise self._final(error) from None
+            raise self._fatal(error) from None
         if self.is_owner or is_same:
             yield
             return
-        if self.transaction_exists():
-            raise TransactionError("the owner role is needed: do this outside a transaction")
-        token = _engine_as_owner.set(self)
+        if transaction_exists():
+            raise TransactionError("the owner role cannot be used inside a transaction")
+        token = _connections_as_owner.set(self)
         try:
             yield
         finally:
-            _engine_as_owner.reset(token)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Arguments of ``asyncpg.connect``, for Piccolo's ``sql_shell``."""
-        return self.target.connect_arguments(self.settings)
-
-    @config.setter
-    def config(self, value: dict[str, Any]) -> None:
-        """Piccolo's constructor sets it; ours is always derived."""
-
-    @property  # type: ignore[override]  # Piccolo's is an attribute
-    def extra_nodes(self) -> Replicas[Any]:
-        """The read replicas of DB_REPLICAS by name; ``query.run(node="name")`` reads from one."""
-        if self._nodes is None or self._nodes[0] is not self.settings:
-            self._nodes = (self.settings, make_replicas(self.settings, self._make_node))
-        return self._nodes[1]
-
-    @extra_nodes.setter
-    def extra_nodes(self, value: Any) -> None:
-        """Piccolo's constructor sets it; ours come from the settings."""
-
-    def _make_node(self, name: str, url: str) -> Self:
-        node = type(self)(url, name=name, needs_pool=self.needs_pool)
-        node._settings = self.settings.model_copy(update={"db_replicas": None})
-        node._statement_log = self._statement_log
-        return node
+            _connections_as_owner.reset(token)
 
     @property
     def connector(self) -> Connector:
-        """What opens connections to the target; the same one while nothing changes."""
+        """Connector to the target, cached while target and settings stay the same."""
         target, settings = self.target, self.settings
         known = self._owner_connector if self.is_owner else self._connector
         if known is None or known.settings is not settings or known.target != target:
             try:
                 known = Connector(target, settings)
             except SettingsError as error:
-                raise self._final(error) from None
+                raise self._fatal(error) from None
             if self.is_owner:
                 self._owner_connector = known
             else:
                 self._connector = known
             if settings.db_echo:
-                self.log_queries = True
+                self.statement_log.switch(queries=True)
         return known
 
-    async def start_connection_pool(self, **_kwargs: Any) -> None:
-        """Open the pool; a database that is away is no error, the pool goes on trying."""
-        if self.pool is not None:
-            return
+    @property
+    def monitor(self) -> Monitor | None:
+        """Monitoring connection of the pool, None without a pool for this target and loop."""
+        if self._monitor is None or self.pool is None:
+            return None
+        connector, monitor = self._monitor
+        is_ours = self.pool.loop is asyncio.get_running_loop() and connector is self.connector
+        return monitor if is_ours else None
+
+    async def start_pool(self) -> None:
+        """Open the pool.
+
+        An unreachable database is logged and no error: the pool keeps trying to connect.
+        """
         connector = self.connector
-        self._warn_of_unverified_server()
+        self._warn_if_unverified()
         target = connector.target
         self.pool = Pool(
             str(target),
@@ -237,23 +194,25 @@ class Connections(PostgresEngine):
             f"{target} (monitor)", connector.connect_for_monitor, self.settings.db_pool_age
         )
         self._monitor = connector, monitor
-        self._watch = Watchdog(self.pool, connector, monitor)
+        self._watchdog = Watchdog(self.pool, connector, monitor)
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._first_connection(self.pool)
                 await monitor.attempted.wait()
         except (LearnerError, TimeoutError) as error:
             log.warning("starting without the database: %s", error or "no answer yet")
-        for node in self.extra_nodes.values():
-            await node.start_connection_pool()
 
     async def _connect_for_pool(self, connector: Connector) -> Connection:
         connection = await connector.connect_for_pool()
-        connection.statement_log = self._statement_log
+        connection.statement_log = self.statement_log
         return connection
 
     async def _first_connection(self, pool: Pool) -> None:
-        """Wait for a connection, also where the network is slow; raise on a failed attempt."""
+        """Wait for a first connection, raise if an attempt failed.
+
+        On a slow network a caller may give up although no attempt has failed yet. Then the start
+        waits again.
+        """
         while True:
             try:
                 return pool.release(await pool.acquire())
@@ -261,78 +220,59 @@ class Connections(PostgresEngine):
                 if pool.outage is not None:
                     raise
 
-    @property
-    def monitor(self) -> Monitor | None:
-        """The pool's monitoring connection; None without a pool for this target and event loop."""
-        if self._monitor is None or self.pool is None:
-            return None
-        connector, monitor = self._monitor
-        is_ours = self.pool.loop is asyncio.get_running_loop() and connector is self.connector
-        return monitor if is_ours else None
-
-    def _warn_of_unverified_server(self) -> None:
+    def _warn_if_unverified(self) -> None:
         target = self.target
         if not target.is_local and not target.tls.verifies_server(self.settings):
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
-    async def close_connection_pool(self) -> None:
-        """Close the pool; connections still in use after 5 seconds are cut.
-
-        When it is cancelled, all connections are cut at once, those of the replicas as well.
-        """
+    async def close_pool(self) -> None:
+        """Close the pool if it is open, and after 5 seconds the connections in use."""
         pool = self.pool
         if pool is None or pool.is_closing:
             return
-        if self._watch is not None:
-            self._watch.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if self._monitor is not None:
             self._monitor[1].close()
             self._monitor = None
-        replicas = self._nodes[1].values() if self._nodes else ()
-        await asyncio.gather(
-            self._close(pool), *(node.close_connection_pool() for node in replicas)
-        )
-
-    async def _close(self, pool: Pool) -> None:
         try:
             await pool.close(CLOSE_SECONDS)
         finally:
             self.pool = None
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Self]:
-        """``async with engine.running()``: with the pool open; for scripts and lifespans."""
-        try:
-            await self.start_connection_pool()
-            yield self
-        finally:
-            await self.close_connection_pool()
-
-    async def get_new_connection(self, seconds: float | None = None) -> Connection:
-        """A connection outside the pool; without any time-out, for long work.
+    async def connect(self, seconds: float | None = None) -> Connection:
+        """Open a connection outside the pool, without statement time-outs.
 
         Raises:
-            SettingsError: no database is configured, or the URL cannot be read.
+            SettingsError: no database is configured, or its URL is invalid.
             DatabaseUnavailable: the server does not answer within DB_CONNECT_TIMEOUT, or within
                 ``seconds``.
-            DatabaseRefused: it does not let us in, or is not to be trusted.
+            DatabaseRefused: the server refuses the connection or is not trusted.
         """
         try:
             seconds = seconds or self.settings.db_connect_timeout
             connection = await self.connector.connect(seconds)
         except LearnerError as error:
-            raise self._final(error) from error.__cause__
-        connection.statement_log = self._statement_log
+            raise self._fatal(error) from error.__cause__
+        connection.statement_log = self.statement_log
         return connection
 
-    async def take_connection(self, *, in_pool: bool = True) -> Connection:
-        """A connection for exclusive use, to be given back.
+    def acquire(self, *, in_pool: bool = True) -> Coroutine[Any, Any, Connection]:
+        """Return a connection for exclusive use until :meth:`release`.
+
+        Args:
+            in_pool: False opens a new connection.
 
         Raises:
             PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
-            DatabaseUnavailable, DatabaseRefused: a new one was needed and could not be had.
+            DatabaseUnavailable, DatabaseRefused: a new connection was needed and failed.
             PoolNotStarted: there is no pool.
         """
+        if self.observers.registered:
+            return self._acquire_observed(in_pool)
+        return self._acquire(in_pool)
+
+    async def _acquire(self, in_pool: bool) -> Connection:
         in_pool = in_pool and not self.is_owner
         if self.pool is not None and in_pool:
             if self.pool.loop is not asyncio.get_running_loop():
@@ -340,13 +280,28 @@ class Connections(PostgresEngine):
             return await self.pool.acquire()
         if in_pool and self.needs_pool:
             raise PoolNotStarted(
-                "there is no connection pool: `async with DB.running():` around the program, or "
+                "no connection pool: use `async with DB.running():` around the program, or "
                 "await DB.start_connection_pool() at its start"
             )
-        return await self.get_new_connection()
+        return await self.connect()
 
-    async def give_back(self, connection: Connection) -> None:
-        """Return what :meth:`take_connection` gave, in whatever state it is."""
+    async def _acquire_observed(self, in_pool: bool) -> Connection:
+        started = time.perf_counter()
+        failed: type[BaseException] | None = None
+        try:
+            return await self._acquire(in_pool)
+        except BaseException as error:
+            failed = type(error)
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            self.observers.notify(CheckoutEvent(self.replica_name, seconds, failed))
+
+    async def release(self, connection: Connection) -> None:
+        """Release an acquired connection in any state.
+
+        The pool rolls back and resets it where necessary. A connection outside the pool is closed.
+        """
         if self.pool is not None and connection in self.pool.in_use:
             self.pool.release(connection)
         elif connection.is_closed() or connection.is_busy():
@@ -354,5 +309,47 @@ class Connections(PostgresEngine):
         else:
             await connection.close(timeout=CLOSE_SECONDS)
 
-    def _final(self, error: LearnerError) -> BaseException:
-        return SystemExit(str(error)) if self._exits else error
+    def failure(
+        self,
+        error: BaseException,
+        statement: str,
+        connection: Connection,
+        *,
+        read_only: bool = False,
+    ) -> DatabaseError:
+        """Return the package's error for an error of the driver, and let the pool react to it.
+
+        Args:
+            error: what the driver or the network raised.
+            statement: the SQL that was sent.
+            connection: the connection it was sent on.
+            read_only: the transaction was declared read only.
+        """
+        failure = translate(error, statement, lost=connection.is_closed())
+        if isinstance(error, TimeoutError):
+            elapsed = asyncio.get_running_loop().time() - connection.last_sent_at
+            # the server's own time-out is shorter: it would have answered if it could be reached
+            if elapsed > self.settings.statement_seconds:
+                connection.terminate()
+        if failure.sqlstate == FEATURE_NOT_SUPPORTED and connection.is_read_only():
+            # a standby refuses serializable transactions with this SQLSTATE instead of 25006
+            failure = DatabaseReadOnly(str(failure), sqlstate=FEATURE_NOT_SUPPORTED)
+        if isinstance(failure, SchemaChanged) and self.pool is not None:
+            self.pool.clear_statement_cache()
+        if isinstance(failure, InvalidValue) and failure.sqlstate is None:
+            # the driver cached the parameter types, which a migration may have changed
+            connection.clear_statement_cache()
+        if isinstance(failure, ConnectionLost) and self.pool is not None:
+            self.pool.drop_idle()  # what broke one connection has often broken the others
+        if isinstance(failure, DatabaseReadOnly):
+            if read_only or self.replica_name is not None:
+                return StatementRefused(
+                    "the transaction or replica is read only", sqlstate=failure.sqlstate
+                )
+            if self.pool is not None:
+                self.pool.expire()  # after a failover: leave the server that became a standby
+        return failure
+
+    def _fatal(self, error: LearnerError) -> BaseException:
+        """Return the error, as SystemExit where the program exits without a database."""
+        return SystemExit(str(error)) if self.exits_without_database else error

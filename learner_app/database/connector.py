@@ -138,8 +138,8 @@ class Connector:
     async def _connect_any(self, seconds: float, **options: Any) -> Connection:
         """Return the first connection to a host with the requested attributes."""
         deadline = asyncio.get_running_loop().time() + seconds
-        wanted = self.target.session_attributes
-        stages = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
+        requested = self.target.session_attributes
+        stages = ("standby", "any") if requested == "prefer-standby" else (requested,)
         errors: list[tuple[LearnerError, BaseException]] = []
         for number, attributes in enumerate(stages):
             left = (deadline - asyncio.get_running_loop().time()) / (len(stages) - number)
@@ -331,15 +331,17 @@ class Connector:
 
         PgBouncer ignores session settings sent on connect, so the role must have them.
         """
-        wanted = {name: int(value) for name, value in _timeouts(self.settings).items()}
+        expected = {name: int(value) for name, value in _timeouts(self.settings).items()}
         rows = await connection.fetch(
-            "SELECT name, setting::bigint FROM pg_settings WHERE name = ANY($1)", list(wanted)
+            "SELECT name, setting::bigint FROM pg_settings WHERE name = ANY($1)", list(expected)
         )
         limit = int(self.settings.db_command_timeout * 1000)
-        if unset := [name for name, found in rows if not 0 < found < max(limit, wanted[name] + 1)]:
+        if unset := [
+            name for name, found in rows if not 0 < found < max(limit, expected[name] + 1)
+        ]:
             role = quoted(self.target.user)
             advice = "; ".join(
-                f"ALTER ROLE {role} SET {name} = '{wanted[name]}ms'" for name in unset
+                f"ALTER ROLE {role} SET {name} = '{expected[name]}ms'" for name in unset
             )
             raise DatabaseRefused(
                 f"{self.target}: with PgBouncer the role must have timeouts below "
@@ -378,7 +380,7 @@ async def _connect(arguments: dict[str, Any]) -> Connection:
 
 
 def _terminate_result(attempt: asyncio.Task[Connection]) -> None:
-    """Close the connection of an attempt that succeeded although nobody awaits it any more."""
+    """Close the connection of an attempt that succeeded although it is no longer awaited."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().terminate()
 

@@ -71,7 +71,7 @@ class DatabaseUrl:
 def find_database_url(settings: Settings) -> DatabaseUrl:
     """Return the database of DATABASE_URL, of DB_HOST, or of a running ``learner up``.
 
-    DATABASE_URL takes precedence over DB_HOST and the settings beside it.
+    DATABASE_URL takes precedence over DB_HOST and the other DB_* settings.
 
     Raises:
         DatabaseNotConfigured: none of them exists.

@@ -6,6 +6,7 @@ Never by the text of a server's message, which depends on its language and may q
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Sequence
@@ -48,6 +49,11 @@ DRIVER_ERRORS = (
     asyncio.TimeoutError,
 )
 """Errors that a statement raises; a lost connection shows as any of them."""
+
+DELETES_ROWS = re.compile(
+    r"\s*(DELETE\b|WITH\b(?!.*\bINSERT\s+INTO\b).*\bDELETE\s+FROM\b)", re.IGNORECASE | re.DOTALL
+)
+"""Statements that violate a foreign key by deleting rows, not by inserting one."""
 
 
 class ErrorRule(NamedTuple):
@@ -162,7 +168,7 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
     fields = constraint_fields(table or "", constraint or "")
     if error.column_name:
         fields = (error.column_name,)
-    if sqlstate == "23503" and statement.lstrip()[:6].upper() == "DELETE":
+    if sqlstate == "23503" and DELETES_ROWS.match(statement):
         rule = SQLSTATE_ERRORS["23001"]
     place = f"{table}: " if table else ""
     source = f"{constraint}, " if constraint else ""

@@ -1,4 +1,4 @@
-"""Turns of the tasks that share the connection of one transaction."""
+"""Exclusive access of one task to the connection of a transaction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 from learner_app.errors import TransactionBusy
 
 
-class Turns:
-    """Lock that the task which holds it may take again, as for a statement inside its lease."""
+class ExclusiveLock:
+    """Re-entrant lock: the task that owns it can acquire it again.
+
+    Re-entrant because a task that has leased the transaction's connection may also use the methods
+    of the engine, which acquire the lock for each statement.
+    """
 
     __slots__ = ("_depth", "_lock", "_owner")
 
@@ -18,11 +22,14 @@ class Turns:
         self._owner: asyncio.Task[Any] | None = None
         self._depth = 0
 
-    async def take(self, seconds: float) -> None:
-        """Wait for the turn of this task.
+    async def acquire(self, seconds: float) -> None:
+        """Acquire the lock for this task.
+
+        Args:
+            seconds: longest time to wait for another task.
 
         Raises:
-            TransactionBusy: another task kept it for longer than that.
+            TransactionBusy: another task did not release the lock within the time.
         """
         task = asyncio.current_task()
         if task is not None and task is self._owner:
@@ -36,18 +43,19 @@ class Turns:
         self._depth = 1
 
     def release(self) -> None:
-        """Give back what :meth:`take` took, from whichever task."""
+        """Release one acquisition, from any task."""
         self._depth -= 1
         if self._depth == 0:
             self._owner = None
             self._lock.release()
 
-    def is_last(self) -> bool:
-        """Return whether the next release frees the lock."""
+    @property
+    def is_acquired_once(self) -> bool:
+        """True if the next release frees the lock."""
         return self._depth == 1
 
     def disown(self) -> None:
-        """Make every task wait for the release, also the one that took the turn."""
+        """Keep the lock without an owner: every task waits for its release, also this one."""
         self._owner = None
 
     async def _wait(self, seconds: float) -> None:
@@ -55,5 +63,6 @@ class Turns:
             async with asyncio.timeout(seconds):
                 await self._lock.acquire()
         except TimeoutError:
-            text = f"another task kept the transaction's connection for more than {seconds:g} s"
-            raise TransactionBusy(text) from None
+            raise TransactionBusy(
+                f"another task used the transaction's connection for more than {seconds:g} s"
+            ) from None

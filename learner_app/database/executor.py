@@ -1,51 +1,46 @@
-"""Sending statements: inside the task's transaction, or alone on a connection of the pool."""
+"""Execution of statements: in the task's transaction, or alone on a connection of the pool."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from learner_app.database.connection import Connection
-from learner_app.database.connections import Connections
-from learner_app.database.error_mapping import (
-    DRIVER_ERRORS,
-    outcome_is_unknown,
-    translate,
-    was_sent,
-)
+from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown, was_sent
+from learner_app.database.instrumentation import ExecuteEvent, sqlstate_of
 from learner_app.database.lease import Lease
+from learner_app.database.scope import NO_SCOPE
 from learner_app.database.sql_inspection import is_read
+from learner_app.database.transaction import (
+    Transaction,
+    TransactionParts,
+    enclosing_transaction,
+)
+from learner_app.database.transaction_options import TransactionOptions
 from learner_app.errors import (
     AccessDenied,
     CommitUnknown,
     Conflict,
     ConnectionLost,
     DatabaseError,
-    DatabaseReadOnly,
     InvalidValue,
     MissingReference,
     PoolNotStarted,
-    SchemaChanged,
+    ScopeError,
     StatementRefused,
     StillReferenced,
     TransactionError,
-    TransactionFinished,
 )
 
-if TYPE_CHECKING:
-    from learner_app.database.transaction import Transaction
-
 T = TypeVar("T")
-NOT_SUPPORTED = "0A000"
-OVER = "the transaction is over: await its tasks inside the block, or start them after it"
 Work = Callable[[Connection], Awaitable[T]]
 
-MOST_REPETITIONS = 5
-"""Of work that was never executed: when one session is ended, the others often are as well."""
+MAX_REPETITIONS = 5
+"""Limit for work that was never executed: when one session ends, others often have as well."""
 
 REJECTIONS = (
     AccessDenied,
@@ -55,236 +50,276 @@ REJECTIONS = (
     StatementRefused,
     StillReferenced,
 )
-"""Answers to an idempotent statement that would have been the same at the first attempt."""
+"""Answers to an idempotent statement that the first attempt would have received as well."""
 
 
-class StatementExecutor(Connections):
-    """An engine whose statements fail with errors of ours only."""
+class StatementExecutor:
+    """Executor of the statements of one engine, whose errors are those of the package only."""
 
-    current_transaction: Any
+    def __init__(self, parts: TransactionParts) -> None:
+        self._parts = parts
+        self._connections = parts.connections
 
     def enclosing_transaction(self) -> Transaction | None:
-        """The transaction that statements of this task take part in.
+        """Return the transaction that statements of this task belong to, None outside of any.
 
         Raises:
-            TransactionFinished: the task outlived the block that it was started in.
+            TransactionFinished: the transaction ended before this task, which was started inside.
         """
-        current: Transaction | None = self.current_transaction.get()
-        while current is not None and not current.is_open:
-            if not current.is_abandoned:
-                raise TransactionFinished(OVER)
-            current = current._parent
-            self.current_transaction.set(current)  # for the children of this task as well
-        return current
-
-    def transaction_exists(self) -> bool:
-        return self.enclosing_transaction() is not None
-
-    async def fetch(self, sql: str, *args: Any, idempotent: bool = False) -> list[Any]:
-        """The rows of a statement, as records of asyncpg; ``$1`` and so on stand for ``args``.
-
-        Args:
-            sql: one statement.
-            args: its values.
-            idempotent: doing it twice is the same as once. Such a statement, like one that only
-                reads, is repeated once when its connection breaks; any other only when it was
-                certainly not executed.
-
-        Raises:
-            CommitUnknown: a write outside a transaction was sent and its answer lost; of an
-                idempotent one also when the repetition failed.
-            DatabaseError: the statement failed; see :mod:`learner_app.errors`.
-        """
-        return await self._perform(lambda it: it.fetch(sql, *args), sql, idempotent=idempotent)
-
-    async def fetchrow(self, sql: str, *args: Any, idempotent: bool = False) -> Any | None:
-        """The first row or None; else as :meth:`fetch`."""
-        return await self._perform(lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent)
-
-    async def fetchval(self, sql: str, *args: Any, idempotent: bool = False) -> Any:
-        """The first column of the first row, None without rows; else as :meth:`fetch`."""
-        return await self._perform(lambda it: it.fetchval(sql, *args), sql, idempotent=idempotent)
-
-    async def execute(self, sql: str, *args: Any, idempotent: bool = False) -> str:
-        """The server's tag, such as ``UPDATE 3``; else as :meth:`fetch`."""
-        if not sql.strip():
-            raise StatementRefused("there is no statement")
-        return await self._perform(lambda it: it.execute(sql, *args), sql, idempotent=idempotent)
+        return enclosing_transaction(self._parts.current)
 
     async def perform(
         self,
         work: Callable[[Lease], Awaitable[T]],
-        statement: str = "",
+        statement: str,
         *,
-        idempotent: bool = False,
-        in_pool: bool = True,
+        idempotent: bool,
+        in_pool: bool,
+        name: str | None,
     ) -> T:
-        """Do something on a connection, that of the transaction where there is one.
-
-        Args:
-            work: what to do; all methods of asyncpg work on the lease that it is called with,
-                until it returns.
-            statement: the SQL it sends, to tell reads from writes.
-            idempotent: as of :meth:`fetch`.
-            in_pool: False opens a connection for it.
-
-        Raises:
-            As :meth:`fetch`; LeaseEnded: the connection was used after the work had returned.
-        """
+        """Await work on a lease, see ``DatabaseEngine.perform``."""
 
         async def leased(connection: Connection) -> T:
-            lease = Lease(connection, is_repeatable=True)
+            transaction = self.enclosing_transaction()
+            if transaction is not None:
+                lease = transaction.new_lease(is_repeatable=True)
+            else:
+                before = self._require_no_scope
+                lease = Lease(connection, before_operation=before, is_repeatable=True)
             try:
                 return await work(lease)
             finally:
                 lease.end()
 
-        return await self._perform(leased, statement, idempotent=idempotent, in_pool=in_pool)
+        return await self.run(leased, statement, idempotent=idempotent, in_pool=in_pool, name=name)
 
-    async def _perform(
-        self, work: Work[T], statement: str = "", *, idempotent: bool = False, in_pool: bool = True
+    def run(
+        self,
+        work: Work[T],
+        statement: str,
+        *,
+        idempotent: bool = False,
+        in_pool: bool = True,
+        name: str | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Await work on a connection, which the work does not keep.
+
+        Args:
+            work: sends the statement.
+            statement: the SQL, which decides whether a repetition is harmless.
+            idempotent: executing the statement twice has the effect of executing it once.
+            in_pool: False opens a connection for it.
+            name: name of the statement for observers.
+        """
+        if self._parts.observers.registered:
+            return self._run_observed(work, statement, idempotent, in_pool, name)
+        return self._run(work, statement, idempotent, in_pool)
+
+    async def _run(
+        self,
+        work: Work[T],
+        statement: str,
+        idempotent: bool,
+        in_pool: bool,
+        retried: Callable[[DatabaseError], None] | None = None,
     ) -> T:
-        """Do what :meth:`perform` does, with a connection that the work does not keep."""
-        transaction = self.enclosing_transaction()
+        transaction = enclosing_transaction(self._parts.current)
         if transaction is not None:
             return await transaction.perform(work, statement)
         reads = is_read(statement)
+        has_scope = self._parts.scopes.current() is not NO_SCOPE
+        attempt = self._attempt_in_scope if has_scope else self._attempt
         try:
-            return await self._attempt(work, statement, in_pool, reads)
-        except _Broken as broken:
-            first = broken
-        attempt = partial(self._attempt, work, statement, in_pool, reads)
-        return await _repeat(attempt, first, is_harmless=reads or idempotent)
+            return await attempt(work, statement, in_pool, reads)
+        except _BrokenConnection as error:
+            broken = error
+        repeat = partial(attempt, work, statement, in_pool, reads)
+        return await _repeat(repeat, broken, is_harmless=reads or idempotent, retried=retried)
 
     async def _attempt(self, work: Work[T], statement: str, in_pool: bool, reads: bool) -> T:
-        """
+        """Await work on a connection of its own.
+
         Raises:
-            _Broken: the connection broke.
+            _BrokenConnection: the connection broke.
         """
-        connection = await self.take_connection(in_pool=in_pool)
+        connection = await self._connections.acquire(in_pool=in_pool)
         answered = connection.answered
         try:
             result = await work(connection)
-            _require_settled(connection)
+            _require_committed(connection)
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
-            failure = self.failure(error, statement, connection)
+            failure = self._connections.failure(error, statement, connection)
             is_unknown = not reads and outcome_is_unknown(error)
             if not isinstance(failure, ConnectionLost):
                 raise (_lost_write(error) if is_unknown else failure) from error
-            is_undone = connection.answered == answered and (
+            # Nothing of the work was executed if none of its statements was answered, and the last
+            # one was not sent, or the server ended the session before it read the statement.
+            is_unexecuted = connection.answered == answered and (
                 not was_sent(error) or connection.replies.proves_unexecuted(error)
             )
-            raise _Broken(failure, is_undone=is_undone, is_unknown=is_unknown) from error
+            raise _BrokenConnection(
+                failure, is_unexecuted=is_unexecuted, is_unknown=is_unknown
+            ) from error
         else:
             return result
         finally:
-            await self.give_back(connection)
+            await self._connections.release(connection)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Lease]:
-        """A connection of the driver's, for what the methods here do not offer, such as COPY.
+    async def _attempt_in_scope(
+        self, work: Work[T], statement: str, in_pool: bool, reads: bool
+    ) -> T:
+        """Await work in a short transaction, whose BEGIN sends the settings of the scope.
 
-        Inside a transaction it is the transaction's, for this task alone meanwhile. After the
-        block it refuses to work, and so do the cursors and prepared statements made through it.
-        A statement that is still running then is cancelled; inside a transaction the next statement
-        waits for it.
+        The settings end with a transaction, so that a statement without one cannot have them.
 
         Raises:
-            CommitUnknown: a write was sent and its answer lost.
-            LeaseEnded: something of it was used after its block.
+            _BrokenConnection: the connection broke.
         """
+        transaction = Transaction(self._parts, TransactionOptions(), in_pool=in_pool)
+        try:
+            async with transaction:
+                return await transaction.perform(work, statement)
+        except ConnectionLost as error:  # before COMMIT
+            raise _BrokenConnection(
+                error, is_unexecuted=not transaction.is_entered, is_unknown=False
+            ) from error.__cause__
+        except CommitUnknown as error:
+            if error.unconfirmed:
+                raise
+            cause = error.__cause__ or error
+            failure = ConnectionLost(f"the connection broke ({type(cause).__name__})")
+            raise _BrokenConnection(failure, is_unexecuted=False, is_unknown=not reads) from cause
+
+    async def _run_observed(
+        self, work: Work[T], statement: str, idempotent: bool, in_pool: bool, name: str | None
+    ) -> T:
+        """Await work as :meth:`_run` does, and report it to the observers."""
+        observers, replica = self._parts.observers, self._connections.replica_name
+        attempts = 1
+        failed: BaseException | None = None
+
+        def count_attempt(error: DatabaseError) -> None:
+            nonlocal attempts
+            attempts += 1
+            observers.notify_error(error, replica, name, is_retried=True)
+
+        in_transaction = self._parts.current.get() is not None
+        started = time.perf_counter()
+        try:
+            return await self._run(work, statement, idempotent, in_pool, count_attempt)
+        except BaseException as error:
+            failed = error
+            if isinstance(error, DatabaseError):
+                observers.notify_error(error, replica, name, is_retried=False)
+            raise
+        finally:
+            observers.notify(
+                ExecuteEvent(
+                    replica=replica,
+                    name=name,
+                    seconds=time.perf_counter() - started,
+                    attempts=attempts,
+                    in_transaction=in_transaction,
+                    error=None if failed is None else type(failed),
+                    sqlstate=sqlstate_of(failed),
+                )
+            )
+
+    def connection(self) -> AbstractAsyncContextManager[Lease]:
+        """Lease a connection, see ``DatabaseEngine.connection``."""
         transaction = self.enclosing_transaction()
         if transaction is not None:
-            async with transaction.turn() as lease:
-                yield lease
-            return
-        connection = await self.take_connection()
-        lease = Lease(connection)
+            return transaction.exclusive()
+        if self._parts.scopes.current() is not NO_SCOPE:
+            return self._lease_in_scope()
+        return self._lease_alone()
+
+    @asynccontextmanager
+    async def _lease_in_scope(self) -> AsyncIterator[Lease]:
+        transaction = Transaction(self._parts, TransactionOptions())
+        async with transaction, transaction.exclusive() as lease:
+            yield lease
+
+    @asynccontextmanager
+    async def _lease_alone(self) -> AsyncIterator[Lease]:
+        connection = await self._connections.acquire()
+        lease = Lease(connection, before_operation=self._require_no_scope)
         try:
             yield lease
-            _require_settled(connection)
+            _require_committed(connection)
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
             if not lease.has_raised(error):
                 raise
-            failure = self.failure(error, "", connection)
+            failure = self._connections.failure(error, "", connection)
             raise (_lost_write(error) if error is lease.lost_write else failure) from error
         finally:
             lease.end()
-            await self.give_back(connection)
+            await self._connections.release(connection)
 
-    def failure(
-        self,
-        error: BaseException,
-        statement: str,
-        connection: Connection,
-        *,
-        read_only: bool = False,
-    ) -> DatabaseError:
-        """The error of the package for one of the driver's; the pool learns what it has to."""
-        failure = translate(error, statement, lost=connection.is_closed())
-        if isinstance(error, TimeoutError):
-            elapsed = asyncio.get_running_loop().time() - connection.last_sent_at
-            if elapsed > self.settings.statement_seconds:  # the server itself would have ended it
-                connection.terminate()
-        if failure.sqlstate == NOT_SUPPORTED and connection.is_read_only():
-            # a standby does not even begin a serializable transaction
-            failure = DatabaseReadOnly(str(failure), sqlstate=NOT_SUPPORTED)
-        if isinstance(failure, SchemaChanged) and self.pool is not None:
-            self.pool.clear_statement_cache()
-        if isinstance(failure, InvalidValue) and failure.sqlstate is None:
-            connection.clear_statement_cache()  # the column may be of another type by now
-        if isinstance(failure, ConnectionLost) and self.pool is not None:
-            self.pool.drop_idle()
-        if isinstance(failure, DatabaseReadOnly):
-            if read_only or self.name is not None:
-                return StatementRefused("only reads are possible here", sqlstate=failure.sqlstate)
-            if self.pool is not None:
-                self.pool.expire()
-        return failure
+    async def _require_no_scope(self, _statement: str | None) -> None:
+        """Raise if a scope was entered after the lease began, whose settings need a transaction."""
+        if self._parts.scopes.current() is not NO_SCOPE:
+            raise ScopeError(
+                "a scope does not apply to a connection that was leased before it: "
+                "enter the scope first, or use a transaction"
+            )
 
 
-class _Broken(Exception):  # passed between functions of this module, never seen outside
-    """The connection broke under an attempt."""
+class _BrokenConnection(Exception):  # caught in this module
+    """The connection broke during an attempt."""
 
-    def __init__(self, failure: ConnectionLost, *, is_undone: bool, is_unknown: bool) -> None:
+    def __init__(self, failure: ConnectionLost, *, is_unexecuted: bool, is_unknown: bool) -> None:
         """
         Args:
-            failure: what the caller gets if the work is not repeated.
-            is_undone: certainly nothing was executed.
-            is_unknown: else, a write may have been done.
+            failure: the error for the caller if the work is not repeated.
+            is_unexecuted: certainly nothing was executed.
+            is_unknown: otherwise, a write may have been committed.
         """
         super().__init__()
         self.failure = failure
-        self.is_undone = is_undone
-        self.is_unknown = is_unknown and not is_undone
+        self.is_unexecuted = is_unexecuted
+        self.is_unknown = is_unknown and not is_unexecuted
 
 
-async def _repeat(attempt: Callable[[], Awaitable[T]], broken: _Broken, *, is_harmless: bool) -> T:
-    """Repeat work whose connection broke: once when it may have begun, else some times.
+async def _repeat(
+    attempt: Callable[[], Awaitable[T]],
+    broken: _BrokenConnection,
+    *,
+    is_harmless: bool,
+    retried: Callable[[DatabaseError], None] | None,
+) -> T:
+    """Repeat work whose connection broke.
+
+    Work that may have been executed is repeated once, and only if that is harmless. Work that was
+    certainly not executed is repeated up to :data:`MAX_REPETITIONS` times.
 
     Raises:
         CommitUnknown: a write was sent in one of the attempts, and none succeeded.
     """
     is_unknown = False
     for number in count(1):
-        if not broken.is_undone:
+        if not broken.is_unexecuted:
             is_unknown = is_unknown or broken.is_unknown
             if not is_harmless:
                 break
             is_harmless = False
-        if number > MOST_REPETITIONS:
+        if number > MAX_REPETITIONS:
             break
+        if retried is not None:
+            retried(broken.failure)
         try:
             return await attempt()
-        except _Broken as again:
-            broken = again
-        except PoolNotStarted:  # it was closed meanwhile
+        except _BrokenConnection as error:
+            broken = error
+        except PoolNotStarted:  # the pool was closed meanwhile
             break
         except DatabaseError as error:
+            # A rejection of the repetition proves that the first attempt was rejected as well: the
+            # statement is idempotent. Any other error does not tell what the first attempt did.
             if is_unknown and not isinstance(error, REJECTIONS):
                 raise _lost_write(error) from error
             raise
@@ -296,9 +331,13 @@ def _lost_write(error: BaseException) -> CommitUnknown:
     return CommitUnknown(f"a write was sent and its answer lost ({type(error).__name__})")
 
 
-def _require_settled(connection: Connection) -> None:
-    """What was done outside a transaction block is done for good, or it is an error."""
+def _require_committed(connection: Connection) -> None:
+    """Raise if work outside a transaction is not committed for good."""
     if connection.is_unconfirmed:
-        raise CommitUnknown("done on one server, not confirmed by its standby", unconfirmed=True)
+        raise CommitUnknown(
+            "committed on one server, not confirmed by its standby", unconfirmed=True
+        )
     if not connection.is_closed() and connection.is_in_transaction():
-        raise TransactionError("a transaction was left open and is undone: use DB.transaction()")
+        raise TransactionError(
+            "a transaction was left open and is rolled back: use DB.transaction()"
+        )

@@ -177,7 +177,7 @@ def _retrieve_exception(task: asyncio.Task[_Answer]) -> None:
 async def _query(engine: DatabaseEngine) -> _Answer:
     if not declared_migrations.cache_info().currsize:
         await asyncio.to_thread(declared_migrations)  # reads files and imports them
-    monitor = engine.monitor
+    monitor = engine.connections.monitor
     if monitor is None:
         return await _ask_once(engine)
     if monitor.connection is not None:
@@ -186,7 +186,7 @@ async def _query(engine: DatabaseEngine) -> _Answer:
         except (*DRIVER_ERRORS, DatabaseUnavailable):
             if monitor.connection is not None:  # the server rejected the query
                 raise
-    monitor.adopt(await engine.connector.connect_for_monitor(CONNECT_SECONDS))
+    monitor.adopt(await engine.connections.connector.connect_for_monitor(CONNECT_SECONDS))
     return await _ask_monitor(engine, monitor)
 
 

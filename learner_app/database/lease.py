@@ -1,7 +1,9 @@
-"""Lease of a connection: what a block hands to its caller, valid until the block ends.
+"""Lease of a connection, which is valid until the block that created it ends.
 
-The connection itself goes on to other callers. A lease that was kept, and every cursor, prepared
-statement and transaction made through it, refuses to work once its block has ended.
+The connection itself returns to the pool and serves other callers. A caller that kept a reference
+could send statements into their transactions. Therefore it never receives the connection, but a
+lease, which refuses to work after its block, as do the cursors, prepared statements and
+transactions made through it.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from learner_app.errors import ConnectionLost, LeaseEnded
 
 T = TypeVar("T")
 
-# asyncpg's stubs leave out the private parts that this class rests on; the version is pinned
+# asyncpg's stubs omit the private attributes used here; the version is pinned
 _Driver: Any = asyncpg.connection.Connection
 _Proxy: Any = asyncpg.connection._ConnectionProxy
 
 STATEMENTS = {"execute", "executemany", "fetch", "fetchmany", "fetchrow", "fetchval"}
-"""Methods whose first argument is the statement that they send."""
+"""Methods whose first argument is a statement."""
 
-READS = {"copy_from_query", "copy_from_table", "add_listener", "remove_listener"}
-"""Methods that write no row, whatever they are given."""
+READS = {"copy_from_query", "copy_from_table", "add_listener", "remove_listener", "ping"}
+"""Methods that write no row whatever their arguments are."""
 
 PROTOCOL_OPERATIONS = {
     "bind",
@@ -40,13 +42,14 @@ PROTOCOL_OPERATIONS = {
     "execute",
     "query",
 }
-"""What cursors and prepared statements await on asyncpg's protocol."""
+"""Methods of asyncpg's protocol that cursors and prepared statements await."""
 
 
 class Lease(_Proxy):  # type: ignore[misc]  # see above
-    """Connection of one block, with the methods of ``asyncpg.Connection``."""
+    """Lease with all methods of ``asyncpg.Connection``."""
 
     __slots__ = (
+        "_before_operation",
         "_connection",
         "_is_ended",
         "_is_in_force",
@@ -61,27 +64,30 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         connection: Connection,
         is_in_force: Callable[[], bool] | None = None,
         *,
+        before_operation: Callable[[str | None], Awaitable[None]] | None = None,
         is_repeatable: bool = False,
     ) -> None:
         """
         Args:
-            connection: what is leased.
-            is_in_force: whether the transaction that it belongs to is open; None without one.
-            is_repeatable: the work is repeated by its caller if nothing was sent.
+            connection: the leased connection.
+            is_in_force: returns True while the transaction of the lease is open; None without one.
+            before_operation: called with the SQL, or None, before each operation.
+            is_repeatable: the caller repeats the work if nothing was sent.
         """
         self._connection = connection
+        self._before_operation = before_operation
         self._is_in_force = is_in_force
         self._is_repeatable = is_repeatable
         self._is_ended = False
         self._outer: Lease | None = connection.lease
         self.last_error: BaseException | None = None
-        """The last error of the driver or the network that an operation raised."""
+        """Last error of the driver or the network that an operation raised."""
         self.lost_write: BaseException | None = None
-        """The error of a statement that may have written although its answer was lost."""
+        """Error of a statement that may have written, as its answer was lost."""
         connection.lease = self
 
     def end(self) -> None:
-        """Invalidate the lease and remove the listeners, unless they may be of an outer lease."""
+        """Invalidate the lease, and remove listeners unless an outer lease may have added them."""
         self._is_ended = True
         outer = self._outer
         if outer is not None and not outer._is_usable():
@@ -92,7 +98,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
             self._connection.remove_callbacks()
 
     def has_raised(self, error: BaseException) -> bool:
-        """Return whether an error comes from the driver rather than from the block's own code."""
+        """Return True if the driver raised the error, False if the block's own code did."""
         return (
             isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
             or error is self.last_error
@@ -102,7 +108,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         return not self._is_usable() or bool(self._connection.is_closed())
 
     def cursor(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        return _Driver.cursor(self, query, *args, **kwargs)  # the cursor checks this lease
+        return _Driver.cursor(self, query, *args, **kwargs)  # the cursor checks the lease
 
     async def prepare(self, query: str, **kwargs: Any) -> Any:
         return await _Driver._prepare(self, query, **kwargs)
@@ -139,7 +145,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         )
 
     def _maybe_gc_stmt(self, statement: Any) -> None:
-        # of objects that are finalised, also after the end
+        # called when a prepared statement is finalised, which may be after the end of the lease
         self._connection._maybe_gc_stmt(statement)
 
     def _is_usable(self) -> bool:
@@ -163,13 +169,15 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
 
         Args:
             start: begins the operation.
-            sql: the statement that it executes, if that is known.
-            is_read: it writes no row, whatever it executes.
+            sql: the statement that it executes, None if unknown.
+            is_read: the operation writes no row whatever the statement is.
 
         Raises:
             ConnectionLost: the server had closed the connection before anything was sent.
         """
         connection = self._usable()
+        if self._before_operation is not None:
+            await self._before_operation(sql)
         is_closed = connection.is_closed()
         if not (is_closed or self._is_repeatable) and connection.has_hung_up():
             connection.terminate()
@@ -180,7 +188,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         except DRIVER_ERRORS as error:
             self.last_error = error
             can_write = not is_read and (sql is None or not reads(sql))
-            if in_transaction:  # nothing counts before COMMIT
+            if in_transaction:  # nothing is committed before COMMIT
                 can_write = can_write and sql is not None and controls_transaction(sql)
             if can_write and outcome_is_unknown(error):
                 self.lost_write = error
@@ -188,7 +196,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
 
 
 class _LeasedProtocol:
-    """asyncpg's protocol as cursors and prepared statements of a lease see it."""
+    """Protocol of asyncpg for the cursors and prepared statements of a lease."""
 
     __slots__ = ("_lease",)
 
@@ -210,7 +218,10 @@ class _LeasedProtocol:
 
 
 def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the method for a lease, which checks the lease when the method starts to run."""
+    """Return the method of a lease that calls a method of the connection.
+
+    The lease is checked when a coroutine starts to run, which may be after the block has ended.
+    """
     sends_statement = name in STATEMENTS
     is_read = name in READS
 

@@ -1,9 +1,9 @@
 """Monitoring connection: one connection beside the pool for the watchdog and the health check.
 
 Opening a connection takes several round trips and a responsive postmaster, so a new connection that
-fails says little about the statements that are running. An established connection gets an answer in
-one round trip as long as server and network work; its silence is evidence. It is replaced in the
-background when it is lost, silent or read-only, and the old one is kept until the new one is open.
+fails is no evidence about the statements that are running. An established connection gets an answer
+in one round trip as long as server and network work; its silence is evidence. It is replaced in the
+background when it is lost, silent or read-only. The old one remains until the new one is open.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ cached, and those at the bottom become idle long enough to be closed.
 
 Validation on checkout has three levels, from cheap to expensive. A closed or outdated connection is
 closed. One with unread input (usually the FATAL message of a server that stops) or one that was
-idle for 5 s has to answer ``SELECT 1`` first; the caller waits in the queue meanwhile, so that
+idle for 5 s has to answer ``SELECT 1`` first; until then the caller waits in the queue, so that
 another connection that becomes free is used instead. If that ping fails, all idle connections are
 closed, since they were idle even longer.
 
 In an outage (see :class:`ReconnectLoop`) a caller waits one second, not DB_ACQUIRE_TIMEOUT: a
-service that answers 503 at once recovers, one whose requests pile up for ten seconds does not.
+service that answers 503 quickly recovers, one whose requests pile up for ten seconds does not.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Pool:
     def release(self, connection: Connection) -> None:
         """Check a connection in, whatever its state.
 
-        A second call does nothing. A clean connection is available at once. One that needs a
+        A second call does nothing. A clean connection is available immediately. One that needs a
         cancellation, a rollback or a reset becomes available after it, in a task, so that the
         caller does not wait.
         """
@@ -160,14 +160,14 @@ class Pool:
         return [*self._idle, *self.in_use]
 
     def terminate(self, connection: Connection) -> None:
-        """Close a connection at once, even if a statement is running on it."""
+        """Close a connection immediately, even if a statement is running on it."""
         if connection in self._idle:
             self._idle.remove(connection)
         connection.terminate()
         self.replenish()
 
     def clear_statement_cache(self) -> None:
-        """Have all statements prepared anew after a change of tables or types."""
+        """Have all statements prepared again after a change of tables or types."""
         for connection in (*self._idle, *self.in_use):
             connection.clear_statement_cache()
 
@@ -196,7 +196,7 @@ class Pool:
         self._reconnect.request(count, is_urgent=bool(self._waiters))
 
     async def close(self, seconds: float) -> None:
-        """Close all connections, at once if cancelled.
+        """Close all connections, immediately if cancelled.
 
         Args:
             seconds: how long connections in use have to be released before they are closed.
@@ -259,7 +259,7 @@ class Pool:
             waiter = next(iter(self._waiters))
             checkout = self._waiters.pop(waiter)
             if not waiter.done():
-                self.in_use[connection] = Checkout(self.loop.time(), checkout.code, checkout.line)
+                self.in_use[connection] = checkout._replace(since=self.loop.time())
                 waiter.set_result(connection)
                 return
         connection.idle_since = self.loop.time()

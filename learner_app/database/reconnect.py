@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from copy import copy
 
+from learner_app.database.backoff import Backoff
 from learner_app.database.connection import Connection
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.05
-MAX_PAUSE = 0.5
-"""Seconds."""
+BACKOFF = Backoff(initial=0.1, maximum=0.5)
+"""The maximum is below the second that a request may spend on connecting."""
 
 HEDGE_SECONDS = 0.5
 """Time without an answer after which another attempt is started beside the first one."""
@@ -166,8 +165,7 @@ class ReconnectLoop:
         # class 53: the server is reachable, and its existing connections work
         is_full = (error.sqlstate or "").startswith("53")
         self.outage, self.last_error = None if is_full else error, error
-        longest = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 10))
-        pause = random.uniform(0, longest)  # noqa: S311  # no secret
+        pause = BACKOFF.pause(self._failures)
         self._log(logging.WARNING, "%s (attempt %d, next in %.2f s)", error, number, pause)
         self._retry_after(pause)
         if not is_full:

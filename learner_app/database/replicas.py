@@ -1,7 +1,8 @@
 """Read replicas by name, as DB_REPLICAS lists them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Generic, Never, TypeVar
 
 from learner_app.errors import SettingsError
@@ -12,25 +13,25 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 E = TypeVar("E")
 
 
-class Replicas(dict[str, E], Generic[E]):
-    """Engines by the names of their servers; another name is a clear error."""
+class _Replicas(dict[str, E], Generic[E]):
+    """Engines by name, with an error that lists the known names."""
 
     def __missing__(self, name: str) -> Never:
         known = ", ".join(self) or "none"
-        raise SettingsError(f"DB_REPLICAS names no {name!r}; the replicas are: {known}")
+        raise SettingsError(f"DB_REPLICAS has no replica {name!r}, it has: {known}")
 
 
-def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Replicas[E]:
-    """The engines of all replicas.
+def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Mapping[str, E]:
+    """Return the engines of all replicas as a read-only mapping.
 
     Args:
-        settings: where DB_REPLICAS is.
-        make: gives the engine for a name and a URL.
+        settings: settings with DB_REPLICAS.
+        make: returns the engine for a name and a URL.
 
     Raises:
-        SettingsError: an entry is not ``name=postgresql://...``, or a name comes twice.
+        SettingsError: an entry is not ``name=postgresql://...``, or two entries have one name.
     """
-    nodes: Replicas[E] = Replicas()
+    replicas: _Replicas[E] = _Replicas()
     text = settings.db_replicas.get_secret_value() if settings.db_replicas else ""
     for entry in text.split():
         name, separator, url = entry.partition("=")
@@ -38,7 +39,7 @@ def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Replicas
             raise SettingsError(
                 "DB_REPLICAS: each entry is name=postgresql://..., the name of a-z, 0-9 and _"
             )
-        if name in nodes:
-            raise SettingsError(f"DB_REPLICAS names {name!r} twice")
-        nodes[name] = make(name, url)
-    return nodes
+        if name in replicas:
+            raise SettingsError(f"DB_REPLICAS: {name!r} occurs twice")
+        replicas[name] = make(name, url)
+    return MappingProxyType(replicas)

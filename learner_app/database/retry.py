@@ -1,107 +1,170 @@
-"""Running a unit of work again when concurrency, not the work, made it fail."""
+"""Retry: of transactions that failed by concurrency or outage, and of the first connection."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
+from learner_app.database.backoff import Backoff
+from learner_app.database.connections import Connections
+from learner_app.database.transaction import (
+    Transaction,
+    TransactionParts,
+    enclosing_transaction,
+)
+from learner_app.database.transaction_options import TransactionOptions
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
     DatabaseError,
     DatabaseReadOnly,
+    DatabaseUnavailable,
     DeadlockDetected,
     SchemaChanged,
     SerializationFailure,
     TransactionAborted,
     TransactionFinished,
+    TransactionId,
     TransactionRolledBack,
 )
-
-if TYPE_CHECKING:
-    from learner_app.database.engine import DatabaseEngine
-    from learner_app.database.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 10.0
-FIRST_PAUSE = 0.01
-LONGEST_PAUSE = 1.0
+CLOSE_SECONDS = 1
+BACKOFF = Backoff(initial=0.02, maximum=1.0)
 
-AGAIN = (SerializationFailure, DeadlockDetected, SchemaChanged, ConnectionLost, DatabaseReadOnly)
-"""After these surely nothing of the transaction was done, and the next try may go better."""
+RETRYABLE = (
+    SerializationFailure,
+    DeadlockDetected,
+    SchemaChanged,
+    ConnectionLost,
+    DatabaseReadOnly,
+)
+"""Errors after which nothing was committed and another attempt may succeed."""
 
 
-async def run_transaction(
-    engine: DatabaseEngine,
-    unit: Callable[[], Awaitable[T]],
-    *,
-    deadline: float,
-    **options: Any,
-) -> T:
-    """See :meth:`DatabaseEngine.run_transaction`."""
-    is_nested = engine.enclosing_transaction() is not None
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + deadline
-    attempt = 0
-    while True:
-        attempt += 1
-        transaction = engine.transaction(**options)
-        try:
-            async with transaction:
-                result = await unit()
-        except CommitUnknown as error:
-            committed = await _find_out(engine, transaction, error, ends - loop.time())
-            if committed is None:
-                raise
-            if committed:
+class TransactionRunner:
+    """Runner of units of work that repeats a unit after a retryable failure."""
+
+    def __init__(
+        self,
+        parts: TransactionParts,
+        options: TransactionOptions,
+        was_committed: Callable[[TransactionId, float], Awaitable[bool | None]],
+        *,
+        deadline: float,
+    ) -> None:
+        """
+        Args:
+            parts: parts of the engine.
+            options: options of each transaction.
+            was_committed: looks up a commit status within a number of seconds.
+            deadline: seconds after which no attempt begins.
+        """
+        self._parts = parts
+        self._options = options
+        self._was_committed = was_committed
+        self._is_nested = enclosing_transaction(parts.current) is not None
+        self._ends_at = asyncio.get_running_loop().time() + deadline
+
+    async def run(self, unit: Callable[[], Awaitable[T]]) -> T:
+        """Run the unit, see ``DatabaseEngine.run_transaction``."""
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            attempt += 1
+            transaction = Transaction(self._parts, self._options)
+            try:
+                async with transaction:
+                    result = await unit()
+            except CommitUnknown as error:
+                committed = await self._resolve_unknown_commit(transaction, error)
+                if committed is None:
+                    raise
+                if committed:
+                    return result
+                failure: DatabaseError = ConnectionLost("the server did not commit the transaction")
+                failure.__cause__ = error
+            except (DatabaseError, BaseExceptionGroup) as error:
+                cause = _retryable_cause(error)
+                # A savepoint cannot be retried: after these errors the whole transaction has
+                # failed, and only the outermost unit can run again.
+                if self._is_nested or cause is None:
+                    raise
+                failure = cause
+            else:
                 return result
-            failure: DatabaseError = ConnectionLost("the server did not commit the transaction")
-            failure.__cause__ = error
-        except (DatabaseError, BaseExceptionGroup) as error:
-            passing = _passing(error)
-            if is_nested or passing is None:
-                raise  # inside another transaction only its own unit can be run again
-            failure = passing
-        else:
-            return result
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt, 10))
-        pause = random.uniform(0, longest)  # noqa: S311  # no secret
-        if loop.time() + pause > ends:
-            raise failure
-        log.info("transaction runs again after %s (attempt %d)", type(failure).__name__, attempt)
-        await asyncio.sleep(pause)
+            pause = BACKOFF.pause(attempt)
+            if loop.time() + pause > self._ends_at:
+                raise failure
+            log.info(
+                "retrying a transaction after %s (attempt %d)", type(failure).__name__, attempt
+            )
+            transaction.notify_error(failure, is_retried=True)
+            await asyncio.sleep(pause)
+
+    async def _resolve_unknown_commit(
+        self, transaction: Transaction, error: CommitUnknown
+    ) -> bool | None:
+        """Return the commit status of a tracked transaction, None if it cannot be known."""
+        ours = transaction.transaction_id
+        if ours is None or error.transaction_id != ours or error.unconfirmed:
+            return None
+        seconds = self._ends_at - asyncio.get_running_loop().time()
+        try:
+            return await self._was_committed(ours, max(seconds, 0))
+        except DatabaseError as second:
+            raise error from second
 
 
-def _passing(error: BaseException) -> DatabaseError | None:
-    """The reason to run the unit again, if the error is one; also out of a task group's."""
+def _retryable_cause(error: BaseException) -> DatabaseError | None:
+    """Return the error that makes a retry sensible, None if there is none.
+
+    A task group raises several errors. Its unit is retried if one error is retryable and all others
+    are only consequences of it: that the transaction is aborted or has ended.
+    """
     if isinstance(error, BaseExceptionGroup):
-        inner = [_passing(one) for one in error.exceptions]
-        # beside it the other tasks may say that the transaction is aborted, and nothing else
-        others = (TransactionAborted, TransactionFinished)
-        is_clean = all(
-            found or isinstance(one, others)
-            for found, one in zip(inner, error.exceptions, strict=True)
+        causes = [_retryable_cause(one) for one in error.exceptions]
+        consequences = (TransactionAborted, TransactionFinished)
+        has_other_errors = any(
+            cause is None and not isinstance(one, consequences)
+            for cause, one in zip(causes, error.exceptions, strict=True)
         )
-        return next((one for one in inner if one), None) if is_clean else None
-    if isinstance(error, TransactionRolledBack):  # the unit had caught what made it fail
-        return error if isinstance(error.__cause__, AGAIN) else None
-    return error if isinstance(error, AGAIN) else None
+        return None if has_other_errors else next((cause for cause in causes if cause), None)
+    if isinstance(error, TransactionRolledBack):  # the unit caught the error that caused it
+        return error if isinstance(error.__cause__, RETRYABLE) else None
+    return error if isinstance(error, RETRYABLE) else None
 
 
-async def _find_out(
-    engine: DatabaseEngine, transaction: Transaction, error: CommitUnknown, seconds: float
-) -> bool | None:
-    """Whether our track_commit transaction was committed; None when that is not to be known."""
-    ours = transaction.transaction_id
-    if ours is None or error.transaction_id != ours or error.unconfirmed:
-        return None
-    try:
-        return await engine.was_committed(ours, seconds=max(seconds, 0))
-    except DatabaseError as second:
-        raise error from second
+async def wait_until_ready(connections: Connections) -> None:
+    """Wait until the server accepts connections, see ``DatabaseEngine.wait_until_ready``."""
+    settings = connections.settings
+    attempts = settings.db_retry_attempts
+    backoff = Backoff(
+        initial=settings.db_retry_initial,
+        maximum=settings.db_retry_max,
+        multiplier=settings.db_retry_multiplier,
+    )
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.db_retry_deadline
+    for attempt in range(1, attempts + 1):
+        started = loop.time()
+        try:
+            connection = await connections.connect()
+        except DatabaseUnavailable as error:
+            pause = backoff.pause(attempt)
+            if attempt == attempts or loop.time() + pause > deadline:
+                log.warning("%s (attempt %d of %d, the last)", error, attempt, attempts)
+                raise
+            log.warning("%s (attempt %d of %d, next in %.1f s)", error, attempt, attempts, pause)
+            await asyncio.sleep(pause)
+        else:
+            await connection.close(timeout=CLOSE_SECONDS)
+            seconds = loop.time() - started
+            log.info("%s: connected (attempt %d, %.2f s)", connections.target, attempt, seconds)
+            return

@@ -1,4 +1,4 @@
-"""Printed statements for development: text, time and shape of the result, never a value."""
+"""Log of statements for development: SQL, duration and shape of the result, without values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class StatementLog:
         self.queries = False
         self.responses = False
         self.is_on = False
-        """Whether either is true."""
+        """True if statements or results are printed."""
 
     def switch(self, *, queries: bool | None = None, responses: bool | None = None) -> None:
-        """Switch statements or results on or off, at any time.
+        """Switch the printing of statements or results on or off.
 
-        None leaves the switch unchanged.
+        None leaves a switch unchanged.
         """
         if queries is not None:
             self.queries = queries
@@ -32,21 +32,21 @@ class StatementLog:
         """Print one completed or failed statement.
 
         Args:
-            sql: its text, without the values bound to it.
-            seconds: from sending it to the answer.
-            result: what asyncpg returned, or the error that it raised.
+            sql: text with parameters, without their values.
+            seconds: time from sending the statement to its answer.
+            result: result of asyncpg, or the error that it raised.
         """
         lines = [f"-- {seconds * 1000:.1f} ms"]
         if self.queries:
             lines.append(sql)
         if self.responses:
             lines.append(f"-- {_shape(result)}")
-        with suppress(OSError, ValueError):  # a closed output is no failure of the statement
+        with suppress(OSError, ValueError):  # a closed output must not fail the statement
             print("\n".join(lines), flush=True)
 
 
 NO_ANSWER = StatementLog()
-"""The log of connections that belong to no engine."""
+"""Log of connections that belong to no engine."""
 
 
 def _shape(result: Any) -> str:

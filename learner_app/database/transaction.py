@@ -1,27 +1,36 @@
-"""Transactions that end as a whole whatever happens, and savepoints when nested."""
+"""Transactions and savepoints: begin, commit and rollback, also when the block is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import asyncpg
-from piccolo.engine.postgres import PostgresTransaction
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
-from learner_app.database.cancellation import Callback, call_back, finish
-from learner_app.database.commit_status import read_transaction_id
+from learner_app.database.cancellation import finish
 from learner_app.database.connection import Connection
-from learner_app.database.ending import UNDO_SECONDS, begin, commit, release, undo
-from learner_app.database.error_mapping import DRIVER_ERRORS
-from learner_app.database.exclusive_lock import Turns
-from learner_app.database.executor import OVER
+from learner_app.database.connections import Connections
+from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown
+from learner_app.database.exclusive_lock import ExclusiveLock
+from learner_app.database.instrumentation import Observers, Outcome, TransactionEvent, sqlstate_of
 from learner_app.database.lease import Lease
+from learner_app.database.scope import ScopeSettings, ScopeStack
+from learner_app.database.transaction_id import read_transaction_id
+from learner_app.database.transaction_options import TransactionOptions
 from learner_app.errors import (
+    CommitUnknown,
+    ConnectionLost,
     DatabaseError,
     TransactionAborted,
     TransactionBusy,
@@ -31,109 +40,171 @@ from learner_app.errors import (
     TransactionRolledBack,
 )
 
-if TYPE_CHECKING:
-    from learner_app.database.engine import DatabaseEngine
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Isolation = Literal["read committed", "repeatable read", "serializable"]
+Callback = Callable[[], Awaitable[object] | object]
+CurrentTransaction = ContextVar[Any]
+"""Variable of Piccolo's engine with the innermost :class:`Transaction` of the context, or None."""
+
+ROLLBACK_SECONDS = 2
+"""Time for a ROLLBACK; after that the connection is terminated, which rolls back as well."""
+
+TRANSACTION_CLOSED = (
+    "the transaction has ended: await its tasks inside the block, or start them after it"
+)
+
+SCOPE_LOG_TEXT = "SET LOCAL (scope)"
+"""Text in the statement log instead of the settings of a scope, which contain values."""
 
 
 class State(Enum):
-    NEW = "not entered yet"
+    """State of a transaction block."""
+
+    NEW = "not entered"
     OPEN = "open"
-    DECIDED = "committed or rolled back by hand"
-    OVER = "over"
+    ENDED_BY_HAND = "committed or rolled back before the end of the block"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionParts:
+    """Parts of an engine that its transactions use."""
+
+    engine: PostgresEngine
+    connections: Connections
+    current: CurrentTransaction
+    """Innermost transaction of the context."""
+    scopes: ScopeStack
+    observers: Observers
+
+
+def enclosing_transaction(variable: CurrentTransaction) -> Transaction | None:
+    """Return the transaction that statements of this task belong to, None outside of any.
+
+    Raises:
+        TransactionFinished: the transaction ended before this task, which was started inside it.
+    """
+    current: Transaction | None = variable.get()
+    while current is not None and not current.is_open:
+        if not current.is_abandoned:
+            raise TransactionFinished(TRANSACTION_CLOSED)
+        current = current._parent
+        variable.set(current)  # also for tasks that this task starts from now on
+    return current
 
 
 class Transaction(PostgresTransaction):
-    """``async with engine.transaction()``: see :meth:`DatabaseEngine.transaction`."""
+    """Transaction block, a savepoint when nested: ``async with engine.transaction()``."""
 
     __slots__ = (
         "__weakref__",
+        "_began_at",
         "_callbacks",
         "_connection",
         "_failure",
+        "_in_pool",
         "_lease",
+        "_lock",
         "_options",
         "_owner",
+        "_parts",
         "_root",
+        "_settings",
         "_state",
-        "_traced",
-        "_turns",
-        "is_read_only",
         "savepoint_name",
         "transaction_id",
     )
-    engine: DatabaseEngine
     _connection: Connection
     _parent: Transaction | None
 
     def __init__(
         self,
-        engine: DatabaseEngine,
+        parts: TransactionParts,
+        options: TransactionOptions,
         *,
-        isolation: Isolation | None = None,
-        read_only: bool = False,
-        deferrable: bool = False,
-        track_commit: bool = False,
         allow_nested: bool = True,
+        in_pool: bool = True,
     ) -> None:
-        super().__init__(engine, allow_nested)
+        super().__init__(parts.engine, allow_nested)
+        self._parts = parts
+        self._options = options
+        self._in_pool = in_pool
         self._parent = None
         self._root = self
+        """Outermost transaction, whose connection the nested ones share."""
         self._state = State.NEW
-        self._turns = Turns()
+        self._lock = ExclusiveLock()
         self._lease: Lease | None = None
         self._callbacks: list[Callback] = []
         self._failure: DatabaseError | None = None
-        self._traced = track_commit
         self._owner: weakref.ref[asyncio.Task[Any]] | None = None
-        self.is_read_only = read_only
+        self._settings = ScopeSettings(parts.scopes)
+        self._began_at = 0.0
         self.transaction_id: TransactionId | None = None
-        level = f" ISOLATION LEVEL {isolation.upper()}" if isolation else ""
-        self._options = level + " READ ONLY" * read_only + " DEFERRABLE" * deferrable
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the block was declared read only."""
+        return self._options.read_only
 
     @property
     def connection(self) -> Lease:
         """Lease of the driver's connection, valid until the block ends.
 
-        Its statements do not wait for those of other tasks.
+        Its statements do not wait for statements of other tasks.
 
         Raises:
-            TransactionError: the block was not entered yet.
+            TransactionError: the block was not entered.
         """
         if self._lease is None:
             if self._state is State.NEW:
-                raise TransactionError("a transaction has a connection once it was entered")
-            self._lease = Lease(self._connection, lambda: self.is_open)
+                raise TransactionError("a transaction has no connection before it is entered")
+            self._lease = self.new_lease()
         return self._lease
+
+    def new_lease(self, *, is_repeatable: bool = False) -> Lease:
+        """Return a new lease of the connection, valid until the block ends at the latest."""
+        return Lease(
+            self._connection,
+            lambda: self.is_open,
+            before_operation=self._before_operation,
+            is_repeatable=is_repeatable,
+        )
+
+    @property
+    def is_entered(self) -> bool:
+        """True if BEGIN or SAVEPOINT succeeded."""
+        return self._state is not State.NEW
 
     @property
     def is_open(self) -> bool:
-        """Whether statements can be sent in it."""
+        """True while the block accepts statements."""
         return self._state is State.OPEN and self._root._state is State.OPEN
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its block ended in another context, as a generator's does when it is dropped.
+        """True if the block ended in another context than the one that entered it.
 
-        The variable that names it could not be reset then; for its own task it does not count.
+        That happens to an async generator that is dropped: the event loop closes it in a task of
+        its own, which cannot reset the context variable of the first task. In that task the
+        variable still refers to this transaction, which has to be ignored there.
         """
         owner = self._owner() if self._owner else None
-        return self._state is State.OVER and owner is asyncio.current_task()
+        return self._state is State.CLOSED and owner is asyncio.current_task()
 
     async def __aenter__(self) -> Self:
         if self._state is not State.NEW:
-            raise TransactionError("a transaction can be entered once")
-        parent = self.engine.enclosing_transaction()
+            raise TransactionError("a transaction can be entered only once")
+        parent = enclosing_transaction(self._parts.current)
         if parent is None:
-            self._connection = await begin(self.engine, f"BEGIN{self._options}")
+            await self._begin()
         else:
             await self._begin_nested(parent)
         self._state = State.OPEN
         if task := asyncio.current_task():
             self._owner = weakref.ref(task)
-        self.context = self.engine.current_transaction.set(self)
+        self.context = self._parts.current.set(self)
         return self
 
     async def __aexit__(
@@ -142,50 +213,55 @@ class Transaction(PostgresTransaction):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> Literal[False]:
+        # The variable is reset first: whatever COMMIT or ROLLBACK raises, later statements of this
+        # task must not take part in a transaction that has ended.
         try:
-            self.engine.current_transaction.reset(self.context)
+            self._parts.current.reset(self.context)
         except ValueError:
-            self._leave_from_outside()
-        await finish(self._end(keep=exception is None))
+            self._reset_in_owner()
+        await finish(self._close(exception))
         return False
 
-    def _leave_from_outside(self) -> None:
-        """As of a generator that is closed in another context: mend that of our task if we can."""
+    def _reset_in_owner(self) -> None:
+        """Reset the variable of the task that entered the block, see :attr:`is_abandoned`."""
         owner = self._owner() if self._owner else None
         if owner is not None and hasattr(owner, "get_context"):  # Python 3.12 and newer
-            with suppress(RuntimeError):  # it runs just now, and then sees by itself
-                owner.get_context().run(self.engine.current_transaction.set, self._parent)
+            with suppress(RuntimeError):  # it is running, and then sees is_abandoned itself
+                owner.get_context().run(self._parts.current.set, self._parent)
 
     def after_commit(self, callback: Callback) -> None:
-        """Call it, and await what it returns, once the outermost transaction is committed.
+        """Call a function, and await its result, after the commit of the outermost transaction.
 
-        Dropped when this block, or one around it, is rolled back. What it raises is logged: the
-        commit stands.
+        The callback is dropped if this block or an enclosing one is rolled back. What it raises is
+        logged, since the transaction is committed.
         """
         self._callbacks.append(callback)
 
     async def perform(self, work: Callable[[Connection], Awaitable[T]], statement: str = "") -> T:
-        """Do something on the connection in turn with other tasks inside the block."""
-        await self._turns.take(self.engine.settings.db_command_timeout)
+        """Await work on the connection while no other task of the block uses it."""
+        await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
         connection = self._connection
         try:
             self._require_open()
+            if self._root._settings.may_differ():
+                await self._before_operation(statement)
             return await work(connection)
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
-            read_only = self._root.is_read_only
-            failure = self.engine.failure(error, statement, connection, read_only=read_only)
+            failure = self._parts.connections.failure(
+                error, statement, connection, read_only=self._root.is_read_only
+            )
             self._note_failure(failure)
             raise failure from error
         finally:
-            self._end_turn()
+            self._release_lock()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Lease]:
-        """The connection for this task alone, for as long as the block lasts."""
-        await self._turns.take(self.engine.settings.db_command_timeout)
-        lease = Lease(self._connection, lambda: self.is_open)
+    async def exclusive(self) -> AsyncIterator[Lease]:
+        """Lease the connection to this task while statements of other tasks wait."""
+        await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
+        lease = self.new_lease()
         try:
             try:
                 self._require_open()
@@ -197,20 +273,30 @@ class Transaction(PostgresTransaction):
         except DRIVER_ERRORS as error:
             if not lease.has_raised(error):
                 raise
-            failure = self.engine.failure(error, "", self._connection)
+            failure = self._parts.connections.failure(error, "", self._connection)
             self._note_failure(failure)
             raise failure from error
         finally:
-            self._end_turn()
+            self._release_lock()
 
-    def _end_turn(self) -> None:
-        """Pass the connection to the next task as soon as no statement is running on it."""
-        turns, connection = self._turns, self._connection
-        if connection.is_running and turns.is_last():
-            turns.disown()
-            connection.call_when_idle(turns.release)
+    def _release_lock(self) -> None:
+        """Release the lock when the connection is idle.
+
+        A task that is cancelled or has failed may leave a statement running. The next statement
+        would fail with "another operation is in progress", so it waits for the end of that one.
+        """
+        lock, connection = self._lock, self._connection
+        if connection.is_running and lock.is_acquired_once:
+            lock.disown()
+            connection.call_when_idle(lock.release)
         else:
-            turns.release()
+            lock.release()
+
+    async def _before_operation(self, statement: str | None) -> None:
+        """Send the settings of the current scope if the transaction has others."""
+        if sql := self._root._settings.before(statement):
+            await self._connection.control(sql, log_text=SCOPE_LOG_TEXT)
+            self._root._settings.sent()
 
     async def commit(self) -> None:
         """Commit before the end of the block.
@@ -218,9 +304,9 @@ class Transaction(PostgresTransaction):
         The work of a nested block becomes part of the outer transaction.
 
         Raises:
-            TransactionError: inside a nested block, for a transaction around it.
+            TransactionError: called on an outer transaction inside a nested block.
         """
-        await self._decide(self._keep)
+        await self._end_by_hand(self._commit)
 
     async def rollback(self) -> None:
         """Roll back before the end of the block.
@@ -228,32 +314,32 @@ class Transaction(PostgresTransaction):
         The outer transaction of a nested block stays usable.
 
         Raises:
-            TransactionError: inside a nested block, for a transaction around it.
+            TransactionError: called on an outer transaction inside a nested block.
         """
-        await self._decide(self._undo)
+        await self._end_by_hand(self._rollback)
 
     async def rollback_to(self, savepoint_name: str) -> None:
         """Roll back to a savepoint.
 
         Raises:
-            TransactionError: inside a nested block, for a transaction around it.
+            TransactionError: called on an outer transaction inside a nested block.
         """
         self._require_innermost()
         await super().rollback_to(savepoint_name)
 
-    async def _decide(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _end_by_hand(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._require_innermost()
-        await self._turns.take(self.engine.settings.db_command_timeout)
+        await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
         try:
             self._require_open()
-            self._state = State.DECIDED
+            self._state = State.ENDED_BY_HAND
             await finish(end())
         finally:
-            self._end_turn()
+            self._release_lock()
 
     def _require_innermost(self) -> None:
-        """Raise if this task is inside a block nested in this one, which it would wait for."""
-        inner: Transaction | None = self.engine.current_transaction.get()
+        """Raise if this task is inside a nested block, which holds the lock of this one."""
+        inner: Transaction | None = self._parts.current.get()
         is_nested = False
         while inner is not None and inner is not self:
             is_nested = is_nested or inner._state is State.OPEN
@@ -263,10 +349,53 @@ class Transaction(PostgresTransaction):
                 "an outer transaction cannot be ended inside a nested block: leave that block first"
             )
 
+    def _require_open(self) -> None:
+        if not self.is_open:
+            raise TransactionFinished(TRANSACTION_CLOSED)
+
+    def _note_failure(self, failure: DatabaseError) -> None:
+        """Remember the cause of a rollback, of which TransactionAborted is only a consequence."""
+        if not isinstance(failure, TransactionAborted):
+            self._failure = self._root._failure = failure
+
+    async def _begin(self) -> None:
+        """Send BEGIN, once more on another connection if the first one is dead."""
+        self._began_at = time.perf_counter()
+        try:
+            try:
+                self._connection = await self._begin_once()
+            except ConnectionLost as error:
+                self.notify_error(error, is_retried=True)
+                self._connection = await self._begin_once()
+        except DatabaseError as error:
+            self.notify_error(error, is_retried=False)
+            raise
+
+    async def _begin_once(self) -> Connection:
+        connections = self._parts.connections
+        connection = await connections.acquire(in_pool=self._in_pool)
+        sql = log_text = f"BEGIN{self._options.sql}"
+        if settings := self._settings.at_begin():  # in one message: no additional round trip
+            sql, log_text = f"{sql}; {settings}", f"{sql}; {SCOPE_LOG_TEXT}"
+        try:
+            await connection.control(sql, log_text=log_text)
+        except DRIVER_ERRORS as error:
+            # before the release, which may close the connection: the mapping asks for its state
+            failure = connections.failure(error, log_text, connection)
+            await connections.release(connection)
+            raise failure from error
+        except BaseException:
+            await connections.release(connection)
+            raise
+        connection.is_managed = True
+        return connection
+
     async def _begin_nested(self, parent: Transaction) -> None:
-        if self._options:
-            raise TransactionError("isolation and the like are for the outermost block")
-        await parent._turns.take(self.engine.settings.db_command_timeout)
+        if self._options.sql:
+            raise TransactionError(
+                "isolation, read_only and deferrable are options of the outermost transaction"
+            )
+        await parent._lock.acquire(self._parts.connections.settings.db_command_timeout)
         try:
             parent._require_open()
             self._connection = parent._connection
@@ -274,83 +403,196 @@ class Transaction(PostgresTransaction):
             self.savepoint_name = f"nested_{self._root.get_savepoint_id()}"
             await self._connection.control(f"SAVEPOINT {self.savepoint_name}")
         except BaseException as error:
-            parent._end_turn()
+            parent._release_lock()
             if isinstance(error, DRIVER_ERRORS):
-                raise self.engine.failure(error, "SAVEPOINT", self._connection) from error
+                failure = self._parts.connections.failure(error, "SAVEPOINT", self._connection)
+                raise failure from error
             raise
-        if parent._turns.is_last():
-            parent._turns.disown()
+        # The nested block keeps the lock of its parent until it ends: statements of other tasks in
+        # the outer block would otherwise belong to the savepoint, and be undone with it. Without an
+        # owner, since the task that entered the nested block has to wait as well if it uses the
+        # outer transaction object.
+        if parent._lock.is_acquired_once:
+            parent._lock.disown()
         self._parent = parent
 
-    async def _end(self, *, keep: bool) -> None:
-        """Commit or roll back, then let go of the connection, and only then run the callbacks."""
-        has_turn = False
+    async def _close(self, exception: BaseException | None) -> None:
+        """Commit or roll back, release the connection, and only then call the callbacks."""
+        is_locked = False
+        error = exception
         try:
-            has_turn = await self._take_last_turn(keep=keep)
+            is_locked = await self._acquire_last(commits=exception is None)
             if self._state is State.OPEN:
-                self._state = State.OVER
-                await (self._keep() if keep else self._undo())
+                self._state = State.CLOSED
+                await (self._commit() if exception is None else self._rollback())
+        except BaseException as second:
+            error = second
+            if isinstance(second, DatabaseError):
+                self.notify_error(second, is_retried=False)
+            raise
         finally:
-            self._state = State.OVER
+            self._state = State.CLOSED
             if self._lease is not None:
                 self._lease.end()
-            if has_turn:  # who waits for it finds the transaction over
-                self._turns.release()
+            if is_locked:  # tasks that wait for the lock find the transaction closed
+                self._lock.release()
             if self._parent is not None:
-                self._parent._end_turn()
+                self._parent._release_lock()
             else:
-                await self.engine.give_back(self._connection)
+                await self._parts.connections.release(self._connection)
+                self._notify_end(error)
         if self._committed and self._parent is not None:
             self._parent._callbacks += self._callbacks
         elif self._committed:
-            await call_back(self._callbacks)
+            await _call_all(self._callbacks)
 
-    async def _take_last_turn(self, *, keep: bool) -> bool:
-        """Wait for what other tasks are doing; whether they came to an end."""
-        patience = self.engine.settings.db_acquire_timeout if keep else UNDO_SECONDS
+    async def _acquire_last(self, *, commits: bool) -> bool:
+        """Wait for statements of other tasks and return True if they ended in time.
+
+        If they did not, the connection is terminated: that undoes the transaction, the running
+        statement included.
+
+        Raises:
+            TransactionBusy: the block wanted to commit.
+        """
+        settings = self._parts.connections.settings
         try:
-            await self._turns.take(patience)
+            await self._lock.acquire(settings.db_acquire_timeout if commits else ROLLBACK_SECONDS)
         except TransactionBusy:
-            self._connection.terminate()  # undoes everything, also what the other task is at
-            if keep:
+            self._connection.terminate()
+            if commits:
                 raise
             return False
         return True
 
-    def _note_failure(self, failure: DatabaseError) -> None:
-        if not isinstance(failure, TransactionAborted):  # that is a consequence only
-            self._failure = self._root._failure = failure
-
-    def _require_open(self) -> None:
-        if not self.is_open:
-            raise TransactionFinished(OVER)
-
-    async def _keep(self) -> None:
+    async def _commit(self) -> None:
         try:
             if self._parent is None:
-                await self._commit()
+                await self._send_commit()
             elif self._root._state is State.OPEN:
-                await release(self.engine, self._connection, self.savepoint_name)
+                await self._release_savepoint()
             else:
-                raise TransactionFinished("the outer transaction was over before the nested block")
+                raise TransactionFinished("the outer transaction ended before the nested block")
         except TransactionRolledBack as error:
             raise error from self._failure
         self._committed = True
 
-    async def _commit(self) -> None:
-        if self._traced and not self._connection.is_closed():
-            try:
-                self.transaction_id = await read_transaction_id(self._connection)
-            except asyncpg.InFailedSQLTransactionError:
-                pass  # COMMIT will say so
-            except DRIVER_ERRORS as error:
-                raise self.engine.failure(error, "", self._connection) from error
-        await commit(
-            self.engine, self._connection, self.transaction_id, read_only=self.is_read_only
+    async def _send_commit(self) -> None:
+        """Send COMMIT.
+
+        Raises:
+            CommitUnknown: COMMIT was sent and its answer lost, or no standby confirmed it.
+            TransactionRolledBack: the server answered ROLLBACK.
+            DatabaseError: nothing was committed.
+        """
+        connection = self._connection
+        if self._options.track_commit and not connection.is_closed():
+            await self._read_transaction_id()
+        if connection.is_closed():
+            raise ConnectionLost("the connection broke before COMMIT: nothing was committed")
+        if not connection.is_in_transaction():
+            raise TransactionError("the transaction was ended inside its block by other means")
+        try:
+            tag = await connection.control("COMMIT")
+        except DRIVER_ERRORS as error:
+            if outcome_is_unknown(error) and not self.is_read_only:
+                connection.terminate()
+                raise CommitUnknown(
+                    f"COMMIT was sent and its answer lost ({type(error).__name__})",
+                    self.transaction_id,
+                ) from error
+            raise self._parts.connections.failure(error, "COMMIT", connection) from error
+        if tag != "COMMIT":  # PostgreSQL rolls back an aborted transaction without an error
+            raise TransactionRolledBack(
+                "nothing was committed: an error inside the transaction was caught"
+            )
+        if connection.is_unconfirmed:
+            raise CommitUnknown(
+                "committed on one server, not confirmed by its standby",
+                self.transaction_id,
+                unconfirmed=True,
+            )
+
+    async def _read_transaction_id(self) -> None:
+        try:
+            self.transaction_id = await read_transaction_id(self._connection)
+        except asyncpg.InFailedSQLTransactionError:
+            pass  # COMMIT will report it
+        except DRIVER_ERRORS as error:
+            raise self._parts.connections.failure(error, "", self._connection) from error
+
+    async def _release_savepoint(self) -> None:
+        """Make the work of the nested block part of the outer transaction.
+
+        Raises:
+            TransactionRolledBack: an error inside the block was caught; the block is undone.
+            DatabaseError: the connection is lost.
+        """
+        try:
+            await self._connection.control(f"RELEASE SAVEPOINT {self.savepoint_name}")
+        except asyncpg.InFailedSQLTransactionError:
+            await self._rollback()
+            raise TransactionRolledBack(
+                "the nested block was rolled back: an error inside it was caught"
+            ) from None
+        except DRIVER_ERRORS as error:
+            raise self._parts.connections.failure(error, "RELEASE", self._connection) from error
+
+    async def _rollback(self) -> None:
+        """Roll back, to the savepoint of a nested block.
+
+        A failure is only logged: the error that caused the rollback is more important, and the
+        connection is terminated, which rolls back everything.
+        """
+        connection = self._connection
+        statement = "ROLLBACK"
+        if self._parent is not None:
+            if self._root._state is not State.OPEN:
+                return
+            name = self.savepoint_name
+            statement = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
+            self._root._settings.rolled_back()
+        if connection.is_closed():
+            return
+        try:
+            async with asyncio.timeout(ROLLBACK_SECONDS):
+                await connection.control(statement)
+        except Exception as error:  # noqa: BLE001  # logged, see above
+            log.warning("rollback failed with %s, connection terminated", type(error).__name__)
+            connection.terminate()
+
+    def _notify_end(self, error: BaseException | None) -> None:
+        observers = self._parts.observers
+        if not observers.registered:
+            return
+        outcome: Outcome = "committed" if self._committed else "rolled back"
+        if isinstance(error, CommitUnknown) and not self._committed:
+            outcome = "unknown"
+        observers.notify(
+            TransactionEvent(
+                replica=self._parts.connections.replica_name,
+                seconds=time.perf_counter() - self._began_at,
+                outcome=outcome,
+                error=None if error is None else type(error),
+                sqlstate=sqlstate_of(error),
+            )
         )
 
-    async def _undo(self) -> None:
-        if self._parent is None:
-            await undo(self._connection, None)
-        elif self._root._state is State.OPEN:
-            await undo(self._connection, self.savepoint_name)
+    def notify_error(self, error: DatabaseError, *, is_retried: bool) -> None:
+        """Report an error of BEGIN, COMMIT or the unit to the observers."""
+        replica = self._parts.connections.replica_name
+        self._parts.observers.notify_error(error, replica, is_retried=is_retried)
+
+
+async def _call_all(callbacks: list[Callback]) -> None:
+    """Call all callbacks after a commit, whatever one of them raises."""
+    for callback in callbacks:
+        try:
+            result = callback()
+            if inspect.isawaitable(result):
+                await result
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise  # the program is ending
+            log.exception("an after_commit callback failed, the transaction is committed")

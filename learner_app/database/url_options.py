@@ -98,7 +98,7 @@ def take_session_settings(setting: str, options: dict[str, str]) -> dict[str, st
     """Return the options that are settings of the session, such as ``search_path``.
 
     Args:
-        setting: name of the setting that holds the URL, for messages.
+        setting: name of the setting with the URL, for messages.
         options: what remains of the URL's options after those of the connection.
 
     Raises:

@@ -12,8 +12,8 @@ connection is silent as well, the server is unreachable, and all statements to i
 five seconds. A *new* connection that fails is no evidence: a busy postmaster accepts none while its
 sessions work on.
 
-The server does not notice such a loss either, so it is told to terminate the sessions of broken
-connections, which may hold locks.
+The server does not notice such a loss either. Therefore the watchdog terminates the sessions of
+broken connections on the server, since they may hold locks.
 
 After a failover the connections to the old primary are closed, whether it answers or not. A
 promotion begins a new timeline of the write-ahead log, by which the old primary is recognised.
@@ -215,7 +215,7 @@ class Watchdog:
                 continue
             if one.server == server and one.get_server_pid() in active.pids:
                 self._next_check[one] = now + (now - sent_at)  # with growing intervals
-            elif one.server[0] == server[0]:  # not one of several servers behind one address
+            elif one.server[0] == server[0]:  # several servers may share one address
                 self._close(one, sent_at, "the server is not executing it")
 
     async def _ask(self, address: Any, suspects: list[Connection]) -> _ActiveBackends:
@@ -236,7 +236,7 @@ class Watchdog:
         return _ActiveBackends(connection, {row[0] for row in rows})
 
     def _close(self, connection: Connection, sent_at: float, reason: str) -> None:
-        """Close a connection, unless its statement has ended meanwhile."""
+        """Close a connection, unless its statement has ended by now."""
         if connection.sent_at == sent_at and not connection.is_closed():
             elapsed = self._pool.loop.time() - sent_at
             log.warning(

@@ -1,8 +1,9 @@
-"""The repository of content generation."""
+"""Repository of the jobs that generate content, and their work queue."""
 
+import builtins
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from piccolo.columns.combination import WhereRaw
 from piccolo.querystring import QueryString
@@ -12,7 +13,7 @@ from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import Content, ContentCreate
 from learner_app.content.tables import ContentTable
 from learner_app.errors import InvalidTransition, StaleClaim
-from learner_app.generation import queue
+from learner_app.generation import queue_sql
 from learner_app.generation.rows import (
     Age,
     Generation,
@@ -20,19 +21,21 @@ from learner_app.generation.rows import (
     GenerationFilters,
     GenerationUpdate,
     GenerationWithContent,
-    Started,
 )
 from learner_app.generation.tables import GenerationStatusTable
 from learner_app.listening.repositories import ListeningSessionRepository
-from learner_app.repository.base import DeletingRepository
-from learner_app.repository.batches import affected_rows
+from learner_app.repository.base import KeyedRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, require_instance, validate
 from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
-from learner_app.repository.rows import RowMapper
+from learner_app.repository.rows import RowMapper, StoredRow
 from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME, Text
+
+__all__ = [
+    "GenerationRepository",
+]
 
 CONTENT = RowMapper(ContentTable, Content)
 AGE = TypeAdapter(Age)
@@ -40,24 +43,25 @@ TEXT = TypeAdapter(Text)
 WIDTH = len(Generation.__struct_fields__)
 
 CLAIM = Param("claim")
-HOLDS_CLAIM = WhereRaw("{} = 'processing'", GenerationStatusTable.status) & (
+IS_CLAIMED = WhereRaw("{} = 'processing'", GenerationStatusTable.status) & (
     GenerationStatusTable.started_at == CLAIM
 )
 
 
-class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate, GenerationUpdate]):
-    """The jobs that make content, and the queue that workers take them from.
+class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, GenerationUpdate]):
+    """Jobs that generate content, and the queue from which workers claim them.
 
-    A job waits (``generating``), is claimed (``processing``) and ends for good (``completed`` or
-    ``failed``). A job that nobody updated for a while is stale and can be claimed again.
+    A job is waiting (``generating``), then claimed (``processing``) and finally ``completed`` or
+    ``failed``. A claimed job that was not updated for some time is stale and can be claimed again.
 
     **Claims are fenced.** A worker passes the row that :meth:`claim_next` returned to
-    :meth:`complete`, :meth:`fail`, :meth:`store_for_session` and :meth:`update`. After the job was
-    requeued or claimed by another worker, these raise ``StaleClaim`` and change nothing. The token
-    is ``started_at``, which moves forward at every claim. An id instead of a row is not fenced: it
-    is for operators, who end a job whoever works on it.
+    :meth:`complete`, :meth:`fail`, :meth:`store_for_session` and :meth:`update`. Once the job was
+    requeued or claimed by another worker, these raise ``StaleClaim`` and change nothing, so that a
+    worker that was slow or cut off cannot overwrite the result of its successor. The fencing token
+    is ``started_at``, which increases at every claim. A call with an id instead of a row is not
+    fenced: operators end a job that way, whichever worker has claimed it.
 
-    A worker extends its claim by an :meth:`update`, for instance of ``estimated_completion_time``.
+    A worker extends its claim by :meth:`update`, for instance of ``estimated_completion_time``.
     """
 
     table = GenerationStatusTable
@@ -72,91 +76,109 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
     )
     stored_as = {"status": lambda _: QueryString("'generating'")}  # noqa: RUF012  # typed in the base
 
-    async def count(self, **filters: Unpack[GenerationFilters]) -> int:
-        """How many jobs the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[GenerationFilters],
-    ) -> Page[Generation]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[GenerationFilters],
+        ) -> builtins.list[Generation]: ...
 
-    def stream(self, **filters: Unpack[GenerationFilters]) -> AsyncGenerator[Generation, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[GenerationFilters],
+        ) -> Page[Generation]: ...
 
-    async def start(self, new: GenerationCreate) -> Generation:
-        """Put a job in the queue; the same as ``add``."""
-        return await self.add(new)
+        def stream(
+            self,
+            **filters: Unpack[GenerationFilters],
+        ) -> AsyncGenerator[Generation, None]: ...
 
-    async def start_if_none_active(self, new: GenerationCreate) -> Started:
-        """The newest job of the session that is not finished, or else a new one.
+        async def count(self, **filters: Unpack[GenerationFilters]) -> int: ...
 
-        Of many callers at once one makes it.
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[GenerationFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+    # end of typed methods
+
+    async def get_or_create_active(self, new: GenerationCreate) -> StoredRow[Generation]:
+        """Return the newest unfinished job of the session, or add a new one.
+
+        Exactly one of several concurrent callers creates the job.
 
         Raises:
-            MissingReference: there is no such session.
-            Conflict: none is active, and the id is taken by a finished one.
-            TransactionError: in a ``repeatable read`` or ``serializable`` transaction, which would
-                not see the jobs of those who were faster.
+            MissingReference: the session does not exist.
+            Conflict: no job is active, and a finished one has the id.
+            TransactionError: the isolation level is not ``read committed``; the transaction would
+                not see jobs that concurrent callers created.
             LockTimeout: the session is locked for longer than DB_LOCK_TIMEOUT.
         """
         require_instance(GenerationCreate, new, "new", self.table)
         async with self.engine.transaction():
-            isolation = await self.engine.fetchval(queue.LOCK_SESSION, new.session_id)
+            # The lock of the session serialises concurrent callers, also before there is any job.
+            isolation = await self.fetch_value(queue_sql.LOCK_SESSION, new.session_id)
             if isolation is None:
                 raise self.missing_reference("session_id")
             require_read_committed_level(isolation)
-            active = await self.fetch_row(queue.NEWEST_ACTIVE, new.session_id)
-            return Started(active or await self.add(new), created=active is None)
+            active = await self.fetch_row(queue_sql.NEWEST_ACTIVE, new.session_id)
+            return StoredRow(active or await self.add(new), created=active is None)
 
-    async def claim_next(self, stale_after: timedelta | None = None) -> Generation | None:
-        """Claim the waiting job that was asked for first, None if no job waits.
+    async def claim_next(self, *, stale_older_than: timedelta | None = None) -> Generation | None:
+        """Claim the waiting job that was requested first.
 
-        Of concurrent workers each gets another job. The row is the claim: pass it to the
-        operations that end the job. Its ``started_at`` is later than that of every earlier claim of
-        the job, and not before the end of the previous attempt.
+        Returns None if no job is waiting. Concurrent workers claim different jobs. The row is the
+        claim: pass it to the operations that end the job. Its ``started_at`` is later than that of
+        every earlier claim of the job, and not before the end of the previous attempt.
 
         Args:
-            stale_after: also claim jobs of other workers that were not updated for longer than
-                that; their claims end.
+            stale_older_than: also claim stale jobs, which were not updated for longer than that.
+                The claims of their previous workers end.
 
         Raises:
-            InvalidValue: ``stale_after`` is negative or over ten years.
+            InvalidValue: ``stale_older_than`` is negative or over ten years.
         """
-        if stale_after is None:
-            return await self.fetch_row(queue.CLAIM)
-        age = validate(AGE, stale_after, "stale_after", self.table)
-        return await self.fetch_row(queue.CLAIM_OR_TAKE_OVER, age)
+        if stale_older_than is None:
+            return await self.fetch_row(queue_sql.CLAIM)
+        age = validate(AGE, stale_older_than, "stale_older_than", self.table)
+        return await self.fetch_row(queue_sql.CLAIM_OR_TAKE_OVER, age)
 
     async def update(self, key: Generation | str, changes: GenerationUpdate) -> Generation:
-        """Change the given fields only. An update by a worker also extends its claim.
+        """Change the fields that are set. An update by a worker also extends its claim.
 
         Args:
             key: the claimed job, or the id of a job.
-            changes: the fields; without any, the row is returned as it is.
+            changes: the fields; without any, nothing is written.
 
         Raises:
             NotFound: the job does not exist.
-            StaleClaim: a claimed job was given, and that claim has ended.
+            StaleClaim: ``key`` is a claimed job, and that claim has ended.
         """
         if not isinstance(key, Generation):
             return await super().update(key, changes)
-        given, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
-        if given:
-            changed = await self.update_row(job_id, given, HOLDS_CLAIM, **{CLAIM: claim})
+        fields, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
+        if fields:
+            changed = await self.update_row(job_id, fields, IS_CLAIMED, **{CLAIM: claim})
             if changed is not None:
                 return changed
         row = await self.get(job_id)
-        if given or row.status != "processing" or row.started_at != claim:
+        if fields or row.status != "processing" or row.started_at != claim:
             raise self._stale_claim()
         return row
+
+    async def delete(self, key: str) -> bool:
+        """Delete a job in any state and return whether it existed."""
+        params = self.key.params(key)
+        return params is not None and await self.execute(self.statements.delete(), *params) == 1
 
     async def complete(self, generation_id: Generation | str, content_id: str) -> Generation:
         """Complete a job with its content. The same call again changes nothing.
@@ -168,46 +190,46 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
 
         Raises:
             NotFound: the job does not exist.
-            StaleClaim: a claimed job was given, and that claim has ended.
+            StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
             InvalidTransition: the job failed, or was completed with other content.
             MissingReference: the content does not exist.
         """
-        job_id, claim = _token(generation_id)
-        piece = self.key.params(content_id)
-        done = piece and await self.fetch_row_by_key(job_id, queue.COMPLETE, *piece, claim)
+        job_id, claim = _job_and_token(generation_id)
+        content = self.key.params(content_id)
+        done = content and await self.fetch_row_by_key(job_id, queue_sql.COMPLETE, *content, claim)
         done = done or await self._ended(job_id, claim, status="completed", content_id=content_id)
         if not done:
             raise self.missing_reference("content_id")
         return done
 
     async def fail(self, generation_id: Generation | str, error: str) -> Generation:
-        """End a job that cannot be done. The same call again changes nothing.
+        """End a job that failed. The same call again changes nothing.
 
         Args:
             generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
                 which may then be waiting or claimed by any worker.
-            error: the reason; any text without NUL.
+            error: the reason, any text without NUL characters.
 
         Raises:
             NotFound: the job does not exist.
-            StaleClaim: a claimed job was given, and that claim has ended.
-            InvalidTransition: the job is completed, or failed with another error.
+            StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
+            InvalidTransition: the job was completed, or failed with another error.
         """
-        job_id, claim = _token(generation_id)
+        job_id, claim = _job_and_token(generation_id)
         error = validate(TEXT, error, "error", self.table)
-        failed = await self.fetch_row_by_key(job_id, queue.FAIL, error, claim)
+        failed = await self.fetch_row_by_key(job_id, queue_sql.FAIL, error, claim)
         return self.require_row(
             failed or await self._ended(job_id, claim, status="failed", error_message=error)
         )
 
     async def get_with_content(self, generation_id: str) -> GenerationWithContent:
-        """A job and what came of it, by one query.
+        """Return a job with the generated content, by one query.
 
         Raises:
-            NotFound: there is no such job.
+            NotFound: the job does not exist.
         """
         key = self.key.params(generation_id)
-        record = key and await self.engine.fetchrow(queue.WITH_CONTENT, *key)
+        record = key and await queue_sql.GET_WITH_CONTENT.fetchrow(self.engine, *key)
         if not record:
             raise self.not_found()
         content = None if record[WIDTH] is None else CONTENT.to_row(record[WIDTH:])
@@ -215,78 +237,80 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
 
     async def list_active(
         self, session_id: str | None = None, *, limit: int = DEFAULT_LIMIT
-    ) -> list[Generation]:
-        """Jobs that are not finished, of a session or of all, the oldest first."""
+    ) -> builtins.list[Generation]:
+        """Return unfinished jobs, of one session or of all, the oldest first."""
         check_limit(limit, self.table)
         if session_id is None:
-            return await self.fetch_rows(queue.LIST_ACTIVE, limit)
+            return await self.fetch_rows(queue_sql.LIST_ACTIVE, limit)
         if (session := self.key.params(session_id)) is None:
             return []
-        return await self.fetch_rows(queue.LIST_ACTIVE_OF_SESSION, limit, *session)
+        return await self.fetch_rows(queue_sql.LIST_ACTIVE_OF_SESSION, limit, *session)
 
     async def requeue_stale(self, older_than: timedelta, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Put a batch of stale jobs back into the queue and return how many. Call it until 0.
+        """Requeue a batch of stale jobs and return how many. Call it until 0.
 
         Their claims end. They keep their place in the queue. Locked jobs are skipped.
 
         Args:
-            older_than: jobs that were not updated for longer than that.
+            older_than: time since the last update above which a claimed job is stale.
             batch: maximum number of jobs.
 
         Raises:
             InvalidValue: ``older_than`` is negative or over ten years.
         """
         age = validate(AGE, older_than, "older_than", self.table)
-        return affected_rows(await self.engine.execute(queue.requeue_stale(batch), age))
+        return await self.execute(queue_sql.requeue_stale(batch), age)
 
     async def claim_webhooks(
         self, limit: int = DEFAULT_LIMIT, *, max_age: timedelta | None = None
-    ) -> list[Generation]:
-        """Finished jobs whose webhook has to be sent, the oldest first.
+    ) -> builtins.list[Generation]:
+        """Lock and return finished jobs whose webhook is due, the oldest first.
 
-        They are locked until the caller's transaction ends: send, call :meth:`mark_webhook_sent`,
-        commit. What is not marked then is claimed again, so that each is sent at least once.
-        Meanwhile their sessions cannot be deleted: take few at a time.
+        They are locked until the caller's transaction ends: send the webhooks, call
+        :meth:`mark_webhook_sent`, commit. A job that is not marked then is returned to a later
+        caller, so each webhook is sent at least once. The sessions of locked jobs cannot be
+        deleted: use a small limit.
 
         Args:
-            limit: how many at most.
-            max_age: only jobs whose last attempt started within that time. Without it all finished
+            limit: maximum number of jobs.
+            max_age: only jobs whose last attempt started within that time. Without it, all finished
                 jobs are read when few are due, which is slow for millions of jobs.
 
         Raises:
-            TransactionRequired: outside a transaction.
+            TransactionRequired: the call is outside a transaction.
             InvalidValue: ``max_age`` is negative or over ten years.
         """
         self.require_transaction("claim_webhooks")
         check_limit(limit, self.table)
         age = None if max_age is None else validate(AGE, max_age, "max_age", self.table)
-        return await self.fetch_rows(queue.claim_webhooks(limit), age)
+        return await self.fetch_rows(queue_sql.claim_webhooks(limit), age)
 
     async def mark_webhook_sent(self, *generation_ids: str) -> int:
-        """Note that the webhooks of these jobs were sent.
+        """Mark the webhooks of these jobs as sent.
 
         Returns:
-            How many of them had to be sent until now: those of jobs that are not there or not
-            finished, have none or are marked already do not count.
+            The number of webhooks that were due. Jobs that do not exist, are not finished, have no
+            webhook or were marked before are not counted.
         """
-        keys = [key for parts in map(self.key.params, generation_ids) if parts for key in parts]
-        return affected_rows(await self.engine.execute(queue.MARK_SENT, keys)) if keys else 0
+        found = map(self.key.params, generation_ids)
+        keys = [key for params in found if params for key in params]
+        return await self.execute(queue_sql.MARK_WEBHOOK_SENT, keys) if keys else 0
 
     async def purge_finished(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete some jobs that were finished before then and say how many; call it until 0.
+        """Delete a batch of jobs that ended before a time and return how many. Call it until 0.
 
-        Jobs whose webhook still has to be sent stay, until it is marked as sent or taken away
-        with ``update``. Those that somebody has locked are passed over.
+        Jobs whose webhook is due are kept until it is marked as sent or cancelled by ``update``.
+        Locked jobs are skipped.
         """
-        moment = validate(UTC_DATETIME, before, "before", self.table)
-        return affected_rows(await self.engine.execute(queue.purge_finished(batch), moment))
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        return await self.execute(queue_sql.purge_finished(batch), time)
 
     async def store_for_session(
         self, session_id: str, new: ContentCreate, generation_id: Generation | str | None = None
     ) -> Content:
-        """Store content, append it to its session and complete the job: all or nothing.
+        """Store content, append it to its session and complete the job, in one transaction.
 
-        The same call again for a job changes nothing, so that a worker may repeat it.
+        The same call again for a job changes nothing, so a worker may retry it.
 
         Args:
             session_id: the session.
@@ -294,37 +318,38 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
             generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job.
 
         Raises:
-            InvalidValue: content or job belong to another session.
-            NotFound: session or job do not exist; ``table`` names which.
-            StaleClaim: a claimed job was given, and that claim has ended.
+            InvalidValue: content or job belongs to another session.
+            NotFound: session or job does not exist; ``table`` names which.
+            StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
             Conflict: other content has the id.
             InvalidTransition: the job failed, or was completed with other content.
         """
         if require_instance(ContentCreate, new, "new", ContentTable).session_id != session_id:
-            raise invalid_field(ContentTable, "session_id", "is not the session to store it for")
+            raise invalid_field(ContentTable, "session_id", "must be the session_id of the call")
         async with self.engine.transaction():
             if isinstance(generation_id, Generation):
-                # before the content: under its id the other worker may have stored its own
-                await self._has_made(generation_id, new.id)
+                # Checked before the content is stored: a worker that took over may have stored
+                # other content under the same id, and the caller must see StaleClaim, not Conflict.
+                await self._was_completed_with(generation_id, new.id)
             content, _ = await ContentRepository(self.engine).add_idempotent(new)
-            if await self._has_made(generation_id, content.id):
-                return content  # it may have been removed from the session since
+            if await self._was_completed_with(generation_id, content.id):
+                return content  # not appended again: it may have been removed since
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)
             if generation_id is not None:
                 job = await self.complete(generation_id, content.id)
                 if job.session_id != session_id:
-                    raise invalid_field(self.table, "generation_id", "is a job of another session")
+                    raise invalid_field(self.table, "generation_id", "belongs to another session")
         return content
 
-    async def _has_made(self, job: Generation | str | None, content_id: str) -> bool:
-        """Return whether the job is completed with that content.
+    async def _was_completed_with(self, job: Generation | str | None, content_id: str) -> bool:
+        """Return whether the job was completed with that content.
 
         Raises:
-            StaleClaim: a claimed job was given, and that claim has ended.
+            StaleClaim: ``job`` is a claimed job, and that claim has ended.
         """
         if job is None:
             return False
-        job_id, claim = _token(job)
+        job_id, claim = _job_and_token(job)
         row = await self.find(job_id)
         if row is None:
             return False
@@ -332,7 +357,7 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         return (row.status, row.content_id) == ("completed", content_id)
 
     def _require_claim(self, row: Generation, claim: datetime | None) -> None:
-        """Raise StaleClaim unless the row is under that claim, or ended under it."""
+        """Raise ``StaleClaim`` unless the job is claimed by that claim, or ended under it."""
         if claim is not None and (row.started_at != claim or row.status == "generating"):
             raise self._stale_claim()
 
@@ -340,25 +365,26 @@ class GenerationRepository(DeletingRepository[Generation, str, GenerationCreate,
         return self.error(StaleClaim, "the caller's claim on the job has ended", "started_at")
 
     async def _ended(self, job_id: str, claim: datetime | None, **same: Any) -> Generation | None:
-        """Return the job if it ended exactly so, None if it did not end.
+        """Return the job if it ended with these values, None if it has not ended.
 
         Raises:
             NotFound: the job does not exist.
             StaleClaim: the claim has ended.
-            InvalidTransition: the job ended otherwise.
+            InvalidTransition: the job ended with other values.
         """
         row = await self.get(job_id)
         self._require_claim(row, claim)
         if row.status not in ("completed", "failed"):
             return None
-        if row.content_id is None and (piece := same.get("content_id")) is not None:
-            was_deleted = not await ContentRepository(self.engine).exists(piece)
+        if row.content_id is None and (content_id := same.get("content_id")) is not None:
+            # the foreign key sets content_id to NULL when the content is deleted
+            was_deleted = not await ContentRepository(self.engine).exists(content_id)
             same |= {"content_id": None} if was_deleted else {}
         if any(getattr(row, name) != value for name, value in same.items()):
-            raise self.error(InvalidTransition, f"the job is {row.status} already", "status")
+            raise self.error(InvalidTransition, f"the job is already {row.status}", "status")
         return row
 
 
-def _token(job: Generation | str) -> tuple[str, datetime | None]:
-    """Return the id of a job and the ``started_at`` of the claim, None for an id alone."""
+def _job_and_token(job: Generation | str) -> tuple[str, datetime | None]:
+    """Return the id of a job and the fencing token of its claim, None for an id alone."""
     return (job.generation_id, job.started_at) if isinstance(job, Generation) else (job, None)

@@ -12,6 +12,11 @@ from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
 
+__all__ = [
+    "GenerationStatusTable",
+    "JobStatus",
+]
+
 
 class JobStatus(str, Enum):
     generating = "generating"
@@ -24,34 +29,40 @@ class GenerationStatusTable(
     SchemaTable,
     Table,
     tablename="generation_status",
-    help_text="Jobs that make content: generating waits, processing is being worked on.",
+    help_text="Jobs that generate content: generating is waiting, processing is claimed.",
 ):
-    generation_id = Varchar(255, primary_key=True, default=None, help_text="Key of the job.")
+    generation_id = Varchar(255, primary_key=True, default=None, help_text="Job id.")
     session_id = Reference(
         ListeningSessionTable,
         "fk_generation_status_session",
         OnDelete.cascade,
-        help_text="The session that asked.",
+        help_text="Listening session that requested the content.",
     )
-    status = Varchar(50, default=None, choices=JobStatus, help_text="Where the job stands.")
+    status = Varchar(50, default=None, choices=JobStatus, help_text="Status of the job.")
     content_id = Reference(
         ContentTable,
         "fk_generation_status_content",
         OnDelete.set_null,
         null=True,
-        help_text="The piece that came of it.",
+        help_text="Generated content.",
     )
-    webhook_url = Varchar(1000, default=None, null=True, help_text="Called when it is finished.")
-    webhook_sent = Boolean(default=False, help_text="Whether the webhook was called.")
-    error_message = Text(default=None, null=True, help_text="Why it failed.")
-    estimated_completion_time = Integer(default=None, null=True, help_text="In seconds.")
+    webhook_url = Varchar(
+        1000, default=None, null=True, help_text="URL to call when the job is finished."
+    )
+    webhook_sent = Boolean(default=False, help_text="True if the webhook was sent.")
+    error_message = Text(default=None, null=True, help_text="Reason of the failure.")
+    estimated_completion_time = Integer(
+        default=None, null=True, help_text="Estimated duration in seconds."
+    )
     started_at = Timestamptz(
         default=Now(),
-        help_text="Start of the last attempt; before the first, when it was asked for.",
+        help_text="Start of the last attempt. Time of the request until the first claim.",
     )
-    completed_at = Timestamptz(default=None, null=True, help_text="When it succeeded or failed.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    completed_at = Timestamptz(default=None, null=True, help_text="Time of completion or failure.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     generation_status_status_check = OneOf(status, JobStatus)
     idx_generation_status_session_id = Index(session_id)

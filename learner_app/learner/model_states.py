@@ -1,11 +1,12 @@
-"""The repository of what the adaptive model has learned."""
+"""Repository of the states of the adaptive model."""
 
-from collections.abc import AsyncGenerator, Callable
+import builtins
+from collections.abc import AsyncGenerator, Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isclose
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from piccolo.columns import Column, Numeric
 from piccolo.querystring import QueryString
@@ -18,40 +19,44 @@ from learner_app.learner.rows import (
     LearnerModelStateUpdate,
 )
 from learner_app.learner.tables import LearnerModelStateTable
-from learner_app.learner.timestamps import STORED_AT_ONCE, later
+from learner_app.learner.timestamps import INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import is_same_json
+from learner_app.repository.rows import StoredRow, is_same_json
 from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME
+
+LEARNED = tuple(LearnerModelStateUpdate.model_fields)
+READ_ONLY = tuple(name for name in LearnerModelState.__struct_fields__ if name not in LEARNED)
 
 SCALES = {
     column._meta.name: column.scale
     for column in LearnerModelStateTable._meta.columns
     if isinstance(column, Numeric)
 }
-LEARNED = tuple(LearnerModelStateUpdate.model_fields)
-KEPT = tuple(name for name in LearnerModelState.__struct_fields__ if name not in LEARNED)
+"""Number of decimal places of each NUMERIC column."""
 
-BLANK = LearnerModelStateCreate(session_id="nobody's")
-FORGOTTEN = LearnerModelStateUpdate.model_validate({name: getattr(BLANK, name) for name in LEARNED})
-
-LEARNS: dict[Column, QueryString] = {
-    LearnerModelStateTable.last_updated: later(LearnerModelStateTable.last_updated)
-}
 EXPECTED = Param("expected")
 IS_EXPECTED = LearnerModelStateTable.last_updated == EXPECTED
-LONGEST_AGO = Order(LearnerModelStateTable.last_updated, LearnerModelStateTable.session_id)
+
+
+def _defaults() -> dict[str, Any]:
+    """Return the learned fields of an untrained model, with dicts of their own."""
+    fields = LearnerModelStateCreate.model_fields
+    return {name: fields[name].get_default(call_default_factory=True) for name in LEARNED}
+
+
+RESET = LearnerModelStateUpdate.model_validate(_defaults())
 
 
 class LearnerModelStateRepository(
     DeletingRepository[LearnerModelState, str, LearnerModelStateCreate, LearnerModelStateUpdate]
 ):
-    """The state of the adaptive model, one for each listening session.
+    """Repository of the states of the adaptive model, one per listening session.
 
-    Every write moves ``last_updated``, which therefore tells two versions of a state apart.
+    Every write changes ``last_updated``, which serves as the version of a state.
     """
 
     table = LearnerModelStateTable
@@ -65,73 +70,119 @@ class LearnerModelStateRepository(
             "min_data_points": at_least(LearnerModelStateTable.data_points),
         },
     )
-    stored_as = STORED_AT_ONCE
-    on_update = LEARNS
+    orders = {  # noqa: RUF012  # typed in the base class
+        "key": Order(LearnerModelStateTable.session_id),
+        "least_recently_updated": Order(
+            LearnerModelStateTable.last_updated, LearnerModelStateTable.session_id
+        ),
+    }
+    stored_as = INSERT_EXPRESSIONS
+    on_update: ClassVar[Mapping[Column, QueryString]] = {
+        LearnerModelStateTable.last_updated: strictly_after(LearnerModelStateTable.last_updated)
+    }
 
-    async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int:
-        """How many states the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[LearnerModelStateFilters],
-    ) -> Page[LearnerModelState]:
-        """A page by session."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["key", "least_recently_updated"] = "key",
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> builtins.list[LearnerModelState]: ...
 
-    def stream(
-        self, **filters: Unpack[LearnerModelStateFilters]
-    ) -> AsyncGenerator[LearnerModelState, None]:
-        """All of them by session, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["key", "least_recently_updated"] = "key",
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> Page[LearnerModelState]: ...
+
+        def stream(
+            self,
+            *,
+            order: Literal["key", "least_recently_updated"] = "key",
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> AsyncGenerator[LearnerModelState, None]: ...
+
+        async def count(self, **filters: Unpack[LearnerModelStateFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[LearnerModelStateFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: LearnerModelStateUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[LearnerModelStateFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def get_or_default(self, session_id: str) -> LearnerModelState:
-        """The state, or the one to begin with where none is stored; writes nothing."""
-        return await self.find(session_id) or _blank(session_id)
+        """Return the stored state, or the state of an untrained model without storing it."""
+        return await self.find(session_id) or _untrained_state(session_id)
 
-    async def initialise(self, session_id: str) -> LearnerModelState:
-        """The state, stored now where there was none; of many calls at once by one of them.
+    async def get_or_create(self, session_id: str) -> StoredRow[LearnerModelState]:
+        """Return the state of a session, created by this call if it does not exist.
+
+        Exactly one of several concurrent callers creates it.
 
         Raises:
-            MissingReference: there is no such session.
-            InvalidValue: the id cannot be one.
+            MissingReference: the session does not exist.
+            InvalidValue: the id is malformed.
         """
-        row, _ = await self.get_or_add(LearnerModelStateCreate(session_id=session_id))
-        return row
+        return await self.get_or_add(LearnerModelStateCreate(session_id=session_id))
 
     async def fold(
         self, session_id: str, fn: Callable[[LearnerModelState], LearnerModelState]
     ) -> LearnerModelState:
-        """Learn: store what ``fn`` makes of the state, while nobody else can change it.
+        """Replace the learned fields by the result of a function, under a row lock.
 
-        If ``fn`` changes nothing, nothing is written.
+        Nothing is written if ``fn`` changes nothing.
 
         Args:
-            session_id: the session; its state is created if there was none.
-            fn: returns a changed copy, by ``msgspec.structs.replace(state, data_points=...)``.
-                Called under the row's lock, so it should be quick. If it raises, nothing changes.
+            session_id: the session, whose state is created if it does not exist.
+            fn: returns a changed copy, made by ``msgspec.structs.replace(state, data_points=...)``.
+                It is called while the row is locked, so it should be quick. If it raises, nothing
+                is changed.
 
         Returns:
-            The stored state; NUMERIC fields are rounded to hundredths.
+            The stored state. NUMERIC fields are rounded to hundredths.
 
         Raises:
-            InvalidValue: a value is out of range, a field changed that is not learned, or a change
-                of a NUMERIC field is so small that rounding undoes it: such steps would be lost at
-                every call. Accumulate them in ``content_type_preferences``, which is exact.
-                Nothing changed.
-            MissingReference: there is no such session.
-            SerializationFailure: in a ``repeatable read`` transaction that began before somebody
-                else's change.
+            InvalidValue: a value is out of range, a read-only field was changed, or the change of a
+                NUMERIC field is so small that rounding removes it. Repeated small changes would
+                otherwise have no effect. Accumulate them in ``content_type_preferences``, which is
+                exact. Nothing is changed.
+            MissingReference: the session does not exist.
+            SerializationFailure: the transaction is ``repeatable read`` and began before another
+                transaction changed the state.
         """
         if not callable(fn):
             raise invalid_field(self.table, "fn", "must be a function")
         async with self.engine.transaction():
-            old = await self._locked(LearnerModelStateCreate(session_id=session_id))
-            learned = self._learned(old, fn(deepcopy(old))).set_fields()  # fn may change its dicts
+            old = await self._lock_or_create(LearnerModelStateCreate(session_id=session_id))
+            new = fn(deepcopy(old))  # a copy, since the function may change the dicts of its row
+            learned = self._validate_learned(old, new).set_fields()
             if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
                 return old
             return self.require_row(await self.update_row(old.session_id, learned))
@@ -139,89 +190,93 @@ class LearnerModelStateRepository(
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
     ) -> LearnerModelState:
-        """Change the fields that were given and no others; without any, the row is as it was.
+        """Change the given fields and return the row, unchanged if no field is given.
 
         Args:
             key: the session.
-            changes: the fields.
+            changes: the fields to change.
             expect: the ``last_updated`` that the caller knows.
 
         Raises:
-            NotFound: there is no state of that session.
-            StaleVersion: somebody else was faster, ``last_updated`` is no longer the expected.
+            NotFound: the session has no state.
+            StaleVersion: ``last_updated`` is not the expected one.
         """
-        given = self.changed_fields(changes)
+        fields = self.changed_fields(changes)
         if expect is not None:
-            moment = validate(UTC_DATETIME, expect, "expect", self.table)
-            return await self._update_expected(key, given, moment)
-        if not given:
+            time = validate(UTC_DATETIME, expect, "expect", self.table)
+            return await self._update_expected(key, fields, time)
+        if not fields:
             return await self.get(key)
-        return self.require_row(await self.update_row(key, given))
+        return self.require_row(await self.update_row(key, fields))
 
     async def reset(self, session_id: str) -> LearnerModelState:
-        """Forget what was learned.
+        """Set the learned fields to those of an untrained model.
 
         Raises:
-            NotFound: there is no state of that session.
+            NotFound: the session has no state.
         """
-        return await self.update(session_id, FORGOTTEN)
+        return await self.update(session_id, RESET)
 
     async def list_stale(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
-    ) -> list[LearnerModelState]:
-        """States that have not learned since then, the longest ago first."""
-        moment = validate(UTC_DATETIME, before, "before", self.table)
-        return await self.list_rows({"learned_until": moment}, limit, LONGEST_AGO)
+    ) -> builtins.list[LearnerModelState]:
+        """Return the states whose last write is before a time, least recently updated first."""
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        filters: LearnerModelStateFilters = {"learned_until": time}
+        order = "least_recently_updated"
+        return await self.list_rows(filters, limit, order, operation="list_stale")
 
-    async def _locked(self, new: LearnerModelStateCreate) -> LearnerModelState:
-        """The row, which nobody else can change until the transaction ends."""
-        while True:  # again only when another task creates it, or deletes it, at the same time
+    async def _lock_or_create(self, new: LearnerModelStateCreate) -> LearnerModelState:
+        """Return the row, which no other transaction can change until this one ends."""
+        # The loop repeats only if another task inserts or deletes the row at the same time.
+        while True:
             row = await self.find(new.session_id, lock="no key update")
             if row is not None:
                 return row
-            row, is_new = await self.get_or_add(new)
-            if is_new:  # and unseen by others until then
+            row, created = await self.get_or_add(new)
+            if created:  # no other transaction sees an uncommitted row, so it needs no lock
                 return row
 
-    def _learned(self, old: LearnerModelState, new: LearnerModelState) -> LearnerModelStateUpdate:
+    def _validate_learned(
+        self, old: LearnerModelState, new: LearnerModelState
+    ) -> LearnerModelStateUpdate:
+        """Return the learned fields of a state that the caller made from the old one."""
         if not isinstance(new, LearnerModelState):
             raise invalid_field(self.table, "fn", "must return a LearnerModelState")
-        for name in KEPT:
+        for name in READ_ONLY:
             if getattr(new, name) != getattr(old, name):
                 raise invalid_field(self.table, name, "is not a field that can be set")
         learned = LearnerModelStateUpdate.model_validate(
             {name: getattr(new, name) for name in LEARNED}
         )
         for name, scale in SCALES.items():
-            known = getattr(old, name)
-            if getattr(learned, name) == known and _differs(getattr(new, name), known):
-                says = f"the change is lost by rounding to {scale} decimal places"
-                raise invalid_field(self.table, name, says)
+            stored = getattr(old, name)
+            if getattr(learned, name) == stored and _differs(getattr(new, name), stored):
+                reason = f"the change is lost by rounding to {scale} decimal places"
+                raise invalid_field(self.table, name, reason)
         return learned
 
     async def _update_expected(
-        self, key: str, given: dict[str, Any], expect: datetime
+        self, key: str, fields: dict[str, Any], expect: datetime
     ) -> LearnerModelState:
-        if given:
-            changed = await self.update_row(key, given, IS_EXPECTED, **{EXPECTED: expect})
+        if fields:
+            changed = await self.update_row(key, fields, IS_EXPECTED, **{EXPECTED: expect})
             if changed is not None:
                 return changed
-        known = await self.get(key)
-        if given or known.last_updated != expect:
-            raise self.error(StaleVersion, "it has learned since", "last_updated")
-        return known
+        stored = await self.get(key)
+        if fields or stored.last_updated != expect:
+            message = "the state was changed after the expected last_updated"
+            raise self.error(StaleVersion, message, "last_updated")
+        return stored
 
 
 def _differs(new: Decimal | float, old: Decimal) -> bool:
-    """Return whether a value was changed, by more than the error of float arithmetic."""
+    """Return True if a value was changed by more than the error of float arithmetic."""
     return not isclose(new, old, rel_tol=1e-9) if isinstance(new, float) else new != old
 
 
-def _blank(session_id: str) -> LearnerModelState:
+def _untrained_state(session_id: str) -> LearnerModelState:
     now = datetime.now(UTC)
-    beginning = FORGOTTEN.model_copy(
-        deep=True
-    ).set_fields()  # rows hold dicts, which are the caller's
     return LearnerModelState(
-        session_id=session_id, **beginning, last_updated=now, created_at=now, updated_at=now
+        session_id=session_id, **_defaults(), last_updated=now, created_at=now, updated_at=now
     )

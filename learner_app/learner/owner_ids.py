@@ -1,4 +1,4 @@
-"""Ids of whom preferences belong to: a user, or a listening session nobody signed in to."""
+"""Owner ids of preferences, which are ids of users or of listening sessions without a user."""
 
 import re
 from typing import Any
@@ -9,21 +9,21 @@ from learner_app.repository.keys import TableKey
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def owner_id(given: Any) -> Any:
+def owner_id(key: Any) -> Any:
     """Return the text under which the owner's preferences are stored.
 
-    A ``UUID`` and its text in any case are the same owner, stored in lower case. Other texts are
-    ids of listening sessions and stay as they are.
+    A ``UUID`` and its text in any case are the same owner, stored in lower case. Any other text is
+    the id of a listening session and is returned unchanged.
     """
-    if isinstance(given, UUID):
-        return str(given)
-    is_uuid = isinstance(given, str) and UUID_TEXT.fullmatch(given)
-    return given.lower() if is_uuid else given
+    if isinstance(key, UUID):
+        return str(key)
+    is_uuid = isinstance(key, str) and UUID_TEXT.fullmatch(key)
+    return key.lower() if is_uuid else key
 
 
 class OwnerKey(TableKey):
     """Key that accepts every form of an owner's id."""
 
     def params(self, key: Any) -> tuple[Any, ...] | None:
-        """Return the stored id, None if the key cannot be one."""
+        """Return the stored id, None if the key is malformed."""
         return super().params(owner_id(key))

@@ -1,8 +1,9 @@
-"""The repository of the settings that learners chose."""
+"""Repository of the settings chosen by learners."""
 
-from collections.abc import AsyncGenerator, Sequence
+import builtins
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 from uuid import UUID
 
 from piccolo.columns import Column
@@ -18,13 +19,13 @@ from learner_app.learner.rows import (
     UserPreferencesUpdate,
 )
 from learner_app.learner.tables import UserPreferencesTable
-from learner_app.learner.timestamps import CLOCK_NOW, STORED_AT_ONCE, later
+from learner_app.learner.timestamps import CLOCK_NOW, INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
-from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total
+from learner_app.repository.paging import Page, Total
 from learner_app.repository.queries import DEFAULT
-from learner_app.repository.sql import Param, SqlNames, Statement, compile_query
+from learner_app.repository.sql import Param, SqlNames, Statement
 from learner_app.repository.values import Key, NonNegativeInt
 
 t = UserPreferencesTable
@@ -32,44 +33,45 @@ KEY = TypeAdapter(Key)
 VERSION = TypeAdapter(NonNegativeInt)
 FIRST_VERSION = 1
 
-SAVED: dict[Column, QueryString] = {
-    t.version: QueryString("{} + 1", t.version),
-    t.last_updated: later(t.last_updated),
-}
 EXPECTED = Param("expected")
 IS_EXPECTED = t.version == EXPECTED
 
-SETTINGS = tuple(UserPreferencesUpdate.model_fields)
-mine, moved = SqlNames(t, "mine"), SqlNames(t, "moved")
-bare = mine.unqualified
-CARRIED = [getattr(bare, name) for name in (*SETTINGS, "last_updated")]
-MIGRATE = f"""
-WITH moved AS (
-    DELETE FROM {SqlNames(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+target, moved = SqlNames(t, "target"), SqlNames(t, "moved")
+bare = target.unqualified
+MIGRATED_FIELDS = (*UserPreferencesUpdate.model_fields, "last_updated")
+MIGRATED_COLUMNS = [getattr(bare, name) for name in MIGRATED_FIELDS]
+MIGRATE = Statement(
+    "user_preferences.migrate_to_user",
+    f"""
+    WITH moved AS (
+        DELETE FROM {SqlNames(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+    )
+    INSERT INTO {target}
+        ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(MIGRATED_COLUMNS)})
+    SELECT $2::text, $3::text, {moved.version} + 1,
+           {", ".join(f"moved.{column}" for column in MIGRATED_COLUMNS)}
+    FROM moved
+    ON CONFLICT ({bare.id}) DO UPDATE SET
+        {bare.session_id} = EXCLUDED.{bare.session_id},
+        {bare.version} = GREATEST({target.version} + 1, EXCLUDED.{bare.version}),
+        {", ".join(f"{column} = EXCLUDED.{column}" for column in MIGRATED_COLUMNS)}
+    WHERE EXCLUDED.{bare.last_updated} > {target.last_updated}
+    RETURNING {target.fields(UserPreferences)}
+    """,
 )
-INSERT INTO {mine} ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(CARRIED)})
-SELECT $2::text, $3::text, {moved.version} + 1, {", ".join(f"moved.{name}" for name in CARRIED)}
-FROM moved
-ON CONFLICT ({bare.id}) DO UPDATE SET
-    {bare.session_id} = EXCLUDED.{bare.session_id},
-    {bare.version} = GREATEST({mine.version} + 1, EXCLUDED.{bare.version}),
-    {", ".join(f"{name} = EXCLUDED.{name}" for name in CARRIED)}
-WHERE EXCLUDED.{bare.last_updated} > {mine.last_updated}
-RETURNING {mine.fields(UserPreferences)}
-"""
-"""Parameters: owner ids of the session and of the user, and the session.
+"""Parameters: owner ids of the session and of the user, and the session id.
 
-Returns no row if the user's row stays as it is.
+It returns no row if the session has no preferences, or if those of the user were saved later.
 """
 
 
 class UserPreferencesRepository(
     DeletingRepository[UserPreferences, UUID | str, UserPreferencesCreate, UserPreferencesUpdate]
 ):
-    """Settings, by the user's id once somebody is signed in, else by the listening session's id.
+    """Repository of preferences, by the id of a user or of a listening session without a user.
 
-    A ``UUID`` and its text in any case are the same id. Every write adds 1 to ``version`` and moves
-    ``last_updated``.
+    A ``UUID`` and its text in any case are the same id. Every write adds 1 to ``version`` and
+    changes ``last_updated``.
     """
 
     table = UserPreferencesTable
@@ -83,46 +85,76 @@ class UserPreferencesRepository(
         },
     )
     key_type = OwnerKey
-    stored_as = STORED_AT_ONCE
-    on_update = SAVED
+    stored_as = INSERT_EXPRESSIONS
+    on_update: ClassVar[Mapping[Column, QueryString]] = {
+        t.version: QueryString("{} + 1", t.version),
+        t.last_updated: strictly_after(t.last_updated),
+    }
 
-    async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int:
-        """How many the filters let through."""
-        return await self.count_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[UserPreferencesFilters],
-    ) -> Page[UserPreferences]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> builtins.list[UserPreferences]: ...
 
-    def stream(
-        self, **filters: Unpack[UserPreferencesFilters]
-    ) -> AsyncGenerator[UserPreferences, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> Page[UserPreferences]: ...
 
-    async def find_for_user(self, user_id: UUID | str) -> UserPreferences | None:
-        """Return the preferences of a user, None if the user saved none."""
-        return await self.find(user_id)
+        def stream(
+            self,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> AsyncGenerator[UserPreferences, None]: ...
+
+        async def count(self, **filters: Unpack[UserPreferencesFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: UUID | str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[UserPreferencesFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: UserPreferencesUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[UserPreferencesFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def find_for_session(self, session_id: str) -> UserPreferences | None:
-        """Return the preferences saved in a listening session without being signed in.
+        """Return the preferences saved in a listening session without a signed-in user.
 
-        Never those of a user, even if they were saved in this session or migrated from it: after
-        sign-out the session belongs to whoever uses the browser next. While somebody is signed in,
-        call :meth:`find_for_user`.
+        The preferences of a user are never returned, even if they were saved in this session or
+        migrated from it: after sign-out, somebody else may use the same browser. While a user is
+        signed in, call :meth:`find` with the user's id.
         """
         return await self.find(session_id)
 
     async def get_or_default(self, key: UUID | str) -> UserPreferences:
-        """Return the stored preferences of that id, or unsaved default ones."""
-        return await self.find(key) or _unchosen(owner_id(key))
+        """Return the stored preferences, or the default ones without storing them."""
+        return await self.find(key) or _default_preferences(owner_id(key))
 
     async def save(
         self,
@@ -130,61 +162,53 @@ class UserPreferencesRepository(
         changes: UserPreferencesUpdate,
         *,
         session_id: str | None = None,
-        expect_version: int | None = None,
+        expect: int | None = None,
     ) -> UserPreferences:
-        """Store the fields that were given; without any, it counts as a save all the same.
+        """Insert preferences, or change the given fields of the stored ones.
 
-        A first save takes the rest from :meth:`get_or_default`, and has version 1. With
-        ``expect_version=1`` it has version 2: 1 is what that shows while nothing is stored, and of
-        two who saw it only one may succeed.
+        A call without fields also counts as a save. The first save stores default settings for
+        omitted fields, and version 1. With ``expect=1`` it stores version 2, since
+        :meth:`get_or_default` returns version 1 while nothing is stored: exactly one of several
+        concurrent callers that expect this version succeeds.
 
         Args:
-            key: the user's id once signed in, else the session's.
-            changes: the fields.
-            session_id: the session they are made in; left out, the known one stays.
-            expect_version: the version that the caller knows.
+            key: id of the user, or of the session without a signed-in user.
+            changes: the fields to change.
+            session_id: the session in which they are saved, the stored one if omitted.
+            expect: the version that the caller knows.
 
         Raises:
-            StaleVersion: that is not the stored one. Nothing changed.
-            InvalidValue: an id cannot be one.
+            StaleVersion: another version is stored. Nothing is changed.
+            InvalidValue: an id is malformed.
         """
-        given = self.changed_fields(changes)
+        fields = self.changed_fields(changes)
         if session_id is not None:
-            given["session_id"] = session_id
-        new = UserPreferencesCreate.model_validate({"id": key, **given})
-        names = [name for name in UserPreferencesCreate.model_fields if name in given]
-        if expect_version is None:
-            return self.require_row(await self._upsert(new, names, {"version": FIRST_VERSION}))
-        version = validate(VERSION, expect_version, "expect_version", self.table)
+            fields["session_id"] = session_id
+        new = UserPreferencesCreate.model_validate({"id": key, **fields})
+        names = [name for name in UserPreferencesCreate.model_fields if name in fields]
+        if expect is None:
+            return self.require_row(
+                await self._insert_or_update(new, names, {"version": FIRST_VERSION})
+            )
+        version = validate(VERSION, expect, "expect", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
             raise self.error(StaleVersion, "another version is stored", "version")
         return saved
 
-    async def update(self, key: UUID | str, changes: UserPreferencesUpdate) -> UserPreferences:
-        """Change the fields that were given and no others; without any, the row is as it was.
-
-        Raises:
-            NotFound: there is no such row.
-        """
-        given = self.changed_fields(changes)
-        if not given:
-            return await self.get(key)
-        return self.require_row(await self.update_row(key, given))
-
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:
-        """Make a session's preferences those of the user who signed in in it.
+        """Move the preferences of a session to the user who signed in.
 
-        Those of the session are gone then. Where the user has some, the ones saved last win as a
-        whole: the user's stay as they are, or take over the session's values, its id, and a version
-        above both. When they were last saved stays, so that several sessions may be migrated in any
-        order. Doing it again changes nothing.
+        If both have preferences, all settings of the row that was saved last are kept. Either the
+        user's row stays unchanged, or it gets the settings and the id of the session, and a version
+        above both. ``last_updated`` remains the time of that save, so that several sessions may be
+        migrated in any order. The session's row is deleted. A repeated call changes nothing.
 
         Returns:
-            The user's preferences; None when there are none of either.
+            The preferences of the user, None if neither the session nor the user has any.
 
         Raises:
-            InvalidValue: ``user_id`` cannot be an id.
+            InvalidValue: ``user_id`` is malformed.
         """
         user = validate(KEY, owner_id(user_id), "user_id", self.table)
         session = self.key.params(session_id)
@@ -197,38 +221,44 @@ class UserPreferencesRepository(
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int
     ) -> UserPreferences | None:
-        if expected == FIRST_VERSION:
+        if expected == FIRST_VERSION:  # stored, or the version of preferences not yet stored
             values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
-            return await self._upsert(new, names, values)
-        given = {name: getattr(new, name) for name in names}
-        return await self.update_row(new.id, given, IS_EXPECTED, **{EXPECTED: expected})
+            return await self._insert_or_update(new, names, values)
+        fields = {name: getattr(new, name) for name in names}
+        return await self.update_row(new.id, fields, IS_EXPECTED, **{EXPECTED: expected})
 
-    async def _upsert(
-        self, new: UserPreferencesCreate, names: Sequence[str], more: dict[str, Any]
+    async def _insert_or_update(
+        self, new: UserPreferencesCreate, names: Sequence[str], values: dict[str, Any]
     ) -> UserPreferences | None:
-        is_expected = EXPECTED in more
+        is_expected = EXPECTED in values
         statement = self.statements.cached(
-            ("save", tuple(names), is_expected), lambda: self._save(names, is_expected)
+            ("save", tuple(names), is_expected), lambda: self._save_statement(names, is_expected)
         )
-        return await self.fetch_row(statement, *statement.args({**dict(new), **more}))
+        return await self.fetch_row(statement, *statement.args({**dict(new), **values}))
 
-    def _save(self, names: Sequence[str], is_expected: bool) -> Statement:
+    def _save_statement(self, names: Sequence[str], is_expected: bool) -> Statement:
         row: dict[str, Any] = {name: Param(name) for name in UserPreferencesCreate.model_fields}
         row |= {"version": Param("version"), "last_updated": CLOCK_NOW}
         query = t.insert(t(**row, created_at=DEFAULT, updated_at=DEFAULT)).on_conflict(
             target=t.id,
             action="DO UPDATE",
-            values=[*(t._meta.get_column_by_name(name) for name in names), *SAVED.items()],
+            values=[*(t._meta.get_column_by_name(name) for name in names), *self.on_update.items()],
             where=IS_EXPECTED if is_expected else None,
         )
-        return compile_query("user_preferences.save", query.returning(*self.mapper.columns))
+        return self.statements.compile("save", query.returning(*self.mapper.columns))
 
 
-def _unchosen(key: str) -> UserPreferences:
+def _default_preferences(key: str) -> UserPreferences:
     now = datetime.now(UTC)
-    blank = UserPreferencesCreate(id="nobody's")
+    fields = UserPreferencesCreate.model_fields
+    defaults = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in fields.items()
+        if not field.is_required()
+    }
     return UserPreferences(
-        **{**dict(blank), "id": key},
+        id=key,
+        **defaults,
         version=FIRST_VERSION,
         last_updated=now,
         created_at=now,

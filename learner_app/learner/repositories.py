@@ -1,4 +1,4 @@
-"""What services import: one repository for each table of the domain."""
+"""Repositories of learner states and preferences, one per table."""
 
 from learner_app.learner.model_states import LearnerModelStateRepository
 from learner_app.learner.preferences import UserPreferencesRepository

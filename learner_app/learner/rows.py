@@ -1,4 +1,4 @@
-"""Learner states and preferences: rows, what may be given to add and change them, and filters."""
+"""Rows, inputs and filters of learner states and preferences."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -26,8 +26,20 @@ from learner_app.repository.values import (
     numeric,
 )
 
+__all__ = [
+    "DifficultyLevel",
+    "LearnerModelState",
+    "LearnerModelStateCreate",
+    "LearnerModelStateFilters",
+    "LearnerModelStateUpdate",
+    "UserPreferences",
+    "UserPreferencesCreate",
+    "UserPreferencesFilters",
+    "UserPreferencesUpdate",
+]
+
 FORMATS: tuple[Format, ...] = get_args(Format)
-MOST_GENRES = 100
+MAX_GENRES = 100
 
 DifficultyLevel = Literal["beginner", "intermediate", "advanced"]
 
@@ -44,43 +56,43 @@ def _without_duplicates(formats: list[Format]) -> list[Format]:
 
 Weight = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Weights = dict[Format, Weight]
-"""From 0 to 1 for any of the formats."""
+"""Weight of each format, 0 to 1. Formats may be missing."""
 
 Adjustment = Annotated[Decimal, NUMBER, numeric(5, 2), AS_NUMBER]
-"""Below 1,000 either way, in hundredths."""
+"""Absolute value below 1,000, in hundredths."""
 
 Formats = Annotated[list[Format], AfterValidator(_without_duplicates)]
-Genres = Annotated[list[Text100], Field(max_length=MOST_GENRES)]
+Genres = Annotated[list[Text100], Field(max_length=MAX_GENRES)]
 
 OwnerId = Annotated[Key, BeforeValidator(owner_id)]
 
 Speed = Annotated[
     Decimal, NUMBER, numeric(3, 2), AfterValidator(between(Decimal("0.25"), 4)), AS_NUMBER
 ]
-"""From a quarter of the recorded speed to four times, in hundredths."""
+"""Multiple of the recorded speed, 0.25 to 4, in hundredths."""
 
 
 class LearnerModelState(Row, frozen=True):
-    """What the adaptive model has learned in a listening session."""
+    """State of the adaptive model of a listening session."""
 
     session_id: str
     preference_weights: dict[Format, float]
-    """From 0 to 1."""
+    """Weight of each format, 0 to 1."""
     comprehension_level: Decimal
-    """From 0 to 1."""
+    """0 to 1, in hundredths."""
     content_type_preferences: dict[str, Any]
     difficulty_adjustment: Decimal
-    """Added to the difficulty asked for."""
+    """Added to the requested difficulty, in hundredths."""
     last_updated: datetime
-    """When it last learned; no two writes have the same, so it serves as a version."""
+    """Time of the last write, different for any two writes. It serves as the row's version."""
     data_points: int
-    """How many events went into it."""
+    """Number of events that the model has learned from."""
     created_at: datetime
     updated_at: datetime
 
 
 class LearnerModelStateCreate(Input, table=LearnerModelStateTable):
-    """A new state; what is left out is as before anything was learned."""
+    """New state, with the values of an untrained model for omitted fields."""
 
     session_id: Key
     preference_weights: Weights = Field(default_factory=_equal_weights)
@@ -91,7 +103,7 @@ class LearnerModelStateCreate(Input, table=LearnerModelStateTable):
 
 
 class LearnerModelStateUpdate(Input, table=LearnerModelStateTable):
-    """Changes of a state."""
+    """Changes of a learner state."""
 
     preference_weights: Weights = UNSET
     comprehension_level: UnitInterval = UNSET
@@ -101,39 +113,39 @@ class LearnerModelStateUpdate(Input, table=LearnerModelStateTable):
 
 
 class LearnerModelStateFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters of learner states, combined with AND."""
 
     learned_since: UtcDatetime
-    """Last learned then or later."""
+    """Minimum of ``last_updated``, inclusive."""
     learned_until: UtcDatetime
-    """Last learned before then."""
+    """Maximum of ``last_updated``, exclusive."""
     min_data_points: NonNegativeInt
 
 
 class UserPreferences(Row, frozen=True):
-    """The settings that a learner chose."""
+    """Settings chosen by a learner."""
 
     id: str
-    """The user's id once signed in, else the listening session's id; a UUID is in lower case."""
+    """Id of the user, or of the listening session without a user. A UUID is in lower case."""
     session_id: str | None
-    """The listening session they were made in, where it is known; it may be gone."""
+    """Listening session in which they were saved, if known. It may have been deleted."""
     difficulty_preference: DifficultyLevel
     preferred_formats: list[Format]
     preferred_genres: list[str]
     playback_speed: Decimal
-    """1 is the speed of the recording."""
+    """Multiple of the recorded speed."""
     auto_play: bool
-    """Whether the next piece starts by itself."""
+    """True if the next content starts automatically."""
     last_updated: datetime
-    """When the learner last saved them."""
+    """Time of the last save, different for any two saves."""
     version: int
-    """Counts the writes, from 1."""
+    """Number of writes, from 1."""
     created_at: datetime
     updated_at: datetime
 
 
 class UserPreferencesCreate(Input, table=UserPreferencesTable):
-    """New preferences; what is left out is as it is for somebody who chose nothing."""
+    """New preferences, with default settings for omitted fields."""
 
     id: OwnerId
     session_id: Key | None = None
@@ -155,11 +167,11 @@ class UserPreferencesUpdate(Input, table=UserPreferencesTable):
 
 
 class UserPreferencesFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters of preferences, combined with AND."""
 
     session_id: str
     difficulty_preference: DifficultyLevel
     saved_since: UtcDatetime
-    """Last saved then or later."""
+    """Minimum of ``last_updated``, inclusive."""
     saved_until: UtcDatetime
-    """Last saved before then."""
+    """Maximum of ``last_updated``, exclusive."""

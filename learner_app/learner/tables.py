@@ -1,4 +1,4 @@
-"""What is known of a learner: the adaptive model and the settings the learner chose."""
+"""Tables of learner states and preferences."""
 
 from decimal import Decimal
 from enum import Enum
@@ -11,6 +11,12 @@ from learner_app.listening.tables import ListeningSessionTable
 from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
+
+__all__ = [
+    "DifficultyPreference",
+    "LearnerModelStateTable",
+    "UserPreferencesTable",
+]
 
 
 class DifficultyPreference(str, Enum):
@@ -30,46 +36,58 @@ class LearnerModelStateTable(
         "fk_learner_model_state_session",
         OnDelete.cascade,
         primary_key=True,
-        help_text="The session.",
+        help_text="Listening session.",
     )
     preference_weights = JSONB(default=None, help_text="Weight of each format, 0 to 1.")
-    comprehension_level = Numeric((3, 2), default=None, help_text="0 to 1.")
-    content_type_preferences = JSONB(default=None, help_text="Liking by genre and difficulty.")
-    difficulty_adjustment = Numeric(
-        (5, 2), default=Decimal(0), help_text="Added to the difficulty asked for."
+    comprehension_level = Numeric(
+        (3, 2), default=None, help_text="Estimated comprehension, 0 to 1."
     )
-    last_updated = Timestamptz(default=Now(), help_text="When the model last learned.")
-    data_points = Integer(default=0, help_text="Events that went into it.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    content_type_preferences = JSONB(
+        default=None, help_text="Learned preferences by genre and difficulty."
+    )
+    difficulty_adjustment = Numeric(
+        (5, 2), default=Decimal(0), help_text="Added to the requested difficulty."
+    )
+    last_updated = Timestamptz(
+        default=Now(), help_text="Time of the last write, which is the version of the row."
+    )
+    data_points = Integer(default=0, help_text="Number of events that the model has learned from.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     idx_learner_model_state_last_updated = Index(last_updated)
     learner_model_state_touch_updated_at = UpdatedAtTrigger(updated_at)
 
 
 class UserPreferencesTable(
-    SchemaTable, Table, tablename="user_preferences", help_text="Settings that a learner chose."
+    SchemaTable, Table, tablename="user_preferences", help_text="Settings chosen by a learner."
 ):
     id = Varchar(
         255,
         primary_key=True,
         default=None,
-        help_text="The user's id once signed in, else the listening session's id.",
+        help_text="Id of the user, or of the listening session without a user.",
     )
     session_id = Varchar(
-        255, default=None, null=True, help_text="Listening session they were made in."
+        255, default=None, null=True, help_text="Listening session in which they were saved."
     )
     difficulty_preference = Varchar(
-        50, default=None, choices=DifficultyPreference, help_text="Wanted difficulty."
+        50, default=None, choices=DifficultyPreference, help_text="Preferred difficulty."
     )
-    preferred_formats = Array(Text(), default=[], help_text="Any of the three formats.")
-    preferred_genres = Array(Text(), default=[], help_text="Genres the learner likes.")
-    playback_speed = Numeric((3, 2), default=Decimal("1.0"), help_text="0.25 to 4.")
-    auto_play = Boolean(default=True, help_text="Whether the next piece starts by itself.")
-    last_updated = Timestamptz(default=Now(), help_text="When the learner last saved them.")
-    version = Integer(default=1, help_text="Counts the saves.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    preferred_formats = Array(Text(), default=[], help_text="Preferred formats.")
+    preferred_genres = Array(Text(), default=[], help_text="Preferred genres.")
+    playback_speed = Numeric(
+        (3, 2), default=Decimal("1.0"), help_text="Multiple of the recorded speed, 0.25 to 4."
+    )
+    auto_play = Boolean(default=True, help_text="True if the next content starts automatically.")
+    last_updated = Timestamptz(default=Now(), help_text="Time of the last save.")
+    version = Integer(default=1, help_text="Number of writes.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     user_preferences_difficulty_preference_check = OneOf(
         difficulty_preference, DifficultyPreference

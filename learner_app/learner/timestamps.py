@@ -1,6 +1,6 @@
-"""The moments in ``last_updated``: by the clock, and no two writes of a row at the same one.
+"""Time of the last write of a row, different for any two writes of the row.
 
-The start of the transaction, which ``now()`` is, would be the same for all of its writes.
+``now()`` is the start of the transaction, so all writes of a transaction would get the same time.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,15 @@ from piccolo.querystring import QueryString
 from learner_app.repository.queries import Expression
 
 CLOCK_NOW = QueryString("clock_timestamp()")
+"""SQL expression for the current time, which advances within a statement and a transaction."""
 
-STORED_AT_ONCE: Mapping[str, Expression] = {"last_updated": lambda _: CLOCK_NOW}
-"""What ``stored_as`` of a repository says."""
+INSERT_EXPRESSIONS: Mapping[str, Expression] = {"last_updated": lambda _: CLOCK_NOW}
+"""Value of ``stored_as`` for tables with a column ``last_updated``."""
 
 
-def later(column: Column) -> QueryString:
-    """Now, or just behind what the column holds where the clock went back or stands still."""
+def strictly_after(column: Column) -> QueryString:
+    """Return SQL for the current time, at least a microsecond after the column's value.
+
+    The value may be in the future of a clock that was set back.
+    """
     return QueryString("GREATEST(clock_timestamp(), {} + interval '1 microsecond')", column)

@@ -1,9 +1,9 @@
-"""Latest time that is accepted from clients, whose clocks may be wrong."""
+"""Upper limit of the timestamps that clients may send, since their clocks may be wrong."""
 
 from learner_app.repository.sql import NOW
 
-LATEST = f"{NOW} + interval '1 day'"
-"""SQL for a day after the current time of the database's clock."""
+MAX_TIMESTAMP = f"{NOW} + interval '1 day'"
+"""SQL expression for one day after the current time of the database server."""
 
-TOO_LATE = "is more than a day ahead of the database's clock"
-"""Reason of the error for a time after :data:`LATEST`."""
+TOO_FAR_AHEAD = "is more than a day ahead of the database's clock"
+"""Reason of the error for a timestamp after :data:`MAX_TIMESTAMP`."""

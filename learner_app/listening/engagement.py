@@ -1,4 +1,4 @@
-"""SQL of engagement and of likes by characteristics: everything of a question in one query."""
+"""SQL of engagement and of likes grouped by characteristics, one query per operation."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,7 @@ from piccolo.querystring import QueryString
 from learner_app.content.tables import ContentTable
 from learner_app.listening.rows import Dimension, Engagement
 from learner_app.listening.tables import BehavioralEventTable, LikeEngagementTable
-from learner_app.repository.sql import Param, SqlNames
+from learner_app.repository.sql import Param, SqlNames, Statement
 
 e = SqlNames(BehavioralEventTable, "e")
 k = SqlNames(LikeEngagementTable, "k")
@@ -18,71 +18,73 @@ CHARACTERISTICS = f"""
 jsonb_build_object('format', {c.format}, 'genre', {c.genre},
                    'difficulty', {c.difficulty}, 'template_id', {c.template_id})
 """
-OF_CONTENT = f"(SELECT {CHARACTERISTICS} FROM {c} WHERE {c.id} = {{}})"
+CHARACTERISTICS_BY_ID = f"(SELECT {CHARACTERISTICS} FROM {c} WHERE {c.id} = {{}})"
+"""Characteristics of the stored content whose id replaces the placeholder."""
 
-
-def characteristics(given: Param) -> QueryString:
-    """Those given, else those of the piece."""
-    sql = f"COALESCE({{}}, {OF_CONTENT}, jsonb_build_object())"
-    return QueryString(sql, given, Param("content_id"))
-
-
-KEYS: dict[Dimension, str] = {
+CHARACTERISTIC_KEYS: dict[Dimension, str] = {
     "format": "format",
     "genre": "genre",
     "difficulty": "difficulty",
     "template": "template_id",
 }
 
-EVENTS = f"""
+MAX_GROUPS = 1000
+
+EVENTS_WITH_DURATION = f"""
 {e} CROSS JOIN LATERAL (
-    SELECT {c.duration}::numeric AS duration, 2 * {c.duration}::numeric AS too_far
+    SELECT {c.duration}::numeric AS duration, 2 * {c.duration}::numeric AS max_position
     FROM {c} WHERE {c.id} = {e.content_id} OFFSET 0
-) AS heard
+) AS content
 """
 """Events with the duration of their content.
 
-``OFFSET 0`` has it looked up by key and memoized, also where a join would read all contents.
+``OFFSET 0`` prevents the planner from turning the subquery into a join, which would read the whole
+content table. The subquery is an index lookup per event instead, and its results are memoized.
 """
 
-FURTHEST = f"""
-max(LEAST({e.playback_position}, heard.duration))
-    FILTER (WHERE {e.playback_position} BETWEEN 0 AND heard.too_far)
+FURTHEST_POSITION = f"""
+max(LEAST({e.playback_position}, content.duration))
+    FILTER (WHERE {e.playback_position} BETWEEN 0 AND content.max_position)
 """
-"""Furthest position of a session in a content, the end for one that is a little past it.
+"""Furthest position of a session in a content, at most the content's duration.
 
-One beyond twice the duration is an error of the client: it is ignored, since a single one would
-otherwise decide the mean.
+A position beyond twice the duration is an error of the client. It is ignored, since one such value
+would dominate the mean.
 """
 
-PER_SESSION = f"""
+AGGREGATES_PER_SESSION = f"""
 count(*) AS events,
 count(*) FILTER (WHERE {e.event_type} = 'play') AS plays,
 count(*) FILTER (WHERE {e.event_type} IN ('complete', 'complete-with-replay')) AS completions,
 count(*) FILTER (WHERE {e.event_type} LIKE 'skip%') AS skips,
 count(*) FILTER (WHERE {e.event_type} LIKE 'replay%') AS replays,
-{FURTHEST} AS furthest,
+{FURTHEST_POSITION} AS furthest,
 max({e.timestamp}) AS newest
 """
-OVER_SESSIONS = """
-COALESCE(sum(v.events), 0)::bigint AS events,
-COALESCE(sum(v.plays), 0)::bigint AS plays,
-COALESCE(sum(v.completions), 0)::bigint AS completions,
-COALESCE(sum(v.skips), 0)::bigint AS skips,
-COALESCE(sum(v.replays), 0)::bigint AS replays,
-COALESCE(avg(v.furthest), 0)::float AS furthest,
-max(v.newest) AS newest
+AGGREGATES_OVER_SESSIONS = """
+COALESCE(sum(per_session.events), 0)::bigint AS events,
+COALESCE(sum(per_session.plays), 0)::bigint AS plays,
+COALESCE(sum(per_session.completions), 0)::bigint AS completions,
+COALESCE(sum(per_session.skips), 0)::bigint AS skips,
+COALESCE(sum(per_session.replays), 0)::bigint AS replays,
+COALESCE(avg(per_session.furthest), 0)::float AS furthest,
+max(per_session.newest) AS newest
 """
 
-FOR_CONTENTS = f"""
-SELECT g.id AS kind, {OVER_SESSIONS},
-       (SELECT count(*) FROM {k} WHERE {k.content_id} = g.id AND {k.liked}) AS likes
-FROM unnest($1::text[]) AS g (id)
-LEFT JOIN LATERAL (
-    SELECT {PER_SESSION} FROM {EVENTS} WHERE {e.content_id} = g.id GROUP BY {e.session_id}
-) AS v ON true
-GROUP BY g.id
-"""
+ENGAGEMENT_FOR_CONTENTS = Statement(
+    "behavioral_events.engagement_for_contents",
+    f"""
+    SELECT requested.id AS content_id, {AGGREGATES_OVER_SESSIONS},
+           (SELECT count(*) FROM {k} WHERE {k.content_id} = requested.id AND {k.liked}) AS likes
+    FROM unnest($1::text[]) AS requested (id)
+    LEFT JOIN LATERAL (
+        SELECT {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
+        WHERE {e.content_id} = requested.id GROUP BY {e.session_id}
+    ) AS per_session ON true
+    GROUP BY requested.id
+    """,
+)
+"""Parameter: content ids."""
 
 LIKED_CONTENT = f"""
 liked (id) AS (
@@ -93,67 +95,91 @@ liked (id) AS (
     FROM liked WHERE liked.id IS NOT NULL
 )
 """
-"""The pieces that have likes, found along the primary key: likes are then counted piece by piece,
-by index, since neither their time nor their characteristics have one that gives them in order."""
+"""Recursive query for the distinct contents with likes, by a skip scan of the primary key.
 
-STANDING = f"""
+The likes of each content are then counted by index. No index has them in the order of their time
+or of their characteristics.
+"""
+
+IS_ACTIVE_SINCE = f"""
 {k.liked} AND ($1::timestamptz IS NULL OR {k.liked_at} >= $1)
 """
 
-TOP_CONTENT = f"""
-WITH RECURSIVE {LIKED_CONTENT}
-SELECT liked.id, n.likes
-FROM liked CROSS JOIN LATERAL (
-    SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {STANDING}
-) AS n
-WHERE n.likes > 0 ORDER BY n.likes DESC, liked.id LIMIT $2
-"""
+TOP_CONTENT = Statement(
+    "like_engagement.top_content",
+    f"""
+    WITH RECURSIVE {LIKED_CONTENT}
+    SELECT liked.id, counted.likes
+    FROM liked CROSS JOIN LATERAL (
+        SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_ACTIVE_SINCE}
+    ) AS counted
+    WHERE counted.likes > 0 ORDER BY counted.likes DESC, liked.id LIMIT $2
+    """,
+)
+"""Parameters: minimum of ``liked_at`` or NULL, and the limit."""
 
-MOST_KINDS = 1000
+
+def characteristics_or_stored(value: Param) -> QueryString:
+    """Return SQL for the given characteristics, or for those of the stored content if NULL."""
+    sql = f"COALESCE({{}}, {CHARACTERISTICS_BY_ID}, jsonb_build_object())"
+    return QueryString(sql, value, Param("content_id"))
 
 
 @cache
-def likes_by(dimension: Dimension, limit: str = f"LIMIT {MOST_KINDS}") -> str:
-    """Takes since and until, each or NULL; gives kind and likes."""
-    kind = f"{k.content_characteristics} ->> '{KEYS[dimension]}'"
+def likes_by(dimension: Dimension) -> Statement:
+    """Return the statement for the number of active likes per value of a characteristic.
+
+    Parameters: minimum and exclusive maximum of ``liked_at``, each may be NULL.
+    """
+    return Statement("like_engagement.count_by", f"{_likes_by(dimension)} LIMIT {MAX_GROUPS}")
+
+
+def _likes_by(dimension: Dimension) -> str:
+    value = f"{k.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
     return f"""
     WITH RECURSIVE {LIKED_CONTENT}
-    SELECT n.kind, sum(n.likes)::bigint AS likes
+    SELECT counted.value, sum(counted.likes)::bigint AS likes
     FROM liked CROSS JOIN LATERAL (
-        SELECT {kind} AS kind, count(*) AS likes FROM {k}
-        WHERE {k.content_id} = liked.id AND {STANDING}
+        SELECT {value} AS value, count(*) AS likes FROM {k}
+        WHERE {k.content_id} = liked.id AND {IS_ACTIVE_SINCE}
           AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
-        GROUP BY kind
-    ) AS n
-    GROUP BY n.kind ORDER BY likes DESC, n.kind {limit}
+        GROUP BY value
+    ) AS counted
+    GROUP BY counted.value ORDER BY likes DESC, counted.value
     """
 
 
 @cache
-def engagement_by(dimension: Dimension, *, since: bool, until: bool) -> str:
-    """Takes since and until; those that are not told of are NULL."""
-    kind = f"{e.content_characteristics} ->> '{KEYS[dimension]}'"
-    bounds = [f"{e.timestamp} >= $1"] * since + [f"{e.timestamp} < $2"] * until
-    return f"""
+def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> Statement:
+    """Return the statement for the engagement per value of a characteristic.
+
+    Parameters: minimum and exclusive maximum of the times, NULL where the flag is False. The flags
+    omit a condition instead of testing the parameter for NULL, so that the planner can use the
+    index on the timestamp.
+    """
+    value = f"{e.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
+    bounds = [f"{e.timestamp} >= $1"] * has_since + [f"{e.timestamp} < $2"] * has_until
+    sql = f"""
     WITH events AS (
-        SELECT v.kind, {OVER_SESSIONS} FROM (
-            SELECT {kind} AS kind, {PER_SESSION} FROM {EVENTS}
+        SELECT per_session.value, {AGGREGATES_OVER_SESSIONS} FROM (
+            SELECT {value} AS value, {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
             WHERE {" AND ".join(bounds) or "true"}
-            GROUP BY kind, {e.content_id}, {e.session_id}
-        ) AS v GROUP BY v.kind
-    ), likes AS ({likes_by(dimension, limit="")})
-    SELECT COALESCE(events.kind, likes.kind) AS kind, events.events, events.plays,
+            GROUP BY value, {e.content_id}, {e.session_id}
+        ) AS per_session GROUP BY per_session.value
+    ), likes AS ({_likes_by(dimension)})
+    SELECT COALESCE(events.value, likes.value) AS value, events.events, events.plays,
            events.completions, events.skips, events.replays, events.furthest, events.newest,
            COALESCE(likes.likes, 0) AS likes
     FROM events FULL JOIN likes
-      ON COALESCE(events.kind, '') = COALESCE(likes.kind, '')
-     AND (events.kind IS NULL) = (likes.kind IS NULL)
-    ORDER BY events.events DESC NULLS LAST, kind LIMIT {MOST_KINDS}
+      ON COALESCE(events.value, '') = COALESCE(likes.value, '')
+     AND (events.value IS NULL) = (likes.value IS NULL)
+    ORDER BY events.events DESC NULLS LAST, value LIMIT {MAX_GROUPS}
     """
+    return Statement("behavioral_events.engagement_by", sql)
 
 
-def engagement(record: Any) -> Engagement:
-    """From a record of the queries above."""
+def to_engagement(record: Any) -> Engagement:
+    """Convert a record of the queries of this module."""
     events, plays = record["events"] or 0, record["plays"] or 0
     completions = record["completions"] or 0
     return Engagement(
@@ -168,5 +194,4 @@ def engagement(record: Any) -> Engagement:
     )
 
 
-NONE = Engagement(0, 0, 0.0, 0.0, 0, 0.0, 0.0, None)
-"""Where nothing happened."""
+NO_ENGAGEMENT = Engagement(0, 0, 0.0, 0.0, 0, 0.0, 0.0, None)

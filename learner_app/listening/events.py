@@ -1,148 +1,449 @@
-"""The repository of behavioural events: the hot path."""
+"""Repository of behavioral events."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+import builtins
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Unpack, overload
+
+from piccolo.query.functions.aggregate import Count
+from piccolo.querystring import QueryString
+from pydantic import TypeAdapter
 
 from learner_app.errors import InvalidValue
-from learner_app.listening.clock import TOO_LATE
-from learner_app.listening.event_reader import IN_TIME, EventReader
-from learner_app.listening.recording import Given, check, copy, record
+from learner_app.listening.batch_insert import EventInput, copy_batch, insert_batch, parse_batch
+from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
+from learner_app.listening.engagement import (
+    ENGAGEMENT_FOR_CONTENTS,
+    NO_ENGAGEMENT,
+    characteristics_or_stored,
+    engagement_by,
+    to_engagement,
+)
 from learner_app.listening.rows import (
     BatchResult,
     BehavioralEvent,
     BehavioralEventCreate,
+    BehavioralEventFilters,
+    BehavioralEventUpdate,
+    Dimension,
+    Engagement,
     EventFailure,
     IngestResult,
 )
 from learner_app.listening.tables import BehavioralEventTable
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.batches import lock_oldest_keys_sql
+from learner_app.repository.filters import Filters, at_least, before, one_of
 from learner_app.repository.inputs import invalid_field, require_list, validate
-from learner_app.repository.paging import MAX_LIMIT, check_limit
-from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import STRICT_BOOL, UTC_DATETIME
+from learner_app.repository.paging import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    Order,
+    Page,
+    Total,
+    check_limit,
+    rounded_limit,
+)
+from learner_app.repository.queries import Expression
+from learner_app.repository.rows import StoredRow, json_text
+from learner_app.repository.sql import NOW, Param, SqlNames, Statement
+from learner_app.repository.values import (
+    JSON_OBJECT,
+    OPTIONAL_UTC_DATETIME,
+    STRICT_BOOL,
+    UTC_DATETIME,
+)
 
 T = TypeVar("T")
 
-MOST_EVENTS = 5000
-KEPT_FAILURES = 1000
-NOT_NULL = "23502"
-
 Sink = Callable[[list[BehavioralEvent]], Awaitable[None]]
+"""Function that stores archived events elsewhere. Its normal return confirms that it did."""
 
-e = SqlNames(BehavioralEventTable)
-DELETE = f"DELETE FROM {e} WHERE {e.id} = ANY($1::text[])"
+MAX_EVENTS = 5000
+"""Maximum size of a batch, and size of the chunks of a stream."""
+
+MAX_FAILURES = 1000
+NOT_NULL_VIOLATION = "23502"
+
+DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
+
+TIME_AND_ID = (BehavioralEventTable.timestamp, BehavioralEventTable.id)
+SELECTIVE = ("session_id", "content_id")
+"""Filters with which the matching events are selected first and then sorted.
+
+Because of the limit, the planner might otherwise walk the index on the timestamp to avoid the sort.
+For a new session or content it would read all older events of the table before the first match.
+"""
+
+e = SqlNames(BehavioralEventTable, "e")
+DELETE_MANY = Statement(
+    "behavioral_events.archive_before",
+    f"DELETE FROM {SqlNames(BehavioralEventTable)} WHERE {e.unqualified.id} = ANY($1::text[])",
+)
+SELECT_NOW = Statement("behavioral_events.now", f"SELECT {NOW}")
 
 
-class BehavioralEventRepository(EventReader):
-    """What learners do while listening; millions of rows.
+@cache
+def _select_by_characteristics(limit: int) -> Statement:
+    """Return the statement for events whose characteristics contain a JSON object, by time.
 
-    Where characteristics of an event are left out, those of its piece are stored.
+    ``OFFSET 0`` makes the planner use the GIN index on the characteristics. Because of the limit it
+    might walk the index on the timestamp, and for a rare characteristic read the whole table.
     """
+    sql = f"""
+    SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
+        SELECT id FROM (
+            SELECT {e.id} AS id, {e.timestamp} AS at FROM {e}
+            WHERE {e.content_characteristics} @> $1::jsonb OFFSET 0
+        ) AS matching ORDER BY at, id LIMIT {limit:d}
+    ) ORDER BY {e.timestamp}, {e.id}
+    """
+    return Statement("behavioral_events.find_by_characteristics", sql)
+
+
+def _timestamp_or_now(value: Param) -> QueryString:
+    """Return SQL for the given time or the current one, NULL if it is over a day ahead.
+
+    The column rejects NULL. The current time is that of the statement, so that the events of one
+    transaction keep their order.
+    """
+    sql = f"CASE WHEN {{}} > {MAX_TIMESTAMP} THEN NULL ELSE COALESCE({{}}, {NOW}) END"
+    return QueryString(sql, value, value)
+
+
+class BehavioralEventRepository(
+    DeletingRepository[BehavioralEvent, str, BehavioralEventCreate, BehavioralEventUpdate]
+):
+    """Repository of behavioral events, a table of millions of rows.
+
+    ``since`` is inclusive and ``until`` exclusive in all ranges of time. An event without
+    characteristics gets those of its content.
+    """
+
+    table = BehavioralEventTable
+    row = BehavioralEvent
+    filters = Filters(
+        BehavioralEventTable,
+        BehavioralEventFilters,
+        {
+            "types": one_of(BehavioralEventTable.event_type),
+            "since": at_least(BehavioralEventTable.timestamp),
+            "until": before(BehavioralEventTable.timestamp),
+        },
+    )
+    orders = {  # noqa: RUF012  # typed in the base class
+        "time": Order(*TIME_AND_ID, sorts=SELECTIVE),
+        "newest": Order(*TIME_AND_ID, descending=True, sorts=SELECTIVE),
+    }
+    stored_as: ClassVar[Mapping[str, Expression]] = {
+        "timestamp": _timestamp_or_now,
+        "content_characteristics": characteristics_or_stored,
+    }
+
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
+
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["time", "newest"] = "time",
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> builtins.list[BehavioralEvent]: ...
+
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["time", "newest"] = "time",
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> Page[BehavioralEvent]: ...
+
+        def stream(
+            self,
+            *,
+            order: Literal["time", "newest"] = "time",
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> AsyncGenerator[BehavioralEvent, None]: ...
+
+        async def count(self, **filters: Unpack[BehavioralEventFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[BehavioralEventFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: BehavioralEventUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[BehavioralEventFilters],
+        ) -> int: ...
+    # end of typed methods
 
     async def add(self, new: BehavioralEventCreate) -> BehavioralEvent:
         """Insert a new event.
 
-        Otherwise as :meth:`record`.
-
         Raises:
-            Conflict: there is one with its id.
+            Conflict: an event with its id exists.
+            MissingReference: the content or the session does not exist.
+            InvalidValue: the timestamp is more than a day ahead of the database's clock.
         """
-        with _time_is_told():
+        with _timestamp_errors():
             return await super().add(new)
 
-    async def add_many(self, new: Sequence[BehavioralEventCreate]) -> list[BehavioralEvent]:
+    async def add_many(
+        self, new: Sequence[BehavioralEventCreate]
+    ) -> builtins.list[BehavioralEvent]:
         """Insert new events, all or none.
 
-        Otherwise as :meth:`add`. Events without a timestamp get the current one of the database,
-        a microsecond apart, so that lists have them in the order given.
-        """
-        with _time_is_told():
-            return await super().add_many(await self._timed(require_list(new, "new", self.table)))
-
-    async def record(self, event: BehavioralEventCreate) -> BehavioralEvent:
-        """Insert an event, or return the stored one with its id.
-
-        Without a timestamp it gets the current one of the database.
+        Events without a timestamp get the current time of the database, one microsecond apart, so
+        that lists return them in the given order.
 
         Raises:
-            MissingReference: the piece or the session does not exist.
-            InvalidValue: the time is more than a day ahead of the database's clock.
+            Conflict: an event with one of the ids exists.
+            MissingReference: a content or a session does not exist.
+            InvalidValue: a timestamp is more than a day ahead of the database's clock.
         """
-        with _time_is_told():
-            return (await self.get_or_add(event))[0]
+        with _timestamp_errors():
+            events = require_list(new, "new", self.table)
+            return await super().add_many(await self._with_timestamps(events))
+
+    async def upsert(
+        self, new: BehavioralEventCreate, *, on: str | Sequence[str] | None = None
+    ) -> StoredRow[BehavioralEvent]:
+        """Insert an event, or correct the device, network and context of the stored one.
+
+        Raises:
+            InvalidValue: no unique constraint on the fields of ``on`` is declared, or the timestamp
+                is more than a day ahead of the database's clock.
+            MissingReference: the content or the session does not exist.
+        """
+        with _timestamp_errors():
+            return await super().upsert(new, on=on)
+
+    async def record(self, event: BehavioralEventCreate) -> StoredRow[BehavioralEvent]:
+        """Insert an event, or return the stored event with its id unchanged.
+
+        A client may therefore send an event again. ``created`` is also False if the connection was
+        lost after the insert and the engine repeated the statement.
+
+        Raises:
+            MissingReference: the content or the session does not exist.
+            InvalidValue: the timestamp is more than a day ahead of the database's clock.
+        """
+        with _timestamp_errors():
+            return await self.get_or_add(event)
 
     async def record_batch(
-        self, events: Sequence[Given], *, ensure_sessions: bool = False
+        self, events: Sequence[EventInput], *, ensure_sessions: bool = False
     ) -> BatchResult:
-        """Store what is good of up to 5,000 events, and say what is bad.
+        """Store the valid events of a batch and report the others.
 
-        The same batch again stores nothing twice, if its events have ids; of events with one id
-        the first is stored.
+        A repeated batch stores no event twice if the events have ids. Of several events with the
+        same id the first valid one is stored.
 
         Args:
-            events: as inputs, or as a client sent them.
-            ensure_sessions: make the sessions that do not exist yet.
+            events: up to 5,000 events, as inputs or as a client sent them.
+            ensure_sessions: create the sessions that do not exist.
 
         Raises:
-            InvalidValue: there are more than 5,000.
+            InvalidValue: the batch has more than 5,000 events.
         """
-        if len(require_list(events, "events", self.table)) > MOST_EVENTS:
-            raise invalid_field(self.table, "events", f"must be at most {MOST_EVENTS}")
+        if len(require_list(events, "events", self.table)) > MAX_EVENTS:
+            raise invalid_field(self.table, "events", f"must have at most {MAX_EVENTS:,} items")
         validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
-        incoming = await check(events, self.mapper.to_params)
-        return await record(self.engine, incoming, ensure=ensure_sessions)
+        batch = await parse_batch(events, self.mapper.to_params)
+        return await insert_batch(self.engine, batch, ensure_sessions=ensure_sessions)
 
     async def ingest(
-        self, events: AsyncIterable[Given], *, ensure_sessions: bool = False
+        self, events: AsyncIterable[EventInput], *, ensure_sessions: bool = False
     ) -> IngestResult:
-        """Store any number of events as :meth:`record_batch` does, in constant memory.
+        """Store a stream of events in constant memory, otherwise as :meth:`record_batch`.
 
-        Outside a transaction what came before an error stays; the same stream again stores the
-        rest.
+        Outside a transaction each chunk of 5,000 events is committed on its own. After an error the
+        previous chunks remain, and a repetition of the stream stores the rest.
         """
         if not isinstance(events, AsyncIterable):
             raise invalid_field(self.table, "events", "must be an async iterable")
         validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
-        recorded = duplicates = failed = seen = 0
+        recorded = duplicates = failed = received = 0
         failures: list[EventFailure] = []
-        async with aclosing(_chunks(events, MOST_EVENTS)) as chunks:
+        async with aclosing(_chunks(events, MAX_EVENTS)) as chunks:
             async for chunk in chunks:
-                incoming = await check(chunk, self.mapper.to_params, first=seen)
-                result = await copy(self.engine, incoming, ensure=ensure_sessions)
-                seen += len(chunk)
+                batch = await parse_batch(chunk, self.mapper.to_params, first_index=received)
+                result = await copy_batch(self.engine, batch, ensure_sessions=ensure_sessions)
+                received += len(chunk)
                 recorded += result.recorded
                 duplicates += result.duplicates
                 failed += len(result.failed)
-                failures += result.failed[: KEPT_FAILURES - len(failures)]
+                failures += result.failed[: MAX_FAILURES - len(failures)]
         return IngestResult(recorded, duplicates, failed, failures)
 
-    async def delete_before(self, cutoff: datetime, *, batch: int = MAX_LIMIT) -> int:
-        """Delete some of the events before then, the oldest first, and say how many.
+    async def list_for_session(
+        self,
+        session_id: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> builtins.list[BehavioralEvent]:
+        """Return events of a session in the order of time, of all types if ``types`` is omitted."""
+        filters = {"session_id": session_id} | _not_none(since=since, until=until, types=types)
+        return await self.list_rows(filters, limit, operation="list_for_session")
 
-        Call it until 0. What somebody else is deleting is passed over.
+    async def list_for_content(
+        self,
+        content_id: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> builtins.list[BehavioralEvent]:
+        """Return events of a content in the order of time, of all types if ``types`` is omitted."""
+        filters = {"content_id": content_id} | _not_none(since=since, until=until, types=types)
+        return await self.list_rows(filters, limit, operation="list_for_content")
+
+    async def recent_for_session(
+        self, session_id: str, limit: int = DEFAULT_LIMIT
+    ) -> builtins.list[BehavioralEvent]:
+        """Return the newest events of a session in the order of time."""
+        filters: BehavioralEventFilters = {"session_id": session_id}
+        newest = await self.list_rows(filters, limit, "newest", operation="recent_for_session")
+        return newest[::-1]
+
+    async def count_by_type(
+        self, *, session_id: str | None = None, content_id: str | None = None
+    ) -> dict[str, int]:
+        """Return the number of events per type of a session or a content, highest first.
+
+        Raises:
+            InvalidValue: both arguments were passed, or none.
         """
-        moment = validate(UTC_DATETIME, cutoff, "cutoff", self.table)
+        filters = _not_none(session_id=session_id, content_id=content_id)
+        if len(filters) != 1:
+            raise invalid_field(self.table, "session_id", "pass either session_id or content_id")
+        values = self.filters.validate(filters)
+        if values is None:
+            return {}
+        ((name, value),) = values.items()
+        statement = self.statements.cached(
+            ("count_by_type", name), lambda: self._count_by_type(name)
+        )
+        records = await self.fetch_records(statement, value)
+        return dict(sorted(records, key=lambda record: (-record[1], record[0])))
+
+    async def find_by_characteristics(
+        self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
+    ) -> builtins.list[BehavioralEvent]:
+        """Return events whose characteristics contain a JSON object, in the order of time."""
+        subset = validate(JSON_OBJECT, subset, "subset", self.table)
+        if not subset:
+            return await self.list_rows({}, limit, operation="find_by_characteristics")
+        statement = _select_by_characteristics(rounded_limit(check_limit(limit, self.table)))
+        return (await self.fetch_rows(statement, json_text(subset)))[:limit]
+
+    async def engagement_for_content(self, content_id: str) -> Engagement:
+        """Return the engagement with a content, all zero if it has no events."""
+        if self.key.params(content_id) is None:
+            return NO_ENGAGEMENT
+        return (await self.engagement_for_contents([content_id]))[content_id]
+
+    async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
+        """Return the engagement with several contents, by id and in the given order."""
+        given_ids = require_list(content_ids, "content_ids", self.table)
+        ids = [content_id for content_id in given_ids if isinstance(content_id, str)]
+        valid_ids = [id_ for id_ in dict.fromkeys(ids) if self.key.params(id_) is not None]
+        records = await self.fetch_records(ENGAGEMENT_FOR_CONTENTS, valid_ids) if valid_ids else []
+        by_id = {record["content_id"]: to_engagement(record) for record in records}
+        return {content_id: by_id.get(content_id, NO_ENGAGEMENT) for content_id in ids}
+
+    async def engagement_by(
+        self, dimension: Dimension, *, since: datetime | None = None, until: datetime | None = None
+    ) -> dict[str | None, Engagement]:
+        """Return the engagement per value of a characteristic, most events first.
+
+        Events without a value are aggregated under None. At most 1,000 values are returned. Without
+        a range of time the whole table is read.
+
+        Args:
+            dimension: the characteristic.
+            since: minimum time of events and of first likes, inclusive.
+            until: maximum time of events and of first likes, exclusive.
+        """
+        validate(DIMENSION, dimension, "dimension", self.table)
+        bounds = [
+            validate(OPTIONAL_UTC_DATETIME, since, "since", self.table),
+            validate(OPTIONAL_UTC_DATETIME, until, "until", self.table),
+        ]
+        statement = engagement_by(
+            dimension, has_since=since is not None, has_until=until is not None
+        )
+        records = await self.fetch_records(statement, *bounds)
+        return {record["value"]: to_engagement(record) for record in records}
+
+    async def delete_before(self, before: datetime, *, batch: int = MAX_LIMIT) -> int:
+        """Delete a batch of the oldest events before a time and return their number.
+
+        Call it until it returns 0. Rows that another transaction has locked are skipped.
+        """
+        time = validate(UTC_DATETIME, before, "before", self.table)
         keys = lock_oldest_keys_sql(e, e.id, f"{e.timestamp} < $1", e.timestamp, batch)
-        delete = f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
-        return affected_rows(await self.engine.execute(delete, moment))
+        delete = Statement(
+            "behavioral_events.delete_before", f"DELETE FROM {e} WHERE {e.id} = ANY({keys})"
+        )
+        return await self.execute(delete, time)
 
-    async def archive_before(self, cutoff: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
-        """Hand some of the events before then to the sink, then delete them; say how many.
+    async def archive_before(self, before: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
+        """Pass a batch of the oldest events before a time to a sink, then delete them.
 
-        Call it until 0, from one place at a time. Nothing is deleted unless the sink returned:
-        an event may come to it twice, after a failure, and is never lost. No transaction is
-        held while it works.
+        Events are deleted only after the sink returned. After a failure it may receive them again,
+        but none is lost. No transaction is open while it runs.
+
+        Args:
+            before: exclusive maximum of ``timestamp``.
+            sink: stores the events elsewhere.
+            batch: maximum number of events, 1 to 1,000.
+
+        Returns:
+            Number of deleted events. Call it until 0, from one task at a time.
         """
-        moment = validate(UTC_DATETIME, cutoff, "cutoff", self.table)
-        most = check_limit(batch, self.table, field="batch")
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        max_events = check_limit(batch, self.table, field="batch")
         if not callable(sink):
             raise invalid_field(self.table, "sink", "must be a function")
-        events = await self.list_rows({"until": moment}, most, IN_TIME)
+        filters: BehavioralEventFilters = {"until": time}
+        events = await self.list_rows(filters, max_events, operation="archive_before")
         if events:
             await sink(events)
-            await self.engine.run_transaction(lambda: self._delete(events))
+            await self.engine.run_transaction(lambda: self._delete_all(events))
         return len(events)
 
     def export(
@@ -152,45 +453,56 @@ class BehavioralEventRepository(EventReader):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> AsyncGenerator[BehavioralEvent, None]:
-        """All events of a session or a range of time, in order of time and in constant memory.
+        """Yield all events of a session or a range of time, in the order of time.
 
-        No transaction is held while the caller works.
+        It uses constant memory and holds no transaction open between the rows.
 
         Raises:
-            InvalidValue: neither a session nor a bound is given.
+            InvalidValue: all arguments are omitted.
         """
-        given = {"session_id": session_id, "since": since, "until": until}
-        given = {name: value for name, value in given.items() if value is not None}
-        if not given:
-            raise invalid_field(self.table, "session_id", "or a range must be given")
-        return self.stream_rows(given, IN_TIME)
+        filters = _not_none(session_id=session_id, since=since, until=until)
+        if not filters:
+            raise invalid_field(self.table, "session_id", "pass a session or a range of time")
+        return self.stream_rows(filters, operation="export")
 
-    async def _timed(self, events: list[BehavioralEventCreate]) -> list[BehavioralEventCreate]:
-        untimed = [at for at, event in enumerate(events) if _is_untimed(event)]
-        if len(untimed) > 1:
-            now = await self.engine.fetchval(f"SELECT {NOW}")
-            for place, at in enumerate(untimed):
-                time = now + timedelta(microseconds=place)
-                events[at] = events[at].model_copy(update={"timestamp": time})
+    async def _with_timestamps(
+        self, events: builtins.list[BehavioralEventCreate]
+    ) -> builtins.list[BehavioralEventCreate]:
+        missing = [at for at, event in enumerate(events) if _has_no_timestamp(event)]
+        if len(missing) > 1:
+            now = await self.fetch_value(SELECT_NOW)
+            for place, at in enumerate(missing):
+                timestamp = now + timedelta(microseconds=place)
+                events[at] = events[at].model_copy(update={"timestamp": timestamp})
         return events
 
-    async def _delete(self, events: list[BehavioralEvent]) -> None:
-        await self.engine.execute(DELETE, [event.id for event in events])
+    async def _delete_all(self, events: builtins.list[BehavioralEvent]) -> None:
+        await self.execute(DELETE_MANY, [event.id for event in events])
+
+    def _count_by_type(self, filter_name: str) -> Statement:
+        event_type = BehavioralEventTable.event_type
+        query = self.table.select(event_type, Count(alias="events")).group_by(event_type)
+        condition = self.filters.conditions[filter_name](Param(filter_name))
+        return self.statements.compile("count_by_type", query.where(condition))
 
 
-def _is_untimed(event: Any) -> bool:
+def _not_none(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _has_no_timestamp(event: Any) -> bool:
     return isinstance(event, BehavioralEventCreate) and event.timestamp is None
 
 
 @contextmanager
-def _time_is_told() -> Iterator[None]:
-    """The error for a time that ``not_ahead`` refuses says what is wrong with it."""
+def _timestamp_errors() -> Iterator[None]:
+    """Replace the error for the NULL of :func:`_timestamp_or_now` by one that states the reason."""
     try:
         yield
     except InvalidValue as error:
-        if error.sqlstate != NOT_NULL or error.fields != ("timestamp",):
+        if error.sqlstate != NOT_NULL_VIOLATION or error.fields != ("timestamp",):
             raise
-        raise invalid_field(BehavioralEventTable, "timestamp", TOO_LATE) from error.__cause__
+        raise invalid_field(BehavioralEventTable, "timestamp", TOO_FAR_AHEAD) from error.__cause__
 
 
 async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:

@@ -1,4 +1,4 @@
-"""Tables and migrations of this domain, for Piccolo."""
+"""Piccolo app of listening: its tables and its migrations."""
 
 from pathlib import Path
 

@@ -1,11 +1,12 @@
-"""SQL of a session's list of pieces.
+"""SQL of a session's list of contents.
 
-Each statement changes the row that it finds, by that row's own values: PostgreSQL applies it to the
-newest version of the row, whatever others did meanwhile. What has to look first, locks the row and
-changes it by a second statement, which sees the row as locked; one statement that does both would
-meet the row in two versions, and wait for itself beside others.
+Most operations are one UPDATE that computes the new values from the row itself. If a concurrent
+transaction changed the row, PostgreSQL waits for it and evaluates the UPDATE again on the newest
+version, so no change is lost. An operation that has to read before it writes locks the row by one
+statement and changes it by a second one. A single statement would read the version of its snapshot
+and update the newest version, and these may differ.
 
-Locks are taken in one order everywhere: pieces, then sessions, then what refers to both.
+All operations lock rows in one order: contents, then sessions, then the rows that refer to both.
 """
 
 from learner_app.content.rows import Content
@@ -17,7 +18,7 @@ from learner_app.listening.tables import (
     ListeningSessionTable,
 )
 from learner_app.repository.locks import ISOLATION
-from learner_app.repository.sql import SqlNames
+from learner_app.repository.sql import SqlNames, Statement
 
 s = SqlNames(ListeningSessionTable, "s")
 bare = s.unqualified
@@ -27,34 +28,43 @@ k = SqlNames(LikeEngagementTable)
 SESSION = s.fields(ListeningSession)
 CONTENT = c.fields(Content)
 
-PLACE = f"array_position({s.content_ids}, {s.current_content_id})"
+CURRENT_PLACE = f"array_position({s.content_ids}, {s.current_content_id})"
 """Place of the current content in the list, from 1; NULL if it is not in the list."""
 
-LOCK_PIECES = f"""
-SELECT {c.id} FROM {c} WHERE {c.id} = ANY($1::text[]) ORDER BY {c.id} FOR KEY SHARE
-"""
+LOCK_CONTENTS = Statement(
+    "sessions.lock_contents",
+    f"""
+    SELECT {c.id} FROM {c} WHERE {c.id} = ANY($1::text[]) ORDER BY {c.id} FOR KEY SHARE
+    """,
+)
 
-APPEND = f"""
-UPDATE {s} SET {bare.content_ids} = {s.content_ids} || $2::text[],
-    {bare.current_content_id} = COALESCE($3, {s.current_content_id})
-WHERE {s.id} = $1
-"""
-"""Takes the session, which is locked, the pieces that it lacks, and a new current one or NULL."""
+APPEND = Statement(
+    "sessions.append_many",
+    f"""
+    UPDATE {s} SET {bare.content_ids} = {s.content_ids} || $2::text[],
+        {bare.current_content_id} = COALESCE($3, {s.current_content_id})
+    WHERE {s.id} = $1
+    """,
+)
+"""Parameters: locked session, content ids that its list lacks, new current content or NULL."""
 
-SET_CURRENT = f"""
-UPDATE {s} SET {bare.current_content_id} = $2
-WHERE {s.id} = $1 AND $2 = ANY({s.content_ids})
-  AND EXISTS (SELECT FROM {c} WHERE {c.id} = $2)
-RETURNING {SESSION}
-"""
+SET_CURRENT = Statement(
+    "sessions.set_current",
+    f"""
+    UPDATE {s} SET {bare.current_content_id} = $2
+    WHERE {s.id} = $1 AND $2 = ANY({s.content_ids})
+      AND EXISTS (SELECT FROM {c} WHERE {c.id} = $2)
+    RETURNING {SESSION}
+    """,
+)
 
 
 def _existing(ids: str, order: str) -> str:
     """Return SQL for the first or last existing content of an array of ids.
 
-    An element of a ``text[]`` is found by walking the array from its start, so a subscript per row
-    would be quadratic: the array is unnested once. ``OFFSET 0`` keeps the order of the subqueries,
-    so that the search ends at the first content that exists.
+    The array is unnested once. PostgreSQL finds an element of a ``text[]`` by walking the array
+    from its start, so a subscript per row would make the search quadratic. ``OFFSET 0`` preserves
+    the order of the subquery, so that the search ends at the first content that exists.
     """
     return f"""
     SELECT item.id FROM (
@@ -68,7 +78,7 @@ def _existing(ids: str, order: str) -> str:
 
 
 def _adjacent(place: str) -> str:
-    """Return SQL for the content at a place of the list, NULL if it does not exist."""
+    """Return SQL for the content at a place of the list, from 1, NULL if it does not exist."""
     return f"""
     SELECT {c.id} FROM {c}
     WHERE {c.id} = {s.content_ids}[{place}] AND {c.id} <> {s.current_content_id}
@@ -77,81 +87,94 @@ def _adjacent(place: str) -> str:
 
 FOLLOWING = f"""
 COALESCE(
-    ({_adjacent(f"{PLACE} + 1")}),
-    ({_existing(f"{s.content_ids}[COALESCE({PLACE}, 0) + 1:]", "ASC")})
+    ({_adjacent(f"{CURRENT_PLACE} + 1")}),
+    ({_existing(f"{s.content_ids}[COALESCE({CURRENT_PLACE}, 0) + 1:]", "ASC")})
 )
 """
 """Key of the next existing content of the list, of the first one if none is current.
 
-The second branch runs only if the adjacent content was deleted by other means than
+The second branch is evaluated only if the adjacent content was deleted by other means than
 ``delete_content``, or if none is current.
 """
 
 PRECEDING = f"""
 COALESCE(
-    ({_adjacent(f"{PLACE} - 1")}),
-    ({_existing(f"{s.content_ids}[:{PLACE} - 1]", "DESC")})
+    ({_adjacent(f"{CURRENT_PLACE} - 1")}),
+    ({_existing(f"{s.content_ids}[:{CURRENT_PLACE} - 1]", "DESC")})
 )
 """
 """Key of the previous existing content of the list, NULL if none is current."""
 
 
-def _peek(neighbour: str) -> str:
-    key = f"SELECT {neighbour} FROM {s} WHERE {s.id} = $1"
-    return f"SELECT {CONTENT} FROM {c} WHERE {c.id} = ({key})"
+def _select(operation: str, neighbor: str) -> Statement:
+    key = f"SELECT {neighbor} FROM {s} WHERE {s.id} = $1"
+    sql = f"SELECT {CONTENT} FROM {c} WHERE {c.id} = ({key})"
+    return Statement(f"sessions.{operation}", sql)
 
 
-def _move(neighbour: str) -> str:
-    return f"""
+def _move(operation: str, neighbor: str) -> Statement:
+    sql = f"""
     WITH moved AS (
-        UPDATE {s} SET {bare.current_content_id} = {neighbour}
+        UPDATE {s} SET {bare.current_content_id} = {neighbor}
         WHERE {s.id} = $1 AND ($2::text IS NULL OR {s.current_content_id} = $2)
-          AND {neighbour} IS NOT NULL
+          AND {neighbor} IS NOT NULL
         RETURNING {s.current_content_id} AS id
     )
     SELECT {CONTENT} FROM moved JOIN {c} ON {c.id} = moved.id
     """
+    return Statement(f"sessions.{operation}", sql)
 
 
-NEXT, PREVIOUS = _peek(FOLLOWING), _peek(PRECEDING)
-MOVE_NEXT, MOVE_PREVIOUS = _move(FOLLOWING), _move(PRECEDING)
-"""Parameters: session, and the content that must be current or NULL. Return the new current one."""
+NEXT = _select("next_content", FOLLOWING)
+PREVIOUS = _select("previous_content", PRECEDING)
+"""Parameter: session."""
 
-POSITION = f"""
-SELECT count(*) FILTER (WHERE item.place < list.place),
-       count(*),
-       COALESCE(bool_or(item.place = list.place), false)
-FROM (
-    SELECT {s.content_ids} AS ids, {PLACE} AS place FROM {s} WHERE {s.id} = $1 OFFSET 0
-) AS list, unnest(list.ids) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
+MOVE_NEXT = _move("move_next", FOLLOWING)
+MOVE_PREVIOUS = _move("move_previous", PRECEDING)
+"""Parameters: session, and the expected current content or NULL. Returns the new current one."""
+
+POSITION = Statement(
+    "sessions.position",
+    f"""
+    SELECT count(*) FILTER (WHERE item.place < list.place),
+           count(*),
+           COALESCE(bool_or(item.place = list.place), false)
+    FROM (
+        SELECT {s.content_ids} AS ids, {CURRENT_PLACE} AS place FROM {s} WHERE {s.id} = $1 OFFSET 0
+    ) AS list, unnest(list.ids) WITH ORDINALITY AS item (id, place) JOIN {c} ON {c.id} = item.id
+    """,
+)
+"""Existing contents before the current one, all existing contents, and if the current one exists.
+
+``OFFSET 0`` computes the place once. A join is linear with every plan. ``id = ANY (list.ids)``
+would be quadratic in the sequential scan that the planner prefers for a small table.
 """
-"""Existing contents before the current one, all of them, and whether the current one exists.
 
-``OFFSET 0`` computes the place once. A join is linear with every plan; ``id = ANY (list.ids)`` is
-quadratic in the sequential scan that the planner prefers while there are few contents.
-"""
-
-LIST = f"""
-SELECT {CONTENT} FROM unnest((
-    SELECT {s.content_ids}[
-        CASE WHEN $2::text IS NULL THEN 0 ELSE array_position({s.content_ids}, $2) END + 1:
-    ] FROM {s} WHERE {s.id} = $1
-)) WITH ORDINALITY AS item (id, place)
-CROSS JOIN LATERAL (SELECT * FROM {c} WHERE {c.id} = item.id OFFSET 0) AS c
-ORDER BY item.place LIMIT $3
-"""
+LIST = Statement(
+    "sessions.list_content",
+    f"""
+    SELECT {CONTENT} FROM unnest((
+        SELECT {s.content_ids}[
+            CASE WHEN $2::text IS NULL THEN 0 ELSE array_position({s.content_ids}, $2) END + 1:
+        ] FROM {s} WHERE {s.id} = $1
+    )) WITH ORDINALITY AS item (id, place)
+    CROSS JOIN LATERAL (SELECT * FROM {c} WHERE {c.id} = item.id OFFSET 0) AS c
+    ORDER BY item.place LIMIT $3
+    """,
+)
 """Parameters: session, the content after which the page begins or NULL, and the limit.
 
-``OFFSET 0`` makes the contents be looked up one by one in the order of the list, which ends at the
-limit: the planner does not know how long the list is, and might read all contents instead.
+``OFFSET 0`` makes the planner look up the contents one by one in the order of the list, so that the
+scan ends at the limit. The planner does not know the length of the list, and might read the whole
+content table instead.
 """
 
 NEXT_CURRENT = f"""
 CASE WHEN {s.current_content_id} = $2 THEN
-    CASE WHEN {PLACE} IS NOT NULL THEN COALESCE({PRECEDING}, {FOLLOWING}) END
+    CASE WHEN {CURRENT_PLACE} IS NOT NULL THEN COALESCE({PRECEDING}, {FOLLOWING}) END
 ELSE {s.current_content_id} END
 """
-"""Current content of a list without $2: the previous neighbour, else the next one, else none."""
+"""Current content after the removal of $2: the previous neighbor, else the next one, else NULL."""
 
 
 def _remove(condition: str) -> str:
@@ -163,32 +186,50 @@ def _remove(condition: str) -> str:
     """
 
 
-REMOVE = f"{_remove(f'{s.id} = $1')} RETURNING {SESSION}"
-REMOVE_FROM_MANY = _remove(f"{s.id} = ANY($1::text[])")
-"""Returns nothing, since the lists of all holders would be sent to the client."""
+REMOVE = Statement("sessions.remove_content", f"{_remove(f'{s.id} = $1')} RETURNING {SESSION}")
+REMOVE_FROM_MANY = Statement("sessions.remove_from_many", _remove(f"{s.id} = ANY($1::text[])"))
+"""Parameters: sessions and content. Without RETURNING, which would send all their lists."""
 
-CLEAR = f"""
-UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
-WHERE {s.id} = $1 RETURNING {SESSION}
+CLEAR = Statement(
+    "sessions.clear",
+    f"""
+    UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
+    WHERE {s.id} = $1 RETURNING {SESSION}
+    """,
+)
+
+LOCK_CONTENT = Statement(
+    "sessions.lock_content",
+    f"SELECT {ISOLATION}, (SELECT true FROM {c} WHERE {c.id} = $1 FOR UPDATE)",
+)
+"""Transaction isolation level, and true if the content exists."""
+
+LOCK_LISTENERS = Statement(
+    "sessions.lock_listeners",
+    f"""
+    SELECT count(*) FROM (
+        SELECT {s.id} FROM {s} WHERE {s.id} = ANY(ARRAY(
+            SELECT {e.session_id} FROM {e} WHERE {e.content_id} = $1
+            UNION SELECT {k.session_id} FROM {k} WHERE {k.content_id} = $1
+        )) ORDER BY {s.id} FOR KEY SHARE
+    ) AS locked
+    """,
+)
+"""Lock the sessions with events or likes of a content against deletion.
+
+A concurrent deletion of such a session would delete the same events in another order, and deadlock.
 """
 
-LOCK_CONTENT = f"SELECT {ISOLATION}, (SELECT true FROM {c} WHERE {c.id} = $1 FOR UPDATE)"
-"""Isolation level, and true if the content exists."""
+LOCK_HOLDERS = Statement(
+    "sessions.lock_holders",
+    f"""
+    SELECT {s.id} FROM {s} WHERE {s.content_ids} @> $2::text[] OR {s.current_content_id} = $1
+    ORDER BY {s.id} FOR NO KEY UPDATE
+    """,
+)
+"""Parameters: the content id, and an array of only this id.
 
-LOCK_LISTENERS = f"""
-SELECT count(*) FROM (
-    SELECT {s.id} FROM {s} WHERE {s.id} = ANY(ARRAY(
-        SELECT {e.session_id} FROM {e} WHERE {e.content_id} = $1
-        UNION SELECT {k.session_id} FROM {k} WHERE {k.content_id} = $1
-    )) ORDER BY {s.id} FOR KEY SHARE
-) AS locked
+It scans the whole table, since the agreed schema has no index on the list.
 """
-"""Nobody deletes these sessions then: their events would go in another order than the piece's."""
 
-LOCK_HOLDERS = f"""
-SELECT {s.id} FROM {s} WHERE {s.content_ids} @> $2::text[] OR {s.current_content_id} = $1
-ORDER BY {s.id} FOR NO KEY UPDATE
-"""
-"""Takes the piece, alone and in a list. Looks at every session: the agreed schema has no index."""
-
-DELETE_CONTENT = f"DELETE FROM {c} WHERE {c.id} = $1"
+DELETE_CONTENT = Statement("sessions.delete_content", f"DELETE FROM {c} WHERE {c.id} = $1")

@@ -1,4 +1,4 @@
-"""What services import: one repository for each table of the domain."""
+"""Repositories of sessions, events and likes, one per table."""
 
 from learner_app.listening.events import BehavioralEventRepository
 from learner_app.listening.likes import LikeRepository

@@ -1,4 +1,4 @@
-"""Listening sessions, events and likes: rows, inputs and filters."""
+"""Rows, inputs and filters of listening sessions, behavioral events and likes."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -28,18 +28,45 @@ from learner_app.repository.values import (
     new_key,
 )
 
+__all__ = [
+    "Appended",
+    "BatchResult",
+    "BehavioralEvent",
+    "BehavioralEventCreate",
+    "BehavioralEventFilters",
+    "BehavioralEventUpdate",
+    "ContentLikes",
+    "Dimension",
+    "Engagement",
+    "EventFailure",
+    "IngestResult",
+    "Like",
+    "LikeCreate",
+    "LikeFilters",
+    "LikeKey",
+    "LikeUpdate",
+    "ListeningSession",
+    "ListeningSessionCreate",
+    "ListeningSessionFilters",
+    "ListeningSessionUpdate",
+    "Position",
+    "Reaction",
+]
+
 Reaction = Literal["like", "love", "favorite"]
+
 Dimension = Literal["format", "genre", "difficulty", "template"]
+"""Characteristic of content by which likes and engagement are grouped."""
 
 
 class ListeningSession(Row, frozen=True):
-    """The listening of one device."""
+    """Listening session of one device."""
 
     id: str
     started_at: datetime
     last_activity_at: datetime
     content_ids: list[str]
-    """In listening order; pieces may have been deleted since."""
+    """Contents in listening order. Some of them may have been deleted since."""
     current_content_id: str | None
     total_listening_time: int
     """In seconds."""
@@ -47,73 +74,75 @@ class ListeningSession(Row, frozen=True):
     updated_at: datetime
 
 
-class Ensured(NamedTuple):
-    """A session, and whether it was created by this call."""
-
-    session: ListeningSession
-    created: bool
-
-
 class Appended(NamedTuple):
-    """The place of a piece in its session, from 0, and whether it was added by this call."""
+    """Result of appending a content to a session's list."""
 
     position: int
+    """Position of the content in the list, from 0."""
     added: bool
+    """False if the content was in the list before the call."""
 
 
 class Position(NamedTuple):
-    """The place of the current piece, from 0, None without one; and how many pieces there are."""
+    """Position of the current content in a session's list."""
 
     index: int | None  # type: ignore[assignment]  # hides a tuple's method of that name
+    """From 0, None if no content is current."""
     total: int
+    """Number of existing contents in the list."""
 
 
 class ListeningSessionCreate(Input, table=ListeningSessionTable):
-    """A new session; its id is made where none is given."""
+    """New session."""
 
     id: Key = Field(default_factory=new_key)
+    """A UUIDv7 if omitted."""
     started_at: UtcDatetime | None = None
-    """Now by the database's clock where left out; the same for ``last_activity_at``."""
+    """Current time of the database if omitted, as for ``last_activity_at``."""
     last_activity_at: UtcDatetime | None = None
     total_listening_time: NonNegativeInt = 0
 
 
 class ListeningSessionUpdate(Input, table=ListeningSessionTable):
-    """Changes of a session; its pieces, its place and its activity have operations of their own."""
+    """Changes of a session.
+
+    The list of contents, the current content and the last activity are changed by operations of
+    ``ListeningSessionRepository``.
+    """
 
     started_at: UtcDatetime = UNSET
     total_listening_time: NonNegativeInt = UNSET
 
 
 class ListeningSessionFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters of sessions, combined with AND."""
 
     started_since: UtcDatetime
-    """Started then or later."""
+    """Minimum of ``started_at``, inclusive."""
     started_until: UtcDatetime
-    """Started before then."""
+    """Maximum of ``started_at``, exclusive."""
     active_since: UtcDatetime
-    """Last active then or later."""
+    """Minimum of ``last_activity_at``, inclusive."""
     active_until: UtcDatetime
-    """Last active before then."""
+    """Maximum of ``last_activity_at``, exclusive."""
 
 
 class BehavioralEvent(Row, frozen=True):
-    """Something a learner did while listening."""
+    """Action of a learner while listening."""
 
     id: str
     content_id: str
     event_type: str
     timestamp: datetime
     playback_position: Decimal
-    """In seconds from the start."""
+    """In seconds from the start of the content."""
     playback_position_percent: Decimal | None
-    """Of the piece's duration."""
+    """Playback position as a percentage of the content's duration, 0 to 100."""
     duration: Decimal | None
-    """Seconds listened since the event before."""
+    """Seconds listened since the previous event."""
     session_id: str
     content_characteristics: dict[str, Any]
-    """``format``, ``genre``, ``difficulty`` and ``template_id`` of the piece then."""
+    """``format``, ``genre``, ``difficulty`` and ``template_id`` of the content at that time."""
     device_info: dict[str, Any] | None
     network_type: str | None
     context: dict[str, Any] | None
@@ -121,26 +150,33 @@ class BehavioralEvent(Row, frozen=True):
 
 
 class BehavioralEventCreate(Input, table=BehavioralEventTable):
-    """A new event; a client that may send it twice gives the id."""
+    """New event.
+
+    A client that may send an event twice has to choose the id.
+    """
 
     id: Key = Field(default_factory=new_key)
+    """A UUIDv7 if omitted."""
     content_id: Key
     event_type: EventType
     timestamp: UtcDatetime | None = None
-    """Now by the database's clock where left out."""
+    """Current time of the database if omitted."""
     playback_position: Seconds
     playback_position_percent: Percent | None = None
     duration: Seconds | None = None
     session_id: Key
     content_characteristics: JsonObject | None = None
-    """Those of the piece where left out."""
+    """Characteristics of the stored content if omitted."""
     device_info: JsonObject | None = None
     network_type: Text50 | None = None
     context: JsonObject | None = None
 
 
 class BehavioralEventUpdate(Input, table=BehavioralEventTable):
-    """What may be put right afterwards; what happened stays."""
+    """Corrections of an event.
+
+    Type, time, position, content and session of a stored event never change.
+    """
 
     device_info: JsonObject | None = None
     network_type: Text50 | None = None
@@ -148,97 +184,102 @@ class BehavioralEventUpdate(Input, table=BehavioralEventTable):
 
 
 class BehavioralEventFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters of events, combined with AND."""
 
     session_id: str
     content_id: str
     event_type: str
     types: list[str]
-    """One of these."""
+    """Accepted values of ``event_type``."""
     since: UtcDatetime
-    """Happened then or later."""
+    """Minimum of ``timestamp``, inclusive."""
     until: UtcDatetime
-    """Happened before then."""
+    """Maximum of ``timestamp``, exclusive."""
 
 
 class EventFailure(msgspec.Struct, frozen=True):
-    """An event that could not be stored."""
+    """Event of a batch or stream that was not stored."""
 
     index: int
-    """Its place among those given, from 0."""
+    """Position of the event in the input, from 0."""
     id: str | None
     reason: str
 
 
 class BatchResult(msgspec.Struct, frozen=True):
-    """What became of a batch."""
+    """Result of a batch insert."""
 
     recorded: int
     duplicates: int
-    """Whose id was stored already, or came earlier in the batch."""
+    """Number of events whose id was stored before or occurred earlier in the batch."""
     failed: list[EventFailure]
 
 
 class IngestResult(msgspec.Struct, frozen=True):
-    """What became of a stream of events."""
+    """Result of storing a stream of events."""
 
     recorded: int
     duplicates: int
+    """Number of events whose id was stored before or occurred earlier in the stream."""
     failed: int
     failures: list[EventFailure]
-    """The first 1,000 of those that failed."""
+    """The first 1,000 failures."""
 
 
 class Engagement(msgspec.Struct, frozen=True):
-    """How learners took to a piece, or to all pieces of a kind."""
+    """Aggregated use of one content, or of all contents with a common characteristic."""
 
     total_plays: int
-    """Events ``play``."""
+    """Number of events of type ``play``."""
     total_completions: int
-    """Events ``complete`` and ``complete-with-replay``."""
+    """Number of events of the types ``complete`` and ``complete-with-replay``."""
     average_completion_rate: float
-    """Completions by plays, at most 1; 0 without plays."""
+    """Completions divided by plays, at most 1. It is 0 without plays."""
     average_listening_duration: float
     """Mean over sessions of the furthest playback position in each content, in seconds.
 
-    A position past the end counts as the end, one beyond twice the duration is ignored.
+    A position past the end counts as the end. A position beyond twice the duration is ignored.
     """
     like_count: int
-    """Likes that stand."""
+    """Number of active likes."""
     skip_rate: float
-    """Events whose type begins with ``skip``, by all events."""
+    """Fraction of events whose type begins with ``skip``."""
     replay_rate: float
-    """The same for ``replay``."""
+    """Fraction of events whose type begins with ``replay``."""
     last_engaged_at: datetime | None
-    """The newest event."""
+    """Time of the newest event."""
 
 
 class LikeKey(NamedTuple):
-    """The key of a like."""
+    """Key of a like."""
 
     content_id: str
     session_id: str
 
 
 class Like(Row, frozen=True):
-    """What a session thinks of a piece."""
+    """Like of a content by a session.
+
+    Removing a like sets ``liked`` to False and keeps the row.
+    """
 
     content_id: str
     session_id: str
     liked: bool
-    """Whether the like stands."""
+    """True for an active like, False for a removed one."""
     liked_at: datetime | None
-    """When it was liked first."""
+    """Time of the first like."""
     unliked_at: datetime | None
-    """When the like was taken back, if it does not stand."""
+    """Time of the removal, None for an active like."""
     reaction_type: Reaction | None
     content_characteristics: dict[str, Any]
+    """``format``, ``genre``, ``difficulty`` and ``template_id`` of the content at that time."""
     created_at: datetime
     updated_at: datetime
 
 
 class LikeCreate(Input, table=LikeEngagementTable):
-    """Like imported from elsewhere.
+    """Imported like.
 
     An application calls ``LikeRepository.like`` instead.
     """
@@ -247,41 +288,43 @@ class LikeCreate(Input, table=LikeEngagementTable):
     session_id: Key
     liked: StrictBool = False
     liked_at: UtcDatetime | None = None
-    """Now if omitted and ``liked``."""
+    """Current time of the database if omitted for an active like."""
     unliked_at: UtcDatetime | None = None
-    """Only of a like that was taken back."""
+    """Only valid for a removed like."""
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject | None = None
-    """Those of the content if omitted."""
+    """Characteristics of the stored content if omitted."""
 
     @field_validator("unliked_at")
     @classmethod
-    def _only_of_a_like_taken_back(
-        cls, value: datetime | None, info: ValidationInfo
-    ) -> datetime | None:
+    def _require_removed(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
         if value is not None and info.data.get("liked"):
             raise ValueError("must be omitted while liked is true")
         return value
 
 
 class LikeUpdate(Input, table=LikeEngagementTable):
-    """Changes of a like; whether it stands changes by like, unlike and toggle."""
+    """Changes of a like.
+
+    ``liked`` and its times are changed by ``like``, ``unlike`` and ``toggle``.
+    """
 
     reaction_type: Reaction | None = None
     content_characteristics: JsonObject = UNSET
 
 
 class ContentLikes(NamedTuple):
-    """How many likes of a piece stand."""
+    """Number of active likes of a content."""
 
     content_id: str
     likes: int
 
 
 class LikeFilters(TypedDict, total=False):
-    """Each narrows the selection."""
+    """Filters of likes, combined with AND."""
 
     session_id: str
     content_id: str
     liked: bool
+    """True for active likes, False for removed ones."""
     reaction_type: Reaction

@@ -1,161 +1,466 @@
-"""The repository of listening sessions."""
+"""Repository of listening sessions and of their lists of contents."""
 
-from collections.abc import AsyncGenerator
+import builtins
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack, overload
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from learner_app.listening.clock import LATEST, TOO_LATE
-from learner_app.listening.playlist import PlaylistRepository
+from learner_app.content.rows import Content
+from learner_app.content.tables import ContentTable
+from learner_app.errors import StaleVersion
+from learner_app.listening import playlist_sql as playlist
+from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.rows import (
-    Ensured,
+    Appended,
     ListeningSession,
     ListeningSessionCreate,
     ListeningSessionFilters,
+    ListeningSessionUpdate,
+    Position,
 )
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.repository.batches import affected_rows, lock_oldest_keys_sql
-from learner_app.repository.inputs import invalid_field, validate
-from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.sql import NOW, SqlNames
-from learner_app.repository.values import NUMBER, UTC_DATETIME
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.batches import lock_oldest_keys_sql
+from learner_app.repository.filters import Filters, at_least, before
+from learner_app.repository.inputs import invalid_field, require_list, validate
+from learner_app.repository.locks import require_read_committed_level
+from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
+from learner_app.repository.rows import RowMapper, StoredRow
+from learner_app.repository.sql import NOW, SqlNames, Statement
+from learner_app.repository.values import NUMBER, STRICT_BOOL, UTC_DATETIME
 
-LONGEST_TIME = 2**31 - 1
+MAX_LISTENING_TIME = 2**31 - 1
+"""Maximum of the INTEGER column, in seconds."""
+
+NOT_IN_LIST = "is not in the session's list"
+CONTENT = RowMapper(ContentTable, Content)
 
 
-def _whole(seconds: Decimal) -> Decimal:
+def _require_whole(seconds: Decimal) -> Decimal:
     if seconds != int(seconds):
         raise ValueError("must be a whole number of seconds")
     return seconds
 
 
 WHOLE_SECONDS = TypeAdapter(
-    Annotated[Decimal, Field(ge=0, le=1800), NUMBER, AfterValidator(_whole)]
+    Annotated[Decimal, Field(ge=0, le=1800), NUMBER, AfterValidator(_require_whole)]
 )
 
 s = SqlNames(ListeningSessionTable)
 bare = s.unqualified
 ROW = s.fields(ListeningSession)
-TOUCH = f"""
-UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
-WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
-  AND ($2 <= {LATEST}) IS NOT FALSE RETURNING {ROW}
-"""
-IS_TOO_LATE = f"SELECT $1::timestamptz > {LATEST}"
-ADD_TIME = f"""
-UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
-WHERE {s.id} = $1 AND {s.total_listening_time} <= {LONGEST_TIME} - $2 RETURNING {ROW}
-"""
-BY_ACTIVITY = Order(ListeningSessionTable.last_activity_at, ListeningSessionTable.id)
+TOUCH = Statement(
+    "sessions.touch",
+    f"""
+    UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
+    WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
+      AND ($2 <= {MAX_TIMESTAMP}) IS NOT FALSE RETURNING {ROW}
+    """,
+)
+IS_TOO_FAR_AHEAD = Statement(
+    "sessions.is_too_far_ahead", f"SELECT $1::timestamptz > {MAX_TIMESTAMP}"
+)
+ADD_LISTENING_TIME = Statement(
+    "sessions.add_listening_time",
+    f"""
+    UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
+    WHERE {s.id} = $1 AND {s.total_listening_time} <= {MAX_LISTENING_TIME} - $2 RETURNING {ROW}
+    """,
+)
 
 
-class ListeningSessionRepository(PlaylistRepository):
-    """Sessions with their list of pieces.
+class ListeningSessionRepository(
+    DeletingRepository[ListeningSession, str, ListeningSessionCreate, ListeningSessionUpdate]
+):
+    """Repository of listening sessions, each with an ordered list of distinct contents.
 
-    ``delete`` takes events, likes, learner state and generations of the session along and keeps
-    the content.
+    At most one content of the list is the current one. Deleting a session also deletes its events,
+    likes, learner state and generations. Its contents remain.
     """
 
-    async def count(self, **filters: Unpack[ListeningSessionFilters]) -> int:
-        """How many sessions the filters let through."""
-        return await self.count_rows(filters)
+    table = ListeningSessionTable
+    row = ListeningSession
+    filters = Filters(
+        ListeningSessionTable,
+        ListeningSessionFilters,
+        {
+            "started_since": at_least(ListeningSessionTable.started_at),
+            "started_until": before(ListeningSessionTable.started_at),
+            "active_since": at_least(ListeningSessionTable.last_activity_at),
+            "active_until": before(ListeningSessionTable.last_activity_at),
+        },
+    )
 
-    async def page(
-        self,
-        *,
-        limit: int = DEFAULT_LIMIT,
-        after: str | None = None,
-        total: Total | None = None,
-        **filters: Unpack[ListeningSessionFilters],
-    ) -> Page[ListeningSession]:
-        """A page by id."""
-        return await self.page_rows(filters, limit, after, total)
+    orders = {  # noqa: RUF012  # typed in the base class
+        "key": Order(ListeningSessionTable.id),
+        "newest": Order(
+            ListeningSessionTable.started_at, ListeningSessionTable.id, descending=True
+        ),
+        "least_recently_active": Order(
+            ListeningSessionTable.last_activity_at, ListeningSessionTable.id
+        ),
+    }
 
-    def stream(
-        self, **filters: Unpack[ListeningSessionFilters]
-    ) -> AsyncGenerator[ListeningSession, None]:
-        """All of them by id, in constant memory."""
-        return self.stream_rows(filters)
+    # typed methods: written by `python -m learner_app.repository.typed_methods`
+    if TYPE_CHECKING:
 
-    async def delete(self, key: str) -> bool:
-        """Delete a session with what is its own; whether it was there.
+        async def list(
+            self,
+            *,
+            limit: int = 100,
+            order: Literal["key", "newest", "least_recently_active"] = "key",
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> builtins.list[ListeningSession]: ...
 
-        Run again, outside a transaction, where another one deletes the same events.
-        """
-        delete = super().delete
-        return await self.engine.run_transaction(lambda: delete(key))
+        async def page(
+            self,
+            *,
+            limit: int = 100,
+            after: str | None = None,
+            total: Total | None = None,
+            order: Literal["key", "newest", "least_recently_active"] = "key",
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> Page[ListeningSession]: ...
 
-    async def ensure(self, session_id: str) -> Ensured:
-        """The session of that id, created at the first call; of many at once by one of them.
+        def stream(
+            self,
+            *,
+            order: Literal["key", "newest", "least_recently_active"] = "key",
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> AsyncGenerator[ListeningSession, None]: ...
+
+        async def count(self, **filters: Unpack[ListeningSessionFilters]) -> int: ...
+
+        @overload
+        async def exists(self, key: str) -> bool: ...
+
+        @overload
+        async def exists(self, **filters: Unpack[ListeningSessionFilters]) -> bool: ...
+
+        async def exists(self, *args: Any, **kwargs: Any) -> bool: ...
+
+        async def update_where(
+            self,
+            changes: ListeningSessionUpdate,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> int: ...
+
+        async def delete_where(
+            self,
+            *,
+            all_rows: bool = False,
+            batch: int = 1000,
+            **filters: Unpack[ListeningSessionFilters],
+        ) -> int: ...
+    # end of typed methods
+
+    async def get_or_create(self, session_id: str) -> StoredRow[ListeningSession]:
+        """Return a session, created by this call if it does not exist.
+
+        Exactly one of several concurrent callers creates it.
 
         Raises:
-            InvalidValue: the id cannot be one.
+            InvalidValue: the id is malformed.
         """
         new = ListeningSessionCreate(id=session_id)
-        known = await self.find(new.id)  # as nearly always
-        return Ensured(known, created=False) if known else Ensured(*await self.get_or_add(new))
+        # A read finds the session at nearly every call, and costs less than an insert that fails.
+        if (session := await self.find(new.id)) is not None:
+            return StoredRow(session, created=False)
+        return await self.get_or_add(new)
 
     async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
-        """Move the time of the latest activity forward, never back.
+        """Set the time of the last activity unless the stored one is later.
 
         Args:
             session_id: the session.
-            at: time of the activity, the current one of the database if omitted.
+            at: time of the activity, the current time of the database if omitted.
 
         Raises:
-            NotFound: there is no such session.
+            NotFound: the session does not exist.
             InvalidValue: ``at`` is more than a day ahead of the database's clock.
         """
-        moment = None if at is None else validate(UTC_DATETIME, at, "at", self.table)
-        if (moved := await self.fetch_row_by_key(session_id, TOUCH, moment)) is not None:
-            return moved
+        time = None if at is None else validate(UTC_DATETIME, at, "at", self.table)
+        if (changed := await self.fetch_row_by_key(session_id, TOUCH, time)) is not None:
+            return changed
         session = await self.get(session_id)
-        if moment is not None and await self.engine.fetchval(IS_TOO_LATE, moment):
-            raise invalid_field(self.table, "at", TOO_LATE)
+        if time is not None and await self.fetch_value(IS_TOO_FAR_AHEAD, time):
+            raise invalid_field(self.table, "at", TOO_FAR_AHEAD)
         return session
 
     async def add_listening_time(
         self, session_id: str, seconds: Decimal | float
     ) -> ListeningSession:
-        """Add whole seconds to the time listened.
+        """Add whole seconds to the total listening time.
 
-        The sum is computed by the database, so that no concurrent addition is lost.
+        The database computes the sum, so that no concurrent addition is lost.
 
         Args:
             session_id: the session.
-            seconds: 0 to 1,800; a whole number of any numeric type.
+            seconds: 0 to 1,800, a whole number of any numeric type.
 
         Raises:
-            NotFound: there is no such session.
-            InvalidValue: ``seconds`` has a fraction, which the column cannot store, or is out of
-                range; or the sum would be.
+            NotFound: the session does not exist.
+            InvalidValue: ``seconds`` is out of range or has a fraction, which the column cannot
+                store, or the total would be out of range.
         """
         whole = int(validate(WHOLE_SECONDS, seconds, "seconds", self.table))
-        while True:  # again only when the session is deleted and made anew in between
-            changed = await self.fetch_row_by_key(session_id, ADD_TIME, whole)
+        # The loop repeats only if the session is created again between the two statements.
+        while True:
+            changed = await self.fetch_row_by_key(session_id, ADD_LISTENING_TIME, whole)
             if changed is not None:
                 return changed
-            if (await self.get(session_id)).total_listening_time > LONGEST_TIME - whole:
+            session = await self.get(session_id)
+            if session.total_listening_time > MAX_LISTENING_TIME - whole:
                 raise invalid_field(self.table, "total_listening_time", "would be out of range")
+
+    async def append_content(
+        self, session_id: str, content_id: str, *, make_current: bool = False
+    ) -> Appended:
+        """Append a content to the list unless it is in the list.
+
+        Raises:
+            NotFound: the session does not exist.
+            MissingReference: the content does not exist.
+        """
+        return (await self.append_many(session_id, [content_id], make_current=make_current))[0]
+
+    async def append_many(
+        self, session_id: str, content_ids: Sequence[str], *, make_current: bool = False
+    ) -> builtins.list[Appended]:
+        """Append several contents, all or none.
+
+        Args:
+            session_id: the session.
+            content_ids: contents in the order of the list. Those in the list keep their position.
+            make_current: make the first of the contents the current one.
+
+        Raises:
+            NotFound: the session does not exist.
+            MissingReference: a content does not exist.
+        """
+        ids = require_list(content_ids, "content_ids", self.table)
+        validate(STRICT_BOOL, make_current, "make_current", self.table)
+        if not ids:
+            return []
+        if None in map(self.key.params, ids):
+            raise self.missing_reference("content_id")
+        async with self.joined_transaction():
+            existing = await self.fetch_records(playlist.LOCK_CONTENTS, list(set(ids)))
+            session = await self.get(session_id, lock="no key update")
+            if len(existing) < len(set(ids)):
+                raise self.missing_reference("content_id")
+            return await self._append(session, ids, ids[0] if make_current else None)
+
+    async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
+        """Remove a content from the list if it is in the list.
+
+        If it was current, the previous content becomes current, or the next one if it was the
+        first, or none if it was the only one.
+
+        Raises:
+            NotFound: the session does not exist.
+        """
+        key, content_key = self.key.params(session_id), self.key.params(content_id)
+        if key is None or content_key is None:
+            return await self.get(session_id)
+        changed = await self.fetch_row(playlist.REMOVE, *key, *content_key)
+        return changed or await self.get(session_id)
+
+    async def clear(self, session_id: str) -> ListeningSession:
+        """Remove all contents from the list.
+
+        Raises:
+            NotFound: the session does not exist.
+        """
+        return self.require_row(await self.fetch_row_by_key(session_id, playlist.CLEAR))
+
+    async def set_current(self, session_id: str, content_id: str) -> ListeningSession:
+        """Make a content of the list the current one.
+
+        Raises:
+            NotFound: the session does not exist.
+            InvalidValue: the content is not in the list.
+            MissingReference: the content is in the list but was deleted.
+        """
+        if (content_key := self.key.params(content_id)) is None:
+            raise invalid_field(self.table, "content_id", NOT_IN_LIST)
+        changed = await self.fetch_row_by_key(session_id, playlist.SET_CURRENT, *content_key)
+        if changed is not None:
+            return changed
+        if content_id in (await self.get(session_id)).content_ids:
+            raise self.missing_reference("content_id")
+        raise invalid_field(self.table, "content_id", NOT_IN_LIST)
+
+    async def move_next(self, session_id: str, *, expect: str | None = None) -> Content | None:
+        """Make the next existing content current, or the first one if none is current.
+
+        Args:
+            session_id: the session.
+            expect: id of the current content that the caller knows. Exactly one of several
+                concurrent callers that expect the same content succeeds.
+
+        Returns:
+            The new current content. None at the end of the list, where nothing changes.
+
+        Raises:
+            NotFound: the session does not exist.
+            StaleVersion: the current content is not the expected one.
+        """
+        return await self._move(session_id, playlist.MOVE_NEXT, expect)
+
+    async def move_previous(self, session_id: str, *, expect: str | None = None) -> Content | None:
+        """Make the previous existing content current, otherwise as :meth:`move_next`."""
+        return await self._move(session_id, playlist.MOVE_PREVIOUS, expect)
+
+    async def next_content(self, session_id: str) -> Content | None:
+        """Return the content that :meth:`move_next` would make current."""
+        return await self._fetch_content(session_id, playlist.NEXT)
+
+    async def previous_content(self, session_id: str) -> Content | None:
+        """Return the content that :meth:`move_previous` would make current."""
+        return await self._fetch_content(session_id, playlist.PREVIOUS)
+
+    async def position(self, session_id: str) -> Position:
+        """Return the position of the current content, and the number of contents.
+
+        Contents deleted by other means than :meth:`delete_content` are not counted.
+        """
+        record = await self._fetch_record(session_id, playlist.POSITION)
+        index, total, has_current = record or (0, 0, False)
+        return Position(index if has_current else None, total)
+
+    async def list_content(
+        self, session_id: str, *, limit: int = DEFAULT_LIMIT, after: str | None = None
+    ) -> builtins.list[Content]:
+        """Return existing contents of the session's list, in its order.
+
+        Args:
+            session_id: the session, an empty list if it does not exist.
+            limit: maximum number of contents, 1 to 1,000. A shorter result is the last page.
+            after: id of the last content of the previous page, the first page if omitted.
+
+        Raises:
+            InvalidValue: ``after`` is not in the list, or no longer. Start again without it.
+        """
+        check_limit(limit, self.table)
+        start = (None,) if after is None else self.key.params(after)
+        key = self.key.params(session_id)
+        if key is None:
+            return []
+        records = await self.fetch_records(playlist.LIST, *key, *start, limit) if start else []
+        if not records and after is not None:
+            session = await self.find(session_id)
+            if session is not None and after not in session.content_ids:
+                raise invalid_field(self.table, "after", NOT_IN_LIST)
+        return list(map(CONTENT.to_row, records))
 
     async def list_inactive(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
-    ) -> list[ListeningSession]:
-        """Sessions without activity since then, the longest inactive first."""
-        moment = validate(UTC_DATETIME, before, "before", self.table)
-        return await self.list_rows({"active_until": moment}, limit, BY_ACTIVITY)
+    ) -> builtins.list[ListeningSession]:
+        """Return sessions whose last activity is before a time, least recently active first."""
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        filters: ListeningSessionFilters = {"active_until": time}
+        order = "least_recently_active"
+        return await self.list_rows(filters, limit, order, operation="list_inactive")
+
+    async def delete(self, key: str) -> bool:
+        """Delete a session with its events, likes, learner state and generations.
+
+        Outside a transaction it is retried after a deadlock with a deletion of the same events.
+
+        Returns:
+            False if the session does not exist.
+        """
+        delete = super().delete
+        return await self.engine.run_transaction(lambda: delete(key))
 
     async def delete_inactive(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete some of these, with all that is theirs, and say how many; call it until 0.
+        """Delete a batch of the sessions of :meth:`list_inactive` and return their number.
 
-        Sessions that somebody has locked are passed over; where only something of theirs is locked,
-        such as a claimed webhook, it is waited for.
+        Call it until it returns 0. Sessions that another transaction has locked are skipped. Locks
+        on rows that are deleted with a session, such as a claimed webhook, are waited for.
         """
-        moment = validate(UTC_DATETIME, before, "before", self.table)
-        keys = lock_oldest_keys_sql(
-            s, s.id, f"{s.last_activity_at} < $1", s.last_activity_at, batch
+        time = validate(UTC_DATETIME, before, "before", self.table)
+        condition = f"{s.last_activity_at} < $1"
+        keys = lock_oldest_keys_sql(s, s.id, condition, s.last_activity_at, batch)
+        delete = Statement(
+            "sessions.delete_inactive", f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"
         )
-        delete, execute = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})", self.engine.execute
-        return affected_rows(await self.engine.run_transaction(lambda: execute(delete, moment)))
+        return await self.engine.run_transaction(lambda: self.execute(delete, time))
+
+    async def delete_content(self, content_id: str) -> bool:
+        """Delete a content with its events and likes, and remove it from all lists.
+
+        Where it is the current content, its neighbor becomes current as in :meth:`remove_content`.
+        Outside a transaction it is retried after a deadlock.
+
+        Returns:
+            False if the content does not exist.
+
+        Raises:
+            TransactionError: the transaction is ``repeatable read`` or ``serializable``. Its
+                snapshot may lack sessions that have the content in their lists.
+        """
+        if (key := self.key.params(content_id)) is None:
+            return False
+
+        async def unit() -> bool:
+            [(isolation, exists)] = await self.fetch_records(playlist.LOCK_CONTENT, *key)
+            require_read_committed_level(isolation)
+            if not exists:
+                return False
+            await self.fetch_value(playlist.LOCK_LISTENERS, *key)
+            holders = await self.fetch_records(playlist.LOCK_HOLDERS, *key, list(key))
+            session_ids = [holder["id"] for holder in holders]
+            await self.execute(playlist.REMOVE_FROM_MANY, session_ids, *key)
+            await self.execute(playlist.DELETE_CONTENT, *key)
+            return True
+
+        return await self.engine.run_transaction(unit)
+
+    async def _append(
+        self, session: ListeningSession, ids: builtins.list[str], current: str | None
+    ) -> builtins.list[Appended]:
+        """Append the ids that a locked session lacks, and return the result for each of the ids."""
+        positions: dict[str, int] = {}
+        for position, content_id in enumerate(session.content_ids):
+            positions.setdefault(content_id, position)
+        missing = [content_id for content_id in dict.fromkeys(ids) if content_id not in positions]
+        if missing or current not in (None, session.current_content_id):
+            await self.execute(playlist.APPEND, session.id, missing, current)
+        positions |= {item: at for at, item in enumerate(missing, len(session.content_ids))}
+        results, added = [], set(missing)
+        for content_id in ids:
+            results.append(Appended(positions[content_id], content_id in added))
+            added.discard(content_id)  # the first occurrence of a repeated id added it
+        return results
+
+    async def _move(
+        self, session_id: str, statement: Statement, expect: str | None
+    ) -> Content | None:
+        expected_key = (None,) if expect is None else self.key.params(expect)
+        if expected_key is not None:
+            moved_to = await self._fetch_content(session_id, statement, *expected_key)
+            if moved_to is not None:
+                return moved_to
+        current = (await self.get(session_id)).current_content_id
+        if expect is not None and current != expect:
+            message = "the current content is not the expected one"
+            raise self.error(StaleVersion, message, "current_content_id")
+        return None
+
+    async def _fetch_content(
+        self, session_id: str, statement: Statement, *args: Any
+    ) -> Content | None:
+        record = await self._fetch_record(session_id, statement, *args)
+        return None if record is None else CONTENT.to_row(record)
+
+    async def _fetch_record(self, session_id: str, statement: Statement, *args: Any) -> Any:
+        key = self.key.params(session_id)
+        return None if key is None else await statement.fetchrow(self.engine, *key, *args)

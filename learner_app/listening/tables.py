@@ -1,4 +1,4 @@
-"""Listening sessions and what happens in them."""
+"""Tables of listening sessions, behavioral events and likes."""
 
 from enum import Enum
 
@@ -10,6 +10,13 @@ from learner_app.content.tables import ContentTable
 from learner_app.schema.columns import Now, Reference
 from learner_app.schema.objects import Index, OneOf, PrimaryKey, Uncompressed, UpdatedAtTrigger
 from learner_app.schema.tables import SchemaTable
+
+__all__ = [
+    "BehavioralEventTable",
+    "LikeEngagementTable",
+    "ListeningSessionTable",
+    "ReactionType",
+]
 
 
 class ReactionType(str, Enum):
@@ -24,16 +31,20 @@ class ListeningSessionTable(
     tablename="sessions",
     help_text="Listening sessions, one per device.",
 ):
-    id = Varchar(255, primary_key=True, default=None, help_text="Key, kept by the browser.")
-    started_at = Timestamptz(default=Now(), help_text="First call of the session.")
-    last_activity_at = Timestamptz(default=Now(), help_text="Latest call of the session.")
-    content_ids = Array(Text(), default=[], help_text="Its pieces in listening order.")
+    id = Varchar(
+        255, primary_key=True, default=None, help_text="Session id, stored by the browser."
+    )
+    started_at = Timestamptz(default=Now(), help_text="Time of the first call.")
+    last_activity_at = Timestamptz(default=Now(), help_text="Time of the latest call.")
+    content_ids = Array(Text(), default=[], help_text="Contents in listening order.")
     current_content_id = Varchar(
-        255, default=None, null=True, help_text="The piece being listened to; may be gone by now."
+        255, default=None, null=True, help_text="Current content. It may have been deleted."
     )
     total_listening_time = Integer(default=0, help_text="In seconds.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     idx_sessions_last_activity = Index(last_activity_at)
     idx_sessions_started_at = Index(started_at)
@@ -45,40 +56,42 @@ class BehavioralEventTable(
     SchemaTable,
     Table,
     tablename="behavioral_events",
-    help_text="What learners do while listening; millions of rows, never changed.",
+    help_text="Actions of learners while listening.",
 ):
-    id = Varchar(255, primary_key=True, default=None, help_text="Key, made by the client.")
+    id = Varchar(255, primary_key=True, default=None, help_text="Event id, chosen by the client.")
     content_id = Reference(
         ContentTable,
         "fk_behavioral_events_content",
         OnDelete.cascade,
-        help_text="The piece it happened in.",
+        help_text="Content that was playing.",
     )
     event_type = Varchar(
-        50, default=None, help_text="play, pause, skip, replay, complete, abandon and others."
+        50, default=None, help_text="Such as play, pause, skip, replay, complete or abandon."
     )
-    timestamp = Timestamptz(default=Now(), help_text="When it happened.")
+    timestamp = Timestamptz(default=Now(), help_text="Time of the event.")
     playback_position = Numeric((10, 2), default=None, help_text="In seconds from the start.")
     playback_position_percent = Numeric(
-        (5, 2), default=None, null=True, help_text="Of the duration, 0 to 100."
+        (5, 2), default=None, null=True, help_text="Percentage of the duration, 0 to 100."
     )
     duration = Numeric(
-        (10, 2), default=None, null=True, help_text="Seconds listened since the last event."
+        (10, 2), default=None, null=True, help_text="Seconds listened since the previous event."
     )
     session_id = Reference(
         ListeningSessionTable,
         "fk_behavioral_events_session",
         OnDelete.cascade,
-        help_text="The session it happened in.",
+        help_text="Listening session of the event.",
     )
     content_characteristics = JSONB(
         default=None,
-        help_text="format, genre, difficulty and template_id of the piece then.",
+        help_text="format, genre, difficulty and template_id of the content at that time.",
     )
-    device_info = JSONB(default=None, null=True, help_text="As the client reports it.")
-    network_type = Varchar(50, default=None, null=True, help_text="wifi, 4g, offline.")
-    context = JSONB(default=None, null=True, help_text="Anything else, by key.")
-    created_at = Timestamptz(default=Now(), help_text="When it was stored.")
+    device_info = JSONB(
+        default=None, null=True, help_text="Device information reported by the client."
+    )
+    network_type = Varchar(50, default=None, null=True, help_text="Such as wifi, 4g or offline.")
+    context = JSONB(default=None, null=True, help_text="Additional fields of the client.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
 
     idx_behavioral_events_content_characteristics = Index(content_characteristics, method="gin")
     idx_behavioral_events_content_id = Index(content_id)
@@ -88,28 +101,30 @@ class BehavioralEventTable(
 
 
 class LikeEngagementTable(
-    SchemaTable, Table, tablename="like_engagement", help_text="Likes, one per session and piece."
+    SchemaTable, Table, tablename="like_engagement", help_text="Likes, one per session and content."
 ):
     content_id = Reference(
-        ContentTable, "fk_like_engagement_content", OnDelete.cascade, help_text="The piece."
+        ContentTable, "fk_like_engagement_content", OnDelete.cascade, help_text="Liked content."
     )
     session_id = Reference(
         ListeningSessionTable,
         "fk_like_engagement_session",
         OnDelete.cascade,
-        help_text="The session.",
+        help_text="Listening session.",
     )
-    liked = Boolean(default=False, help_text="Whether the like stands.")
-    liked_at = Timestamptz(default=None, null=True, help_text="First liked.")
-    unliked_at = Timestamptz(default=None, null=True, help_text="Taken back.")
+    liked = Boolean(default=False, help_text="False if the like was removed.")
+    liked_at = Timestamptz(default=None, null=True, help_text="Time of the first like.")
+    unliked_at = Timestamptz(default=None, null=True, help_text="Time of the removal.")
     reaction_type = Varchar(
-        50, default=None, null=True, choices=ReactionType, help_text="How it was liked."
+        50, default=None, null=True, choices=ReactionType, help_text="Kind of reaction."
     )
     content_characteristics = JSONB(
-        default=None, help_text="format, genre, difficulty and template_id of the piece."
+        default=None, help_text="format, genre, difficulty and template_id of the content."
     )
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     like_engagement_pkey = PrimaryKey([content_id, session_id])
     like_engagement_reaction_type_check = OneOf(reaction_type, ReactionType)

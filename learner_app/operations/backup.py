@@ -1,7 +1,7 @@
-"""Backup and restore by the PostgreSQL client programs, as the owner role.
+"""Backup and restore with the client programs of PostgreSQL, as the owner role.
 
-Row-level security must not hide rows from a dump: where it would apply to the connected role, the
-backup is refused. A backup file appears under its name only when it is complete.
+Row-level security must not hide rows from a dump. A backup is refused if it applies to the
+connected role. A backup file gets its final name only when it is complete.
 """
 
 import asyncio
@@ -17,19 +17,18 @@ from tempfile import TemporaryDirectory
 from learner_app.database.dsn import DatabaseUrl
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.libpq import libpq_environment
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
-from learner_app.operations.reset import JOURNAL, JOURNAL_EXISTS, find_tables, some
+from learner_app.operations.reset import HISTORY_EXISTS, find_tables, some
 from learner_app.operations.seed.insert import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
-from learner_app.schema.ownership import protect_journal
+from learner_app.schema.ownership import HISTORY_TABLE, protect_history
 from learner_app.schema.pending import pending_migrations
 from learner_app.schema.schema_object import quoted
 
-INSTALLED = (
+INSTALLATION_FOLDERS = (
     "/usr/lib/postgresql/*/bin",  # Debian and Ubuntu
-    "/usr/pgsql-*/bin",  # Red Hat and its relatives
+    "/usr/pgsql-*/bin",  # Red Hat and derived distributions
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
@@ -41,7 +40,7 @@ _HIDDEN = """
       AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 """
 _ERROR = re.compile(r"error:\s*(\S.*)", re.IGNORECASE)
-"""What psql, pg_dump and pg_restore write before the reason of a failure."""
+"""Line with the reason of a failure in the output of psql, pg_dump and pg_restore."""
 
 _DEPENDENTS = "other objects depend on"
 _SCHEMA = "SELECT current_schema()"
@@ -54,20 +53,20 @@ class Backup:
 
     target: DatabaseUrl
     tables: int
-    """Tables whose rows it has."""
+    """Number of tables with rows in the file."""
     size: int
-    """Bytes."""
+    """Size of the file in bytes."""
 
 
 async def back_up(engine: DatabaseEngine, file: Path) -> Backup:
-    """Dump the whole database of the engine into a new file in the custom format of pg_dump.
+    """Dump the whole database of the engine to a new file in the custom format of pg_dump.
 
-    Only the account that runs this can read the file.
+    The mode of the file is 0600.
 
     Raises:
-        BackupError: the file exists, row-level security hides rows from the owner role, no
-            pg_dump fits the server, or pg_dump failed.
-        DatabaseError: the server cannot be asked.
+        BackupError: the file exists, row-level security hides rows from the owner role, there is
+            no pg_dump for the version of the server, or pg_dump failed.
+        DatabaseError: the server does not answer or refuses the connection.
     """
     with engine.as_owner():
         target, programs = engine.target, await _prepare(engine)
@@ -93,8 +92,8 @@ def _dump(programs: Path, environment: dict[str, str], file: Path) -> tuple[int,
 
 
 async def _prepare(engine: DatabaseEngine) -> Path:
-    """Return the folder of the client programs, once a dump is known to be complete."""
-    await wait_for_database(engine)
+    """Return the folder of the client programs, after checking that no row is hidden."""
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         hidden = [row[0] for row in await connection.fetch(_HIDDEN)]
@@ -111,19 +110,19 @@ async def _prepare(engine: DatabaseEngine) -> Path:
 
 
 def find_programs(major: int) -> Path:
-    """Return the folder of the client programs for a server of that major version.
+    """Return the folder of the client programs for a server of a major version.
 
-    Those of the same version are preferred, since a server may not understand what a newer
-    pg_restore sends; otherwise the oldest newer ones.
+    Programs of the same version are preferred, because a server may not understand the statements
+    of a newer pg_restore. Otherwise the oldest newer version is used.
 
     Raises:
-        BackupError: none are installed, or all are older than the server.
+        BackupError: no client programs are installed, or all are older than the server.
     """
     found = {_major_of(folder): folder for folder in reversed(_candidates())}
     found.pop(0, None)
-    fitting = [version for version in sorted(found) if version >= major]
-    if fitting:
-        return found[fitting[0]]
+    compatible = [version for version in sorted(found) if version >= major]
+    if compatible:
+        return found[compatible[0]]
     known = f"only {max(found)} was found" if found else "none was found"
     raise BackupError(
         f"pg_dump of PostgreSQL {major} or newer is needed, {known}: install the client programs "
@@ -133,7 +132,7 @@ def find_programs(major: int) -> Path:
 
 def _candidates() -> list[Path]:
     folders = [Path(folder) for folder in os.get_exec_path() if folder]
-    for pattern in INSTALLED:
+    for pattern in INSTALLATION_FOLDERS:
         folders += sorted(Path("/").glob(pattern.removeprefix("/")))
     with suppress(ServerError):
         folders.append(embedded_binaries() / "bin")
@@ -156,18 +155,18 @@ def _major_of(folder: Path) -> int:
 
 
 async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
-    """Return the tables that a restore drops, none for an empty database.
+    """Return the names of the tables that a restore drops, none for an empty database.
 
     Raises:
         SettingsError: the database has tables and APP_ENV is production.
-        MigrationError: the role may not drop them.
+        MigrationError: the role may not drop the tables.
         BackupError: the database has tables that no registered app declares.
     """
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         existing = await connection.fetchval(_HAS_TABLES)
-        has_journal = await connection.fetchval(JOURNAL_EXISTS, JOURNAL)
+        has_history = await connection.fetchval(HISTORY_EXISTS, HISTORY_TABLE)
     finally:
         await connection.close()
     if not existing:
@@ -178,30 +177,30 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
         raise BackupError(
             f"{engine.target} has tables that no registered app declares: "
             f"{some(plan.foreign_tables)}. "
-            "Nothing was changed; restore into an empty database instead"
+            "Nothing was changed. Restore into an empty database instead"
         )
-    return plan.tables + [JOURNAL] * bool(has_journal)
+    return plan.tables + [HISTORY_TABLE] * bool(has_history)
 
 
 async def restore(engine: DatabaseEngine, file: Path, replaced: Sequence[str]) -> int:
-    """Load a backup as the owner role, in one transaction that first drops the given tables.
+    """Restore a backup as the owner role, in one transaction that first drops tables.
 
-    Roles and privileges do not come from the file: objects belong to the owner role, and its
-    default privileges give the application role access.
+    Roles and privileges are not restored from the file: the owner role owns the objects, and its
+    default privileges grant access to the application role.
 
     Args:
-        engine: the database.
+        engine: engine of the database.
         file: a dump in one of the archive formats of pg_dump.
-        replaced: tables to drop, see :func:`tables_to_replace`.
+        replaced: names of the tables to drop, see :func:`tables_to_replace`.
 
     Returns:
-        The number of migrations that the restored database does not have yet.
+        The number of migrations that are pending in the restored database.
 
     Raises:
-        BackupError: the file cannot be read or loaded; the database is unchanged.
+        BackupError: the file cannot be read or restored; the database is unchanged.
     """
     with engine.as_owner():
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
         connection = await engine.get_new_connection()
         try:
             major = connection.get_server_version().major
@@ -213,7 +212,7 @@ async def restore(engine: DatabaseEngine, file: Path, replaced: Sequence[str]) -
         await asyncio.to_thread(_load, programs, environment, file, replaced, schema)
         connection = await engine.get_new_connection()
         try:
-            await protect_journal(connection)
+            await protect_history(connection)
             return len(await pending_migrations(connection))
         finally:
             await connection.close()
@@ -229,7 +228,7 @@ def _load(
     """Drop the tables and load the file, by psql in one transaction."""
     command: list[str | Path] = [programs / "pg_restore", "--no-owner", "--no-privileges"]
     if schema not in (None, "public"):
-        command.append(f"--schema={schema}")  # it exists already
+        command.append(f"--schema={schema}")  # the schema exists
     with TemporaryDirectory(prefix="learner-restore-") as folder:
         script, drop = Path(folder) / "restore.sql", Path(folder) / "drop.sql"
         _run([*command, f"--file={script}", file], environment)
@@ -251,7 +250,7 @@ def _run(command: Sequence[str | Path], environment: dict[str, str]) -> str:
     """Return the standard output of a client program.
 
     Raises:
-        BackupError: the program failed; with the first line of its policy_violation.
+        BackupError: the program failed; the message has the first line of its error output.
     """
     inherited = {"PATH": os.defpath, "LC_ALL": "C"}
     done = subprocess.run(
@@ -270,10 +269,10 @@ def _run(command: Sequence[str | Path], environment: dict[str, str]) -> str:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line that is an error, without the place in the script.
+    """Return the first line with an error, without the file name and line number.
 
-    Where objects depend on a dropped table, the first of them is appended: the line itself names
-    none. Other details may quote rows and are left out.
+    If other objects depend on a dropped table, the details that name them are appended. Details
+    of other errors may contain values of rows and are omitted.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [match[1] for line in lines if (match := _ERROR.search(line))]
@@ -285,11 +284,11 @@ def _first_line(text: str) -> str:
 
 
 def _put_in_place(partial: Path, file: Path) -> None:
-    """Give the file its name once it is on disk, never over another file."""
+    """Rename the file after it is on disk, without replacing an existing file."""
     with partial.open("rb") as dump:
         os.fsync(dump.fileno())
     try:
-        file.hardlink_to(partial)  # fails if the file exists by now, which a rename would replace
+        file.hardlink_to(partial)  # unlike a rename, fails if the file exists
     except FileExistsError:
         raise BackupError(f"{file} exists already: name another file") from None
     except OSError:  # a file system without hard links

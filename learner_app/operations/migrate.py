@@ -1,26 +1,29 @@
-"""Piccolo's migration commands, from code: quietly, or as a plan of the SQL to come."""
+"""Migrations called from code: apply, plan, undo and list them on a given database."""
 
-import io
-from collections.abc import Awaitable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 
-from piccolo.apps.migrations.commands.backwards import run_backwards
-from piccolo.apps.migrations.commands.base import MigrationResult
-from piccolo.apps.migrations.commands.check import CheckMigrationManager
-from piccolo.apps.migrations.commands.forwards import run_forwards
-from piccolo.conf.apps import Finder
+from piccolo.conf.apps import AppConfig, Finder
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import MigrationError
-from learner_app.schema.pending import MigrationKey, applied_migrations, declared_migrations
+from learner_app.schema.migration_history import MigrationHistory
+from learner_app.schema.migration_runner import MigrationRunner
+from learner_app.schema.pending import (
+    History,
+    declared_migrations,
+    migration_modules,
+    read_history,
+    with_replacements,
+)
 
 
 @dataclass(frozen=True)
 class MigrationState:
-    """A migration and since when the database has it, in the time zone of who applied it."""
+    """Migration file, and when it was applied to a database.
+
+    ``applied_at`` has no time zone: it is the local time of the process that applied it.
+    """
 
     app: str
     id: str
@@ -29,19 +32,26 @@ class MigrationState:
 
 
 async def apply_migrations(engine: DatabaseEngine) -> int:
-    """Apply what is pending, as ``piccolo migrations forwards all`` does.
+    """Apply the pending migrations to the database of the engine, as its owner role.
+
+    Several databases may be migrated concurrently in one process.
 
     Returns:
         The number of migrations that were pending.
 
     Raises:
-        MigrationError: one of them failed; those before it stay applied. The text names the
+        MigrationError: a migration failed; those before it stay applied. The text names the
             migration, the statement and the message of the server, without row values.
     """
     with engine.as_owner():
-        pending = await _count_pending(engine)
-        if pending:
-            await _transcript(run_forwards(app_name="all"))
+        history = await _read_history(engine)
+        applied = with_replacements(history)
+        pending = len(declared_migrations() - applied.keys())
+        if pending or applied != history:
+            await MigrationHistory(engine).create()
+            for app in _apps():
+                runner = MigrationRunner(engine, app, report=_ignore)
+                await runner.apply(await runner.pending())
     return pending
 
 
@@ -51,24 +61,30 @@ async def plan_migrations(engine: DatabaseEngine) -> str:
     Empty when nothing is pending. Writes nothing and needs no CREATE privilege. Before the first
     migration all are pending.
     """
-    if not await _count_pending(engine):
-        return ""
-    return await _transcript(run_forwards(app_name="all", preview=True))
+    lines: list[str] = []
+    await engine.wait_until_ready()
+    for app in _apps():
+        runner = MigrationRunner(engine, app, report=lines.append)
+        await runner.preview(await runner.pending(), backwards=False)
+    return "\n".join(lines)
 
 
-async def roll_back(app: str, migration_id: str) -> None:
-    """Undo the migrations of an app down to and including that one.
+async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None:
+    """Undo the migrations of an app down to and including one.
 
-    ``1`` is the last one.
+    Args:
+        engine: the database.
+        app: name of the app.
+        migration_id: id of the migration, ``1`` for the last one, ``all`` for all.
 
     Raises:
-        MigrationError: there is no such app or migration.
+        MigrationError: there is no such app or migration, or a migration failed.
     """
-    _check_app(app)
-    await _transcript(run_backwards(app, migration_id, auto_agree=True))
+    runner = MigrationRunner(engine, _app(app), report=_ignore)
+    await runner.undo(await runner.applied(migration_id))
 
 
-async def plan_roll_back(app: str, migration_id: str) -> str:
+async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> str:
     """Return the SQL that :func:`roll_back` would run.
 
     Empty when nothing is applied. Writes nothing.
@@ -76,51 +92,46 @@ async def plan_roll_back(app: str, migration_id: str) -> str:
     Raises:
         MigrationError: there is no such app or migration.
     """
-    _check_app(app)
-    plan = await _transcript(run_backwards(app, migration_id, auto_agree=True, preview=True))
-    return plan if "backwards]" in plan else ""
+    lines: list[str] = []
+    runner = MigrationRunner(engine, _app(app), report=lines.append)
+    await runner.preview(await runner.applied(migration_id), backwards=True)
+    return "\n".join(lines)
 
 
 async def migration_states(engine: DatabaseEngine) -> list[MigrationState]:
     """Return all migrations in the order in which they are applied, without writing."""
-    applied = await _read_journal(engine)
-    found = await CheckMigrationManager(app_name="all").get_migration_statuses()
-    order = Finder().get_sorted_app_names()
+    applied = with_replacements(await _read_history(engine))
     return [
         MigrationState(
-            item.app_name,
-            item.migration_id,
-            item.description,
-            applied.get((item.app_name, item.migration_id)),
+            app.app_name,
+            migration_id,
+            getattr(module, "DESCRIPTION", "-"),
+            applied.get((app.app_name, migration_id)),
         )
-        for item in sorted(found, key=lambda item: (order.index(item.app_name), item.migration_id))
+        for app in _apps()
+        for migration_id, module in sorted(migration_modules(app).items())
     ]
 
 
-async def _count_pending(engine: DatabaseEngine) -> int:
-    return len(declared_migrations() - (await _read_journal(engine)).keys())
-
-
-async def _read_journal(engine: DatabaseEngine) -> dict[MigrationKey, datetime]:
-    await wait_for_database(engine)
+async def _read_history(engine: DatabaseEngine) -> History:
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
-        return await applied_migrations(connection)
+        return await read_history(connection)
     finally:
         await connection.close()
 
 
-async def _transcript(command: Awaitable[MigrationResult]) -> str:
-    """Run one of Piccolo's commands and return what it printed."""
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        result = await command
-    if not result.success:
-        raise MigrationError(result.message or "the migrations failed")
-    return printed.getvalue()
+def _apps() -> list[AppConfig]:
+    return Finder().get_app_configs(sort_by_migration_dependencies=True)
 
 
-def _check_app(app: str) -> None:
-    apps = Finder().get_app_names()
-    if app not in apps:
-        raise MigrationError(f"there is no app {app!r}; the apps are {', '.join(sorted(apps))}")
+def _app(name: str) -> AppConfig:
+    apps = {app.app_name: app for app in _apps()}
+    if name not in apps:
+        raise MigrationError(f"there is no app {name!r}; the apps are {', '.join(sorted(apps))}")
+    return apps[name]
+
+
+def _ignore(_line: str) -> None:
+    """Discard a line for the user, since the caller gets results and errors."""

@@ -1,4 +1,4 @@
-"""What a data folder's postmaster.pid says of the server that runs, or ran, on it."""
+"""State of a server process according to the ``postmaster.pid`` of its data folder."""
 
 import os
 import signal
@@ -19,13 +19,16 @@ def _lines(place: Path) -> list[str]:
 
 
 def status(place: Path, pid: int) -> str:
-    """What the server with that pid says of itself: starting, ready, stopping; else empty."""
+    """Return ``starting``, ``ready`` or ``stopping``, or an empty string for another process."""
     lines = _lines(place)
     return lines[-1].strip() if lines and lines[0] == str(pid) else ""
 
 
-def left_over_pid(place: Path) -> int | None:
-    """The process that postmaster.pid names, if it lives; it may be anything by now."""
+def leftover_pid(place: Path) -> int | None:
+    """Return the id of the process that postmaster.pid names, or None if no such process runs.
+
+    The id may belong to another program by now.
+    """
     lines = _lines(place)
     if not lines or not lines[0].isdigit():
         return None
@@ -50,20 +53,25 @@ def _is_server_of(pid: int, place: Path) -> bool:
     return "postgres" in command and str(place) in command
 
 
-def stop_left_over(place: Path) -> None:
-    """Stop a server whose application was killed together with its watcher."""
-    pid = left_over_pid(place)
+def stop_leftover(place: Path) -> None:
+    """Stop a server that kept running because its watcher was killed with the application."""
+    pid = leftover_pid(place)
     if pid is None or not _is_server_of(pid, place):
         return
     os.kill(pid, signal.SIGINT)
     deadline = time.monotonic() + STOP_SECONDS
-    while left_over_pid(place) == pid:
+    while leftover_pid(place) == pid:
         if time.monotonic() > deadline:
-            raise ServerError(f"an older server on {place} does not stop (process {pid})")
+            raise ServerError(
+                f"process {pid}, an older server with the data folder {place}, does not stop"
+            )
         time.sleep(0.05)
 
 
 def pid_to_ignore(place: Path) -> dict[str, str]:
-    """A pid file whose number another program has now must not keep the server from starting."""
-    pid = left_over_pid(place)
+    """Return a variable that makes the server ignore a reused process id in postmaster.pid.
+
+    PostgreSQL refuses to start while that process runs, unless it is its parent or grandparent.
+    """
+    pid = leftover_pid(place)
     return {} if pid is None else {"PG_GRANDPARENT_PID": str(pid)}

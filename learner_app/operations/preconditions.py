@@ -1,7 +1,6 @@
 """Conditions that an operation checks before it writes."""
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import MigrationsPending
 from learner_app.schema.pending import pending_migrations
 
@@ -16,7 +15,7 @@ async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
     Raises:
         MigrationsPending: at least one migration is pending.
     """
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         pending = [app for app, _ in await pending_migrations(connection) if app in apps]

@@ -1,21 +1,18 @@
-"""Reset: drop every table of the registered apps, whatever the journal of migrations says."""
+"""Reset of a database: drop all tables of the registered apps, whatever the history says."""
 
 from typing import NamedTuple
 
 import asyncpg
-from piccolo.apps.migrations.tables import Migration
 from piccolo.conf.apps import Finder
 
 from learner_app.database.dsn import refuse_other_database
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import ResetRefused
 from learner_app.operations.seed.insert import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
-from learner_app.schema.ownership import require_owner
+from learner_app.schema.ownership import HISTORY_TABLE, require_owner
 from learner_app.schema.schema_object import quoted
 
-JOURNAL = Migration._meta.tablename
 NAMES_SHOWN = 5
 LOCK_SECONDS = 10
 
@@ -26,16 +23,16 @@ WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'f') AND NOT EXIS
   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
 """
-"""Tables of the current schema, without those that belong to an extension."""
+"""Tables of the current schema, except those that belong to an extension."""
 
-JOURNAL_EXISTS = "SELECT true FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
+HISTORY_EXISTS = "SELECT true FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1"
 
 
 class ResetPlan(NamedTuple):
     """Tables that a reset drops, and tables that it leaves in place."""
 
     tables: list[str]
-    """Names of the tables to drop, without the journal of migrations."""
+    """Names of the tables to drop, without the migration history."""
     foreign_tables: list[str]
     """Names of the tables that no registered app declares."""
 
@@ -45,12 +42,12 @@ async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = Fals
 
     Args:
         engine: the database to reset.
-        keep_foreign_tables: plan a reset that leaves tables of nobody's app in place, instead of
-            refusing it.
+        keep_foreign_tables: leave tables that no registered app declares in place, instead of
+            refusing the reset.
 
     Raises:
         SettingsError: APP_ENV is production, or the settings name two databases.
-        MigrationError: the role may not drop them.
+        MigrationError: the role may not drop the tables.
         ResetRefused: there are tables that no registered app declares.
     """
     refuse_in_production(engine, "reset")
@@ -65,7 +62,7 @@ async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = Fals
 
 
 async def find_tables(engine: DatabaseEngine) -> ResetPlan:
-    """Return the tables of the registered apps that exist, and the foreign tables beside them.
+    """Return the existing tables of the registered apps, and the other tables of the schema.
 
     Raises:
         SettingsError: the settings name two databases.
@@ -73,7 +70,7 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
     """
     if engine.url is None:
         refuse_other_database(engine.settings)
-    await wait_for_database(engine)
+    await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
         await require_owner(connection)
@@ -81,19 +78,19 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
     finally:
         await connection.close()
     declared = {table._meta.tablename for table in Finder().get_table_classes()}
-    foreign = [name for name in found if name not in declared | {JOURNAL}]
+    foreign = [name for name in found if name not in declared | {HISTORY_TABLE}]
     return ResetPlan([name for name in found if name in declared], foreign)
 
 
 async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
-    """Drop the tables, their trigger functions and the journal of migrations, in one transaction.
+    """Drop the tables, their trigger functions and the migration history, in one transaction.
 
-    Where foreign tables remain, the journal may be theirs as well: only the entries of the
-    registered apps are deleted.
+    Foreign tables that remain may have rows in the history: then only the rows of the registered
+    apps are deleted.
 
     Raises:
         ResetRefused: a view, a foreign key or another object depends on a table, or another
-            session keeps one locked; nothing was deleted.
+            session locks one; nothing was deleted.
     """
     async with engine.transaction() as transaction:
         execute = transaction.connection.execute
@@ -102,7 +99,7 @@ async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
             if plan.tables:
                 await execute(f"DROP TABLE {', '.join(quoted(name) for name in plan.tables)}")
             await execute(DROP_UNUSED_TOUCH_FUNCTIONS)
-            await _forget_migrations(transaction.connection, keep_others=bool(plan.foreign_tables))
+            await _delete_history(transaction.connection, keep_others=bool(plan.foreign_tables))
         except asyncpg.DependentObjectsStillExistError as error:
             dependents = (error.detail or "an object depends on a table").splitlines()
             raise ResetRefused(
@@ -116,19 +113,19 @@ async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
             ) from None
 
 
-async def _forget_migrations(connection: asyncpg.Connection, *, keep_others: bool) -> None:
-    if not await connection.fetchval(JOURNAL_EXISTS, JOURNAL):
+async def _delete_history(connection: asyncpg.Connection, *, keep_others: bool) -> None:
+    if not await connection.fetchval(HISTORY_EXISTS, HISTORY_TABLE):
         return
     if keep_others:
         apps = Finder().get_app_names()
-        query = f"DELETE FROM {quoted(JOURNAL)} WHERE app_name = ANY($1)"  # noqa: S608  # a constant
+        query = f"DELETE FROM {quoted(HISTORY_TABLE)} WHERE app_name = ANY($1)"  # noqa: S608  # a constant
         await connection.execute(query, apps)
     else:
-        await connection.execute(f"DROP TABLE {quoted(JOURNAL)}")
+        await connection.execute(f"DROP TABLE {quoted(HISTORY_TABLE)}")
 
 
 def some(names: list[str], separator: str = ", ") -> str:
-    """Return the first few names in one line."""
+    """Return the first names in one line, and the number of the rest."""
     shown = separator.join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN
     return f"{shown}{separator}and {more} more" if more > 0 else shown

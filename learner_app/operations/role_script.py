@@ -1,4 +1,4 @@
-"""SQL that creates or repairs the owner and the application role of one database.
+"""SQL that creates or repairs the owner role and the application role of a database.
 
 Every part can be run any number of times. ``learner roles`` runs the parts, and ``learner roles
 --sql`` prints the same parts as a script for psql.
@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from itertools import count
 
 from learner_app.errors import RolesError
-from learner_app.schema.ownership import JOURNAL
+from learner_app.schema.ownership import HISTORY_TABLE
 from learner_app.schema.schema_object import MAX_IDENTIFIER_BYTES, literal, quoted
 
 LOCK_TIMEOUT_SECONDS = 10
-"""Limit for the lock on each table whose owner changes; later readers queue behind the wait."""
+"""Time limit for the lock on a table whose owner changes; other readers wait in the meantime."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Roles:
 
     database: str
     owner: str
-    """Owns the schema, migrates, dumps and sees every row."""
+    """Role that owns the schema, runs migrations and backups, and sees every row."""
     application: str
-    """Owns nothing, reads and writes rows; row-level security applies to it."""
+    """Role that reads and writes rows and owns nothing; row-level security applies to it."""
     schema: str = "public"
 
     def __post_init__(self) -> None:
@@ -37,16 +37,16 @@ class Roles:
                 raise RolesError(f"the name of the {kind} must have 1 to 63 bytes")
         if self.owner == self.application:
             raise RolesError(
-                f"role {self.owner!r} cannot be both owner and application: name another role "
-                "with --owner or --app"
+                f"role {self.owner!r} cannot be both owner role and application role: name "
+                "another role with --owner or --app"
             )
 
 
 def create_roles(roles: Roles) -> str:
     """Return SQL that creates the missing roles and corrects the attributes of both.
 
-    Fails where row-level security would not apply to the application role. That the administrator
-    may not give BYPASSRLS to the owner is a warning.
+    The SQL raises an exception if row-level security would not apply to the application role. It
+    raises a warning if the administrator may not grant BYPASSRLS to the owner role.
     """
     owner, app = quoted(roles.owner), quoted(roles.application)
     return _block(f"""
@@ -66,7 +66,7 @@ BEGIN
     CREATE ROLE {app} LOGIN;
   END IF;
 
-  -- PostgreSQL asks an administrator without SUPERUSER for membership to act for a role.
+  -- An administrator without SUPERUSER needs membership in a role to act for it.
   IF NOT pg_has_role(own, 'USAGE') THEN
     GRANT {owner} TO CURRENT_USER;
   END IF;
@@ -82,7 +82,7 @@ BEGIN
     BEGIN
       ALTER ROLE {owner} BYPASSRLS;
     EXCEPTION WHEN insufficient_privilege THEN
-      RAISE WARNING 'role "%" cannot get BYPASSRLS from role "%"', own, current_user;
+      RAISE WARNING 'role "%" cannot be granted BYPASSRLS by role "%"', own, current_user;
     END;
   END IF;
 
@@ -117,22 +117,22 @@ END""")
 
 
 def create_database(roles: Roles) -> str:
-    """Return the statement that creates the database, for outside a transaction."""
+    """Return the statement that creates the database, to be run outside a transaction."""
     database, owner = quoted(roles.database), quoted(roles.owner)
     return f"CREATE DATABASE {database} OWNER {owner} ENCODING 'UTF8' TEMPLATE template0"
 
 
 def set_privileges(roles: Roles, tables: Sequence[str]) -> str:
-    """Return SQL for inside the database: ownership, privileges and default privileges.
+    """Return SQL that sets ownership, privileges and default privileges in the database.
 
-    Everything in the schema that the application role owns becomes the owner's, as do the given
-    tables and their trigger functions, whoever owns them. Other objects are left as they are.
-    Views and SECURITY DEFINER routines of the application role run with the rights of their caller
-    from then on, since those of the owner bypass row-level security.
+    The owner role becomes the owner of all objects in the schema that the application role owns,
+    and of the listed tables with their trigger functions. Other objects are not changed.
+    Views and SECURITY DEFINER routines of the application role are changed to run with the
+    privileges of their caller, because those of the owner role bypass row-level security.
 
     Args:
-        roles: the names.
-        tables: tables of the product.
+        roles: names of roles, database and schema.
+        tables: names of the product's tables.
     """
     return "\n".join((_set_schema(roles), _set_owners(roles, tables), _set_grants(roles)))
 
@@ -167,7 +167,7 @@ GRANT USAGE ON SCHEMA {schema} TO {app};"""
 
 
 def _set_owners(roles: Roles, tables: Sequence[str]) -> str:
-    named = ", ".join(literal(table) for table in sorted({JOURNAL, *tables}))
+    named = ", ".join(literal(table) for table in sorted({HISTORY_TABLE, *tables}))
     return _block(f"""
 DECLARE
   own oid := (SELECT oid FROM pg_roles WHERE rolname = {literal(roles.owner)});
@@ -179,7 +179,7 @@ DECLARE
   change text;
 BEGIN
   FOR change IN
-    -- with the owner's rights they would show the rows of every tenant
+    -- with the privileges of the owner role they would return the rows of every tenant
     SELECT format('ALTER VIEW %s SET (security_invoker = true)', c.oid::regclass) FROM pg_class c
     WHERE relnamespace = place AND relkind = 'v' AND relowner = app
     UNION ALL
@@ -189,7 +189,7 @@ BEGIN
     EXECUTE change;
   END LOOP;
   FOR change IN
-    -- ALTER TABLE is for every kind of relation; sequences of columns follow their table
+    -- ALTER TABLE accepts every kind of relation; sequences of columns follow their table
     SELECT format('ALTER TABLE %s', c.oid::regclass) FROM pg_class c
     WHERE relnamespace = place AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND (relowner = app OR c.oid = ANY (product) AND relowner <> own)
@@ -232,7 +232,7 @@ BEGIN
     SELECT c.oid::regclass::text AS name,
            CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
            CASE WHEN relkind = 'S' THEN 'USAGE, SELECT'
-                WHEN relkind = 'm' OR relname = {literal(JOURNAL)} THEN 'SELECT'
+                WHEN relkind = 'm' OR relname = {literal(HISTORY_TABLE)} THEN 'SELECT'
                 ELSE 'SELECT, INSERT, UPDATE, DELETE' END AS privileges
     FROM pg_class c
     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = {literal(roles.schema)})
@@ -252,7 +252,7 @@ END''')
 
 
 def psql_script(roles: Roles, tables: Sequence[str]) -> str:
-    r"""Return all parts as a script for psql, which asks for the passwords by ``\password``."""
+    r"""Return all parts as a script for psql, with ``\password`` commands for the passwords."""
     create = literal(create_database(roles))
     missing = f"NOT EXISTS (SELECT FROM pg_database WHERE datname = {literal(roles.database)})"
     return rf"""\set ON_ERROR_STOP on
@@ -260,7 +260,7 @@ BEGIN;
 {create_roles(roles)}
 COMMIT;
 SELECT {create} WHERE {missing} \gexec
--- Set the passwords of roles that have none; psql asks for them and sends a hash.
+-- Set passwords for new roles; psql prompts for them and sends only a hash.
 -- \password {quoted(roles.owner)}
 -- \password {quoted(roles.application)}
 \connect -reuse-previous=on {_psql_database(roles.database)}
@@ -270,7 +270,7 @@ COMMIT;"""
 
 
 def _psql_database(name: str) -> str:
-    r"""Return a connection string that ``\connect`` reads as this database, whatever its name."""
+    r"""Return the argument of ``\connect`` for a database name with any characters."""
     escaped = name.replace("\\", r"\\").replace("'", r"\'")
     return quoted(f"dbname='{escaped}'")
 

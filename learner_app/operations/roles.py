@@ -1,4 +1,4 @@
-"""The owner and the application role of a database: create them, or repair existing ones."""
+"""Creation and repair of the owner role and the application role of a database."""
 
 import base64
 import hashlib
@@ -21,23 +21,24 @@ from learner_app.operations.role_script import (
     create_roles,
     set_privileges,
 )
+from learner_app.schema import piccolo_hooks
 from learner_app.schema.schema_object import literal, quoted
 from learner_app.settings import Settings
 
 APPLICATION = "learner"
-"""Name of the database and of the application role where the settings name none."""
+"""Default name of the database and of the application role."""
 
 OWNER_SUFFIX = "_owner"
 ADVISORY_LOCK = 0x726F6C6573
-"""Key of the lock, the letters of "roles": concurrent runs take turns."""
+"""Key of the lock that serialises concurrent runs: the letters of "roles"."""
 
 LOCK_SECONDS = 30
 PASSWORD_BYTES = 24
 SCRAM_ITERATIONS = 4096
 
 MISSING_BYPASS = (
-    "This server gives nobody BYPASSRLS: pg_dump as the owner fails rather than leave rows out; "
-    "see docs/backup.md."
+    "This server does not grant BYPASSRLS: pg_dump as the owner role fails instead of omitting "
+    "rows; see docs/backup.md."
 )
 
 _ROLE_NAMES = "SELECT rolname FROM pg_roles WHERE rolname = ANY($1)"
@@ -60,11 +61,11 @@ class RolesReport:
     created: tuple[str, ...]
     """Roles that did not exist."""
     passwords: Mapping[str, str]
-    """Random passwords of created roles for which none was given; stored as hashes only."""
+    """Random passwords of the created roles without a configured password; stored as hashes."""
     owner_sees_every_row: bool
-    """False where the server did not let the administrator give BYPASSRLS."""
+    """False if the administrator may not grant BYPASSRLS."""
     still_owned: tuple[str, ...]
-    """Objects that the application role owns outside the schema, such as another database."""
+    """Objects outside the schema that the application role owns, such as another database."""
 
 
 def choose_roles(
@@ -75,10 +76,10 @@ def choose_roles(
     application: str | None = None,
     schema: str | None = None,
 ) -> Roles:
-    """Return the names to use: those given, else those of the settings, else ``learner``.
+    """Return the names from the arguments, from the settings, or from the default ``learner``.
 
     Raises:
-        RolesError: a name is not possible, or both roles have the same name.
+        RolesError: a name is invalid, or both roles have the same name.
         SettingsError: a setting is invalid.
     """
     if not settings.has_database:
@@ -95,7 +96,7 @@ def choose_roles(
 
 
 def configured_passwords(settings: Settings) -> dict[str, str]:
-    """Return the passwords that the settings have, by role name."""
+    """Return the passwords in the settings, by role name."""
     if not settings.has_database:
         return {}
     targets = (find_database_url(settings), find_owner_url(settings))
@@ -104,6 +105,7 @@ def configured_passwords(settings: Settings) -> dict[str, str]:
 
 def product_tables() -> list[str]:
     """Return the names of the tables of all registered Piccolo apps."""
+    piccolo_hooks.install()  # for a project without a piccolo_conf.py
     return [table._meta.tablename for table in Finder().get_table_classes()]
 
 
@@ -115,28 +117,29 @@ async def set_up_roles(
     *,
     sets_passwords: bool = True,
 ) -> RolesReport:
-    """Create or repair both roles, the database and all privileges, any number of times.
+    """Create or repair both roles, the database and all privileges.
 
-    Rows are not touched. Passwords of roles that exist already stay as they are.
+    The function can be called any number of times. Rows and the passwords of existing
+    roles are not changed.
 
     Args:
-        administrator: connects as a superuser, or as a role with CREATEROLE and CREATEDB.
+        administrator: URL of a superuser, or of a role with CREATEROLE and CREATEDB.
         settings: time-outs and encryption of the connections.
-        roles: the names.
-        passwords: by role name, for roles that are created; random ones where missing.
-        sets_passwords: False for a server that asks for no passwords.
+        roles: names of roles, database and schema.
+        passwords: passwords of new roles by role name; random where missing.
+        sets_passwords: False for a server that requires no passwords.
 
     Raises:
         RolesError: the server refused a statement, or row-level security would not apply to the
-            application role. Nothing was changed by the part that failed.
+            application role. The transaction that failed changed nothing.
         DatabaseUnavailable, DatabaseRefused: the administrator cannot connect.
     """
     direct = settings.model_copy(update={"db_pgbouncer": False})
     try:
-        async with _Session(administrator, direct) as connection:
+        async with _AdministratorConnection(administrator, direct) as connection:
             created, generated = await _create(connection, roles, passwords or {}, sets_passwords)
             inside = replace(administrator, database=roles.database)
-            async with _Session(inside, direct) as inner:
+            async with _AdministratorConnection(inside, direct) as inner:
                 async with inner.transaction():
                     await inner.execute(set_privileges(roles, product_tables()))
                 owned = [row[0] for row in await inner.fetch(_OWNED, roles.application)]
@@ -146,8 +149,8 @@ async def set_up_roles(
     return RolesReport(created, generated, bool(sees_every_row), tuple(owned))
 
 
-class _Session:
-    """Connection of the administrator, closed at the end of the block."""
+class _AdministratorConnection:
+    """Context manager with a connection of the administrator."""
 
     def __init__(self, target: DatabaseUrl, settings: Settings) -> None:
         self._connector = Connector(target, settings)
@@ -165,9 +168,13 @@ class _Session:
 async def _create(
     connection: Any, roles: Roles, passwords: Mapping[str, str], sets_passwords: bool
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Create what is missing and return the new roles with their random passwords.
+    """Create the missing roles and the missing database.
 
-    The lock is that of the session: it covers the work in the other database as well.
+    The advisory lock belongs to the session, so that it also covers the later work in the
+    database of the product.
+
+    Returns:
+        The new roles, and the random passwords by role name.
     """
     await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
     await connection.execute(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
@@ -190,9 +197,10 @@ async def _create(
 
 
 def scram_verifier(password: str) -> str:
-    """Return what PostgreSQL stores for a password, so that no log of the server can contain it.
+    """Return the SCRAM hash of a password, so that no log of the server can contain the password.
 
-    A password that is not ASCII is returned as it is: the server normalises it before hashing.
+    A password with non-ASCII characters is returned unchanged: the server has to normalise it
+    before it computes the hash.
     """
     if not password.isascii():
         return password
@@ -206,31 +214,31 @@ def scram_verifier(password: str) -> str:
 
 
 def _first_schema(target: DatabaseUrl) -> str:
-    """Return the schema in which the application's search path creates tables."""
+    """Return the first schema of the application's search path, where it creates tables."""
     entries = target.server_settings.get("search_path", "").split(",")
     names = [entry.strip().strip('"') for entry in entries]
     return next((name for name in names if name and name != "$user"), "public")
 
 
 def summary(roles: Roles, report: RolesReport, administrator: DatabaseUrl) -> list[str]:
-    """Return the lines to print: what exists now, random passwords, and what remains to do."""
+    """Return the lines to print: roles, database, random passwords and remaining work."""
 
     def state(name: str) -> str:
         return f"{name} ({'created' if name in report.created else 'existed'})"
 
     sees = "sees every row" if report.owner_sees_every_row else "does NOT see every row"
     lines = [
-        f"Owner:       {state(roles.owner)}, migrates and dumps, {sees}",
-        f"Application: {state(roles.application)}, reads and writes rows",
+        f"Owner:       {state(roles.owner)}, for migrations and backups, {sees}",
+        f"Application: {state(roles.application)}, for reading and writing rows",
         f"Database:    {roles.database}, schema {roles.schema}",
     ]
     if not report.owner_sees_every_row:
         lines += [MISSING_BYPASS]
     if report.still_owned:
         others = ", ".join(report.still_owned)
-        lines += [f"Outside this schema {roles.application} still owns: {others}"]
+        lines += [f"{roles.application} still owns objects outside this schema: {others}"]
     if settings := _environment(roles, report, administrator):
-        lines += ["", "Passwords are shown this once. For .env:", *settings]
+        lines += ["", "Passwords are shown only once. For .env:", *settings]
     return lines
 
 
@@ -251,7 +259,7 @@ def _environment(roles: Roles, report: RolesReport, administrator: DatabaseUrl) 
 
 
 def _env_value(name: str) -> str:
-    """Return the name as a value of a ``.env`` file, quoted where its characters ask for it."""
+    """Return the name as a value of a ``.env`` file, in quotes if it has special characters."""
     if name.replace("_", "").replace("-", "").isalnum():
         return name
     return "'" + name.replace("\\", r"\\").replace("'", r"\'") + "'"

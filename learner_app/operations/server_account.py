@@ -1,8 +1,8 @@
-"""Under which account the embedded PostgreSQL runs, and what that account can reach.
+"""Account of the embedded PostgreSQL, and folders that the account can use.
 
-PostgreSQL refuses to run as root. Started by root it runs as ``nobody``, who often cannot enter
-the checkout (a home or temporary folder is 0700). Nothing is opened to others then: the programs
-and the data are kept in a folder of ours under /var/lib, and the visible place links to it.
+PostgreSQL refuses to run as root. Started by root, it runs as ``nobody``, who often cannot enter
+the project (home and temporary folders have mode 0700). No permission is changed in that case: the
+programs and the data are stored in a folder under /var/lib, and a symbolic link leads to the data.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ SHARED_FOLDER = Path("/var/lib/learner_app")
 
 @dataclass(frozen=True)
 class ServerAccount:
-    """The account of the server process: our own, or another one when we are root."""
+    """Account of the server process: the present one, or ``nobody`` if that is root."""
 
     uid: int
     gid: int
@@ -30,6 +30,11 @@ class ServerAccount:
 
     @classmethod
     def choose(cls) -> "ServerAccount":
+        """Return the account that the server can run as.
+
+        Raises:
+            ServerError: the process runs as root and there is no account ``nobody``.
+        """
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid(), is_own=True)
         try:
@@ -37,32 +42,35 @@ class ServerAccount:
         except KeyError:
             raise ServerError(
                 "PostgreSQL does not run as root and there is no account `nobody`: "
-                "start it as another user"
+                "run this command as another user"
             ) from None
         return cls(nobody.pw_uid, nobody.pw_gid, is_own=False)
 
     def process_options(self) -> dict[str, Any]:
-        """Arguments for ``subprocess``: the account, and a session of its own."""
+        """Return arguments of ``subprocess`` for the account and for a separate session."""
         options: dict[str, Any] = {"start_new_session": True, "cwd": "/"}
         if not self.is_own:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return options
 
     def own(self, folder: Path) -> None:
-        """Hand an empty folder over to the account, closed to everybody else."""
+        """Make the account the owner of an empty folder, with mode 0700."""
         if not self.is_own:
             os.chown(folder, self.uid, self.gid)
         folder.chmod(0o700)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether the account can read that existing folder, all its parents included."""
+        """Return True if the account can read the existing folder and enter all its parents."""
         if self.is_own:
             return os.access(folder, os.R_OK | os.X_OK)
         command = ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(folder)]
         return subprocess.run(command, **self.process_options(), check=False).returncode == 0
 
     def reachable_copy(self, programs: Path) -> Path:
-        """The programs' folder, or a copy (made once, about 45 MB) that the account can use."""
+        """Return the folder of the programs, or a copy of about 45 MB that the account can read.
+
+        The copy is created once for each version of the programs.
+        """
         if self.can_enter(programs):
             return programs
         server = (programs / "bin" / "postgres").read_bytes()
@@ -70,19 +78,22 @@ class ServerAccount:
         package = programs.parent
         if not copy.exists():
             partial = _shared_folder() / f"partial-{secrets.token_hex(8)}"
-            # The wheel's programs look for the wheel's libraries beside their package.
+            # The programs of the wheel load libraries from a folder beside their package.
             for folder in (package, package.with_name(f"{package.name}.libs")):
                 if folder.exists():
                     shutil.copytree(folder, partial / folder.name, symlinks=True)
             _open_for_reading(partial)
             try:
                 partial.rename(copy)
-            except OSError:  # another process was faster
+            except OSError:  # a concurrent process has created it
                 shutil.rmtree(partial)
         return copy / package.name / programs.name
 
     def reachable_place(self, visible: Path) -> Path:
-        """Where a data folder can lie: there, or behind a link when the account has no way in."""
+        """Return a place for a data folder that the account can enter.
+
+        If that is not the visible path, the path becomes a symbolic link to the place.
+        """
         if visible.is_symlink() or visible.exists() or self.can_enter(visible.parent):
             return visible.resolve()
         place = _shared_folder() / f"data-{secrets.token_hex(8)}" / visible.name
@@ -94,12 +105,12 @@ class ServerAccount:
 
 def _shared_folder() -> Path:
     SHARED_FOLDER.mkdir(parents=True, exist_ok=True)
-    SHARED_FOLDER.chmod(0o755)  # whatever the umask
+    SHARED_FOLDER.chmod(0o755)  # independent of the umask
     return SHARED_FOLDER
 
 
 def _open_for_reading(folder: Path) -> None:
-    """Like ``chmod -R a+rX``: a strict umask must not keep the account from the programs."""
+    """Make all files readable, as ``chmod -R a+rX`` does, independent of the umask."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode

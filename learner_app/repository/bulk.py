@@ -156,6 +156,9 @@ def _batch(
 
 
 def _lock_of_update(table: type[Table], changed: Sequence[str]) -> RowLock:
-    """Return the lock that the UPDATE itself takes; a weaker one would be upgraded later."""
+    """Return the row lock that the UPDATE itself acquires.
+
+    A weaker one would be upgraded later, when other rows of the batch are locked already.
+    """
     unique = {name for target in declared_targets(table) for name in target.names}
     return "NO KEY UPDATE" if unique.isdisjoint(changed) else "UPDATE"

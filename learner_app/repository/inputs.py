@@ -171,10 +171,10 @@ def _expected_type(value: Any, valid: Any) -> str | None:
 
 
 def require_list(values: Sequence[T], field: str, table: type[Table]) -> list[T]:
-    """Return the values as a list; a str is rejected although it is a sequence.
+    """Return the values as a list.
 
     Raises:
-        InvalidValue: the argument is not a sequence, or a str or bytes.
+        InvalidValue: the argument is not a sequence, or it is a str or bytes.
     """
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise invalid_field(table, field, "must be a list")

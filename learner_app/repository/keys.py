@@ -53,7 +53,7 @@ class TableKey:
         return condition
 
     def any_of(self) -> Combinable:
-        """Return the condition for many rows; each parameter is an array of a column's values."""
+        """Return the condition for many rows, with an array of a column's values per parameter."""
         left = ", ".join("{}" for _ in self.columns)
         arrays = ", ".join(f"{{}}::{kind}[]" for kind in map(_sql_type, self.columns))
         params = map(Param, self.names)

@@ -22,7 +22,7 @@ SHOW_ISOLATION = Statement("show_isolation", f"SELECT {ISOLATION}")
 
 
 async def advisory_xact_lock(engine: DatabaseEngine, name: str) -> None:
-    """Acquire the advisory lock of that name; PostgreSQL releases it at the end of the transaction.
+    """Acquire the advisory lock of that name until the end of the transaction.
 
     Raises:
         TransactionError: the transaction is ``repeatable read`` or ``serializable``.

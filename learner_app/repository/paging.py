@@ -76,8 +76,12 @@ class Order:
             return self.sorts
         return any(name in self.sorts for name in filters)
 
+    def along_index(self) -> Order:
+        """Return the order without a sort, for streams, which read all rows at last."""
+        return Order(*self.columns, descending=self.descending)
+
     def order_by(self, *, sort: bool) -> list[Column | QueryString]:
-        """Return the ORDER BY terms; with ``sort``, the first is one that no index has."""
+        """Return the ORDER BY terms, with ``sort`` beginning with one that no index has."""
         if not sort:
             return list(self.columns)
         first, *others = self.columns
@@ -133,7 +137,7 @@ def _is_sendable(value: Any) -> bool:
 
 @cache
 def _decoder(row: type[Row], names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of cursors by those columns; cached, as annotations are slow to read."""
+    """Return the decoder of cursors by those columns, cached as annotations are slow to read."""
     types = {field.name: field.type for field in msgspec.structs.fields(row)}
     shape: Any = tuple[str, tuple[tuple(types[name] for name in names)]]  # type: ignore[misc]  # made at run time
     return msgspec.json.Decoder(shape)

@@ -79,17 +79,26 @@ class StatementCache:
         return query.where(reduce(and_, present)) if present else query
 
     def by_key(self, lock: str | None) -> Statement:
-        """Return the statement for one row, optionally locked; parameters: the key columns."""
+        """Return the statement for one row, optionally locked.
+
+        Parameters: the key columns.
+        """
         return self.cached(("get", lock), lambda: self._by_key(lock))
 
     def by_keys(self) -> Statement:
-        """Return the statement for many rows; parameters: an array for each key column."""
+        """Return the statement for many rows.
+
+        Parameters: an array for each key column.
+        """
         return self.cached(
             "get_many", lambda: self.compile("get_many", self.select([self.key.any_of()]))
         )
 
     def lock_referenced(self, column: ForeignKey[Any]) -> Statement:
-        """Return the statement that locks referenced rows; parameters: an array of keys."""
+        """Return the statement that locks referenced rows.
+
+        Parameters: an array of keys.
+        """
 
         def make() -> Statement:
             target = column._foreign_key_meta.resolved_references
@@ -100,14 +109,20 @@ class StatementCache:
         return self.cached(("lock_referenced", column._meta.name), make)
 
     def exists(self) -> Statement:
-        """Return the statement that looks for one row; parameters: the key columns."""
+        """Return the statement that looks for one row.
+
+        Parameters: the key columns.
+        """
         return self.cached(
             "exists",
             lambda: self.compile("exists", self.table.exists().where(self.key.equals())),
         )
 
     def exists_where(self, filters: Filters, names: Iterable[str]) -> Statement:
-        """Return the statement that looks for a matching row; parameters: the filters."""
+        """Return the statement that looks for a matching row.
+
+        Parameters: the filters.
+        """
         wanted = tuple(names)
 
         def make() -> Statement:
@@ -118,15 +133,18 @@ class StatementCache:
         return self.cached(("exists", wanted), make)
 
     def delete(self) -> Statement:
-        """Return the statement that deletes one row; parameters: the key columns."""
+        """Return the statement that deletes one row.
+
+        Parameters: the key columns.
+        """
         return self.cached(
             "delete", lambda: self.compile("delete", self.table.delete().where(self.key.equals()))
         )
 
     def insert(self, new: type[Input], *, if_absent: bool = False) -> Statement:
-        """Return the statement that inserts one row; parameters: the fields of the input.
+        """Return the statement that inserts one row.
 
-        With ``if_absent`` it does nothing if a row has the key.
+        Parameters: the fields of the input. With ``if_absent``, nothing happens if the key exists.
         """
         return self.cached(("insert", new, if_absent), lambda: self._insert(new, if_absent))
 
@@ -143,7 +161,10 @@ class StatementCache:
         return self.cached(shape, lambda: self._update(names, only))
 
     def count(self, filters: Filters, names: Iterable[str], operation: str) -> Statement:
-        """Return the statement that counts matching rows; parameters: the filters."""
+        """Return the statement that counts matching rows.
+
+        Parameters: the filters.
+        """
         wanted = tuple(names)
 
         def make() -> Statement:
@@ -154,7 +175,10 @@ class StatementCache:
         return self.cached(("count", wanted, operation), make)
 
     def estimate(self, filters: Filters, names: Iterable[str]) -> Statement:
-        """Return the statement for the plan of all matching rows; parameters: the filters."""
+        """Return the statement for the plan of all matching rows.
+
+        Parameters: the filters.
+        """
         wanted = tuple(names)
 
         def make() -> Statement:
@@ -178,7 +202,7 @@ class StatementCache:
         Parameters: the filters, and with ``after`` those of :meth:`Order.after`.
         """
         wanted = tuple(names)
-        sort = order.sorts_with(wanted)
+        sort = order.sorts if isinstance(order.sorts, bool) else order.sorts_with(wanted)
 
         def make() -> Statement:
             conditions = [filters.condition(wanted), order.after() if after else None]

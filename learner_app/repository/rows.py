@@ -22,7 +22,7 @@ _UNCHANGED: dict[str, Any] = {"builtin_types": (Decimal,), "str_keys": True}
 
 
 class Row(msgspec.Struct, frozen=True):
-    """Snapshot of a row; its fields are the columns of the table except secret ones.
+    """Snapshot of a row, with the columns of its table except secret ones.
 
     Nullable columns are ``X | None``, JSONB is decoded, arrays are lists, NUMERIC is ``Decimal``,
     network addresses are strings, times are aware and in UTC.

@@ -151,11 +151,16 @@ def block_is_current(lines: Sequence[str], repository: type[ReadOnlyRepository[A
 
 def _marked_classes(source: str) -> Iterator[tuple[str, int, int]]:
     """Yield the name of each marked class and the indexes of its two comment lines."""
-    lines = [line.strip() for line in source.splitlines()]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef) and BEGIN in lines[node.lineno : node.end_lineno]:
-            begin = lines.index(BEGIN, node.lineno)
-            yield node.name, begin, lines.index(END, begin)
+    lines = source.splitlines()
+    stripped = [line.strip() for line in lines]
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    for begin, line in enumerate(lines):
+        if stripped[begin] == BEGIN:
+            # Not by the end of a class: the parser does not count comments that end its body.
+            indent = line.index(BEGIN)
+            outer = [one for one in classes if one.lineno <= begin and one.col_offset < indent]
+            name = max(outer, key=lambda one: one.lineno).name
+            yield name, begin, stripped.index(END, begin)
 
 
 def _require_imports(repository: type[ReadOnlyRepository[Any, Any]], module: ModuleType) -> None:
@@ -187,7 +192,7 @@ def modules(names: Sequence[str]) -> Iterator[tuple[Path, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the declarations; return the exit status."""
+    """Write or check the declarations and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("modules", nargs="+", help="modules, or packages with all their modules")
     parser.add_argument("--check", action="store_true", help="report outdated declarations only")

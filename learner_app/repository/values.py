@@ -1,4 +1,4 @@
-"""Types of what comes from outside: checked so that PostgreSQL takes what they let through."""
+"""Types of input fields, validated to what PostgreSQL accepts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,58 @@ from pydantic import (
 
 from learner_app.repository.rows import json_text
 
+__all__ = [
+    "AS_NUMBER",
+    "DAY",
+    "HTTP_URL",
+    "JSON_BYTES",
+    "JSON_OBJECT",
+    "KEY_LENGTH",
+    "NUMBER",
+    "OPTIONAL_UTC_DATETIME",
+    "STORABLE",
+    "STRICT_BOOL",
+    "UTC_DATETIME",
+    "EventType",
+    "HttpUrlText1000",
+    "HttpUrlText2000",
+    "JsonObject",
+    "Key",
+    "NonNegativeBigInt",
+    "NonNegativeInt",
+    "Percent",
+    "PositiveInt",
+    "Seconds",
+    "StrictBool",
+    "Text",
+    "Text10",
+    "Text50",
+    "Text100",
+    "Text200",
+    "Text255",
+    "Text500",
+    "Text1000",
+    "UnitInterval",
+    "UtcDatetime",
+    "between",
+    "is_storable",
+    "new_key",
+    "new_uuid",
+    "numeric",
+]
+
 KEY_LENGTH = 255
+"""Characters of a text key."""
+
 JSON_BYTES = 1_000_000
 JSON_DEPTH = 100
-"""Far below where Python's and the server's own stacks end."""
+"""Levels of nested JSON, far below the stack limits of Python and PostgreSQL."""
 
 FIRST_YEAR, LAST_YEAR = 2, 9998
-"""The driver takes the first and last moments of ``datetime`` for infinity."""
+"""Years of accepted times; the driver converts the minimum and maximum datetime to infinity."""
 
 ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
-"""Our own: the caller's may be short of digits or trap what is inexact."""
+"""Decimal context of the package; the caller's may have fewer digits or trap inexact results."""
 
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ISO_TIME = re.compile(rf"{_ISO_DAY.pattern}[Tt ]\d\d:", re.ASCII)
@@ -41,23 +83,23 @@ _EXPONENT = re.compile(r"\de[+-](\d{1,3})")
 _URL = TypeAdapter(HttpUrl)
 _HTTP_PREFIX = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
-"""White space, control characters and backslashes, which parsers of URLs drop or replace."""
+"""White space, control characters and backslashes, which URL parsers drop or replace."""
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def new_key() -> str:
-    """A key of our own making: a UUIDv7, so that later ones sort behind earlier ones."""
+    """Return a new text key, a UUIDv7: keys sort in the order in which they were generated."""
     return str(uuid_utils.uuid7())
 
 
 def new_uuid() -> UUID:
-    """The same as a UUID, for columns of that type."""
+    """Return a new UUIDv7, for keys of type UUID."""
     return UUID(new_key())
 
 
 def is_storable(text: str) -> bool:
-    """Whether PostgreSQL can store the text: no NUL, no half of a surrogate pair."""
+    """Return whether PostgreSQL can store the text: it has no NUL and no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -89,20 +131,20 @@ def _json_storable(value: Any) -> Any:
         raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
     except RecursionError:
         raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
-    if len(encoded) + _written_out(text) > JSON_BYTES:
-        raise ValueError("must not be over 1 MB as JSON")
+    if len(encoded) + _added_digits(text) > JSON_BYTES:
+        raise ValueError("must not be larger than 1 MB as JSON")
     if "\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("must not contain NUL characters")
     if text.count("{") + text.count("[") > JSON_DEPTH and _depth(value) > JSON_DEPTH:
         raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels")
-    read = msgspec.json.decode(encoded)
-    if read != value and not _has_text_keys(value):
-        raise ValueError("must have text as the keys of its objects")
-    return read  # tuples as lists, as they come back
+    decoded = msgspec.json.decode(encoded)
+    if decoded != value and not _has_text_keys(value):
+        raise ValueError("must have strings as the keys of its objects")
+    return decoded  # with lists in place of tuples, as when it is read from the database
 
 
-def _written_out(text: str) -> int:
-    """Digits that the server adds: it keeps 1e300 as a number of three hundred digits."""
+def _added_digits(text: str) -> int:
+    """Return the number of digits that PostgreSQL adds: it stores 1e300 with 301 digits."""
     return sum(min(int(exponent), 400) for exponent in _EXPONENT.findall(text))
 
 
@@ -115,7 +157,7 @@ def _has_text_keys(value: Any) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """Levels of containers; counted level by level, since recursion has limits of its own."""
+    """Return the number of nested levels, without recursion, which has a limit itself."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list | tuple)]:
         depth += 1
@@ -126,14 +168,14 @@ def _depth(value: Any) -> int:
 
 
 def _number(value: Any) -> Any:
-    """Reject texts and booleans, which Pydantic would convert."""
+    """Reject strings and booleans, which Pydantic would convert."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError("must be a number")  # noqa: TRY004  # what Pydantic catches
+        raise ValueError("must be a number")  # noqa: TRY004  # Pydantic catches ValueError
     return value
 
 
 def _time(value: Any) -> Any:
-    """Reject numbers, which Pydantic would read as seconds since 1970, also if given as text."""
+    """Reject numbers, which Pydantic would read as seconds since 1970, also in strings."""
     if isinstance(value, datetime) or (isinstance(value, str) and _ISO_TIME.match(value)):
         return value
     raise ValueError("must be a datetime, or ISO 8601 text, with a time zone")
@@ -147,23 +189,26 @@ def _day(value: Any) -> Any:
     raise ValueError("must be a date, or ISO 8601 text")
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _in_utc(time: datetime) -> datetime:
     try:
-        moment = moment.astimezone(UTC)
+        time = time.astimezone(UTC)
     except OverflowError:
         raise ValueError("is out of range") from None
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
         raise ValueError("is out of range")
-    return moment
+    return time
 
 
 def numeric(precision: int, scale: int) -> AfterValidator:
-    """Rounds as ``NUMERIC(precision, scale)`` does, half away from zero, and refuses overflow."""
+    """Return a validator that rounds as ``NUMERIC(precision, scale)`` does and rejects overflow.
+
+    PostgreSQL rounds half away from zero.
+    """
     step = Decimal(1).scaleb(-scale)
     limit = Decimal(10) ** (precision - scale)
 
     def rounded(number: Decimal) -> Decimal:
-        if -limit < number < limit:  # compared as they are: arithmetic overflows on huge exponents
+        if -limit < number < limit:  # before rounding, which would overflow with huge exponents
             number = number.quantize(step, context=ROUNDING)
         if not -limit < number < limit:
             raise ValueError(f"must be below {limit}")
@@ -173,7 +218,7 @@ def numeric(precision: int, scale: int) -> AfterValidator:
 
 
 def between(low: Decimal | int, high: Decimal | int | None = None) -> Callable[[Any], Any]:
-    """Refuses what is outside, after rounding."""
+    """Return a validator of the range, for use after :func:`numeric`."""
 
     def within(number: Any) -> Any:
         if number < low or (high is not None and number > high):
@@ -196,45 +241,45 @@ Text500 = Annotated[str, Field(strict=True, max_length=500), STORABLE]
 Text1000 = Annotated[str, Field(strict=True, max_length=1000), STORABLE]
 
 HTTP_URL = AfterValidator(_http_url)
-"""Absolute http or https URL with a host, stored as given; every other scheme is rejected."""
+"""Absolute http or https URL with a host, stored unchanged; every other scheme is rejected."""
 
 HttpUrlText1000 = Annotated[Text1000, HTTP_URL]
 HttpUrlText2000 = Annotated[str, Field(strict=True, max_length=2000), STORABLE, HTTP_URL]
 
 EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
-"""Clients send types that no list names."""
+"""Type of an event; clients may send types that the package does not know."""
 
 Key = Annotated[str, Field(strict=True, min_length=1, max_length=KEY_LENGTH), STORABLE]
-"""A key of a listening table."""
+"""Text key."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
-"""At most 1 MB as JSON."""
+"""JSON object of at most 1 MB and 100 levels."""
 
 NUMBER = BeforeValidator(_number)
-"""For Decimal fields: int, float and Decimal, no text. Goes after constraints of ``Field``."""
+"""Validator of Decimal fields: int, float and Decimal, no strings. It follows ``Field(...)``."""
 
 AS_NUMBER = PlainSerializer(float, when_used="json")
-"""A number in the JSON of an input too, so that the input accepts it again."""
+"""Serializer to a JSON number: a string would be rejected when the JSON is parsed again."""
 
 DAY = BeforeValidator(_day)
-"""For date fields: dates and ISO 8601 text, no seconds since 1970."""
+"""Validator of date fields: dates and ISO 8601 strings, no seconds since 1970."""
 
 UtcDatetime = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_in_utc)]
-"""Time with a time zone, converted to UTC. Inputs also accept ISO 8601 text, as in JSON."""
+"""Time with a time zone, converted to UTC. Inputs also accept ISO 8601 strings, as in JSON."""
 
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
-"""A whole number from 0, for INTEGER columns."""
+"""Integer from 0, for INTEGER columns."""
 
 PositiveInt = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 NonNegativeBigInt = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
 UnitInterval = Annotated[Decimal, NUMBER, numeric(3, 2), AfterValidator(between(0, 1)), AS_NUMBER]
-"""From 0 to 1 in hundredths."""
+"""Number from 0 to 1, rounded to hundredths."""
 
 Percent = Annotated[Decimal, NUMBER, numeric(5, 2), AfterValidator(between(0, 100)), AS_NUMBER]
 
 Seconds = Annotated[Decimal, NUMBER, numeric(10, 2), AfterValidator(between(0)), AS_NUMBER]
-"""In hundredths of a second, for NUMERIC(10, 2)."""
+"""Seconds from 0, rounded to hundredths, for NUMERIC(10, 2)."""
 
 StrictBool = Annotated[bool, Field(strict=True)]
 

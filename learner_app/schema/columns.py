@@ -1,4 +1,4 @@
-"""Columns and defaults that Piccolo lacks, or whose SQL differs from what the schema needs."""
+"""Columns and defaults that Piccolo lacks, or whose SQL has to differ from Piccolo's."""
 
 import ipaddress
 from typing import Any
@@ -14,7 +14,7 @@ from learner_app.schema.schema_object import quoted
 
 
 class Now(TimestamptzNow):
-    """``DEFAULT now()``; Piccolo's own writes CURRENT_TIMESTAMP, another text in the catalog."""
+    """Default ``now()``, where Piccolo's own writes CURRENT_TIMESTAMP into the catalog."""
 
     @property
     def postgres(self) -> str:
@@ -22,7 +22,7 @@ class Now(TimestamptzNow):
 
 
 class Inet(Column):
-    """An IPv4 or IPv6 address with an optional network."""
+    """Column of an IPv4 or IPv6 address with an optional network."""
 
     value_type: Any = (
         ipaddress.IPv4Address
@@ -37,18 +37,20 @@ class Inet(Column):
 
 
 class Reference(ForeignKey[Any]):
-    """A foreign key column whose constraint is a schema object with a name of its own.
+    """Foreign key column whose constraint is a schema object with a name of its own.
 
-    Differs from Piccolo's ``ForeignKey``: the constraint is named, the column is NOT NULL and
-    nothing happens on delete or update unless said, and a changed action reaches the database.
+    Differs from Piccolo's ``ForeignKey``: the constraint has a chosen name, the column is NOT NULL
+    by default, the default actions are NO ACTION, and a changed action reaches the database.
 
     Args:
-        references: the table; the column has the type of its primary key.
-        constraint: name of the constraint; None in migration files only, where the constraint
-            stands on a line of its own.
-        on_delete: what happens to the row when the referenced one is deleted.
-        column_type: in migration files only, the SQL type of the referenced key.
-        deferrable: when the constraint is checked; at the end of each statement when left out.
+        references: the referenced table, whose primary key determines the type of the column.
+        constraint: name of the constraint. Only migration files pass None, because they list the
+            constraint among the schema objects.
+        on_delete: action when the referenced row is deleted.
+        null: allow NULL.
+        default: default of the column.
+        column_type: SQL type of the referenced key, passed by migration files only.
+        deferrable: by default checked at the end of each statement.
     """
 
     def __init__(
@@ -65,16 +67,15 @@ class Reference(ForeignKey[Any]):
         super().__init__(references=references, default=default, null=null, **kwargs)
         for action in ("on_delete", "on_update"):
             self._meta.params.pop(action)
-        self._meta.params["column_type"] = self._given_type = column_type
+        self._meta.params["column_type"] = self._stored_type = column_type
         self._constraint_name = constraint
         self._on_delete = on_delete
         self._deferrable = deferrable
 
     def _setup(self, table_class: type[Table]) -> Any:
-        """Piccolo's set-up, then the constraint; it runs once the table has its columns."""
+        """Add the constraint to the table, after Piccolo has set up its columns."""
         response = super()._setup(table_class)
-        # Written into migrations, so that a changed type of the key reaches the columns that
-        # refer to it.
+        # The type is a parameter, so that auto migrations see when the type of the key changes.
         self._meta.params["column_type"] = self.column_type
         if self._constraint_name:
             target = self._foreign_key_meta.resolved_references
@@ -92,8 +93,8 @@ class Reference(ForeignKey[Any]):
 
     @property
     def column_type(self) -> str:
-        """The type of the referenced key; in migrations the one that it had then."""
-        return self._given_type or str(super().column_type)
+        """SQL type of the referenced key, in a migration the type at that time."""
+        return self._stored_type or str(super().column_type)
 
     @property
     def ddl(self) -> str:
@@ -103,16 +104,16 @@ class Reference(ForeignKey[Any]):
 
 
 class Generated(Column):
-    """A column that the server computes: ``GENERATED ALWAYS AS (…) STORED``.
+    """Column that the server computes: ``GENERATED ALWAYS AS (…) STORED``.
 
-    Piccolo's inserts send DEFAULT for it and ``save()`` of a declared table leaves it out; a row
-    object has the value once it was read again. A migration that changes type or expression drops
-    and adds the column, with the indexes and constraints on it.
+    Piccolo's inserts send DEFAULT for it, and ``save()`` of a :class:`~learner_app.schema.tables.
+    SchemaTable` leaves it out; a row object has the value after ``refresh()``. A migration that
+    changes type or expression drops and adds the column, with its indexes and constraints.
 
     Args:
-        base_column: its type, such as ``Varchar(80)``.
-        expression: immutable SQL over other columns of the row, none of them generated.
-        kwargs: those of every column; there is no default.
+        base_column: the type, such as ``Varchar(80)``.
+        expression: immutable SQL on other columns of the row, none of them generated.
+        kwargs: options of every column except ``default``.
     """
 
     def __init__(self, base_column: Column, expression: str, **kwargs: Any) -> None:
@@ -124,7 +125,7 @@ class Generated(Column):
         super().__init__(base_column=base_column, expression=expression, **kwargs)
 
     def default(self) -> QueryString:
-        """Make Piccolo's INSERT send DEFAULT, the one value that the server accepts."""
+        """Return DEFAULT for Piccolo's INSERT, the only value that the server accepts."""
         return QueryString("DEFAULT")
 
     @property

@@ -1,4 +1,4 @@
-"""Which columns a constraint is about, read off the declared tables."""
+"""Column names of a constraint, found in the declared tables."""
 
 import re
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ from learner_app.schema.schema_object import SchemaObject
 
 Fields = tuple[str, ...]
 
-MADE_BY_MIGRATIONS = "types"
-"""The module of the classes that Piccolo makes for states between migrations."""
+MIGRATION_MODULE = "types"
+"""Module name of the table classes that Piccolo makes for states between migrations."""
 
 _known: dict[tuple[str, str], Fields] = {}
 _tables_read = 0
 
 
 def constraint_fields(table: str, constraint: str) -> Fields:
-    """The columns of a constraint or unique index, by their names in the database.
+    """Return the database names of the columns of a constraint or unique index.
 
-    Empty when no declared table has the constraint.
+    Empty if no declared table has the constraint.
     """
     global _tables_read  # noqa: PLW0603  # tables may be declared later on
     if _tables_read != len(TABLE_REGISTRY):
         _tables_read = len(TABLE_REGISTRY)
         for table_class in TABLE_REGISTRY:
-            if table_class.__module__ != MADE_BY_MIGRATIONS:
+            if table_class.__module__ != MIGRATION_MODULE:
                 name = table_class._meta.tablename
                 _known.update({(name, rule): fields for rule, fields in _of(table_class)})
     return _known.get((table, constraint), ())

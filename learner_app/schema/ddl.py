@@ -1,4 +1,4 @@
-"""The SQL that makes and alters declared tables, where Piccolo's own text would differ."""
+"""SQL that creates and alters declared tables, where Piccolo's own SQL would differ."""
 
 import re
 from typing import Any
@@ -20,25 +20,37 @@ from learner_app.schema.schema_object import (
 
 
 def table_stub(class_name: str, tablename: str, schema: str | None) -> type[Table]:
+    """Return a table without columns, for statements that need its name only."""
     return create_table_class(class_name, class_kwargs={"tablename": tablename, "schema": schema})
 
 
 def formatted(table: type[Table]) -> str:
+    """Return the quoted name of the table."""
     return table._meta.get_formatted_tablename()
 
 
 def create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
+    """Return the statements that create a schema object or a constraint of Piccolo."""
     if isinstance(constraint, SchemaObject):
-        return constraint.create_sql(formatted(table))
+        return constraint.sql.create_on(formatted(table))
     name = quoted(constraint._meta.name)
     return [f"ALTER TABLE {formatted(table)} ADD CONSTRAINT {name} {constraint.ddl}"]
+
+
+def drop_constraint(table: type[Table], constraint: Constraint) -> list[str]:
+    """Return the statements that drop a schema object or a constraint of Piccolo."""
+    if isinstance(constraint, SchemaObject):
+        return constraint.sql.drop_from(formatted(table))
+    return [f"ALTER TABLE {formatted(table)} DROP CONSTRAINT {quoted(constraint._meta.name)}"]
 
 
 def create_table(table: type[Table]) -> list[str]:
     """Return the statements for a table without its foreign keys, whose targets may come later."""
     meta = table._meta
     if meta.schema:
-        raise SchemaError(f"{table.__name__}: tables stand in the connection's own schema")
+        raise SchemaError(
+            f"{table.__name__}: remove schema=, tables belong to the connection's schema"
+        )
     composite = any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints)
     columns = meta.non_default_columns if composite else meta.columns
     for column in columns:
@@ -71,6 +83,7 @@ def comment_on(table: type[Table], column: Column) -> list[str]:
 
 
 def set_comment(table: type[Table], column: str, text: str | None) -> str:
+    """Return the statement that sets or removes the comment of a column."""
     comment = literal(text) if text else "NULL"
     return f"COMMENT ON COLUMN {formatted(table)}.{quoted(column)} IS {comment}"
 
@@ -95,8 +108,8 @@ def change_type(table: type[Table], old: Column, new: Column) -> list[str]:
 def cast_type(sql_type: str) -> str:
     """Return the type without a length of text, for USING.
 
-    A cast to ``varchar(3)`` cuts longer texts in silence; the assignment to the column, which comes
-    after the expression, rejects them.
+    A cast to ``varchar(3)`` truncates longer values without an error. Without the length, the
+    assignment to the column, which follows the cast, rejects them.
     """
     return re.sub(r"(?i)\b(varchar|character varying)\s*\(\d+\)", r"\1", sql_type)
 
@@ -105,8 +118,8 @@ def _refuse_unnamed_foreign_key(column: Column) -> None:
     if isinstance(column, ForeignKey) and not isinstance(column, Reference):
         table = column._meta.table.__name__
         raise SchemaError(
-            f"{table}.{column._meta.name} is a piccolo ForeignKey: use learner_app.schema.columns."
-            "Reference, whose later changes reach the database"
+            f"{table}.{column._meta.name} is a ForeignKey of Piccolo: use learner_app.schema."
+            "columns.Reference, whose later changes reach the database"
         )
 
 
@@ -116,13 +129,14 @@ def _column_definition(column: Column) -> str:
 
 
 def alter_table(alter: Alter) -> list[str]:
+    """Return the statements of an ALTER TABLE of Piccolo, with corrected literals and comments."""
     for addition in alter._add:
         _refuse_unnamed_foreign_key(addition.column)
         _escape_literals(addition.column)
     for default in alter._set_default:
         _escape_literals(default.column)
     statements = [statement.removesuffix(_NO_DEFAULT) for statement in alter.ddl]
-    if alter._add:  # the key of an existing table changes by a statement of its own
+    if alter._add:  # a separate step changes the key of an existing table
         statements = [sql.replace(" PRIMARY KEY NOT NULL", " NOT NULL") for sql in statements]
     for addition in alter._add:
         statements += comment_on(alter.table, addition.column)
@@ -130,11 +144,11 @@ def alter_table(alter: Alter) -> list[str]:
 
 
 _NO_DEFAULT = " DEFAULT null"
-"""Left out, since on varchar(n) it would stay in the catalog as ``NULL::character varying``."""
+"""Removed, because on varchar(n) the catalog would keep it as ``NULL::character varying``."""
 
 
 def _escape_literals(column: Column) -> None:
-    """Make this column object write its string defaults escaped, which Piccolo's do not."""
+    """Make this column object escape string defaults, which Piccolo does not."""
     if "get_sql_value" in column.__dict__:
         return
     plain = type(column).get_sql_value
@@ -147,23 +161,23 @@ def _escape_literals(column: Column) -> None:
             return literal(text[1:-1])
         return text
 
-    column.get_sql_value = get_sql_value  # type: ignore[method-assign]  # of this object only
+    column.get_sql_value = get_sql_value  # type: ignore[method-assign]  # only of this object
 
 
 def rename_automatic_names(
     table: type[Table], *, old: str, new: str, column: tuple[str, str] | None, declared: set[str]
 ) -> str:
-    """Return the statement that adapts the names that PostgreSQL and Piccolo derive.
+    """Return the statement that adapts the names that PostgreSQL and Piccolo derive from a name.
 
-    Those are ``table_pkey``, ``table_column_key``, ``table_column_seq``, ``table_column_not_null``
-    and, of an index, ``table_column``. A later migration finds the objects by these names.
+    The derived names are ``table_pkey``, ``table_column_key``, ``table_column_seq``,
+    ``table_column_not_null`` and, of an index, ``table_column``. A later migration relies on them.
 
     Args:
-        table: the table under its name at the time of the statement.
+        table: the table with its name at the time of the statement.
         old: the table's earlier name.
-        new: its later name; the same when a column is renamed.
-        column: earlier and later name of a renamed column; None stands for a renamed table.
-        declared: names of schema objects, which are kept.
+        new: its later name, equal to ``old`` if a column is renamed.
+        column: earlier and later name of a renamed column, None for a renamed table.
+        declared: names of schema objects, which stay as they are.
     """
     name = formatted(table)
     if column is None:

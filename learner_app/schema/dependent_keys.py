@@ -1,7 +1,7 @@
-"""Foreign keys that a migration keeps while it changes a type or a key that they depend on.
+"""Foreign keys that a migration keeps while it changes a type or key that they depend on.
 
-PostgreSQL refuses to alter one side of a foreign key to an incomparable type, or to drop a key
-that a foreign key refers to. Such foreign keys are dropped first and created last.
+PostgreSQL rejects a change of one side of a foreign key to an incomparable type, and the drop of a
+key that a foreign key refers to. Such foreign keys are dropped first and created last.
 """
 
 import re
@@ -19,18 +19,18 @@ from learner_app.schema.primary_key_change import table_key
 
 @dataclass(frozen=True)
 class ChangedTable:
-    """Changes of one table, in the direction of the run, that foreign keys may depend on."""
+    """Changes of one table in the direction of the run, as far as foreign keys depend on them."""
 
     name: str
     retyped: frozenset[str]
-    """Columns of another type; another length or precision does not count."""
+    """Columns whose type changes; a change of length or precision does not count."""
     keys: frozenset[frozenset[str]]
     """Columns of the keys that are dropped, replaced or rebuilt."""
 
 
 @dataclass(frozen=True)
 class KeptForeignKey:
-    """A foreign key with the names of its table at the start and at the end of a run."""
+    """Foreign key with the names of its table at the start and at the end of a run."""
 
     class_name: str
     start: str
@@ -39,7 +39,10 @@ class KeptForeignKey:
 
 
 def changed_table(start: type[Table], end: type[Table]) -> ChangedTable:
-    """Compare two states of a table. Renamed columns are absent: they rename foreign keys."""
+    """Return the changes between two states of a table.
+
+    Renamed columns are absent, because their foreign keys change as well.
+    """
     later = {column._meta.db_column_name: column for column in end._meta.columns}
     altered = {
         column._meta.db_column_name: (column.column_type, after.column_type)
@@ -70,7 +73,7 @@ def dependent_foreign_keys(
 ) -> Iterator[KeptForeignKey]:
     """Yield the foreign keys that exist at both ends and depend on one of the changes.
 
-    ``later_class`` has the class names at the end by those at the start, where they differ.
+    ``later_class`` maps class names at the start to those at the end, where they differ.
     """
     changed = {change.name: change for change in changes}
     later = {table.class_name: table for table in end}

@@ -1,82 +1,91 @@
-"""The comparison of declared tables with the migrations so far, for ``migrations new --auto``.
+"""Comparison of declared tables with the migrations so far, for ``migrations new --auto``.
 
-It finds changes that Piccolo's passes over (the comment of a column, the element type of an array)
-and never guesses whether something was renamed: it asks, or refuses where nobody can answer.
+Differs from Piccolo's: it sees more changes (:mod:`learner_app.schema.table_comparison`), it asks
+about every possible rename instead of guessing, and it writes compact files with the SQL of schema
+objects.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from itertools import groupby
 from typing import Any
 
 from piccolo.apps.migrations.auto.diffable_table import DiffableTable, TableDelta
-from piccolo.apps.migrations.auto.operations import AlterColumn, RenameColumn, RenameTable
+from piccolo.apps.migrations.auto.operations import RenameColumn, RenameTable
 from piccolo.apps.migrations.auto.schema_differ import (
     AlterStatements,
     RenameColumnCollection,
     RenameTableCollection,
     SchemaDiffer,
 )
-from piccolo.apps.migrations.auto.serialisation import serialise_params
-from piccolo.columns import Column
+from piccolo.apps.migrations.auto.serialisation import Import
+from piccolo.constraints import Constraint
 
 from learner_app.errors import MigrationError
+from learner_app.schema.migration_source import (
+    Source,
+    column_source,
+    essential_params,
+    import_of,
+    object_source,
+    value_source,
+)
+from learner_app.schema.schema_object import SchemaObject
+from learner_app.schema.table_comparison import ComparableTable
 
-COMMENT = "help_text"
-ELEMENT = "base_column"
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
-"""What is neither is asked again: a typing error would drop the column and its values."""
+"""Any other answer is asked again: a typing error would drop the column and its values."""
 
 
 class Differ(SchemaDiffer):
-    """Piccolo's differ with comments, element types and renames without guesses."""
+    """Piccolo's differ with more changes, compact statements and no guessed rename."""
 
     def __post_init__(self) -> None:
-        self.schema = [_comparable(table) for table in self.schema]
-        self.schema_snapshot = [_comparable(table) for table in self.schema_snapshot]
+        self.schema = [ComparableTable.of(table) for table in self.schema]
+        self.schema_snapshot = [ComparableTable.of(table) for table in self.schema_snapshot]
         super().__post_init__()
 
+    # Renames
+
     def check_rename_tables(self) -> RenameTableCollection:
-        """Find renamed tables: by class or table name where only one fits, else by asking."""
+        """Find renamed tables by class or table name where only one matches, else by asking."""
         moved = self.table_schema_changes_collection.class_names
         before, after = set(self.schema_snapshot), set(self.schema)
-        gone = _sorted(table for table in before - after if table.class_name not in moved)
+        removed = _sorted(table for table in before - after if table.class_name not in moved)
         new = _sorted(table for table in after - before if table.class_name not in moved)
-        pairs = _unambiguous(gone, new)
-        gone = [table for table in gone if table not in [old for old, _ in pairs]]
+        pairs = _unambiguous(removed, new)
+        removed = [table for table in removed if table not in [old for old, _ in pairs]]
         new = [table for table in new if table not in [created for _, created in pairs]]
         renamed = RenameTableCollection([_rename_table(*pair) for pair in pairs])
-        is_ambiguous = len(gone) > 1 or len(new) > 1
+        is_ambiguous = len(removed) > 1 or len(new) > 1
         for created in new:
-            for old in gone:
+            for old in removed:
                 question = (
                     f"Did you rename {old.class_name} (tablename: {old.tablename}) to "
                     f"{created.class_name} (tablename: {created.tablename})? (y/N)"
                 )
                 if self._agrees(question, is_ambiguous=is_ambiguous):
                     renamed.append(_rename_table(old, created))
-                    gone.remove(old)
+                    removed.remove(old)
                     break
         return renamed
 
     def check_renamed_columns(self) -> RenameColumnCollection:
         """Ask about every pair of a removed and an added column, also in renamed tables."""
         renamed = RenameColumnCollection()
-        for table in self.schema:
-            before = self._get_snapshot_table(table.class_name)
-            if before is None:
-                continue
-            delta = table - before
-            gone = list(delta.drop_columns)
-            is_ambiguous = len(gone) > 1 or len(delta.add_columns) > 1
+        for table, delta in self._deltas():
+            removed = list(delta.drop_columns)
+            is_ambiguous = len(removed) > 1 or len(delta.add_columns) > 1
             for added in delta.add_columns:
-                for old in gone:
+                for old in removed:
                     question = (
                         f"Did you rename the `{old.db_column_name}` column to "
                         f"`{added.db_column_name}` on the `{table.class_name}` table? (y/N)"
                     )
                     if self._agrees(question, is_ambiguous=is_ambiguous):
                         renamed.append(_rename_column(table, old, added))
-                        gone.remove(old)
+                        removed.remove(old)
                         break
         return renamed
 
@@ -84,7 +93,7 @@ class Differ(SchemaDiffer):
         """Return the answer of the terminal, or that of ``--auto_input`` where it is clear.
 
         Raises:
-            MigrationError: nobody can answer, or ``y`` fits several pairs.
+            MigrationError: there is no terminal, or ``--auto_input=y`` matches several pairs.
         """
         if self.auto_input:
             agrees = _ANSWERS.get(self.auto_input.strip().lower())
@@ -116,110 +125,208 @@ class Differ(SchemaDiffer):
         twin.class_name = table_class_name
         return twin
 
+    def _deltas(self) -> Iterator[tuple[DiffableTable, TableDelta]]:
+        """Yield the tables that exist before and after, with their changes."""
+        for table in self.schema:
+            before = self._get_snapshot_table(table.class_name)
+            if before is not None:
+                yield table, table - before
+
+    def _renamed_columns(self, table: DiffableTable) -> RenameColumnCollection:
+        """Return the renames in one table, since Piccolo mixes those of all tables."""
+        renames = self.rename_columns_collection.for_table_class_name(table.class_name)
+        return RenameColumnCollection(renames)
+
+    # Statements
+
+    def get_alter_statements(self) -> list[AlterStatements]:
+        """Return the statements of the migration, with the imports that they use."""
+        found = super().get_alter_statements()
+        definitions = {each for part in found for each in part.extra_definitions}
+        written = "\n".join(
+            [*(text for part in found for text in part.statements), *map(repr, definitions)]
+        )
+        imports = {each for part in found for each in part.extra_imports}
+        whole = AlterStatements(
+            [_without_schema(text) for part in found for text in part.statements],
+            [*_import_lines(imports, set(re.findall(r"\w+", written)))],
+            list(definitions),
+        )
+        return [whole] if whole.statements else []
+
     @property
-    def drop_columns(self) -> AlterStatements:
-        return self._per_table("drop_columns")
+    def create_tables(self) -> AlterStatements:
+        """Statements that create tables with their columns and schema objects."""
+        renamed = self.rename_tables_collection.new_class_names
+        moved = self.table_schema_changes_collection.class_names
+        created = set(self.schema) - set(self.schema_snapshot)
+        whole = AlterStatements()
+        for table in self.schema:  # in the order of the app
+            if table not in created or table.class_name in (*renamed, *moved):
+                continue
+            whole.extend(_create_table(table).statement())
+            for constraint in table.constraints:
+                if not isinstance(constraint, SchemaObject):
+                    whole.extend(_add_constraint(table, constraint).statement())
+        return whole
+
+    @property
+    def new_table_columns(self) -> AlterStatements:
+        """Nothing: create_tables has them."""
+        return AlterStatements()
+
+    @property
+    def new_table_constraints(self) -> AlterStatements:
+        """Nothing: create_tables has them."""
+        return AlterStatements()
 
     @property
     def add_columns(self) -> AlterStatements:
-        return self._per_table("add_columns")
-
-    def _per_table(self, name: str) -> AlterStatements:
-        """Join the statements of each table.
-
-        Piccolo would skip a column if one of that name was renamed in another table.
-        """
-        statements = getattr(SchemaDiffer, name).fget
+        """Statements that add columns to existing tables."""
         whole = AlterStatements()
-        for table in self.schema:
-            part = copy(self)
-            part.schema = [table]
-            renames = self.rename_columns_collection.for_table_class_name(table.class_name)
-            part.rename_columns_collection = RenameColumnCollection(renames)
-            whole.extend(statements(part))
+        for table, delta in self._deltas():
+            renamed = self._renamed_columns(table).new_column_names
+            for added in delta.add_columns:
+                if added.column_name not in renamed:
+                    whole.extend(_add_column(table, added.column_name).statement())
+        return whole
+
+    @property
+    def drop_columns(self) -> AlterStatements:
+        """Statements that drop columns of existing tables."""
+        whole = AlterStatements()
+        for table, delta in self._deltas():
+            renamed = self._renamed_columns(table).old_column_names
+            for dropped in delta.drop_columns:
+                if dropped.column_name not in renamed:
+                    source = _call(
+                        "drop_column",
+                        table_class_name=table.class_name,
+                        tablename=table.tablename,
+                        column_name=dropped.column_name,
+                        db_column_name=dropped.db_column_name,
+                    )
+                    whole.extend(source.statement())
+        return whole
+
+    @property
+    def alter_columns(self) -> AlterStatements:
+        """Statements that alter columns, with the changed parameters only."""
+        whole = AlterStatements()
+        for table, delta in self._deltas():
+            for altered in delta.alter_columns:
+                source = _call(
+                    "alter_column",
+                    table_class_name=table.class_name,
+                    tablename=table.tablename,
+                    column_name=altered.column_name,
+                    db_column_name=altered.db_column_name,
+                    params=_params_source(altered.params),
+                    old_params=_params_source(altered.old_params),
+                    column_class=_class_source(altered.column_class),
+                    old_column_class=_class_source(altered.old_column_class),
+                )
+                whole.extend(source.statement())
+        return whole
+
+    @property
+    def add_constraints(self) -> AlterStatements:
+        """Statements that add schema objects and constraints to existing tables."""
+        whole = AlterStatements()
+        for table, delta in self._deltas():
+            declared = {each._meta.name: each for each in table.constraints}
+            for added in delta.add_constraints:
+                whole.extend(_add_object(table, declared[added.constraint_name]).statement())
         return whole
 
 
-class _Table(DiffableTable):
-    """A table whose difference includes comments and the element types of arrays."""
-
-    def __sub__(self, value: DiffableTable) -> TableDelta:
-        delta = super().__sub__(value)
-        known = {altered.column_name: altered for altered in delta.alter_columns}
-        for before in value.columns:
-            after = self.columns_map.get(before._meta.name)
-            params = {} if after is None else _overlooked(before, after)
-            if after is None or not params:
-                continue
-            altered = known.get(after._meta.name)
-            if altered is None:
-                altered = self._alteration(before, after)
-                delta.alter_columns.append(altered)
-            altered.params.update(params)
-            altered.old_params.update({key: before._meta.params.get(key) for key in params})
-        return delta
-
-    def _alteration(self, before: Column, after: Column) -> AlterColumn:
-        return AlterColumn(
-            table_class_name=self.class_name,
-            tablename=self.tablename,
-            column_name=after._meta.name,
-            db_column_name=after._meta.db_column_name,
-            params={},
-            old_params={},
-            column_class=type(after),
-            old_column_class=type(before),
-            schema=self.schema,
-        )
+def _import_lines(imports: Iterable[Import], used: set[str]) -> Iterator[Import]:
+    """Yield one line per module, with the names that the migration uses."""
+    plain = {each.module for each in imports if each.target is None}
+    yield from (Import(module) for module in plain if module in used)
+    names = {(each.module, each.target) for each in imports if each.target in used}
+    for module, group in groupby(sorted(names, key=str), key=lambda pair: pair[0]):
+        yield Import(module, ", ".join(str(target) for _, target in group))
 
 
-def _comparable(table: DiffableTable) -> _Table:
-    """Return a copy whose columns have their comments among the parameters that are compared."""
-    return _Table(
-        class_name=table.class_name,
+def _without_schema(statement: str) -> str:
+    shorter = statement.removesuffix(", schema=None)")
+    return statement if shorter == statement else f"{shorter})"
+
+
+def _call(method: str, **arguments: Any) -> Source:
+    if arguments.get("db_column_name") == arguments.get("column_name"):
+        arguments.pop("db_column_name", None)
+    sources = {
+        key: value if isinstance(value, Source) else repr(value) for key, value in arguments.items()
+    }
+    return Source.call(f"manager.{method}", **sources)
+
+
+def _create_table(table: DiffableTable) -> Source:
+    columns = [(column._meta.name, column_source(column)) for column in table.columns]
+    objects = [
+        object_source(constraint)
+        for constraint in table.constraints
+        if isinstance(constraint, SchemaObject)
+    ]
+    arguments = {"columns": Source.mapping(columns)}
+    if objects:
+        arguments["objects"] = Source.sequence(objects)
+    names = (repr(table.class_name), repr(table.tablename))
+    return Source.call("manager.create_table", *names, **arguments)
+
+
+def _add_column(table: DiffableTable, name: str) -> Source:
+    column = table.columns_map[name]
+    return _call(
+        "add_column",
+        table_class_name=table.class_name,
         tablename=table.tablename,
-        schema=table.schema,
-        columns=[_with_comment(column) for column in table.columns],
-        constraints=table.constraints,
+        column_name=name,
+        column_class=_class_source(type(column)),
+        params=_params_source(essential_params(column)),
     )
 
 
-def _with_comment(column: Column) -> Column:
-    twin = column.copy()
-    params = twin._meta.params
-    params.pop(COMMENT, None)
-    if twin._meta.help_text:
-        params[COMMENT] = twin._meta.help_text
-    return twin
+def _add_object(table: DiffableTable, constraint: Constraint) -> Source:
+    if not isinstance(constraint, SchemaObject):
+        return _add_constraint(table, constraint)
+    names = (repr(table.class_name), repr(table.tablename))
+    return Source.call("manager.add_object", *names, object_source(constraint))
 
 
-def _overlooked(before: Column, after: Column) -> dict[str, Any]:
-    """Parameters after a change that Piccolo's comparison does not see."""
-    old, new = before._meta.params, after._meta.params
-    params: dict[str, Any] = {}
-    if COMMENT in old and COMMENT not in new:
-        params[COMMENT] = None
-    # Piccolo compares element columns by their class alone, not by length, digits or nesting.
-    if ELEMENT in old and ELEMENT in new and _written(old) != _written(new):
-        params[ELEMENT] = new[ELEMENT]
-    return params
+def _add_constraint(table: DiffableTable, constraint: Constraint) -> Source:
+    """Return the statement for a constraint of Piccolo, which has no stored SQL."""
+    return _call(
+        "add_constraint",
+        table_class_name=table.class_name,
+        tablename=table.tablename,
+        constraint_name=constraint._meta.name,
+        constraint_class=_class_source(type(constraint)),
+        params=constraint._meta.params,
+    )
 
 
-def _written(params: dict[str, Any]) -> str:
-    return repr(serialise_params({ELEMENT: params[ELEMENT]}).params)
+def _class_source(cls: type | None) -> Source:
+    return Source("None") if cls is None else Source(cls.__name__, [import_of(cls)])
 
 
-def _sorted(tables: Any) -> list[DiffableTable]:
+def _params_source(params: dict[str, Any]) -> Source:
+    return Source.mapping((key, value_source(key, value)) for key, value in params.items())
+
+
+def _sorted(tables: Iterable[DiffableTable]) -> list[DiffableTable]:
     return sorted(tables, key=lambda table: table.class_name)
 
 
 def _unambiguous(
-    gone: Sequence[DiffableTable], new: Sequence[DiffableTable]
+    removed: Sequence[DiffableTable], new: Sequence[DiffableTable]
 ) -> list[tuple[DiffableTable, DiffableTable]]:
-    """Pairs that share the class or the table name, where no other pair claims one of the two."""
+    """Return the pairs that share class or table name, if no other pair has one of the two."""
     alike = [
         (old, created)
-        for old in gone
+        for old in removed
         for created in new
         if old.class_name == created.class_name or old.tablename == created.tablename
     ]

@@ -1,8 +1,8 @@
 """Generated columns that a migration creates, drops or recreates.
 
-PostgreSQL 15 cannot change an expression, and no version alters the type of a column that one
-refers to. Both drop the generated column first and add it last, together with the indexes,
-constraints and policies on it that the migration leaves unchanged.
+PostgreSQL 15 cannot change an expression, and no version can alter the type of a column that an
+expression refers to. In both cases the generated column is dropped first and added last, together
+with its indexes, constraints and policies that the migration leaves unchanged.
 """
 
 import re
@@ -22,7 +22,7 @@ from learner_app.schema.schema_object import SchemaObject, quoted
 class GeneratedChange:
     """Change of a generated column between two states of its table.
 
-    ``old`` is dropped at the beginning of a run and ``new`` added at its end; either may be None.
+    ``old`` is dropped at the start of a run and ``new`` added at its end; one of them may be None.
     """
 
     before: type[Table]
@@ -31,21 +31,23 @@ class GeneratedChange:
     new: Generated | None
 
     def drop_sql(self) -> list[str]:
+        """Return the statements that drop the old column and what depends on it."""
         if self.old is None:
             return []
         table = formatted(self.before)
         statements: list[str] = []
         for dependent in self._dependents():
-            statements += type(dependent).drop_sql(table, dependent.database_name)
+            statements += dependent.sql.drop_from(table)
         column = quoted(self.old._meta.db_column_name)
         return [*statements, f"ALTER TABLE {table} DROP COLUMN {column}"]
 
     def add_sql(self) -> list[str]:
+        """Return the statements that add the new column and what depends on it."""
         if self.new is None:
             return []
         statements = add_column(self.after, self.new)
         for dependent in self._dependents():
-            statements += dependent.create_sql(formatted(self.after))
+            statements += dependent.sql.create_on(formatted(self.after))
         return statements
 
     def _dependents(self) -> list[SchemaObject]:
@@ -69,7 +71,7 @@ def generated_changes(
 ) -> Iterator[GeneratedChange]:
     """Yield the changes between two states of a table, in the direction of the run.
 
-    ``renamed`` has the later column names by the earlier ones.
+    ``renamed`` maps earlier column names to later ones.
     """
     old_columns = {
         renamed.get(column._meta.db_column_name, column._meta.db_column_name): column

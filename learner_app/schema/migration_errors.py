@@ -1,4 +1,4 @@
-"""Error texts of failed migrations: the statement and the server's message, without row values."""
+"""Error messages of failed migrations: statement and server message, without row values."""
 
 import re
 from collections.abc import AsyncIterator
@@ -18,10 +18,10 @@ from learner_app.errors import (
 )
 
 MAX_TEXT = 300
-"""Characters of a statement, or of a message of Python code, that an error shows."""
+"""Maximum length of a statement or message in an error."""
 
 CLASSES_ABOUT_OBJECTS = ("0A", "2B", "3D", "3F", "42", "55")
-"""SQLSTATE classes whose DETAIL and HINT name schema objects; those of others quote row values."""
+"""SQLSTATE classes whose DETAIL and HINT name schema objects; other classes quote row values."""
 
 DATA_EXCEPTION = "22"
 RAISED_BY_A_FUNCTION = "P0"
@@ -31,9 +31,9 @@ async def run_statement(engine: Any, statement: str) -> None:
     """Execute one statement of a migration on the engine's current transaction.
 
     Raises:
-        MigrationError: the server rejected the statement; the text has both.
-        LockTimeout: a table is locked; the caller repeats the whole migration.
-        CommitUnknown: outside a transaction, the answer of the server was lost.
+        MigrationError: the server rejected the statement; the message has both texts.
+        LockTimeout: a table is locked; the caller runs the whole migration again.
+        CommitUnknown: outside a transaction, the response of the server was lost.
     """
     reported = ""
 
@@ -42,7 +42,7 @@ async def run_statement(engine: Any, statement: str) -> None:
         try:
             await connection.fetch(statement)
         except asyncpg.PostgresError as error:
-            # Now: the engine removes texts from the error that may quote a row.
+            # Read the message here: the engine removes it from the error, as it may quote a row.
             reported = _server_text(error)
             raise
 
@@ -56,9 +56,9 @@ async def run_statement(engine: Any, statement: str) -> None:
 
 @asynccontextmanager
 async def failures_of(app: str, migration_id: str, *, in_transaction: bool) -> AsyncIterator[None]:
-    """Convert what a migration raises to a :class:`MigrationError` that names the migration.
+    """Convert exceptions of a migration to a :class:`MigrationError` that names the migration.
 
-    ``CommitUnknown`` and errors of a wrong declaration pass unchanged.
+    ``CommitUnknown`` and errors of a wrong declaration are raised unchanged.
     """
     outcome = "nothing was changed" if in_transaction else "earlier statements of it remain applied"
     try:
@@ -71,7 +71,7 @@ async def failures_of(app: str, migration_id: str, *, in_transaction: bool) -> A
         text, cause = _database_text(error), error
     except LearnerError:
         raise
-    except Exception as error:  # noqa: BLE001  # whatever the code of a migration raises
+    except Exception as error:  # noqa: BLE001  # a function of a migration may raise anything
         text, cause = _python_text(error), error
     else:
         return
@@ -79,13 +79,13 @@ async def failures_of(app: str, migration_id: str, *, in_transaction: bool) -> A
 
 
 def shortened(text: str) -> str:
-    """Return the text on one line, cut to ``MAX_TEXT`` characters."""
+    """Return the text on one line, truncated to ``MAX_TEXT`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"
 
 
 def _server_text(error: Any) -> str:
-    """Message, DETAIL and HINT as far as they are free of row values, and the SQLSTATE."""
+    """Return the SQLSTATE with message, DETAIL and HINT as far as they quote no row."""
     sqlstate = error.sqlstate or ""
     message = error.message or type(error).__name__
     if sqlstate.startswith(DATA_EXCEPTION):
@@ -99,7 +99,7 @@ def _server_text(error: Any) -> str:
 
 
 def _database_text(error: DatabaseError) -> str:
-    """The text for a statement that a function of the migration sent through the engine."""
+    """Return the message for a statement that a function of the migration executed."""
     cause: Any = error.__cause__
     statement = getattr(cause, "query", None)
     if not isinstance(cause, asyncpg.PostgresError) or not statement:
@@ -110,7 +110,7 @@ def _database_text(error: DatabaseError) -> str:
 
 
 def _python_text(error: Exception) -> str:
-    """Type, message and place of an error in a function of the migration."""
+    """Return type, message and line of an error in a function of the migration."""
     place = extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}, line {place.lineno}, in {place.name}"
     message = shortened(str(error))

@@ -1,294 +1,234 @@
-"""Applying migrations: each one exactly once, together with its row in Piccolo's journal.
+"""Execution of migrations: each one exactly once, in one transaction with its row in the history.
 
-Piccolo takes no lock and writes the journal after the migration's transaction, so that two
-processes collide and a crash in between makes a migration run twice. Here each migration takes
-its turn under an advisory lock, looks into the journal again, and commits with its journal row.
+Piccolo takes no lock and writes the history after the transaction of the migration: two processes
+collide, and after a crash in between a migration runs twice. Here each migration runs under an
+advisory lock, reads the history again, and commits together with its row.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import jinja2
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
-from piccolo.apps.migrations.commands import backwards, base, check, forwards, new
-from piccolo.apps.migrations.commands.base import BaseMigrationManager, MigrationResult
-from piccolo.apps.migrations.tables import Migration
-from piccolo.conf.apps import AppConfig, MigrationModule
-from piccolo.engine import PostgresEngine, engine_finder
+from piccolo.conf.apps import AppConfig
+from piccolo.engine import Engine
 
 from learner_app.errors import LockTimeout, MigrationError
-from learner_app.schema.differ import Differ
-from learner_app.schema.migration_errors import failures_of, run_statement
-from learner_app.schema.ownership import protect_journal, require_owner
-from learner_app.schema.pending import MigrationKey, applied_migrations
-
-ADVISORY_LOCK = 0x6C6561726E6572
-"""Key of the lock, the letters of "learner"; locks are per database."""
+from learner_app.schema.migration_engine import MigrationEngine
+from learner_app.schema.migration_errors import failures_of
+from learner_app.schema.migration_history import MigrationHistory
+from learner_app.schema.migration_lock import locked_session, locked_transaction
+from learner_app.schema.migrations import MigrationManager
+from learner_app.schema.pending import migration_modules
+from learner_app.schema.piccolo_hooks import use_engine
+from learner_app.schema.replaced_migrations import (
+    is_replacement_due,
+    replaced_by,
+    verify_replaced,
+)
 
 LOCK_TIMEOUT_SECONDS = 5
-"""How long DDL queues for a table; behind it every reader of the table waits as well."""
+"""Time that DDL waits for the lock of a table; meanwhile it blocks new readers of the table."""
 
 LOCK_ATTEMPTS = 6
-POLL_SECONDS = 0.1
 
+ALL = "all"
+ONE = "1"
+"""Names of Piccolo's commands for all migrations of an app, and for the next or last one."""
+
+Report = Callable[[str], None]
 Step = Callable[[], Awaitable[None]]
 
 
-def install() -> None:
-    """Make Piccolo's ``migrations`` commands use this module, our differ and our template."""
-    forwards.ForwardsMigrationManager = _Forwards  # type: ignore[misc]  # the commands look it up there
-    backwards.BackwardsMigrationManager = _Backwards  # type: ignore[misc]  # the same
-    check.CheckMigrationManager.get_migration_statuses = _statuses  # type: ignore[method-assign, assignment]  # main.py has the class already
-    new.SchemaDiffer = Differ  # type: ignore[attr-defined]  # the same
-    base.BaseMigrationManager.create_migration_table = _create_journal  # type: ignore[method-assign, assignment]  # every command inherits it
-    templates = Path(__file__).with_name("templates")
-    new.JINJA_ENV.loader = jinja2.FileSystemLoader([str(templates), new.TEMPLATE_DIRECTORY])
+class MigrationRunner:
+    """Migrations of one app on one database.
 
+    Args:
+        engine: the database, whatever ``piccolo_conf`` says.
+        app: the app with its folder of migrations.
+        report: receives lines for the user.
+    """
 
-CURRENT_SCHEMA = "SELECT current_schema()"
-HAS_JOURNAL = (
-    "SELECT to_regclass(quote_ident(current_schema()) || '.migration') IS NOT NULL AS exists"
-)
+    def __init__(self, engine: MigrationEngine, app: AppConfig, *, report: Report = print) -> None:
+        self._engine = engine
+        self._app = app.app_name
+        self._report = report
+        self._history = MigrationHistory(engine)
+        self._modules = migration_modules(app)
 
+    def file_of(self, migration_id: str) -> Path:
+        """Return the file of a migration."""
+        return Path(self._modules[migration_id].__file__)
 
-async def _create_journal(_manager: BaseMigrationManager) -> bool:
-    """Create the journal in the current schema unless it exists."""
-    connection = await _engine().get_new_connection()
-    try:
-        schema = await connection.fetchval(CURRENT_SCHEMA)
-        exists = await connection.fetchval(HAS_JOURNAL)
-    finally:
-        await connection.close()
-    if schema is None:
-        raise MigrationError(
-            "search_path names no schema that exists and that the role may use: CREATE SCHEMA first"
-        )
-    if exists:
-        return False
-    async with _turn(lock_timeout=False) as connection:
-        if not (await Migration.raw(HAS_JOURNAL))[0]["exists"]:
-            for statement in Migration.create_table().ddl:
-                await run_statement(_engine(), statement)
-            await protect_journal(connection)
-    return True
+    async def pending(self, migration_id: str = ALL) -> list[str]:
+        """Return the migrations to apply up to and including one, in order.
 
+        Raises:
+            MigrationError: the app has no such migration.
+        """
+        ids = sorted(self._modules)
+        applied = await self._effectively_applied()
+        waiting = [each for each in ids if each not in applied]
+        if migration_id in applied or (not waiting and migration_id in (ALL, ONE)):
+            return []
+        last = {ALL: waiting[-1:], ONE: waiting[:1]}.get(migration_id, [migration_id])[0]
+        if last not in waiting:
+            raise MigrationError(f"app {self._app} has no migration {migration_id}")
+        return waiting[: waiting.index(last) + 1]
 
-async def _applied() -> dict[MigrationKey, datetime]:
-    connection = await _engine().get_new_connection()
-    try:
-        return await applied_migrations(connection)
-    finally:
-        await connection.close()
+    async def applied(self, migration_id: str = ALL) -> list[str]:
+        """Return the migrations to undo down to and including one, the last one first.
 
-
-async def _applied_to(app_name: str) -> list[str]:
-    return sorted(migration_id for app, migration_id in await _applied() if app == app_name)
-
-
-async def _statuses(manager: check.CheckMigrationManager) -> list[check.MigrationStatus]:
-    """Return the migrations of the chosen apps without creating a journal, as Piccolo does."""
-    applied = await _applied()
-    return [
-        check.MigrationStatus(
-            app_name=config.app_name,
-            migration_id=migration_id,
-            description=getattr(module, "DESCRIPTION", "-"),
-            has_ran=(config.app_name, migration_id) in applied,
-        )
-        for config in manager.get_app_configs()
-        if manager.app_name in ("all", config.app_name)
-        for migration_id, module in sorted(
-            manager.get_migration_modules(config.resolved_migrations_folder_path).items()
-        )
-    ]
-
-
-class _Forwards(forwards.ForwardsMigrationManager):
-    async def create_migration_table(self) -> bool:
-        return False if self.preview else await super().create_migration_table()
-
-    async def run_migrations(self, app_config: AppConfig) -> MigrationResult:
-        modules = self.get_migration_modules(app_config.resolved_migrations_folder_path)
-        ids = self.get_migration_ids(modules)
-        ran = await _applied_to(app_config.app_name)
-        waiting = [migration_id for migration_id in ids if migration_id not in ran]
-        if self.migration_id not in ("all", "1", *waiting, *ran):
-            return _failure(f"{self.migration_id} is unrecognised")
-        if self.migration_id in ran or not waiting:
-            print("🏁 No migrations need to be run")
-            return MigrationResult(success=True)
-        last = {"all": waiting[-1], "1": waiting[0]}.get(self.migration_id, self.migration_id)
-        chosen = waiting[: waiting.index(last) + 1]
-        question = f"Mark {len(chosen)} migrations as run without running them? [y/N] "
-        if self.fake and len(chosen) > 1 and not _agrees(question):
-            return _failure("Not proceeding.")
-        print(f"🚀 Running {len(chosen)} of {len(ids)} migrations:")
-        for migration_id in chosen:
-            await self._forward(app_config.app_name, migration_id, modules[migration_id])
-        return MigrationResult(success=True, message="Migration succeeded")
-
-    async def _forward(self, app: str, migration_id: str, module: MigrationModule) -> None:
-        manager = await module.forwards()
-        if self.preview:
-            await _run_preview(manager, backwards=False)
-            return
-
-        async def step() -> None:
-            if await _journal_has(app, migration_id):
-                print(f"  - {migration_id}: another process was faster")
-                return
-            if self.fake or getattr(manager, "fake", False):
-                print(f"  - {migration_id}: faked! ⏭️")
-            elif isinstance(manager, PiccoloManager):
-                await manager.run()
-                print("ok! ✔️")
-            await Migration.insert(Migration(name=migration_id, app_name=app))
-
-        await _in_turn(step, manager, app, migration_id)
-
-
-class _Backwards(backwards.BackwardsMigrationManager):
-    async def create_migration_table(self) -> bool:
-        """Create nothing: without a journal there is nothing to reverse."""
-        return False
-
-    async def run_migrations_backwards(self, app_config: AppConfig) -> MigrationResult:
-        modules = self.get_migration_modules(app_config.resolved_migrations_folder_path)
-        ran = await _applied_to(self.app_name)
-        if not ran:
-            print("🏁 No migrations to reverse!")
-            return MigrationResult(success=True)
-        first = {"all": ran[0], "1": ran[-1]}.get(self.migration_id, self.migration_id)
-        if first not in ran:
-            return _failure(f"Unrecognized migration name - must be one of {ran}")
-        chosen = ran[ran.index(first) :][::-1]
-        if unknown := [migration_id for migration_id in chosen if migration_id not in modules]:
+        Raises:
+            MigrationError: it is not applied, or a file is missing.
+        """
+        applied = await self._effectively_applied()
+        if not applied and migration_id in (ALL, ONE):
+            return []
+        first = {ALL: applied[:1], ONE: applied[-1:]}.get(migration_id, [migration_id])[0]
+        if first not in applied:
+            raise MigrationError(f"migration {migration_id} of app {self._app} is not applied")
+        chosen = applied[applied.index(first) :][::-1]
+        if unknown := [each for each in chosen if each not in self._modules]:
             raise MigrationError(f"there is no file for the applied migrations {unknown}")
-        if not self.auto_agree and not _agrees(f"Reverse {len(chosen)} migrations? [y/N] "):
-            return _failure("Not proceeding.")
-        for migration_id in chosen:
-            await self._backward(migration_id, modules[migration_id])
-        return MigrationResult(success=True)
+        return chosen
 
-    async def _backward(self, migration_id: str, module: MigrationModule) -> None:
-        manager = await module.forwards()
-        if self.preview:
-            await _run_preview(manager, backwards=True)
-            return
+    async def _effectively_applied(self) -> list[str]:
+        """Return the applied migrations, with a replacing one instead of all its former ones."""
+        applied = set(await self._history.applied(self._app))
+        for migration_id, module in self._modules.items():
+            if is_replacement_due(module, migration_id, applied):
+                applied -= replaced_by(module)
+                applied.add(migration_id)
+        return sorted(applied)
+
+    async def preview(self, migration_ids: Sequence[str], *, backwards: bool) -> None:
+        """Report the SQL of migrations and execute nothing."""
+        direction = "backwards" if backwards else "forwards"
+        for migration_id in migration_ids:
+            manager = await self._manager(migration_id)
+            if isinstance(manager, PiccoloManager):
+                self._report(f"  - {migration_id} [preview {direction}]... ")
+                manager.preview = True
+                await manager.run(backwards=backwards)
+                self._report("")
+
+    async def apply(self, migration_ids: Sequence[str], *, fake: bool = False) -> None:
+        """Apply migrations in order, unless another process applies one first.
+
+        Args:
+            migration_ids: what :meth:`pending` returned.
+            fake: record them as applied and change nothing else.
+
+        Raises:
+            MigrationError: one failed; the text names it, the statement and the server's message.
+        """
+        await self._adopt_replaced()
+        for migration_id in migration_ids:
+            await self._apply(migration_id, fake=fake)
+
+    async def _apply(self, migration_id: str, *, fake: bool) -> None:
+        manager = await self._manager(migration_id)
 
         async def step() -> None:
-            if not await _journal_has(self.app_name, migration_id):
-                print(f"  - {migration_id}: another process was faster")
+            if await self._history.is_applied(self._app, migration_id):
+                self._report(f"  - {migration_id}: applied by another process")
+                return
+            is_fake = fake or getattr(manager, "fake", False)
+            if isinstance(manager, PiccoloManager) and not is_fake:
+                with use_engine(cast("Engine[Any]", self._engine)):  # for queries of its functions
+                    await manager.run()
+            await self._history.record(self._app, migration_id)
+            self._report(f"  - {migration_id} [forwards]... {'faked! ⏭️' if is_fake else 'ok! ✔️'}")
+
+        await self._run_locked(step, manager, migration_id)
+
+    async def undo(self, migration_ids: Sequence[str]) -> None:
+        """Undo migrations in this order, unless another process undoes one first.
+
+        Raises:
+            MigrationError: see :meth:`apply`.
+        """
+        await self._adopt_replaced()
+        for migration_id in migration_ids:
+            await self._undo(migration_id)
+
+    async def _undo(self, migration_id: str) -> None:
+        manager = await self._manager(migration_id)
+
+        async def step() -> None:
+            if not await self._history.is_applied(self._app, migration_id):
+                self._report(f"  - {migration_id}: undone by another process")
                 return
             if isinstance(manager, PiccoloManager):
-                await manager.run(backwards=True)
-            await Migration.delete().where(_journal_row(self.app_name, migration_id))
-            print("ok! ✔️")
+                with use_engine(cast("Engine[Any]", self._engine)):
+                    await manager.run(backwards=True)
+            await self._history.remove(self._app, [migration_id])
+            self._report(f"  - {migration_id} [backwards]... ok! ✔️")
 
-        await _in_turn(step, manager, self.app_name, migration_id)
-        if self.clean:
-            _remove_file(module)
+        await self._run_locked(step, manager, migration_id)
 
+    async def _adopt_replaced(self) -> None:
+        """Replace the rows of former migrations by that of the migration that combines them."""
+        applied = await self._history.applied(self._app)
+        for migration_id, module in self._modules.items():
+            if not is_replacement_due(module, migration_id, applied):
+                continue
+            manager = await self._manager(migration_id)
+            async with locked_transaction(
+                self._engine, lock_timeout=LOCK_TIMEOUT_SECONDS
+            ) as connection:
+                if await self._history.is_applied(self._app, migration_id):
+                    continue  # another process was faster
+                await verify_replaced(connection, migration_id, manager)
+                await self._history.record(self._app, migration_id)
+                await self._history.remove(self._app, replaced_by(module))
+            self._report(f"  - {migration_id}: recognised, it replaces former migrations")
 
-def _agrees(question: str) -> bool:
-    return input(question).lower() == "y"
+    async def _manager(self, migration_id: str) -> Any:
+        """Return the operations of a migration, bound to the engine of this runner.
 
+        Piccolo also allows a ``forwards()`` without a manager, which does the work by itself.
+        """
+        manager = await self._modules[migration_id].forwards()
+        if isinstance(manager, MigrationManager):
+            manager.app_name = manager.app_name or self._app
+            manager.engine = self._engine
+            manager.report = self._report
+        return manager
 
-def _remove_file(module: MigrationModule) -> None:
-    if module.__file__:
-        Path(module.__file__).unlink()
+    async def _run_locked(self, step: Step, manager: Any, migration_id: str) -> None:
+        """Run the step under the advisory lock, and in a transaction unless the migration refuses.
 
+        Raises:
+            MigrationError: names the migration, the statement and the message of the server.
+        """
+        in_transaction = not isinstance(manager, PiccoloManager) or manager.wrap_in_transaction
+        async with failures_of(self._app, migration_id, in_transaction=in_transaction):
+            if in_transaction:
+                await self._run_in_transaction(step)
+            else:
+                async with locked_session(self._engine):
+                    await step()
 
-def _failure(message: str) -> MigrationResult:
-    print(message)
-    return MigrationResult(success=False, message=message)
+    async def _run_in_transaction(self, step: Step) -> None:
+        """Run the step in one transaction, again when a table stays locked.
 
-
-async def _run_preview(manager: Any, *, backwards: bool) -> None:
-    if isinstance(manager, PiccoloManager):
-        manager.preview = True
-        await manager.run(backwards=backwards)
-        print()
-
-
-def _journal_row(app: str, migration_id: str) -> Any:
-    return (Migration.name == migration_id) & (Migration.app_name == app)
-
-
-async def _journal_has(app: str, migration_id: str) -> bool:
-    return bool(await Migration.exists().where(_journal_row(app, migration_id)))
-
-
-async def _in_turn(step: Step, manager: Any, app: str, migration_id: str) -> None:
-    """Run the step in one transaction under the lock, again when a table stays locked.
-
-    Raises:
-        MigrationError: names the migration, the statement and the message of the server.
-    """
-    in_transaction = not isinstance(manager, PiccoloManager) or manager.wrap_in_transaction
-    async with failures_of(app, migration_id, in_transaction=in_transaction):
-        if in_transaction:
-            await _in_transaction(step)
-            return
-        async with _turn_outside_transaction():
-            await step()
-
-
-async def _in_transaction(step: Step) -> None:
-    for attempt in range(1, LOCK_ATTEMPTS + 1):
-        try:
-            async with _turn():
-                await step()
-        except LockTimeout as error:
-            if attempt == LOCK_ATTEMPTS:
-                raise MigrationError(
-                    "a table stayed locked by another session: "
-                    "end long transactions and run the migrations again"
-                ) from error
-            print("waiting for a locked table")
-            await asyncio.sleep(attempt)
-        else:
-            return
-
-
-def _engine() -> PostgresEngine:
-    engine = engine_finder()
-    if not isinstance(engine, PostgresEngine):
-        raise MigrationError("piccolo_conf names no PostgreSQL engine")
-    return engine
-
-
-@asynccontextmanager
-async def _turn(lock_timeout: bool = True) -> AsyncIterator[Any]:
-    """A transaction that holds the lock; yields its connection.
-
-    Asked for again and again, not waited for: a statement that waits holds a snapshot, and CREATE
-    INDEX CONCURRENTLY in the process before us would wait for that one for ever.
-    """
-    while True:
-        async with _engine().transaction() as transaction:
-            execute, fetchval = transaction.connection.execute, transaction.connection.fetchval
-            if await fetchval(f"SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK})"):
-                await require_owner(transaction.connection)
-                if lock_timeout:
-                    await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-                yield transaction.connection
+        While DDL waits for a table, all later statements on the table wait behind it. It therefore
+        gives up early, lets them proceed, and starts again.
+        """
+        for attempt in range(1, LOCK_ATTEMPTS + 1):
+            try:
+                async with locked_transaction(self._engine, lock_timeout=LOCK_TIMEOUT_SECONDS):
+                    await step()
+            except LockTimeout as error:
+                if attempt == LOCK_ATTEMPTS:
+                    raise MigrationError(
+                        "a table stayed locked by another session: "
+                        "end long transactions and run the migrations again"
+                    ) from error
+                self._report("waiting for a locked table")
+                await asyncio.sleep(attempt)
+            else:
                 return
-        await asyncio.sleep(POLL_SECONDS)
-
-
-@asynccontextmanager
-async def _turn_outside_transaction() -> AsyncIterator[None]:
-    """Hold the lock for a migration with ``wrap_in_transaction=False``, which may run twice."""
-    connection = await _engine().get_new_connection()
-    try:
-        while not await connection.fetchval(f"SELECT pg_try_advisory_lock({ADVISORY_LOCK})"):
-            await asyncio.sleep(POLL_SECONDS)
-        await require_owner(connection)
-        yield
-    finally:
-        await connection.close()

@@ -1,13 +1,13 @@
-"""What a table owns beside its columns, declared on the table and carried by auto migrations.
+"""Schema objects that a table declares beside its columns and that auto migrations create.
 
-How they are carried: :mod:`learner_app.schema.schema_object`.
+How migrations treat them: :mod:`learner_app.schema.schema_object`.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
 from piccolo.columns import Column
 from piccolo.columns.base import OnDelete, OnUpdate
@@ -17,29 +17,29 @@ from learner_app.errors import SchemaError
 from learner_app.schema.schema_object import SchemaObject, literal, quoted
 
 OWN_TABLE = "self"
-"""The ``references`` of a foreign key to its own table, as in Piccolo."""
+"""Value of ``references`` for a foreign key to its own table, as in Piccolo."""
 
 
 class Deferrable(Enum):
-    """When a constraint that may be deferred is checked, unless SET CONSTRAINTS says otherwise."""
+    """Initial mode of a deferrable constraint, which SET CONSTRAINTS changes per transaction."""
 
     IMMEDIATE = "INITIALLY IMMEDIATE"
-    """At the end of each statement."""
+    """Checked at the end of each statement."""
     DEFERRED = "INITIALLY DEFERRED"
-    """At COMMIT."""
+    """Checked at COMMIT."""
 
 
 @dataclass(frozen=True)
 class IndexKey:
-    """One key of an :class:`Index` or :class:`Exclude` with options beside its column.
+    """Key of an :class:`Index` or :class:`Exclude` with options.
 
     Args:
         on: a column, or an SQL expression.
-        operator_class: such as ``text_pattern_ops``, ``jsonb_path_ops`` or ``gin_trgm_ops``; those
-            of extensions need ``CREATE EXTENSION`` before.
+        operator_class: such as ``text_pattern_ops``, ``jsonb_path_ops`` or ``gin_trgm_ops``. An
+            operator class of an extension needs ``CREATE EXTENSION`` before.
         collation: name of a collation.
-        descending: sort order.
-        nulls: ``first`` or ``last``; last in ascending, first in descending order when left out.
+        descending: sort in descending order.
+        nulls: ``first`` or ``last``; by default last in ascending, first in descending order.
     """
 
     on: Column | str
@@ -50,6 +50,7 @@ class IndexKey:
 
     @property
     def sql(self) -> str:
+        """Key as in CREATE INDEX."""
         is_column = isinstance(self.on, Column)
         parts = [_key_sql(self.on) if is_column else f"({self.on})"]
         if self.collation:
@@ -69,48 +70,52 @@ def _key_sql(key: Column | str | IndexKey) -> str:
     return quoted(key._meta.db_column_name) if isinstance(key, Column) else key
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that differ from their defaults: others would change existing fingerprints."""
-    return {name: value for name, value in options.items() if value}
+def _column_list(columns: Sequence[str]) -> str:
+    return ", ".join(quoted(column) for column in columns)
+
+
+def _include(columns: Sequence[str]) -> str:
+    return f" INCLUDE ({_column_list(columns)})" if columns else ""
 
 
 class _TableConstraint(SchemaObject):
-    """Base of the objects that ALTER TABLE adds and drops as constraints."""
+    """Base class of the objects that ALTER TABLE adds and drops as constraints."""
 
     @abstractmethod
     def clause(self, table: str) -> str:
-        """Return the SQL after the constraint's name. ``table`` is quoted already."""
+        """Generate the SQL after the name of the constraint, for a quoted table name."""
 
     def create_sql(self, table: str) -> list[str]:
         name = quoted(self.database_name)
         return [f"ALTER TABLE {table} ADD CONSTRAINT {name} {self.clause(table)}"]
 
-    @classmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
-        return [f"ALTER TABLE {table} DROP CONSTRAINT {quoted(name)}"]
+    def drop_sql(self, table: str) -> list[str]:
+        return [f"ALTER TABLE {table} DROP CONSTRAINT {quoted(self.database_name)}"]
 
-    def _columns(self, key: str = "columns") -> str:
-        return ", ".join(quoted(column) for column in self.params[key])
+    def _columns(self) -> str:
+        return _column_list(self.params["columns"])
 
-    def _include(self) -> str:
-        return f" INCLUDE ({self._columns('include')})" if "include" in self.params else ""
+    def _options(self) -> str:
+        """Return INCLUDE and DEFERRABLE, the last options of a key."""
+        return f"{_include(self.params['include'])}{self._deferrable()}"
 
     def _deferrable(self) -> str:
-        return f" DEFERRABLE {self.params['deferrable']}" if "deferrable" in self.params else ""
+        deferrable = self.params["deferrable"]
+        return f" DEFERRABLE {deferrable}" if deferrable else ""
 
 
 class PrimaryKey(_TableConstraint):
-    """A primary key of several columns.
+    """Primary key of several columns.
 
-    That of a single column is ``primary_key=True`` on the column. The table inherits from
-    :class:`learner_app.schema.tables.SchemaTable`, which makes Piccolo's own queries compare all
+    A primary key of one column is ``primary_key=True`` on the column. The table inherits from
+    :class:`learner_app.schema.tables.SchemaTable`, which makes Piccolo's queries compare all
     columns of the key.
 
     Args:
         columns: the key.
-        include: further columns stored in its index.
-        deferrable: a foreign key and ON CONFLICT need a key that is not deferrable.
-        name: as of :class:`SchemaObject`.
+        include: further columns stored in the index of the key.
+        deferrable: foreign keys and ON CONFLICT cannot use a deferrable key.
+        name: see :class:`SchemaObject`.
     """
 
     kind = "pk"
@@ -123,22 +128,23 @@ class PrimaryKey(_TableConstraint):
         include: Sequence[Column | str] = (),
         deferrable: Deferrable | str | None = None,
     ) -> None:
-        options = _given(include=list(include), deferrable=deferrable)
-        super().__init__(name=name, columns=list(columns), **options)
+        super().__init__(
+            name=name, columns=list(columns), include=list(include), deferrable=deferrable
+        )
 
     def clause(self, table: str) -> str:
-        return f"PRIMARY KEY ({self._columns()}){self._include()}{self._deferrable()}"
+        return f"PRIMARY KEY ({self._columns()}){self._options()}"
 
 
 class Unique(_TableConstraint):
-    """No two rows with the same values.
+    """Unique constraint of one or several columns.
 
     Args:
-        columns: the values that differ.
-        nulls_distinct: False counts NULLs as equal.
-        include: further columns stored in the constraint's index, for index-only scans.
-        deferrable: a foreign key and ON CONFLICT need a constraint that is not deferrable.
-        name: as of :class:`SchemaObject`.
+        columns: the columns whose values differ between rows.
+        nulls_distinct: False makes two NULLs equal.
+        include: further columns stored in the index of the constraint, for index-only scans.
+        deferrable: foreign keys and ON CONFLICT cannot use a deferrable constraint.
+        name: see :class:`SchemaObject`.
     """
 
     kind = "unique"
@@ -152,26 +158,33 @@ class Unique(_TableConstraint):
         include: Sequence[Column | str] = (),
         deferrable: Deferrable | str | None = None,
     ) -> None:
-        options = _given(include=list(include), deferrable=deferrable)
-        super().__init__(name=name, columns=list(columns), nulls_distinct=nulls_distinct, **options)
+        super().__init__(
+            name=name,
+            columns=list(columns),
+            nulls_distinct=nulls_distinct,
+            include=list(include),
+            deferrable=deferrable,
+        )
 
     def clause(self, table: str) -> str:
         nulls = "" if self.params["nulls_distinct"] else " NULLS NOT DISTINCT"
-        return f"UNIQUE{nulls} ({self._columns()}){self._include()}{self._deferrable()}"
+        return f"UNIQUE{nulls} ({self._columns()}){self._options()}"
 
 
 class Exclude(_TableConstraint):
-    """No two rows for which every operator is true, such as overlapping bookings of a room.
+    """Exclusion constraint: for no two rows are all operators true.
+
+    An example is bookings of one room, whose times must not overlap.
 
     Args:
         elements: pairs of a column, :class:`IndexKey` or SQL expression and an operator:
             ``[(room, "="), ("tstzrange(starts_at, ends_at)", "&&")]``. ``=`` on scalar types
             needs the extension ``btree_gist``.
         method: the access method, ``gist`` or ``spgist``.
-        where: restricts the constraint to some rows, in SQL.
-        include: further columns stored in its index.
-        deferrable: when it is checked; at once, row by row, when left out.
-        name: as of :class:`SchemaObject`.
+        where: predicate in SQL that restricts the constraint to some rows.
+        include: further columns stored in the index of the constraint.
+        deferrable: by default not deferrable, and checked row by row.
+        name: see :class:`SchemaObject`.
     """
 
     kind = "exclude"
@@ -186,24 +199,30 @@ class Exclude(_TableConstraint):
         deferrable: Deferrable | str | None = None,
         name: str | None = None,
     ) -> None:
-        options = _given(where=where, include=list(include), deferrable=deferrable)
-        pairs = [list(element) for element in elements]
-        super().__init__(name=name, elements=pairs, method=method, **options)
+        super().__init__(
+            name=name,
+            elements=[list(element) for element in elements],
+            method=method,
+            where=where,
+            include=list(include),
+            deferrable=deferrable,
+        )
 
-    def serialise_self(self) -> None:
+    def resolve_params(self) -> None:
         pairs = self.params["elements"]
         self.params["elements"] = [[_key_sql(key), operator] for key, operator in pairs]
-        super().serialise_self()
+        super().resolve_params()
 
     def clause(self, table: str) -> str:
-        elements = ", ".join(f"{key} WITH {operator}" for key, operator in self.params["elements"])
-        where = f" WHERE ({self.params['where']})" if "where" in self.params else ""
-        method = self.params["method"]
-        return f"EXCLUDE USING {method} ({elements}){self._include()}{where}{self._deferrable()}"
+        params = self.params
+        elements = ", ".join(f"{key} WITH {operator}" for key, operator in params["elements"])
+        where = f" WHERE ({params['where']})" if params["where"] else ""
+        include = _include(params["include"])
+        return f"EXCLUDE USING {params['method']} ({elements}){include}{where}{self._deferrable()}"
 
 
 class Check(_TableConstraint):
-    """A condition in SQL that every row fulfils."""
+    """Check constraint with a condition in SQL."""
 
     kind = "check"
 
@@ -215,7 +234,7 @@ class Check(_TableConstraint):
 
 
 class OneOf(_TableConstraint):
-    """The column's value is one of a list; a NULL passes, as in every check."""
+    """Check constraint with a list of allowed values, and NULL."""
 
     kind = "oneof"
 
@@ -230,21 +249,21 @@ class OneOf(_TableConstraint):
 
 
 class ForeignKeyConstraint(_TableConstraint):
-    """A foreign key of one or several columns.
+    """Foreign key of one or several columns.
 
-    One of several columns is declared on the table; that of a single column comes with
+    A foreign key of several columns is declared on the table; for a single column use
     :class:`learner_app.schema.columns.Reference`. A migration creates it after the keys that it
-    refers to and drops it before them, whichever tables it creates or drops.
+    refers to and drops it before them.
 
     Args:
-        columns: those that refer.
-        references: the other table, or its name in the database; ``self`` is the table itself.
-        target_columns: those referred to, in the same order; they need a :class:`PrimaryKey`,
-            a :class:`Unique` or a unique :class:`Index` of their own.
-        on_delete: what happens to the row when the referenced one is deleted.
-        on_update: what happens when its key changes.
-        name: as of :class:`SchemaObject`.
-        deferrable: when it is checked; at the end of each statement when left out.
+        columns: the referencing columns.
+        references: the referenced table, or its name in the database; ``self`` is the table itself.
+        target_columns: the referenced columns in the same order. They have a :class:`PrimaryKey`,
+            a :class:`Unique` or a unique :class:`Index`.
+        on_delete: action when the referenced row is deleted.
+        on_update: action when the referenced key changes.
+        name: see :class:`SchemaObject`.
+        deferrable: by default checked at the end of each statement.
     """
 
     kind = "fk"
@@ -267,10 +286,10 @@ class ForeignKeyConstraint(_TableConstraint):
             target_columns=list(target_columns),
             on_delete=on_delete,
             on_update=on_update,
-            **_given(deferrable=deferrable),
+            deferrable=deferrable,
         )
 
-    def serialise_self(self) -> None:
+    def resolve_params(self) -> None:
         columns, targets = self.params["columns"], self.params["target_columns"]
         if len(columns) != len(targets) or not columns:
             raise SchemaError(
@@ -280,26 +299,27 @@ class ForeignKeyConstraint(_TableConstraint):
         references = self.params["references"]
         if not isinstance(references, str):
             self.params["references"] = references._meta.tablename
-        super().serialise_self()
+        super().resolve_params()
 
     def clause(self, table: str) -> str:
-        references = self.params["references"]
+        params = self.params
+        references = params["references"]
         name = table if references == OWN_TABLE else quoted(references)
-        target = f"{name} ({self._columns('target_columns')})"
-        actions = f"ON DELETE {self.params['on_delete']} ON UPDATE {self.params['on_update']}"
+        target = f"{name} ({_column_list(params['target_columns'])})"
+        actions = f"ON DELETE {params['on_delete']} ON UPDATE {params['on_update']}"
         return f"FOREIGN KEY ({self._columns()}) REFERENCES {target} {actions}{self._deferrable()}"
 
 
 class Index(SchemaObject):
-    """An index on columns or SQL expressions.
+    """Index on columns or SQL expressions.
 
     Args:
-        on: columns, :class:`IndexKey` objects, or SQL text such as ``lower(email)`` or
+        on: columns, :class:`IndexKey` objects, or SQL such as ``lower(email)`` or
             ``"started_at" DESC``.
-        method: the access method, ``btree``, ``gin`` and so on.
-        unique: whether two rows may not have the same values.
-        where: the predicate of a partial index, in SQL.
-        name: as of :class:`SchemaObject`.
+        method: the access method: ``btree``, ``gin`` and so on.
+        unique: reject rows with equal keys.
+        where: predicate of a partial index, in SQL.
+        name: see :class:`SchemaObject`.
         include: further columns stored in the index, for index-only scans.
     """
 
@@ -316,31 +336,28 @@ class Index(SchemaObject):
         include: Sequence[Column | str] = (),
     ) -> None:
         keys = [on] if isinstance(on, Column | str | IndexKey) else list(on)
-        options = _given(include=list(include))
-        super().__init__(name=name, on=keys, method=method, unique=unique, where=where, **options)
+        super().__init__(
+            name=name, on=keys, method=method, unique=unique, where=where, include=list(include)
+        )
 
-    def serialise_self(self) -> None:
+    def resolve_params(self) -> None:
         self.params["on"] = [_key_sql(key) for key in self.params["on"]]
-        super().serialise_self()
+        super().resolve_params()
 
     def create_sql(self, table: str) -> list[str]:
         params = self.params
         unique = "UNIQUE " if params["unique"] else ""
-        keys = ", ".join(params["on"])
-        included = ", ".join(quoted(column) for column in params.get("include", ()))
-        include = f" INCLUDE ({included})" if included else ""
+        keys = f"{params['method']} ({', '.join(params['on'])}){_include(params['include'])}"
         where = f" WHERE {params['where']}" if params["where"] else ""
-        name, method = quoted(self.database_name), params["method"]
-        tail = f"{include}{where}"
-        return [f"CREATE {unique}INDEX {name} ON {table} USING {method} ({keys}){tail}"]
+        name = quoted(self.database_name)
+        return [f"CREATE {unique}INDEX {name} ON {table} USING {keys}{where}"]
 
-    @classmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
-        return [f"DROP INDEX {quoted(name)}"]
+    def drop_sql(self, table: str) -> list[str]:
+        return [f"DROP INDEX {quoted(self.database_name)}"]
 
 
 class RowLevelSecurity(SchemaObject):
-    """Row level security, enabled; ``force`` binds the owner of the table too."""
+    """Row-level security of the table, with ``force`` for its owner too."""
 
     kind = "rls"
 
@@ -353,8 +370,7 @@ class RowLevelSecurity(SchemaObject):
             statements.append(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
         return statements
 
-    @classmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
+    def drop_sql(self, table: str) -> list[str]:
         return [
             f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
             f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
@@ -362,13 +378,14 @@ class RowLevelSecurity(SchemaObject):
 
 
 class Policy(SchemaObject):
-    """A row security policy.
+    """Policy of row-level security.
 
     Args:
-        using: the rows that are seen, in SQL.
-        with_check: the rows that may be written; as ``using`` when left out.
+        using: condition in SQL on the rows that a statement sees.
+        with_check: condition in SQL on the rows that a statement writes; by default ``using``.
         command: ALL, SELECT, INSERT, UPDATE or DELETE.
-        role: to whom it applies.
+        role: the role that the policy applies to.
+        name: see :class:`SchemaObject`.
     """
 
     kind = "policy"
@@ -390,50 +407,41 @@ class Policy(SchemaObject):
         scope = f"FOR {params['command']} TO {params['role']}"
         return [f"CREATE POLICY {quoted(self.database_name)} ON {table} {scope}{using}{check}"]
 
-    @classmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
-        return [f"DROP POLICY {quoted(name)} ON {table}"]
+    def drop_sql(self, table: str) -> list[str]:
+        return [f"DROP POLICY {quoted(self.database_name)} ON {table}"]
 
 
 class Uncompressed(SchemaObject):
-    """Store long values of a column as they are, not compressed (``SET STORAGE EXTERNAL``).
+    """Uncompressed storage of long values of a column (``SET STORAGE EXTERNAL``).
 
-    For long arrays and texts that are rewritten often: PostgreSQL compresses every new version of a
-    value over 2 KB, which takes about ten times as long as storing it. The price is disk space and
-    WAL. The column has a type that is compressed by default, such as text, JSONB or an array.
-    Stored values stay compressed until they change.
+    For long texts, JSONB and arrays that are rewritten often: PostgreSQL compresses each new
+    version of a value over 2 KB, which takes about ten times as long as storing it. The cost is
+    disk space and WAL. The type of the column is one that is compressed by default. Existing values
+    stay compressed until they are updated.
     """
 
     kind = "uncompressed"
 
-    def __init__(self, column: Column | str) -> None:
-        super().__init__(name=None, column=column)
-
-    def serialise_self(self) -> None:
-        """Take the column's name, which is all that a later drop knows, and resolve the rest."""
-        column = self.params["column"]
-        is_column = isinstance(column, Column)
-        self.given_name = column._meta.db_column_name if is_column else column
-        super().serialise_self()
+    def __init__(self, column: Column | str, name: str | None = None) -> None:
+        super().__init__(name=name, column=column)
 
     def create_sql(self, table: str) -> list[str]:
-        return [_set_storage(table, self.params["column"], "EXTERNAL")]
+        return [self._set_storage(table, "EXTERNAL")]
 
-    @classmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
-        return [_set_storage(table, name, "EXTENDED")]
+    def drop_sql(self, table: str) -> list[str]:
+        return [self._set_storage(table, "EXTENDED")]
 
-
-def _set_storage(table: str, column: str, storage: str) -> str:
-    return f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET STORAGE {storage}"
+    def _set_storage(self, table: str, storage: str) -> str:
+        column = quoted(self.params["column"])
+        return f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE {storage}"
 
 
 class UpdatedAtTrigger(SchemaObject):
-    """Sets a column to the time of every UPDATE, by whatever path it comes.
+    """Trigger that sets a column to the current time at every UPDATE, also by raw SQL.
 
-    The time is the clock's, not the transaction's: a row that is inserted and updated in one
-    transaction moves too. One function per column name serves all tables; it goes with the last
-    trigger that uses it.
+    The time is ``clock_timestamp()``, not the start of the transaction, so that an update in the
+    transaction of the insert is visible. All tables share one function per column name; the drop of
+    the last trigger drops the function.
     """
 
     kind = "touch"
@@ -443,16 +451,22 @@ class UpdatedAtTrigger(SchemaObject):
         super().__init__(name=name, column=column)
 
     def create_sql(self, table: str) -> list[str]:
-        column = self.params["column"]
-        function, trigger = quoted(f"touch_{column}"), quoted(self.database_name)
-        body = f"BEGIN NEW.{quoted(column)} := clock_timestamp(); RETURN NEW; END"
+        column = quoted(self.params["column"])
+        function, trigger = self._function(), quoted(self.database_name)
+        body = f"BEGIN NEW.{column} := clock_timestamp(); RETURN NEW; END"
         head = f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql"
-        when = f"BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
-        return [f"{head} AS {literal(body)}", f"CREATE TRIGGER {trigger} {when}"]
+        event = f"BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
+        return [f"{head} AS {literal(body)}", f"CREATE TRIGGER {trigger} {event}"]
 
-    @classmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
-        return [f"DROP TRIGGER {quoted(name)} ON {table}", DROP_UNUSED_TOUCH_FUNCTIONS]
+    def drop_sql(self, table: str) -> list[str]:
+        drop_function = (
+            f"DO $$BEGIN DROP FUNCTION {self._function()}();"
+            " EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END$$"
+        )
+        return [f"DROP TRIGGER {quoted(self.database_name)} ON {table}", drop_function]
+
+    def _function(self) -> str:
+        return quoted(f"touch_{self.params['column']}")
 
 
 DROP_UNUSED_TOUCH_FUNCTIONS = r"""DO $$
@@ -462,9 +476,10 @@ BEGIN
     SELECT p.oid FROM pg_proc p
     WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
       AND p.proname LIKE 'touch\_%' AND p.prorettype = 'trigger'::regtype
-      AND p.prosrc LIKE 'BEGIN NEW.% := clock\_timestamp(); RETURN NEW; END'
+      AND strpos(p.prosrc, 'NEW."' || replace(substr(p.proname, 7), '"', '""') || '" :=') > 0
       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid)
   LOOP
     EXECUTE format('DROP FUNCTION %s', unused);
   END LOOP;
 END $$"""
+"""Drops the functions of :class:`UpdatedAtTrigger` that no trigger uses, in the current schema."""

@@ -1,4 +1,4 @@
-"""Privileges that migrations need, and those that they leave to the application role."""
+"""Privileges on the migration history and the schema."""
 
 from typing import Any
 
@@ -7,29 +7,30 @@ from piccolo.apps.migrations.tables import Migration
 from learner_app.errors import MigrationError
 from learner_app.schema.schema_object import literal
 
-JOURNAL = Migration._meta.tablename
+HISTORY_TABLE = Migration._meta.tablename
+"""Piccolo's table of applied migrations."""
 
 _PRIVILEGES = f"""
     SELECT current_user, current_database(), current_schema(),
            has_schema_privilege(current_schema(), 'CREATE') AND NOT EXISTS (
                SELECT FROM pg_class
                WHERE relnamespace = quote_ident(current_schema())::regnamespace
-                 AND relname = {literal(JOURNAL)} AND NOT pg_has_role(relowner, 'USAGE'))
+                 AND relname = {literal(HISTORY_TABLE)} AND NOT pg_has_role(relowner, 'USAGE'))
 """
 
-_PROTECT_JOURNAL = f"""DO $body$
+_PROTECT_HISTORY = f"""DO $body$
 DECLARE
-  journal record;
+  history record;
 BEGIN
-  FOR journal IN
+  FOR history IN
     SELECT DISTINCT format('%I.%I', nspname, relname) AS name,
            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END AS role
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, aclexplode(relacl)
     WHERE relnamespace = quote_ident(current_schema())::regnamespace
-      AND relname = {literal(JOURNAL)} AND relkind = 'r' AND grantee <> relowner
+      AND relname = {literal(HISTORY_TABLE)} AND relkind = 'r' AND grantee <> relowner
   LOOP
     EXECUTE format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON %s FROM %s',
-                   journal.name, journal.role);
+                   history.name, history.role);
   END LOOP;
 END $body$"""
 
@@ -37,7 +38,7 @@ END $body$"""
 async def require_owner(connection: Any) -> None:
     """Raise MigrationError if the connected role may not change the schema.
 
-    Without a schema in the search path nothing is known: the statement itself fails then.
+    Without an existing schema in ``search_path`` the check passes; the first statement then fails.
     """
     user, database, schema, may_migrate = await connection.fetchrow(_PRIVILEGES)
     if schema is not None and not may_migrate:
@@ -47,9 +48,9 @@ async def require_owner(connection: Any) -> None:
         )
 
 
-async def protect_journal(connection: Any) -> None:
-    """Revoke the write privileges on the migration journal that others than its owner have.
+async def protect_history(connection: Any) -> None:
+    """Revoke all write privileges on the migration history except those of its owner.
 
-    Default privileges give the application role all rows of every new table, this one included.
+    ALTER DEFAULT PRIVILEGES grants the application role writes on every new table, also this one.
     """
-    await connection.execute(_PROTECT_JOURNAL)
+    await connection.execute(_PROTECT_HISTORY)

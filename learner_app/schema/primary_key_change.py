@@ -1,4 +1,4 @@
-"""Changes of a table's primary key, which Piccolo's migrations pass over in silence."""
+"""Changes of a table's primary key, which Piccolo's migrations ignore."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,21 @@ from learner_app.schema.schema_object import quoted
 
 @dataclass(frozen=True)
 class Key:
-    """How a table is keyed: by one column, or by a :class:`PrimaryKey` that is an object itself."""
+    """Primary key of a table: one column, or None if a :class:`PrimaryKey` is declared."""
 
     column: str | None
     is_implicit: bool
-    """Whether it is the serial ``id`` that Piccolo adds to a table without a key."""
+    """True for the serial ``id`` that Piccolo adds to a table without a key."""
 
     def drop_sql(self, table: type[Table]) -> list[str]:
+        """Return the statements that drop the key, none for a schema object."""
         if self.column is None:
             return []
         name = quoted(f"{table._meta.tablename}_pkey")
         return [f"ALTER TABLE {_name(table)} DROP CONSTRAINT {name}"]
 
     def add_sql(self, table: type[Table]) -> list[str]:
+        """Return the statements that add the key, none for a schema object."""
         if self.column is None:
             return []
         name, column = quoted(f"{table._meta.tablename}_pkey"), quoted(self.column)
@@ -32,7 +34,7 @@ class Key:
 
 @dataclass(frozen=True)
 class KeyChange:
-    """A table that exists before and after a migration, with another key."""
+    """Change of the key of a table that exists before and after a migration."""
 
     class_name: str
     old_tablename: str
@@ -44,12 +46,12 @@ class KeyChange:
 def key_change(
     class_name: str, before: type[Table], after: type[Table], renamed: dict[str, str]
 ) -> KeyChange | None:
-    """The change of the key between two states of a table, if there is one.
+    """Return the change of the key between two states of a table, or None.
 
-    ``renamed`` has new column names by the old ones; a renamed key is still the same key.
+    ``renamed`` maps old column names to new ones; a renamed key is the same key.
 
     Raises:
-        SchemaError: the serial ``id`` that Piccolo adds by itself comes or goes.
+        SchemaError: the serial ``id`` that Piccolo adds is added or removed.
     """
     old, new = table_key(before), table_key(after)
     if renamed.get(old.column or "", old.column) == new.column and (
@@ -58,14 +60,14 @@ def key_change(
         return None
     if old.is_implicit or new.is_implicit:
         raise SchemaError(
-            f"{class_name}: the serial id that Piccolo adds cannot become another key, nor the "
-            "other way round; declare a new table and move the rows"
+            f"{class_name}: the serial id that Piccolo adds cannot be replaced by another key, and "
+            "cannot replace one: declare a new table and copy the rows"
         )
     return KeyChange(class_name, before._meta.tablename, after._meta.tablename, old, new)
 
 
 def table_key(table: type[Table]) -> Key:
-    """Return the table's key. Between migrations a composite key is a constraint only."""
+    """Return the table's key, which is a constraint if it has several columns."""
     meta = table._meta
     if any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints):
         return Key(column=None, is_implicit=False)

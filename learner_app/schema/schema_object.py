@@ -1,14 +1,14 @@
-"""How things beside columns travel through auto migrations: as constraints with logical names.
+"""Base class of schema objects: indexes, constraints, policies and triggers of a table.
 
-Piccolo's migrations know one kind of thing beside columns: constraints, told apart by name.
-Every object here is such a constraint with a *logical* name,
-``<database name>@<kind>.<fingerprint of the definition>``. A changed definition is therefore
-another name, that is a drop and an add, and a drop knows from the name what it drops. The SQL is
-run by :class:`learner_app.schema.migrations.MigrationManager`; Piccolo's own fails on the ``@``.
+Piccolo's migrations know columns and constraints, and compare constraints by name only. A schema
+object is such a constraint with a *logical name*, ``<database name>@<kind>.<fingerprint>``. The
+fingerprint is a hash of the SQL that creates and drops the object. A changed definition, or a
+corrected implementation in this package, therefore has another name: auto migrations drop the old
+object and add the new one. A migration file stores the SQL, and only stored SQL is executed.
 """
 
-import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
 from copy import copy
 from enum import Enum
 from typing import Any, ClassVar, Self
@@ -17,107 +17,133 @@ from piccolo.columns import Column
 from piccolo.constraints import Constraint
 
 from learner_app.errors import SchemaError
+from learner_app.schema.object_sql import ObjectSql
 
 MAX_IDENTIFIER_BYTES = 63
-"""PostgreSQL cuts longer names silently (NAMEDATALEN)."""
-
-type_of_kind: dict[str, type["SchemaObject"]] = {}
+"""NAMEDATALEN - 1; PostgreSQL truncates longer names without an error."""
 
 
 def quoted(identifier: str) -> str:
-    """The identifier in double quotes, as SQL wants it."""
+    """Return the identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """The text as an SQL string literal."""
+    """Return the text as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def split_logical_name(name: str) -> tuple[str, type["SchemaObject"]] | None:
-    """Return database name and class of a schema object, None for a constraint of Piccolo."""
-    database_name, separator, rest = name.rpartition("@")
-    if not separator:
-        return None
-    kind = rest.partition(".")[0]
-    if kind not in type_of_kind:
-        raise SchemaError(f"{name!r} is of no known kind of schema object")
-    return database_name, type_of_kind[kind]
-
-
 class SchemaObject(Constraint):
-    """Base of the objects.
+    """Database object that is declared as an attribute of its table.
 
     Args:
-        name: the name in the database; the attribute's name when left out. In a mixin
-            ``{table}`` stands for the name of the table that takes it.
-        params: the definition as the migration file repeats it: keyword arguments of the class,
-            only strings, booleans, None and lists of them once columns are resolved.
+        name: the name in the database, by default the name of the attribute. In a mixin,
+            ``{table}`` is replaced by the name of the table that inherits the object.
+        params: the definition, repeated in migration files as keyword arguments of the class.
+            Once columns are resolved to names, only strings, booleans, None and lists of them.
     """
 
     kind: ClassVar[str]
-    outlives_table = False
-    """Whether something of the object stays behind when its table is dropped."""
+    """Short name of the class in logical names."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "kind" in cls.__dict__:
-            type_of_kind[cls.kind] = cls
+    outlives_table = False
+    """True if a part of the object remains after DROP TABLE."""
 
     def __init__(self, *, name: str | None, **params: Any) -> None:
         super().__init__(name=name, **params)
-        self.given_name = name
+        self.declared_name = name
+        self._sql: ObjectSql | None = None
+        self._is_stored = False
 
     @property
     def params(self) -> dict[str, Any]:
+        """Definition of the object, see the class."""
         params: dict[str, Any] = self._meta.params
         return params
 
     @property
     def database_name(self) -> str:
-        """The name in the catalog, without kind and fingerprint."""
-        return (self.given_name or self._meta.name).rpartition("@")[0] or (
-            self.given_name or self._meta.name
-        )
+        """Name in the catalog, without kind and fingerprint."""
+        name = self.declared_name or self._meta.name
+        return name.rpartition("@")[0] or name
+
+    @property
+    def sql(self) -> ObjectSql:
+        """Statements of the object: stored ones in a migration, generated ones on a table."""
+        if self._sql is None:
+            raise SchemaError(f"{self.database_name} is not declared on a table")
+        return self._sql
+
+    @property
+    def is_stored(self) -> bool:
+        """True if the SQL comes from a migration file."""
+        return self._is_stored
+
+    def stored(self, name: str, *, create: str | Sequence[str], drop: str | Sequence[str]) -> Self:
+        """Attach the logical name and the SQL that a migration file stores.
+
+        The migration manager verifies that the SQL matches the fingerprint in the name.
+
+        Args:
+            name: the logical name.
+            create: one or several statements, with ``{table}`` as in :class:`ObjectSql`.
+            drop: the same for the removal.
+        """
+        self.declared_name = self._meta.name = name
+        self._sql = ObjectSql(_statements(create), _statements(drop))
+        self._is_stored = True
+        return self
 
     def for_table(self, tablename: str) -> Self:
-        """A copy for one table: a mixin's object would otherwise be shared by all its tables."""
+        """Return a copy for one table, because tables would share the object of a mixin."""
         twin = copy(self)
         twin._meta = copy(self._meta)
         twin._meta.params = dict(self.params)
-        if self.given_name:
-            twin.given_name = self.given_name.format(table=tablename)
+        if self.declared_name:
+            twin.declared_name = self.declared_name.format(table=tablename)
         return twin
 
-    def serialise_self(self) -> None:
-        """Resolve column references and set the logical name. Piccolo calls it per table."""
+    def resolve_params(self) -> None:
+        """Replace columns by their names and enum members by their values."""
         for key, value in self.params.items():
             self.params[key] = _resolved(value)
+
+    def serialise_self(self) -> None:
+        """Generate the SQL and set the logical name, called by Piccolo for each table."""
+        if self._is_stored:
+            self._meta.name = self.declared_name or self._meta.name
+            return
+        self.resolve_params()
         name = self.database_name
         if len(name.encode()) > MAX_IDENTIFIER_BYTES:
             raise SchemaError(f"the name {name!r} is longer than {MAX_IDENTIFIER_BYTES} bytes")
-        definition = repr((self.kind, sorted(self.params.items())))
-        fingerprint = hashlib.sha256(definition.encode()).hexdigest()[:8]
-        self._meta.name = f"{name}@{self.kind}.{fingerprint}"
+        self._meta.name = name  # read by create_sql through database_name
+        self._sql = ObjectSql.generate(self.create_sql, self.drop_sql)
+        self._meta.name = f"{name}@{self.kind}.{self._sql.fingerprint}"
 
     @abstractmethod
     def create_sql(self, table: str) -> list[str]:
-        """Return the statements that create the object. ``table`` is quoted already."""
+        """Generate the statements that create the object on the table of that quoted name."""
 
-    @classmethod
     @abstractmethod
-    def drop_sql(cls, table: str, name: str) -> list[str]:
-        """The statements that remove the object of that database name."""
+    def drop_sql(self, table: str) -> list[str]:
+        """Generate the statements that drop the object."""
 
     @property
     def ddl(self) -> str:
+        """Not available: only the migration manager of this package creates schema objects."""
         raise SchemaError(
-            f"{self.database_name} is made by learner_app.schema.migrations.MigrationManager only"
+            f"{self.database_name} is created by learner_app.schema.migrations.MigrationManager "
+            "only: write a migration with `piccolo migrations new APP --auto`"
         )
 
     def _table_str(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.params.items())
         return f"{self.database_name} = {type(self).__name__}({arguments})"
+
+
+def _statements(sql: str | Sequence[str]) -> tuple[str, ...]:
+    return (sql,) if isinstance(sql, str) else tuple(sql)
 
 
 def _resolved(value: Any) -> Any:

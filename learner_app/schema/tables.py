@@ -1,4 +1,4 @@
-"""The mixin of every declared table: ``class X(SchemaTable, Table, tablename="x")``."""
+"""Mixin of tables with schema objects: ``class X(SchemaTable, Table, tablename="x")``."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -18,9 +18,9 @@ ROW_KEY = "row_key"
 
 
 class SchemaTable:
-    """Gives a table its own copies of a mixin's schema objects, and a composite key if it has one.
+    """Mixin that copies the schema objects of mixins for the table and sets up a composite key.
 
-    Plain, not a ``Table``: a table class as a common base would leak its ``id`` into its children.
+    It is no ``Table``: subclasses of a table class would inherit its ``id``.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -32,7 +32,9 @@ class SchemaTable:
         if not tablename:
             raise SchemaError(f"{cls.__name__} needs a tablename")
         if kwargs.get("schema"):
-            raise SchemaError(f"{cls.__name__}: tables stand in the connection's own schema")
+            raise SchemaError(
+                f"{cls.__name__}: remove schema=, tables belong to the connection's schema"
+            )
         for name, inherited in _inherited_objects(cls).items():
             setattr(cls, name, inherited.for_table(tablename))
         super().__init_subclass__(**kwargs)
@@ -41,8 +43,8 @@ class SchemaTable:
                 _install_composite_key(cls, constraint)
 
     def save(self, columns: Sequence[Column | str] | None = None) -> Any:
-        """Insert or update the row like Piccolo, but never write a generated column."""
-        declared: list[Column] = self._meta.columns  # type: ignore[attr-defined]  # it is a Table
+        """Insert or update the row as in Piccolo, but write no generated column."""
+        declared: list[Column] = self._meta.columns  # type: ignore[attr-defined]  # the class is a Table
         if columns is None and any(isinstance(column, Generated) for column in declared):
             columns = [
                 column
@@ -53,7 +55,7 @@ class SchemaTable:
 
 
 def _name_columns(mixin: type) -> None:
-    """A column that a table replaces by its own is still the one that the mixin's objects mean."""
+    """Set the names of columns, so that objects of the mixin refer to a replaced column by name."""
     for name, value in vars(mixin).items():
         if isinstance(value, Column):
             value._meta.name = name
@@ -69,7 +71,7 @@ def _inherited_objects(table: type) -> dict[str, SchemaObject]:
 
 
 def _install_composite_key(table: type[Table], declared: PrimaryKey) -> None:
-    """Take away the ``id`` that Piccolo adds to a table without a key column."""
+    """Replace the serial ``id`` that Piccolo adds by a key of several columns."""
     meta = table._meta
     if meta.default_columns:
         serial = meta.default_columns.pop()
@@ -82,21 +84,21 @@ def _install_composite_key(table: type[Table], declared: PrimaryKey) -> None:
 
 
 def _ignore(_row: Table, _value: object) -> None:
-    """Piccolo assigns the key after an insert and a remove; ours follows from the columns."""
+    """Ignore the key that Piccolo assigns after an insert, because it follows from the columns."""
 
 
 class CompositeKey(Column):
-    """Stands in ``_meta.primary_key`` for several columns: a row is found by all of them.
+    """Value of ``_meta.primary_key`` for a key of several columns, compared column by column.
 
-    With it ``save``, ``remove``, ``refresh`` and ``get`` hit exactly one row. It is no column of
-    the table: nothing selects it by itself or writes it.
+    With it, ``save``, ``remove``, ``refresh`` and ``get`` affect exactly one row. It is no column
+    of the table: no query selects or writes it by itself.
     """
 
     def __init__(self, table: type[Table], columns: list[Column]) -> None:
         super().__init__(primary_key=True)
         self._meta.name = ROW_KEY
         self._meta._table = table
-        # Piccolo puts quotes around it: RETURNING "content_id", "session_id"
+        # Piccolo adds the outer quotes: RETURNING "content_id", "session_id"
         self._meta.db_column_name = '", "'.join(c._meta.db_column_name for c in columns)
         self.columns = columns
         self.key_type = cast(
@@ -105,7 +107,7 @@ class CompositeKey(Column):
         )
 
     def of_row(self, row: Table) -> tuple[Any, ...] | None:
-        """The key of a row as a named tuple; None while a part of it is missing."""
+        """Return the key of a row as a named tuple, or None if a part of it is missing."""
         values = [getattr(row, column._meta.name) for column in self.columns]
         return None if None in values else self.key_type(*values)
 

@@ -1,4 +1,4 @@
-"""Tenants, their members, and the fields every tenant-scoped table takes."""
+"""Tenants and their members."""
 
 from enum import Enum
 
@@ -20,9 +20,7 @@ from learner_app.schema.objects import (
     UpdatedAtTrigger,
 )
 from learner_app.schema.tables import SchemaTable
-
-# NULLIF: after the first SET LOCAL on a connection the unset setting is '', not null.
-CURRENT_TENANT = "NULLIF(current_setting('app.current_tenant_id', true), '')::uuid"
+from learner_app.schema.tenant_fields import CURRENT_TENANT, TenantFields
 
 
 class TenantStatus(str, Enum):
@@ -38,15 +36,17 @@ class MemberRole(str, Enum):
 
 
 class TenantTable(
-    SchemaTable, Table, tablename="tenants", help_text="Organisations; each sees its own row only."
+    SchemaTable, Table, tablename="tenants", help_text="Organisations. Each sees only its own row."
 ):
     id = UUID(primary_key=True, default=UUID4(), help_text="Key.")
-    name = Varchar(255, default=None, help_text="As people know it.")
-    slug = Varchar(63, default=None, help_text="Lower-case DNS label.")
-    status = Varchar(20, default="active", choices=TenantStatus, help_text="Standing.")
-    settings = JSONB(default={}, help_text="By key.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    name = Varchar(255, default=None, help_text="Name of the organisation.")
+    slug = Varchar(63, default=None, help_text="Unique lower-case DNS label.")
+    status = Varchar(20, default="active", choices=TenantStatus, help_text="Status of the tenant.")
+    settings = JSONB(default={}, help_text="Settings of the tenant.")
+    created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
+    updated_at = Timestamptz(
+        default=Now(), help_text="Time of the last change, set by the database."
+    )
 
     tenants_slug_key = Unique([slug])
     tenants_slug_check = Check("slug ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'")
@@ -56,36 +56,14 @@ class TenantTable(
     tenants_touch_updated_at = UpdatedAtTrigger(updated_at)
 
 
-class TenantFields(SchemaTable):
-    """Mixin of every tenant-scoped table: rows are seen and written in their tenant's context only.
-
-    ``tenant_id`` has no default: a row that nobody placed in a tenant is refused.
-    """
-
-    tenant_id = UUID(default=None, help_text="The tenant it belongs to.")
-    created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
-
-    tenant_index = Index(tenant_id, name="idx_{table}_tenant_id")
-    tenant_row_level_security = RowLevelSecurity(name="{table}_row_level_security")
-    tenant_isolation = Policy(
-        using=f"tenant_id = {CURRENT_TENANT}",
-        with_check=f"tenant_id = {CURRENT_TENANT}",
-        name="{table}_isolation",
-    )
-    tenant_touch = UpdatedAtTrigger(updated_at, name="{table}_touch_updated_at")
-
-
 class TenantMemberTable(
-    TenantFields, Table, tablename="tenant_members", help_text="Who belongs to a tenant."
+    TenantFields, Table, tablename="tenant_members", help_text="Members of tenants."
 ):
     tenant_id = Reference(
-        TenantTable, "fk_tenant_members_tenant", OnDelete.cascade, help_text="The tenant."
+        TenantTable, "fk_tenant_members_tenant", OnDelete.cascade, help_text="Tenant."
     )
-    user_id = Reference(
-        UserTable, "fk_tenant_members_user", OnDelete.cascade, help_text="The user."
-    )
-    role = Varchar(20, default=None, choices=MemberRole, help_text="What they may do.")
+    user_id = Reference(UserTable, "fk_tenant_members_user", OnDelete.cascade, help_text="Member.")
+    role = Varchar(20, default=None, choices=MemberRole, help_text="Role of the member.")
 
     tenant_members_pkey = PrimaryKey([tenant_id, user_id])
     tenant_members_role_check = OneOf(role, MemberRole)

@@ -151,11 +151,11 @@ def _engine_on(url: str) -> Iterator[None]:
     if DB.pool is not None:
         pytest.fail(POOL_IS_OPEN, pytrace=False)
     before = DB.url
-    DB.url, DB._settings = url, None
+    DB.url, DB.settings = url, None
     try:
         yield
     finally:
-        DB.url, DB._settings = before, None
+        DB.url, DB.settings = before, None
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +164,6 @@ def _learner_settings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in connection_variables():
             patch.delenv(name)
-        DB._settings = None
+        DB.settings = None
         yield
-    DB._settings = None
+    DB.settings = None

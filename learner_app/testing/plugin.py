@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from learner_app.errors import LearnerError
-from learner_app.settings import connection_variables, load_settings, piccolo_is_pointed_here
+from learner_app.settings import connection_variables, load_settings
 from learner_app.testing.test_database_url import find_test_database_url
 
 # The fixtures import pytest-asyncio; pytest_configure reports it if it is missing.
@@ -61,5 +61,3 @@ def _isolate(config: pytest.Config) -> None:
 def _point_piccolo_to(project: Path, patch: pytest.MonkeyPatch) -> None:
     """Make ``piccolo_conf.py`` of the project importable, as Piccolo's own command does."""
     patch.syspath_prepend(project)
-    if piccolo_is_pointed_here():
-        patch.delenv("PICCOLO_CONF")

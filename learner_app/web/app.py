@@ -1,4 +1,4 @@
-"""The web application: ``uvicorn learner_app.web.app:app``, or ``learner up`` with a database."""
+"""Web application: ``uvicorn learner_app.web.app:app``, or ``learner up`` with a database."""
 
 import asyncio
 import gc
@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from learner_app.admin.desk import STYLE_SHEET, create_desk
+from learner_app.admin.desk import STYLE_SHEET, Desk
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema.pending import declared_migrations
 from learner_app.web import health
+from learner_app.web.engine import EngineMiddleware
 from learner_app.web.errors import DatabaseErrors
 from learner_app.web.security import SecurityHeaders
 from learner_app.web.startup import StartupCheck
@@ -27,20 +28,25 @@ START_PAGE = Path(__file__).with_name("start.html")
 def create_app(engine: DatabaseEngine = DB) -> Starlette:
     """Build the application: a start page, the health routes and the admin.
 
-    The pool opens and closes with the application. A database that is away does not keep it from
-    starting; ``/health/db`` says so and everything works once the database is back.
+    Every part of it runs on the engine: its health routes, the admin with its staff accounts, and
+    Piccolo's queries and repositories in routes that are added to it. Applications on different
+    engines can run in one process.
+
+    The lifespan opens and closes the connection pool. Without a database the application starts
+    all the same, ``/health/db`` reports the outage, and requests succeed once the database answers.
     """
+    desk = Desk(engine)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(declared_migrations)  # health compares with them, by imports
+        await asyncio.to_thread(declared_migrations)  # imports all migrations, for the health check
+        desk.build()
         gc.collect()
-        gc.freeze()  # what the start made stays: a full collection of it would stall the loop
-        await engine.start_connection_pool()
-        try:
+        # Objects created so far live as long as the process. Frozen, they are not part of later
+        # full collections, which would stall the event loop.
+        gc.freeze()
+        async with engine.running():
             yield
-        finally:
-            await engine.close_connection_pool()
 
     app = Starlette(
         routes=[
@@ -49,10 +55,11 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
             Route("/health/db", health.database),
             Route("/desk.css", desk_style),
             Route("/admin", to_admin),
-            Mount("/admin/", create_desk(engine.settings)),
+            Mount("/admin/", desk),
         ],
         middleware=[
             Middleware(StartupCheck, engine=engine),
+            Middleware(EngineMiddleware, engine=engine),
             Middleware(SecurityHeaders),
             Middleware(DatabaseErrors),
         ],

@@ -1,4 +1,4 @@
-"""The one place where errors of the database become status codes."""
+"""HTTP status codes for errors of the database."""
 
 from http import HTTPStatus
 
@@ -30,14 +30,17 @@ STATUS = {
     StatementTimeout: HTTPStatus.GATEWAY_TIMEOUT,
 }
 RETRY_SECONDS = 1
+"""Value of the header ``Retry-After``."""
 
 
 class DatabaseErrors:
-    """ASGI middleware that answers for an error of the database that nobody handled.
+    """ASGI middleware that turns an unhandled error of the database into a response.
 
-    What retrying may mend is 503 with ``Retry-After``. The body names the kind and the fields,
-    nothing of the server. Applications inside have often sent a 500 before they let the error
-    out: a 500 is held back until it is clear that there is no better answer.
+    An error that may succeed on a retry is answered with 503 and ``Retry-After``. The body
+    contains the class of the error and its fields, and nothing about the server.
+
+    Frameworks such as FastAPI often send a response with status 500 before they raise the error
+    again. Such a response is therefore delayed until the application has returned or raised.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,33 +50,33 @@ class DatabaseErrors:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        held: list[Message] = []
+        delayed: list[Message] = []
         has_started = False
 
-        async def send_or_hold(message: Message) -> None:
+        async def send_or_delay(message: Message) -> None:
             nonlocal has_started
             is_server_error = message.get("status") == HTTPStatus.INTERNAL_SERVER_ERROR
-            if held or (is_server_error and not has_started):
-                held.append(message)
+            if delayed or (is_server_error and not has_started):
+                delayed.append(message)
             else:
                 has_started = True
                 await send(message)
 
         try:
-            await self.app(scope, receive, send_or_hold)
+            await self.app(scope, receive, send_or_delay)
         except BaseException as error:
-            failure = _alone(error)
+            failure = _unwrap_single(error)
             if isinstance(failure, DatabaseError) and not has_started:
                 await _response(failure)(scope, receive, send)
                 return
-            await _send_all(held, send)
+            await _send_all(delayed, send)
             raise
         else:
-            await _send_all(held, send)
+            await _send_all(delayed, send)
 
 
-def _alone(error: BaseException) -> BaseException:
-    """The only error of a task group."""
+def _unwrap_single(error: BaseException) -> BaseException:
+    """Return the only error of an exception group, or the error itself."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

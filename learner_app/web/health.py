@@ -1,4 +1,4 @@
-"""Health routes: is the process alive, and can it use its database."""
+"""Health routes of the process and of its database."""
 
 import dataclasses
 from typing import Any
@@ -10,28 +10,32 @@ from learner_app.database.health import DatabaseHealth, check_database
 
 NO_STORE = {"Cache-Control": "no-store", "Vary": "Accept"}
 HEALTH_JSON = "application/health+json"
-"""The format of draft-inadarei-api-health-check; also that of the routes when asked for."""
+"""Media type of draft-inadarei-api-health-check, used where the client accepts it."""
 
-WORDS = {"ok": "pass", "warn": "warn", "unavailable": "fail"}
+STATUS_WORDS = {"ok": "pass", "warn": "warn", "unavailable": "fail"}
+"""Status in the draft for each status of the database."""
 
 
 async def alive(_request: Request) -> Response:
-    """``GET /health``: the process answers; nothing else is touched."""
+    """Answer ``GET /health`` with 200 without using the database."""
     return JSONResponse({"status": "ok"}, headers=NO_STORE)
 
 
 async def database(request: Request) -> Response:
-    """``GET /health/db``: 200 when the database can be used, also with a warning, else 503."""
+    """Answer ``GET /health/db`` with 200 if the database is usable, otherwise with 503.
+
+    A warning, such as pending migrations, is 200 as well.
+    """
     health = await check_database(request.app.state.engine)
     status_code = 503 if health.status == "unavailable" else 200
     if HEALTH_JSON in request.headers.get("accept", ""):
         return JSONResponse(_as_health_json(health), status_code, NO_STORE, HEALTH_JSON)
-    body = dataclasses.asdict(health) | {"time": _text(health)}
+    body = dataclasses.asdict(health) | {"time": _time(health)}
     return JSONResponse(body, status_code, NO_STORE)
 
 
 def _as_health_json(health: DatabaseHealth) -> dict[str, Any]:
-    status, when = WORDS[health.status], _text(health)
+    status, when = STATUS_WORDS[health.status], _time(health)
     checks: dict[str, list[dict[str, Any]]] = {
         "database:responseTime": [
             {
@@ -56,5 +60,5 @@ def _as_health_json(health: DatabaseHealth) -> dict[str, Any]:
     )
 
 
-def _text(health: DatabaseHealth) -> str:
+def _time(health: DatabaseHealth) -> str:
     return health.time.isoformat(timespec="milliseconds")

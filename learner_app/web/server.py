@@ -1,4 +1,4 @@
-"""Serving the application in the foreground until a signal ends it."""
+"""HTTP server in the foreground that a signal stops."""
 
 import signal
 import socket
@@ -8,25 +8,29 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from learner_app.errors import ServerError
 
 BACKLOG = 128
 SHUTDOWN_SECONDS = 5
-"""How long requests under way may take to end after a signal."""
+"""Time limit for the requests that run when a signal arrives."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked us to end; of that kind, since asyncio swallows other BaseExceptions."""
+    """Request to stop the program, sent by a signal.
+
+    A KeyboardInterrupt, because asyncio swallows other subclasses of BaseException.
+    """
 
 
 _stop_requested = threading.Event()
 
 
 def stop_on_signals() -> None:
-    """Make SIGTERM and SIGINT end the program by an exception, so that clean-up runs.
+    """Make SIGTERM, SIGINT and SIGHUP raise :class:`Stopped`, so that clean-up code runs.
 
-    uvicorn handles both while it serves and raises them again afterwards.
+    uvicorn handles SIGTERM and SIGINT itself while it serves and raises them again afterwards.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -37,26 +41,26 @@ def stop_on_signals() -> None:
         signal.signal(number, stop)
 
 
-def go_on() -> None:
-    """Raise Stopped if a signal came whose exception was lost, as in a destructor."""
+def raise_if_stopped() -> None:
+    """Raise Stopped if a signal arrived and its exception was lost, as in a destructor."""
     if _stop_requested.is_set():
         raise Stopped
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Bind the address before anything else is started.
+    """Return a listening socket, bound before any other part of the program starts.
 
     Raises:
         ServerError: the address cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where the protocol is explicit, and connections inherit it from
-    # the listener. Without it each response waits for the acknowledgement of the one before.
+    # the listener. Without it each response waits until the client has acknowledged the previous.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        # At once: two sockets that only bind can share an address.
+        # Listen immediately: with SO_REUSEADDR two sockets that are only bound can share a port.
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
@@ -67,11 +71,9 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve ``learner_app.web.app`` on the socket; returns when a signal ended it."""
-    from learner_app.web.app import app
-
-    # The session login reminds of HTTPS at every sign-in; APP_ENV=production turns it on.
+def serve(app: ASGIApp, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve the application on the socket until a signal arrives."""
+    # The session login warns at every sign-in without HTTPS; APP_ENV=production requires HTTPS.
     warnings.filterwarnings("ignore", message="If running sessions in production")
     config = uvicorn.Config(
         app,

@@ -1,16 +1,15 @@
-"""The check before the application starts: what keeps it from starting is one line."""
+"""Check of settings and database before the application starts."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import LearnerError
 
 
 class StartupCheck:
-    """ASGI middleware that fails the start with a sentence where it has to fail.
+    """ASGI middleware that stops the start with a one-line message instead of a traceback.
 
-    That is when a setting is wrong, or with DB_REQUIRED when there is no database.
+    The start fails if a setting is invalid, or if DB_REQUIRED is true and no database answers.
     """
 
     def __init__(self, app: ASGIApp, engine: DatabaseEngine) -> None:
@@ -28,7 +27,7 @@ class StartupCheck:
         await self.app(scope, receive, send)
 
     async def _check(self) -> None:
-        for engine in (self.engine, *self.engine.extra_nodes.values()):
-            _ = engine.connector
+        for engine in (self.engine, *self.engine.replicas.values()):
+            _ = engine.connections.connector  # reads and validates the settings
         if self.engine.settings.db_required:
-            await wait_for_database(self.engine)
+            await self.engine.wait_until_ready()

@@ -1,4 +1,4 @@
-"""Users for tests, and what they sign in with."""
+"""Users for tests, with their password."""
 
 from datetime import timedelta
 

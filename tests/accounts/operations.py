@@ -1,4 +1,4 @@
-"""A call of every public method of the account repositories, and the secrets they handle."""
+"""Calls of all public methods of the account repositories, and the secrets they handle."""
 
 import inspect
 from collections.abc import Callable
@@ -45,14 +45,14 @@ SECRET_COLUMNS = {
     for column in table._meta.columns
     if column._meta.secret
 }
-GENERAL = {"get", "find", "get_many", "exists", "count", "page", "stream"}
+GENERAL = {"get", "find", "get_many", "exists", "list", "count", "page", "stream"}
 READERS = {"check_password", "change_password", "sign_in", "tokens"}
-"""The operations made for reading a hash or a token."""
+"""Operations whose purpose is to read a hash or a token."""
 
 
 @dataclass
 class World:
-    """A user with everything, and what nobody may see of it."""
+    """User with an account, a session and a code, and all their secrets."""
 
     db: DatabaseEngine
     user: User
@@ -63,7 +63,7 @@ class World:
     secrets: set[str] = field(default_factory=set)
 
     async def note(self) -> None:
-        """Whatever is stored in the secret columns now, and what stands for it."""
+        """Add the stored values of the secret columns and the plain secrets."""
         for table, column in SECRET_COLUMNS:
             sql = f"SELECT {column} FROM {table._meta.tablename} WHERE {column} IS NOT NULL"
             self.secrets |= {row[0] for row in await self.db.fetch(sql)}
@@ -71,7 +71,7 @@ class World:
         self.secrets |= {PASSWORD, OTHER, ACCESS, REFRESH}
 
     def seen_in(self, text: str) -> list[str]:
-        """Those of which a telling part stands in the text."""
+        """Return the secrets of which the text contains a part."""
         return [one for one in self.secrets if one in text or one[-20:] in text or one[:70] in text]
 
 
@@ -79,13 +79,13 @@ async def make_world(engine: DatabaseEngine) -> World:
     """Insert a user with an account, a session and a code; return them with their secrets."""
     user = await users.register(UserCreate(email=ADDRESS, password=PASSWORD))
     tokens = AccountUpdate(access_token=ACCESS, refresh_token=REFRESH)
-    account = await accounts.link(user.id, "google", "g1", tokens)
+    account, _ = await accounts.link(user.id, "google", "g1", tokens)
     opened = await sessions.open(user.id, HOUR)
     code = await codes.issue(CODE_OF, HOUR)
     (row,) = (await codes.page()).rows
     world = World(engine, user, opened, code, account.id, row.id)
     await world.note()
-    # of parameters that are outdated, so that a check stores another one
+    # outdated parameters, so that a check stores a new hash
     await engine.execute("UPDATE users SET hashed_password = $1", hash_password(PASSWORD, CHEAP))
     await world.note()
     assert len(world.secrets) == 10
@@ -96,7 +96,7 @@ CHEAP = Cost(7168, 1, 1)
 
 
 def operations(it: World) -> dict[str, Callable[[], Any]]:
-    """A call of every public method, with plain text where a caller may give it."""
+    """Return a call of every public method, with secrets as plain text where possible."""
     user, token, code = it.user, it.opened.token, it.code
     of_all = {
         f"{name}.{general}": call
@@ -111,6 +111,7 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
             "find": lambda it=repository, key=key: it.find(key),
             "get_many": lambda it=repository, key=key: it.get_many([key]),
             "exists": lambda it=repository, key=key: it.exists(key),
+            "list": lambda it=repository: it.list(),
             "count": lambda it=repository: it.count(),
             "page": lambda it=repository: it.page(total="exact"),
             "stream": lambda it=repository: it.stream(),
@@ -121,7 +122,6 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
     tokens = AccountUpdate(access_token=ACCESS, id_token=REFRESH)
     plain = token.get_secret_value()
     return of_all | {
-        "UserRepository.search": lambda: users.search(text="a"),
         "UserRepository.find_by_email": lambda: users.find_by_email(ADDRESS),
         "UserRepository.register": lambda: users.register(new),
         "UserRepository.register_with_provider": lambda: users.register_with_provider(
@@ -129,9 +129,6 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
         ),
         "UserRepository.check_password": lambda: users.check_password(ADDRESS, PASSWORD),
         "UserRepository.update": lambda: users.update(user.id, UserUpdate(name="A")),
-        "UserRepository.update_profile": lambda: users.update_profile(
-            user.id, UserUpdate(name="B")
-        ),
         "UserRepository.verify_email": lambda: users.verify_email(user.id, ADDRESS),
         "UserRepository.set_admin": lambda: users.set_admin(user.id, True),
         "UserRepository.export": lambda: users.export(user.id),
@@ -162,7 +159,7 @@ def operations(it: World) -> dict[str, Callable[[], Any]]:
         "UserRepository.change_email": lambda: users.change_email(user.id, "d@example.com"),
         "UserRepository.set_password": lambda: users.set_password(user.id, OTHER, keep_token=plain),
         "AuthSessionRepository.close": lambda: sessions.close(plain),
-        "AuthSessionRepository.close_all": lambda: sessions.close_all(user.id, except_token=plain),
+        "AuthSessionRepository.close_all": lambda: sessions.close_all(user.id, keep_token=plain),
         "UserRepository.delete": lambda: users.delete(user.id),
     }
 

@@ -47,7 +47,7 @@ def browser(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://a.example")
 
 
-async def test_from_registering_to_signing_out(client: httpx.AsyncClient):
+async def test_a_user_registers_signs_out_and_signs_in_again(client: httpx.AsyncClient):
     assert (await client.get("/me")).status_code == 401
     answer = await client.post("/register", json={**ANNA, "name": "Anna"})
     assert answer.status_code == 201
@@ -64,7 +64,7 @@ async def test_from_registering_to_signing_out(client: httpx.AsyncClient):
     assert (await client.get("/me")).status_code == 200
 
 
-async def test_mistakes_are_told_by_status_and_field(client: httpx.AsyncClient):
+async def test_errors_have_a_status_and_name_the_field(client: httpx.AsyncClient):
     await client.post("/register", json=ANNA)
     answer = await client.post("/register", json=ANNA)
     assert (answer.status_code, answer.json()["fields"]) == (409, ["email"])
@@ -82,7 +82,7 @@ async def test_mistakes_are_told_by_status_and_field(client: httpx.AsyncClient):
     assert (await client.post("/sign-in", data=ANNA)).status_code == 415
 
 
-async def test_a_new_password_signs_other_devices_out(app: Any, client: httpx.AsyncClient):
+async def test_changing_the_password_signs_other_devices_out(app: Any, client: httpx.AsyncClient):
     await client.post("/register", json=ANNA)
     async with browser(app) as other:
         await other.post("/sign-in", json=ANNA)

@@ -1,4 +1,4 @@
-"""Sign-in identities: one identity, one user, and a way in that stays."""
+"""Linking and unlinking of identities."""
 
 import asyncio
 from collections import Counter
@@ -24,15 +24,16 @@ accounts, users = AccountRepository(), UserRepository()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def test_linking_is_idempotent_and_for_one_user(db: DatabaseEngine):
+async def test_linking_is_idempotent_and_an_identity_belongs_to_one_user(db: DatabaseEngine):
     user, other = await registered(), await registered("b@example.com")
-    account = await accounts.link(user.id, "google", "g1")
-    assert await accounts.link(user.id, "google", "g1") == account
+    account, created = await accounts.link(user.id, "google", "g1")
+    assert created
+    assert await accounts.link(user.id, "google", "g1") == (account, False)
     with pytest.raises(Conflict) as caught:
         await accounts.link(other.id, "google", "g1")
     assert caught.value.fields == ("provider_id", "account_id")
     assert await accounts.find_by_provider("google", "g1") == account
-    assert (await accounts.link(other.id, "github", "g1")).user_id == other.id
+    assert (await accounts.link(other.id, "github", "g1")).row.user_id == other.id
     for wrong in ("g2", "g1\0", "x" * 300):
         assert await accounts.find_by_provider("google", wrong) is None
     rows = await accounts.list_for_user(user.id)
@@ -40,13 +41,14 @@ async def test_linking_is_idempotent_and_for_one_user(db: DatabaseEngine):
     assert await accounts.list_for_user("x") == []  # type: ignore[arg-type]
 
 
-async def test_two_users_at_once_who_want_one_identity(clone: DatabaseEngine):
+async def test_one_of_several_users_links_an_identity_concurrently(clone: DatabaseEngine):
     people = [await registered(f"u{n}@example.com") for n in range(4)]
     results = await asyncio.gather(
         *(accounts.link(people[n % 4].id, "google", "g1") for n in range(20)),
         return_exceptions=True,
     )
-    assert Counter(type(one).__name__ for one in results) == {"Account": 5, "Conflict": 15}
+    assert Counter(type(one).__name__ for one in results) == {"StoredRow": 5, "Conflict": 15}
+    assert sum(one.created for one in results if not isinstance(one, BaseException)) == 1
     assert await accounts.count(provider_id="google") == 1
 
 
@@ -62,7 +64,9 @@ async def test_two_users_at_once_who_want_one_identity(clone: DatabaseEngine):
         ("google", None, "account_id"),
     ],
 )
-async def test_what_is_no_identity(db: DatabaseEngine, provider: Any, identity: Any, field: str):
+async def test_malformed_identities_are_rejected(
+    db: DatabaseEngine, provider: Any, identity: Any, field: str
+):
     user = await registered()
     with pytest.raises(InvalidValue) as caught:
         await accounts.link(user.id, provider, identity)
@@ -77,10 +81,10 @@ async def test_an_identity_needs_a_user(db: DatabaseEngine):
     assert await accounts.count() == 0
 
 
-async def test_tokens_are_written_and_read_by_one_operation(db: DatabaseEngine):
+async def test_tokens_are_read_by_one_operation_only(db: DatabaseEngine):
     user = await registered()
     given = AccountUpdate(access_token="a-1", refresh_token="r-1", scope="email")
-    account = await accounts.link(user.id, "google", "g1", given)
+    account, _ = await accounts.link(user.id, "google", "g1", given)
     assert account.scope == "email"
     changed = AccountUpdate(access_token="a-2", access_token_expires_at=NOW, refresh_token=None)
     changed_row = await accounts.update_tokens(account.id, changed)
@@ -98,14 +102,14 @@ async def test_tokens_are_written_and_read_by_one_operation(db: DatabaseEngine):
         AccountUpdate(access_token="a\0")
 
 
-async def test_the_last_way_in_stays(db: DatabaseEngine):
+async def test_the_last_sign_in_method_cannot_be_unlinked(db: DatabaseEngine):
     user = await users.register_with_provider(
         ProviderUserCreate(email="a@example.com"), "google", "g1"
     )
     (google,) = await accounts.list_for_user(user.id)
     with pytest.raises(InvalidTransition):
         await accounts.unlink(google.id)
-    github = await accounts.link(user.id, "github", "h1")
+    github, _ = await accounts.link(user.id, "github", "h1")
     assert await accounts.unlink(google.id)
     assert not await accounts.unlink(google.id)
     assert not await accounts.unlink("x")  # type: ignore[arg-type]
@@ -118,17 +122,17 @@ async def test_the_last_way_in_stays(db: DatabaseEngine):
         await accounts.unlink(credential.id)
 
 
-async def test_unlinking_the_password_makes_it_worthless(db: DatabaseEngine):
+async def test_an_unlinked_password_does_not_match(db: DatabaseEngine):
     user = await registered()
     (credential,) = await accounts.list_for_user(user.id)
-    google = await accounts.link(user.id, "google", "g1")
+    google, _ = await accounts.link(user.id, "google", "g1")
     assert await accounts.unlink(credential.id)
     assert await users.check_password(user.email, PASSWORD) is None
     with pytest.raises(InvalidTransition):
         await accounts.unlink(google.id)
 
 
-async def test_of_the_last_two_one_stays(clone: DatabaseEngine):
+async def test_concurrent_unlinking_keeps_one_sign_in_method(clone: DatabaseEngine):
     for n in range(5):
         user = await users.register_with_provider(
             ProviderUserCreate(email=f"u{n}@example.com"), "google", f"g{n}"

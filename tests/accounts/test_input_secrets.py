@@ -1,4 +1,4 @@
-"""Inputs that are refused leave nothing of what was given in the locals of a traceback."""
+"""Rejected inputs leave no value in the local variables of a traceback."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from learner_app.errors import InvalidValue
 from learner_app.repository.inputs import Input
 from tests.accounts.error_chains import chained
 
-SECRET = "canary-in-hand"  # no digit: no password
+SECRET = "canary-in-hand"  # breaks the policy: no digit
 GOOD = "canary-in-hand-1"
 ADDRESS = "anna@example.com"
 OF_THE_CALLER = (__file__, type_adapter.__file__)
@@ -25,7 +25,7 @@ INPUTS: tuple[type[Input], ...] = (UserCreate, ProviderUserCreate, UserUpdate, A
 
 
 class Strange(Mapping[str, Any]):
-    """Neither a dict nor a view of one."""
+    """Mapping that is not a dict."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields = fields
@@ -48,7 +48,7 @@ def frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def assert_shows_nothing(error: BaseException) -> None:
-    """Neither in a frame that is not the caller's, nor itself, nor as reporters render it."""
+    """Assert that neither the error, nor a frame below the caller, nor a report shows a value."""
     assert error.__cause__ is None
     assert error.__context__ is None
     assert "canary" not in f"{error} {error!r} {vars(error)}"
@@ -125,7 +125,7 @@ CASES = {**REFUSED, **ADAPTERS}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_refusal_shows_nothing_given(case: str):
+def test_an_error_of_an_input_shows_no_value(case: str):
     make, fields = CASES[case]
     with pytest.raises(InvalidValue) as caught:
         make()
@@ -134,8 +134,8 @@ def test_a_refusal_shows_nothing_given(case: str):
     assert_shows_nothing(caught.value)
 
 
-def test_what_interrupts_shows_nothing_given():
-    """Also an error that is no refusal, as of a signal."""
+def test_an_interrupt_shows_no_value():
+    """The error may also come from a signal handler."""
 
     class Interrupting(Strange):
         def __getitem__(self, name: str) -> Any:
@@ -149,7 +149,7 @@ def test_what_interrupts_shows_nothing_given():
     assert_shows_nothing(caught.value)
 
 
-def test_inputs_cannot_be_changed_and_say_so_without_the_value():
+def test_assignment_to_an_input_is_rejected_without_its_value():
     new = UserCreate(email=ADDRESS, password=GOOD)
     with pytest.raises(InvalidValue, match="password: cannot be changed") as caught:
         new.password = f"{GOOD}0"  # type: ignore[misc,assignment]
@@ -157,14 +157,14 @@ def test_inputs_cannot_be_changed_and_say_so_without_the_value():
 
 
 @pytest.mark.parametrize("given", INPUTS)
-def test_text_that_is_no_json_is_refused_like_any_other_mistake(given: type[Input]):
+def test_malformed_json_is_an_invalid_value(given: type[Input]):
     with pytest.raises(InvalidValue) as caught:
         given.model_validate_json(f'{{"a": "{GOOD}')
-    assert str(caught.value) == f"{given.table._meta.tablename}: is no JSON"
+    assert str(caught.value) == f"{given.table._meta.tablename}: is not valid JSON"
     assert caught.value.fields == ()
 
 
-def test_good_inputs_are_made_in_every_way():
+def test_valid_inputs_are_created_by_every_constructor():
     fields = {"email": "Anna@Example.com", "password": GOOD}
     wanted = UserCreate(**fields)
     assert wanted.set_fields().keys() == fields.keys()
@@ -185,7 +185,7 @@ def test_good_inputs_are_made_in_every_way():
     assert AccountUpdate().set_fields() == {}
 
 
-def test_an_error_while_another_is_handled_stays_alone():
+def test_an_error_raised_while_another_is_handled_has_no_context():
     try:
         int(GOOD)
     except ValueError:

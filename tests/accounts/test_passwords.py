@@ -1,4 +1,4 @@
-"""Passwords: rules, hashes of our own, hashes brought along, and work beside the event loop."""
+"""Password policy, own and imported hashes, and hashing outside the event loop."""
 
 import asyncio
 import hashlib
@@ -20,9 +20,9 @@ from learner_app.accounts import passwords
 from learner_app.accounts.passwords import (
     OWASP,
     Cost,
-    apart,
     check_hash,
     hash_password,
+    in_thread,
     policy_violation,
     unusable_hash,
 )
@@ -39,19 +39,19 @@ LATE_MS = 100
 
 
 def matches(password: str, stored: str) -> bool:
-    verdict = check_hash(password, RedactedStr(stored), CHEAP)
-    assert not verdict.matches or verdict.is_outdated, "it is of other parameters"
-    return verdict.matches
+    check = check_hash(password, RedactedStr(stored), CHEAP)
+    assert not check.matches or check.needs_rehash, "its parameters are not the current ones"
+    return check.matches
 
 
-def test_two_spellings_of_one_password_are_one():
+def test_unicode_forms_of_a_password_match_the_same_hash():
     stored = hash_password(DECOMPOSED)
     assert PasswordHasher().verify(str.__str__(stored.encode().decode()), COMPOSED)
     assert check_hash(COMPOSED, stored) == check_hash(DECOMPOSED, stored) == (True, False)
     assert check_hash("\uff43aff\u00e8-1234", stored).matches
 
 
-def test_hashes_are_argon2id_as_owasp_wants_them_and_salted():
+def test_hashes_are_salted_argon2id_with_the_parameters_of_owasp():
     one, other = hash_password("learner-1"), hash_password("learner-1")
     assert one != other
     found = extract_parameters(one)
@@ -60,7 +60,7 @@ def test_hashes_are_argon2id_as_owasp_wants_them_and_salted():
 
 
 @pytest.mark.parametrize(
-    ("password", "says"),
+    ("password", "message"),
     [
         ("abcdef1", "8 to 128"),
         ("a1" * 64 + "b", "8 to 128"),
@@ -75,8 +75,8 @@ def test_hashes_are_argon2id_as_owasp_wants_them_and_salted():
         ("\ufdfa1" * 10, "8 to 128"),
     ],
 )
-def test_passwords_that_break_a_rule(password: str, says: str):
-    assert says in str(policy_violation(SecretStr(password)))
+def test_passwords_that_break_a_rule_are_reported(password: str, message: str):
+    assert message in str(policy_violation(SecretStr(password)))
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ def test_passwords_that_break_a_rule(password: str, says: str):
         "\ufb001abcde",
     ],
 )
-def test_passwords_by_the_rules(password: str):
+def test_passwords_that_keep_the_rules_are_accepted(password: str):
     assert policy_violation(SecretStr(password)) is None
 
 
 @pytest.mark.parametrize("version", ["2a", "2b", "2y"])
-def test_bcrypt_is_accepted(version: str):
+def test_imported_bcrypt_hashes_match(version: str):
     stored = bcrypt.hashpw(b"learner-1", bcrypt.gensalt(4)).decode()
     stored = stored.replace("$2b$", f"${version}$")
     assert matches("learner-1", stored)
     assert not matches("learner-2", stored)
 
 
-def test_bcrypt_of_long_passwords_and_of_what_was_typed():
+def test_bcrypt_matches_truncated_passwords_and_the_raw_input():
     long = "x1" * 40
     stored = bcrypt.hashpw(long.encode()[:72], bcrypt.gensalt(4)).decode()
     assert matches(long, stored)
@@ -113,7 +113,7 @@ def test_bcrypt_of_long_passwords_and_of_what_was_typed():
 
 @pytest.mark.parametrize("is_text", [True, False])
 @pytest.mark.parametrize("is_upper", [True, False])
-def test_scrypt_is_accepted(is_text: bool, is_upper: bool):
+def test_imported_scrypt_hashes_match(is_text: bool, is_upper: bool):
     salt = secrets.token_bytes(16).hex()
     key = hashlib.scrypt(
         b"learner-1",
@@ -131,7 +131,7 @@ def test_scrypt_is_accepted(is_text: bool, is_upper: bool):
 
 
 @pytest.mark.parametrize("kind", [Type.I, Type.D, Type.ID])
-def test_other_kinds_and_parameters_of_argon2_are_outdated(kind: Type):
+def test_other_kinds_and_parameters_of_argon2_need_a_rehash(kind: Type):
     stored = hash_secret(b"learner-1", b"saltsalt", 1, 64, 1, 32, kind).decode()
     assert check_hash("learner-1", RedactedStr(stored)) == (True, True)
     assert check_hash("learner-2", RedactedStr(stored)) == (False, False)
@@ -168,7 +168,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("stored", MALFORMED)
-def test_malformed_hashes_are_of_no_password(stored: str):
+def test_malformed_hashes_match_no_password(stored: str):
     begin = time.perf_counter()
     for password in ("learner-1", stored[:128], ""):
         assert not check_hash(password, RedactedStr(stored), CHEAP).matches
@@ -177,20 +177,20 @@ def test_malformed_hashes_are_of_no_password(stored: str):
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=40), st.integers(0, len(GOOD)), st.text(max_size=5))
-def test_no_hash_is_an_error(password: str, at: int, put: str):
+def test_checking_any_hash_raises_no_error(password: str, at: int, put: str):
     for stored in (GOOD[:at] + put + GOOD[at + 1 :], put):
         if stored != GOOD:
             check_hash(password, RedactedStr(stored), CHEAP)
 
 
-def test_no_password_has_an_unusable_hash():
+def test_the_placeholder_matches_no_password():
     stored = unusable_hash()
     assert stored != unusable_hash()
     for password in ("!", stored.encode().decode(), stored.encode().decode()[1:]):
         assert not check_hash(password, stored, CHEAP).matches
 
 
-def test_what_cannot_be_hashed_says_so():
+def test_hashing_an_impossible_password_raises_value_error():
     for password in ("", "\0", "x" * 4097):
         with pytest.raises(ValueError, match="cannot be a password") as caught:
             hash_password(password)
@@ -199,10 +199,12 @@ def test_what_cannot_be_hashed_says_so():
 
 @pytest.mark.parametrize("stored", [None, "!", "plain", "usable"])
 @pytest.mark.parametrize("password", ["learner-2", "x" * 10_000, "\0", ""])
-def test_the_work_is_the_same_for_all(monkeypatch, stored: str | None, password: str):
-    sealed = None if stored is None else RedactedStr(stored)
+def test_every_failed_check_verifies_one_hash_with_current_parameters(
+    monkeypatch, stored: str | None, password: str
+):
+    redacted = None if stored is None else RedactedStr(stored)
     if stored == "usable":
-        sealed = hash_password("learner-1")
+        redacted = hash_password("learner-1")
     done: list[str] = []
     real = passwords._matches
     check_hash(password, None)
@@ -212,11 +214,11 @@ def test_the_work_is_the_same_for_all(monkeypatch, stored: str | None, password:
         return real(hasher, stored, text)
 
     monkeypatch.setattr(passwords, "_matches", counted)
-    assert check_hash(password, sealed) == (False, False)
+    assert check_hash(password, redacted) == (False, False)
     assert done == [str(extract_parameters(hash_password("learner-1")))]
 
 
-async def test_time_tells_nothing_of_an_address(db: DatabaseEngine):
+async def test_the_duration_does_not_reveal_a_registered_address(db: DatabaseEngine):
     user = await registered()
     users = UserRepository()
     await users.check_password(user.email, PASSWORD)
@@ -231,7 +233,7 @@ async def test_time_tells_nothing_of_an_address(db: DatabaseEngine):
 
 
 async def lateness(work: Any) -> float:
-    """Of a timer of 5 ms, in milliseconds, at most, while the work is done."""
+    """Return the maximum delay of a 5 ms timer during the work, in milliseconds."""
     late, done = 0.0, asyncio.ensure_future(work)
     while not done.done():
         begin = time.perf_counter()
@@ -241,7 +243,7 @@ async def lateness(work: Any) -> float:
     return late * 1000
 
 
-async def test_the_loop_is_never_late(clone: DatabaseEngine):
+async def test_hashing_does_not_block_the_event_loop(clone: DatabaseEngine):
     user = await registered()
     users = UserRepository()
 
@@ -256,20 +258,20 @@ async def test_the_loop_is_never_late(clone: DatabaseEngine):
 
 
 @pytest.mark.parametrize("kind", ["bcrypt", "scrypt"])
-async def test_the_loop_is_not_late_for_hashes_brought_along(kind: str):
+async def test_imported_hashes_do_not_block_the_event_loop(kind: str):
     stored = bcrypt.hashpw(b"learner-1", bcrypt.gensalt(10)).decode()
     if kind == "scrypt":
         stored = "ab" * 16 + ":" + "0" * 128
 
     async def ten() -> None:
         await asyncio.gather(
-            *(apart(check_hash, "learner-1", RedactedStr(stored), OWASP) for _ in range(10))
+            *(in_thread(check_hash, "learner-1", RedactedStr(stored), OWASP) for _ in range(10))
         )
 
     assert min([await lateness(ten()) for _ in range(3)]) < LATE_MS
 
 
-async def test_as_many_at_once_as_there_are_cores():
+async def test_the_thread_pool_has_one_thread_per_core():
     now, most, lock = 0, 0, threading.Lock()
 
     def work() -> None:
@@ -281,12 +283,12 @@ async def test_as_many_at_once_as_there_are_cores():
         with lock:
             now -= 1
 
-    await asyncio.gather(*(apart(work) for _ in range(20)))
+    await asyncio.gather(*(in_thread(work) for _ in range(20)))
     assert most == len(os.sched_getaffinity(0))
 
 
-@pytest.mark.parametrize("brought", ["bcrypt", "scrypt", "argon2"])
-def test_rules_of_length_are_for_new_passwords(brought: str):
+@pytest.mark.parametrize("imported", ["bcrypt", "scrypt", "argon2"])
+def test_imported_hashes_of_longer_passwords_match(imported: str):
     password = "long-1 " * 30
     salt = "ab" * 16
     key = hashlib.scrypt(
@@ -296,7 +298,7 @@ def test_rules_of_length_are_for_new_passwords(brought: str):
         "bcrypt": bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode(),
         "scrypt": f"{salt}:{key.hex()}",
         "argon2": PasswordHasher(time_cost=1, memory_cost=7168).hash(password),
-    }[brought]
+    }[imported]
     assert check_hash(password, RedactedStr(stored)).matches
 
 
@@ -309,7 +311,7 @@ def test_rules_of_length_are_for_new_passwords(brought: str):
         "$2b$16$" + "A" * 53,
     ],
 )
-def test_hashes_that_would_take_a_minute_take_no_longer_than_others(stored: str):
+def test_hashes_above_the_cost_limits_are_not_verified(stored: str):
     began = time.process_time()
     assert not check_hash("learner-1", RedactedStr(stored)).matches
     assert time.process_time() - began < 2
@@ -325,7 +327,7 @@ def test_hashes_that_would_take_a_minute_take_no_longer_than_others(stored: str)
     ],
     ids=["bcrypt", "argon2", "digits of another script", "none"],
 )
-def test_a_wrong_password_costs_a_check_whatever_is_stored(stored: str | None):
+def test_a_failed_check_takes_the_same_work_for_any_stored_hash(stored: str | None):
     def cost(of: str | None) -> float:
         began = time.process_time()
         for _ in range(5):

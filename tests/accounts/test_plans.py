@@ -1,4 +1,4 @@
-"""With tens of thousands of users no operation reads a table from end to end, but for a few."""
+"""Query plans with tens of thousands of users: few operations scan a whole table."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -39,7 +39,7 @@ ANALYZE
 async def sent(
     clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[list[tuple[str, tuple[Any, ...]]]]:
-    """The statements that repositories send, with their values."""
+    """Statements sent by the repositories, with their parameters."""
     async with clone.connection() as connection:
         await connection.execute(FILL)
     statements: list[tuple[str, tuple[Any, ...]]] = []
@@ -57,18 +57,22 @@ async def sent(
         yield statements
 
 
-async def test_statements_have_indexes(clone: DatabaseEngine, sent: list[Any]):
+async def test_statements_use_indexes(clone: DatabaseEngine, sent: list[Any]):
     anna = await users.register(UserCreate(email="anna@example.com", password=PASSWORD))
     opened = await sessions.open(anna.id, HOUR)
     code = await codes.issue(CODE_OF, HOUR)
-    google = await accounts.link(anna.id, "google", "g1")
+    google, _ = await accounts.link(anna.id, "google", "g1")
     since = datetime(2026, 1, 1, tzinfo=UTC)
     await users.find_by_email("anna@example.com")
     await users.update(anna.id, UserUpdate(name="A"))
     await users.verify_email(anna.id, anna.email)
     await users.set_admin(anna.id, True)
-    await users.search(limit=10)
-    await users.search(limit=10, created_since=since, created_until=since + timedelta(hours=1))
+    await users.list(limit=10, order="newest")
+    await users.page(limit=10, order="newest")
+    await users.exists(created_since=since, created_until=since + timedelta(hours=1))
+    await users.list(
+        limit=10, order="newest", created_since=since, created_until=since + timedelta(hours=1)
+    )
     await users.page(limit=10)
     await sessions.sign_in(anna.email, PASSWORD, HOUR)
     await sessions.resolve(opened.token)
@@ -91,7 +95,7 @@ async def test_statements_have_indexes(clone: DatabaseEngine, sent: list[Any]):
         assert "Seq Scan" not in json.dumps(plan), sql
 
 
-async def test_erasure_reads_the_codes_only(clone: DatabaseEngine, sent: list[Any]):
+async def test_erasure_and_export_scan_only_the_codes(clone: DatabaseEngine, sent: list[Any]):
     (user,) = (await users.page(limit=1)).rows
     await users.export(user.id)
     await users.change_email(user.id, "other@example.com")

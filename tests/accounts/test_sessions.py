@@ -1,6 +1,7 @@
-"""Signed-in devices: tokens, their end, and who may close them."""
+"""Auth sessions: tokens, expiry and closing."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from learner_app.accounts.repositories import AuthSessionRepository, UserReposit
 from learner_app.accounts.tokens import new_token, token_hash
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue, MissingReference
+from learner_app.repository.sql import Statement
 from tests.accounts.factories import HOUR, PASSWORD, registered
 
 sessions, users = AuthSessionRepository(), UserRepository()
@@ -44,7 +46,7 @@ async def test_a_token_is_returned_once_and_stored_as_a_hash(db: DatabaseEngine)
         assert await sessions.resolve(wrong) is None
         assert await sessions.extend(wrong, HOUR) is None
         assert not await sessions.close(wrong)
-        assert await sessions.close_all(uuid4(), except_token=wrong or "") == 0
+        assert await sessions.close_all(uuid4(), keep_token=wrong or "") == 0
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,9 @@ async def test_a_token_is_returned_once_and_stored_as_a_hash(db: DatabaseEngine)
         ("ip_address", {"ip_address": 5}),
     ],
 )
-async def test_what_no_session_has(db: DatabaseEngine, field: str, given: dict[str, Any]):
+async def test_a_session_with_invalid_arguments_is_rejected(
+    db: DatabaseEngine, field: str, given: dict[str, Any]
+):
     user = await registered()
     for call in (
         sessions.open(user.id, **{"ttl": HOUR, **given}),
@@ -69,7 +73,7 @@ async def test_what_no_session_has(db: DatabaseEngine, field: str, given: dict[s
 
 
 @pytest.mark.parametrize("nobody", [uuid4(), "x", None])
-async def test_nobody_has_a_session(db: DatabaseEngine, nobody: Any):
+async def test_unknown_users_have_no_session(db: DatabaseEngine, nobody: Any):
     with pytest.raises(MissingReference) as caught:
         await sessions.open(nobody, HOUR)
     assert caught.value.fields == ("user_id",)
@@ -78,14 +82,14 @@ async def test_nobody_has_a_session(db: DatabaseEngine, nobody: Any):
     assert not await sessions.close_device(nobody, nobody)
 
 
-async def test_strange_user_agents_keep_nobody_out(db: DatabaseEngine):
+async def test_malformed_user_agents_do_not_prevent_signing_in(db: DatabaseEngine):
     user = await registered()
     for agent, stored in (("a\0b\ud800", "ab?"), ("", ""), (None, None)):
         opened = await sessions.open(user.id, HOUR, user_agent=agent)
         assert opened.session.user_agent == stored
 
 
-async def test_signing_in_by_the_password(db: DatabaseEngine):
+async def test_signing_in_needs_the_right_password(db: DatabaseEngine):
     user = await registered()
     opened = await sessions.sign_in(" ANNA@example.com", PASSWORD, HOUR, ip_address="192.0.2.1")
     assert opened is not None
@@ -95,13 +99,15 @@ async def test_signing_in_by_the_password(db: DatabaseEngine):
     assert await sessions.count(user_id=user.id) == 1
 
 
-async def test_a_session_ends_at_its_moment_by_the_databases_clock(db: DatabaseEngine, monkeypatch):
+async def test_a_session_expires_by_the_clock_of_the_database(db: DatabaseEngine, monkeypatch):
     user = await registered()
     opened = await sessions.open(user.id, HOUR)
     resolve = auth_sessions.RESOLVE
 
-    def at(moment: str) -> str:
-        return resolve.replace("statement_timestamp()", f"timestamptz '{moment}'")
+    def at(time: str) -> Statement:
+        return replace(
+            resolve, sql=resolve.sql.replace("statement_timestamp()", f"timestamptz '{time}'")
+        )
 
     end = opened.session.expires_at
     monkeypatch.setattr(auth_sessions, "RESOLVE", at(str(end - timedelta(microseconds=1))))
@@ -110,7 +116,7 @@ async def test_a_session_ends_at_its_moment_by_the_databases_clock(db: DatabaseE
     assert await sessions.resolve(opened.token) is None
 
 
-async def test_expired_sessions_are_not_there(db: DatabaseEngine):
+async def test_expired_sessions_are_treated_as_missing(db: DatabaseEngine):
     user = await registered()
     opened = await sessions.open(user.id, HOUR)
     await db.execute("UPDATE auth_sessions SET expires_at = clock_timestamp()")
@@ -132,7 +138,7 @@ async def test_extending_writes_once_a_day_at_most(db: DatabaseEngine):
     assert await sessions.extend(opened.token, 60 * DAY) == longer
 
 
-async def test_extending_never_shortens(db: DatabaseEngine):
+async def test_extending_never_shortens_a_session(db: DatabaseEngine):
     user = await registered()
     opened = await sessions.open(user.id, 10 * DAY)
     await db.execute("ALTER TABLE auth_sessions DISABLE TRIGGER auth_sessions_touch_updated_at")
@@ -142,7 +148,7 @@ async def test_extending_never_shortens(db: DatabaseEngine):
     assert session.expires_at == opened.session.expires_at
 
 
-async def test_closing(db: DatabaseEngine):
+async def test_closing_deletes_the_named_sessions_only(db: DatabaseEngine):
     user, other = await registered(), await registered("b@example.com")
     one, two, three = [await sessions.open(user.id, HOUR) for _ in range(3)]
     foreign = await sessions.open(other.id, HOUR)
@@ -155,12 +161,12 @@ async def test_closing(db: DatabaseEngine):
     assert await sessions.close(one.token)
     assert not await sessions.close(one.token)
     await sessions.open(user.id, HOUR)
-    assert await sessions.close_all(user.id, except_token=two.token) == 1
-    assert await sessions.close_all(user.id, except_token=foreign.token) == 1
+    assert await sessions.close_all(user.id, keep_token=two.token) == 1
+    assert await sessions.close_all(user.id, keep_token=foreign.token) == 1
     assert await sessions.resolve(foreign.token) is not None
 
 
-async def test_expired_sessions_go_batch_by_batch(clone: DatabaseEngine):
+async def test_expired_sessions_are_purged_in_batches(clone: DatabaseEngine):
     user = await registered()
     for _ in range(7):
         await sessions.open(user.id, HOUR)
@@ -183,6 +189,6 @@ async def test_a_token_is_found_by_one_indexed_query(db: DatabaseEngine):
         user.id,
     )
     await db.execute("ANALYZE auth_sessions")
-    plan = str(await db.fetch(f"EXPLAIN {auth_sessions.RESOLVE}", "x"))
+    plan = str(await db.fetch(f"EXPLAIN {auth_sessions.RESOLVE.sql}", "x"))
     assert "auth_sessions_token_hash_key" in plan
     assert "Seq Scan on auth_sessions" not in plan

@@ -1,4 +1,4 @@
-"""Ways in which somebody might get at another one's account, and does not."""
+"""Attempts to take over the account of another user."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -24,7 +24,7 @@ OTHER = "other-pass-8"
 
 
 def elsewhere(work: Awaitable[Any]) -> "asyncio.Task[Any]":
-    """Outside the transaction of the caller."""
+    """Run outside the transaction of the caller."""
 
     async def run() -> Any:
         return await work
@@ -32,13 +32,13 @@ def elsewhere(work: Awaitable[Any]) -> "asyncio.Task[Any]":
     return asyncio.create_task(run(), context=Context())
 
 
-async def test_a_code_for_an_address_that_is_given_up_resets_nothing(clone: DatabaseEngine):
+async def test_a_code_is_invalid_after_the_address_has_changed(clone: DatabaseEngine):
     user = await registered()
     async with clone.transaction():
         await users.change_email(user.id, "new@example.com")
         asked = elsewhere(users.issue_reset(user.email, HOUR))
         await asyncio.sleep(0.2)
-        assert not asked.done(), "waits for the change"
+        assert not asked.done(), "it must wait for the change"
     assert await asked is None
 
     issued = await users.issue_reset("new@example.com", HOUR)
@@ -48,7 +48,9 @@ async def test_a_code_for_an_address_that_is_given_up_resets_nothing(clone: Data
         assert await users.reset_password(address, issued.code, OTHER) is None
 
 
-async def test_a_code_of_somebody_erased_is_not_of_who_comes_next(clone: DatabaseEngine):
+async def test_a_code_of_an_erased_user_is_invalid_for_the_next_user_of_the_address(
+    clone: DatabaseEngine,
+):
     user = await registered()
     issued = await users.issue_reset(user.email, HOUR)
     assert issued is not None
@@ -58,7 +60,9 @@ async def test_a_code_of_somebody_erased_is_not_of_who_comes_next(clone: Databas
     assert await clone.fetchval("SELECT count(*) FROM verifications") == 0
 
 
-async def test_of_two_who_change_the_password_by_the_old_one_one_does(clone: DatabaseEngine):
+async def test_one_of_several_concurrent_password_changes_with_the_same_old_password_succeeds(
+    clone: DatabaseEngine,
+):
     user = await registered()
     opened = await sessions.open(user.id, HOUR)
     calls = [
@@ -73,9 +77,11 @@ async def test_of_two_who_change_the_password_by_the_old_one_one_does(clone: Dat
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-async def test_old_snapshots_overlook_nothing(clone: DatabaseEngine, isolation: Any):
+async def test_operations_that_lock_the_user_reject_older_snapshots(
+    clone: DatabaseEngine, isolation: Any
+):
     user = await registered()
-    google = await accounts.link(user.id, "google", "g1")
+    google, _ = await accounts.link(user.id, "google", "g1")
     for change in (
         lambda: users.set_password(user.id, OTHER),
         lambda: users.change_password(user.id, PASSWORD, OTHER),
@@ -90,7 +96,7 @@ async def test_old_snapshots_overlook_nothing(clone: DatabaseEngine, isolation: 
     assert await users.check_password(user.email, PASSWORD) == user
 
 
-async def test_without_the_password_its_codes_and_sessions_are_gone(clone: DatabaseEngine):
+async def test_unlinking_the_password_deletes_sessions_and_reset_codes(clone: DatabaseEngine):
     user = await registered()
     await accounts.link(user.id, "google", "g1")
     opened = await sessions.sign_in(user.email, PASSWORD, HOUR)
@@ -103,7 +109,7 @@ async def test_without_the_password_its_codes_and_sessions_are_gone(clone: Datab
     assert await users.reset_password(user.email, issued.code, OTHER) is None
 
 
-async def test_capitals_of_a_sigma_are_one_address(clone: DatabaseEngine):
+async def test_addresses_with_any_form_of_sigma_are_the_same(clone: DatabaseEngine):
     spelling = "\u03b1\u03c3@example.com"
     await users.register(UserCreate(email=spelling, password=PASSWORD))
     for other in (spelling.upper(), spelling.replace("\u03c3", "\u03c2")):

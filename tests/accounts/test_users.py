@@ -60,7 +60,7 @@ async def store_hash(db: DatabaseEngine, user: User, stored: str) -> None:
     await db.execute("UPDATE users SET hashed_password = $2 WHERE id = $1", user.id, stored)
 
 
-async def test_registering_makes_user_and_account(db: DatabaseEngine):
+async def test_registering_inserts_user_and_account(db: DatabaseEngine):
     user = await users.register(new_user(" Anna@Example.COM ", name="Anna"))
     assert (user.email, user.name, user.email_verified) == ("anna@example.com", "Anna", False)
     assert (user.is_admin, user.dark_mode, user.image) == (False, "auto", None)
@@ -82,7 +82,7 @@ async def test_an_address_is_found_in_any_spelling(db: DatabaseEngine, spelling:
         await users.register(new_user(spelling))
     assert (caught.value.table, caught.value.constraint) == ("users", "idx_users_email")
     assert caught.value.fields == ("email",)
-    assert await users.count() == 1, "and the transaction is usable"
+    assert await users.count() == 1, "the transaction remains usable"
 
 
 @pytest.mark.parametrize(
@@ -96,20 +96,20 @@ async def test_an_address_is_found_in_any_spelling(db: DatabaseEngine, spelling:
         "a@xn--e1afmkfd.xn--p1ai",
     ],
 )
-async def test_letters_of_any_script(db: DatabaseEngine, email: str):
+async def test_addresses_of_any_script_are_found(db: DatabaseEngine, email: str):
     user = await users.register(new_user(email))
     for other in (email, email.lower(), user.email):
         assert await users.find_by_email(other) == user
         assert await users.check_password(other, PASSWORD) == user
 
 
-async def test_20_registrations_at_once_make_one(clone: DatabaseEngine):
+async def test_one_of_20_concurrent_registrations_succeeds(clone: DatabaseEngine):
     calls = [users.register(new_user(SPELLINGS[n % len(SPELLINGS)])) for n in range(20)]
     assert await kinds(calls) == {"User": 1, "Conflict": 19}
     assert (await users.count(), await accounts.count()) == (1, 1)
 
 
-async def test_what_is_no_user_is_not_there(db: DatabaseEngine):
+async def test_malformed_keys_and_addresses_are_not_found(db: DatabaseEngine):
     user = await registered()
     for wrong in MALFORMED:
         assert await users.find_by_email(wrong) is None
@@ -132,7 +132,7 @@ async def test_what_is_no_user_is_not_there(db: DatabaseEngine):
                 await call
 
 
-async def test_the_password_opens_and_others_do_not(db: DatabaseEngine):
+async def test_only_the_right_password_matches(db: DatabaseEngine):
     user = await registered(password="caffe\u0300-1234")
     assert await users.check_password(user.email, "caff\u00e8-1234") == user
     assert await users.check_password(user.email, SecretStr("caff\u00e8-1234")) == user
@@ -153,7 +153,7 @@ async def test_an_outdated_hash_is_replaced_at_the_next_sign_in(db: DatabaseEngi
     assert await stored_hash(db, user) == new
 
 
-async def test_settings_say_what_a_hash_costs(db: DatabaseEngine, monkeypatch):
+async def test_the_settings_determine_the_cost_of_a_hash(db: DatabaseEngine, monkeypatch):
     monkeypatch.setattr(db.settings, "password_memory_kib", 12_288)
     monkeypatch.setattr(db.settings, "password_passes", 3)
     user = await registered()
@@ -173,7 +173,7 @@ async def test_a_change_of_the_password_wins_over_an_upgrade(clone: DatabaseEngi
         assert await users.check_password(user.email, old) is None
 
 
-async def test_upgrades_at_once_all_sign_in(clone: DatabaseEngine):
+async def test_concurrent_sign_ins_with_an_outdated_hash_all_succeed(clone: DatabaseEngine):
     user = await registered()
     await store_hash(clone, user, hash_password(PASSWORD, Cost(7168, 1, 1)))
     calls = [sessions.sign_in(user.email, PASSWORD, HOUR) for _ in range(6)]
@@ -212,7 +212,7 @@ async def test_a_password_is_reset_with_a_code(clone: DatabaseEngine):
     ):
         assert await users.reset_password(email, given, "other-pass-8") is None
     (row,) = (await codes.page()).rows
-    assert row.attempts == 2, "wrong codes count"
+    assert row.attempts == 2, "wrong codes must count"
     with pytest.raises(InvalidValue):
         await users.reset_password(user.email, code, "short")
     assert await sessions.resolve(opened.token) is not None
@@ -225,7 +225,7 @@ async def test_a_password_is_reset_with_a_code(clone: DatabaseEngine):
     assert await users.check_password(user.email, f"new-pass-{n}") is not None
 
 
-async def test_reset_and_erasure_at_once_do_not_deadlock(clone: DatabaseEngine):
+async def test_concurrent_reset_and_erasure_do_not_deadlock(clone: DatabaseEngine):
     for n in range(5):
         user = await registered(f"u{n}@example.com")
         issued = await users.issue_reset(user.email, HOUR)
@@ -241,7 +241,7 @@ async def test_reset_and_erasure_at_once_do_not_deadlock(clone: DatabaseEngine):
         assert set(outcomes) <= {"User", "NoneType", "Erased", "NotFound"}
 
 
-async def test_a_failing_change_closes_nothing(clone: DatabaseEngine):
+async def test_a_failed_change_of_the_password_closes_no_session(clone: DatabaseEngine):
     user = await registered()
     opened = await sessions.open(user.id, HOUR)
     with pytest.raises(InvalidValue) as caught:
@@ -255,7 +255,7 @@ async def test_a_failing_change_closes_nothing(clone: DatabaseEngine):
     assert await users.check_password(user.email, PASSWORD) is not None
 
 
-async def test_no_session_by_the_old_password_outlives_its_change(clone: DatabaseEngine):
+async def test_no_session_of_the_old_password_survives_a_concurrent_change(clone: DatabaseEngine):
     user = await registered()
     for n in range(8):
         old, new = (PASSWORD if n == 0 else f"changed-{n - 1}"), f"changed-{n}"
@@ -266,7 +266,7 @@ async def test_no_session_by_the_old_password_outlives_its_change(clone: Databas
         assert await sessions.count() == 0
 
 
-async def test_the_profile_changes_and_nothing_else_can(db: DatabaseEngine):
+async def test_an_update_changes_the_fields_of_the_profile_only(db: DatabaseEngine):
     user = await registered()
     given = UserUpdate(
         name="Anna",
@@ -279,7 +279,7 @@ async def test_the_profile_changes_and_nothing_else_can(db: DatabaseEngine):
         referral_source="Friend",
         dark_mode="dark",
     )
-    changed = await users.update_profile(user.id, given)
+    changed = await users.update(user.id, given)
     for name in UserUpdate.model_fields:
         assert getattr(changed, name) == getattr(given, name)
     assert changed.email == user.email
@@ -308,10 +308,10 @@ async def test_a_new_address_is_not_verified(db: DatabaseEngine):
     with pytest.raises(InvalidValue) as refused:
         await users.change_email(user.id, "nonsense")
     assert refused.value.fields == ("email",)
-    assert await users.get(user.id) == changed, "and the transaction is usable"
+    assert await users.get(user.id) == changed, "the transaction remains usable"
 
 
-async def test_administrators_are_made_by_an_operation(db: DatabaseEngine):
+async def test_set_admin_grants_and_withdraws_the_right(db: DatabaseEngine):
     user = await registered()
     admin = await users.set_admin(user.id, True)
     assert admin.is_admin
@@ -321,7 +321,7 @@ async def test_administrators_are_made_by_an_operation(db: DatabaseEngine):
         await users.set_admin(user.id, "perhaps")  # type: ignore[arg-type]
 
 
-async def test_a_search_pages_the_newest_first(clone: DatabaseEngine):
+async def test_lists_and_pages_of_users_are_filtered_and_ordered(clone: DatabaseEngine):
     for n in range(5):
         await clone.execute(
             "INSERT INTO users (email, hashed_password, name, is_admin, created_at) "
@@ -331,26 +331,39 @@ async def test_a_search_pages_the_newest_first(clone: DatabaseEngine):
             n == 3,
             datetime(2026, 1, 1 + n, tzinfo=UTC),
         )
-    page = await users.search(limit=2, total="exact")
+    page = await users.page(limit=2, total="exact", order="newest")
     assert [user.email for user in page.rows] == ["user4@example.com", "user3@example.com"]
     assert page.total == 5
-    page = await users.search(limit=2, after=page.next)
+    page = await users.page(limit=2, after=page.next, order="newest")
     assert [user.email for user in page.rows] == ["user2@example.com", "user1@example.com"]
     for text in ("USER2", "user2@", "persona 2", "PERSONA 2"):
-        assert [user.name for user in (await users.search(text=text)).rows] == ["Persona 2"]
+        assert [user.name for user in await users.list(text=text)] == ["Persona 2"]
     for text in ("ser2", "%", "\0", "\\"):
-        assert (await users.search(text=text)).rows == []
-    assert [user.name for user in (await users.search(is_admin=True)).rows] == ["Persona 3"]
+        assert await users.list(text=text) == []
+        assert not await users.exists(text=text)
+    assert [user.name for user in await users.list(is_admin=True)] == ["Persona 3"]
+    assert await users.exists(text="persona 3", is_admin=True)
+    assert not await users.exists(text="persona 2", is_admin=True)
     assert await users.count(email_verified=True) == 0
     since, until = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC)
-    found = await users.search(created_since=since, created_until=until)
-    assert [user.name for user in found.rows] == ["Persona 2", "Persona 1"]
+    found = await users.list(order="newest", created_since=since, created_until=until)
+    assert [user.name for user in found] == ["Persona 2", "Persona 1"]
+    by_key = [user async for user in users.stream()]
+    assert await users.list() == by_key
+    assert await users.list(limit=2) == by_key[:2]
+    assert [user async for user in users.stream(order="newest")] == await users.list(order="newest")
+    with pytest.raises(InvalidValue) as caught:
+        await users.list(order="oldest")
+    assert caught.value.fields == ("order",)
+    with pytest.raises(InvalidValue) as caught:
+        await users.page(after=page.next)
+    assert caught.value.fields == ("after",), "the cursor is one of another order"
     assert [user.id async for user in users.stream()] == sorted(
         user.id for user in (await users.page()).rows
     )
 
 
-async def test_somebody_who_registers_with_a_provider_has_no_password(db: DatabaseEngine):
+async def test_a_user_registered_with_a_provider_has_no_password(db: DatabaseEngine):
     new = ProviderUserCreate(email="Anna@Example.com", name="Anna", email_verified=True)
     tokens = AccountUpdate(access_token="of-google")
     user = await users.register_with_provider(new, "google", "g1", tokens)
@@ -370,7 +383,7 @@ async def test_somebody_who_registers_with_a_provider_has_no_password(db: Databa
             ProviderUserCreate(email="b@example.com"), "google", "g1"
         )
     assert caught.value.table == "accounts"
-    assert await users.count() == 1, "neither user nor account was left"
+    assert await users.count() == 1, "neither user nor account must remain"
     await users.set_password(user.id, PASSWORD)
     assert await users.check_password(user.email, PASSWORD) is not None
     assert [row.provider_id for row in await accounts.list_for_user(user.id)] == [
@@ -390,7 +403,7 @@ async def with_everything(email: str) -> User:
     return user
 
 
-async def test_erasure_takes_all_that_is_the_users(db: DatabaseEngine):
+async def test_erasure_deletes_all_personal_data_of_the_user(db: DatabaseEngine):
     user, other = await with_everything("a@example.com"), await with_everything("aa@example.com")
     before = await users.export(other.id)
     assert await users.delete(user.id) == Erased(1, 2, 1, 3, 1)
@@ -402,7 +415,7 @@ async def test_erasure_takes_all_that_is_the_users(db: DatabaseEngine):
         assert "'a@example.com" not in text
 
 
-async def test_erasure_while_sessions_are_opened(clone: DatabaseEngine):
+async def test_erasure_during_concurrent_sign_ins_leaves_no_session(clone: DatabaseEngine):
     user = await registered()
     outcomes = await kinds(
         [*(sessions.open(user.id, HOUR) for _ in range(10)), users.delete(user.id)]
@@ -425,7 +438,7 @@ async def test_an_export_is_one_json_document_without_secrets(db: DatabaseEngine
         assert secret not in text
 
 
-async def test_a_response_shows_the_row(db: DatabaseEngine):
+async def test_a_response_has_the_fields_of_the_row(db: DatabaseEngine):
     user = await registered()
     shown = UserResponse.of(user)
     assert set(UserResponse.model_fields) == set(User.__struct_fields__)

@@ -1,4 +1,4 @@
-"""What may be given for users: every rule, and every field that cannot be."""
+"""Validation of the inputs of users."""
 
 from datetime import date
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner_app.accounts.emails import lookup_form, normal_email
+from learner_app.accounts.emails import lookup_form, normalise_email
 from learner_app.accounts.rows import AccountUpdate, ProviderUserCreate, UserCreate, UserUpdate
 from learner_app.errors import InvalidValue
 from tests.accounts.factories import PASSWORD
@@ -36,7 +36,7 @@ from tests.accounts.factories import PASSWORD
         None,
     ],
 )
-def test_what_is_no_address(email: Any):
+def test_malformed_addresses_are_rejected(email: Any):
     for create, more in ((UserCreate, {"password": PASSWORD}), (ProviderUserCreate, {})):
         with pytest.raises(InvalidValue) as caught:
             create(email=email, **more)
@@ -44,27 +44,27 @@ def test_what_is_no_address(email: Any):
 
 
 @given(st.text(max_size=30) | st.emails())
-def test_an_address_has_one_spelling(text: str):
+def test_normalising_an_address_is_idempotent(text: str):
     try:
-        normal = normal_email(text)
+        normal = normalise_email(text)
     except ValueError:
         lookup_form(text)
         return
-    assert normal == normal_email(normal) == lookup_form(text)
+    assert normal == normalise_email(normal) == lookup_form(text)
     assert normal == normal.strip().lower()
 
 
 @pytest.mark.parametrize(
     "password", ["short-1", "x" * 10, "1" * 10, "a1" * 65, "abcdefg1\0", b"abcdefg1", 5, None]
 )
-def test_what_is_no_password(password: Any):
+def test_passwords_that_break_a_rule_are_rejected(password: Any):
     with pytest.raises(InvalidValue) as caught:
         UserCreate(email="a@example.com", password=password)
     assert caught.value.fields == ("password",)
     assert "abcdefg1" not in str(caught.value)
 
 
-def test_other_fields_cannot_be_given():
+def test_fields_of_other_operations_are_rejected():
     for name in ("id", "hashed_password", "is_admin", "email_verified", "created_at"):
         with pytest.raises(InvalidValue) as caught:
             UserCreate(email="a@example.com", password=PASSWORD, **{name: True})
@@ -98,7 +98,7 @@ def test_other_fields_cannot_be_given():
         ("dark_mode", "dim"),
     ],
 )
-def test_values_that_no_profile_has(field: str, value: Any):
+def test_invalid_values_of_the_profile_are_rejected(field: str, value: Any):
     with pytest.raises(InvalidValue) as caught:
         UserUpdate(**{field: value})
     assert caught.value.fields == (field,)

@@ -1,6 +1,7 @@
 """Single-use codes."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from learner_app.accounts import verifications
 from learner_app.accounts.repositories import VerificationRepository
 from learner_app.accounts.tokens import token_hash
-from learner_app.accounts.verifications import MOST_ATTEMPTS
+from learner_app.accounts.verifications import MAX_ATTEMPTS
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from tests.accounts.factories import HOUR
@@ -31,64 +32,65 @@ async def test_a_code_works_once(db: DatabaseEngine):
     assert await codes.count() == 0
 
 
-async def test_the_address_may_be_spelt_in_any_way(db: DatabaseEngine):
+async def test_the_address_of_an_identifier_may_have_any_spelling(db: DatabaseEngine):
     code = await codes.issue("reset-password: Anna@Example.COM ", HOUR)
     assert await codes.count(identifier=ANNA) == 1
     assert await codes.consume("reset-password:ANNA@example.com", code.get_secret_value())
 
 
-async def test_ten_at_once_and_one_gets_it(clone: DatabaseEngine):
+async def test_one_of_ten_concurrent_callers_consumes_the_code(clone: DatabaseEngine):
     for _ in range(5):
         code = await codes.issue(ANNA, HOUR)
         found = await asyncio.gather(*(codes.consume(ANNA, code) for _ in range(10)))
         assert sorted(found) == [False] * 9 + [True]
 
 
-async def test_issued_at_once_one_is_valid(clone: DatabaseEngine):
+async def test_one_of_ten_concurrently_issued_codes_is_valid(clone: DatabaseEngine):
     issued = await asyncio.gather(*(codes.issue(ANNA, HOUR) for _ in range(10)))
     assert await codes.count() == 1
     assert sum([await codes.consume(ANNA, code) for code in issued]) == 1
 
 
-async def test_a_new_code_makes_the_earlier_void(db: DatabaseEngine):
+async def test_a_new_code_invalidates_the_earlier_one(db: DatabaseEngine):
     first, second = await codes.issue(ANNA, HOUR), await codes.issue(ANNA, HOUR)
     assert not await codes.consume(ANNA, first)
     assert await codes.consume(ANNA, second)
 
 
-async def test_wrong_codes_make_the_right_one_void(db: DatabaseEngine):
+async def test_ten_wrong_codes_invalidate_the_right_one(db: DatabaseEngine):
     code = await codes.issue(ANNA, HOUR)
-    for wrong in ["", "\0", "x" * 43, "x" * 9999, *["no"] * (MOST_ATTEMPTS - 5)]:
+    for wrong in ["", "\0", "x" * 43, "x" * 9999, *["no"] * (MAX_ATTEMPTS - 5)]:
         assert not await codes.consume(ANNA, wrong)
     (row,) = (await codes.page()).rows
-    assert row.attempts == MOST_ATTEMPTS - 1
+    assert row.attempts == MAX_ATTEMPTS - 1
     again = await codes.issue("reset-password:b@example.com", HOUR)
-    assert await codes.consume("reset-password:b@example.com", again), "others do not count"
+    assert await codes.consume("reset-password:b@example.com", again), (
+        "wrong codes of other identifiers must not count"
+    )
     assert not await codes.consume(ANNA, "no")
     assert not await codes.consume(ANNA, code)
-    assert (await codes.get(row.id)).attempts == MOST_ATTEMPTS
+    assert (await codes.get(row.id)).attempts == MAX_ATTEMPTS
 
 
-async def test_wrong_codes_at_once_are_all_counted(clone: DatabaseEngine):
+async def test_concurrent_wrong_codes_are_all_counted(clone: DatabaseEngine):
     await codes.issue(ANNA, HOUR)
-    await asyncio.gather(*(codes.consume(ANNA, "no") for _ in range(MOST_ATTEMPTS + 5)))
+    await asyncio.gather(*(codes.consume(ANNA, "no") for _ in range(MAX_ATTEMPTS + 5)))
     (row,) = (await codes.page()).rows
-    assert row.attempts == MOST_ATTEMPTS
+    assert row.attempts == MAX_ATTEMPTS
 
 
-async def test_codes_expire_at_their_moment(db: DatabaseEngine, monkeypatch):
+async def test_codes_expire_by_the_clock_of_the_database(db: DatabaseEngine, monkeypatch):
     code = await codes.issue(ANNA, HOUR)
     (row,) = (await codes.page()).rows
     consume = verifications.CONSUME
     for late, expected in ((timedelta(0), False), (timedelta(microseconds=-1), True)):
-        moment = f"timestamptz '{row.expires_at + late}'"
-        monkeypatch.setattr(
-            verifications, "CONSUME", consume.replace("statement_timestamp()", moment)
-        )
+        time = f"timestamptz '{row.expires_at + late}'"
+        sql = consume.sql.replace("statement_timestamp()", time)
+        monkeypatch.setattr(verifications, "CONSUME", replace(consume, sql=sql))
         assert await codes.consume(ANNA, code) is expected
 
 
-async def test_invalidate_and_purge(clone: DatabaseEngine):
+async def test_invalidated_and_expired_codes_are_deleted(clone: DatabaseEngine):
     code = await codes.issue(ANNA, HOUR)
     assert await codes.invalidate("reset-password:ANNA@example.com")
     assert not await codes.invalidate(ANNA)
@@ -102,7 +104,7 @@ async def test_invalidate_and_purge(clone: DatabaseEngine):
 
 
 @pytest.mark.parametrize("wrong", ["", "x" * 256, "a\0", "\ud800", 5, None])
-async def test_what_is_no_identifier(db: DatabaseEngine, wrong: Any):
+async def test_malformed_identifiers_are_rejected(db: DatabaseEngine, wrong: Any):
     with pytest.raises(InvalidValue) as caught:
         await codes.issue(wrong, HOUR)
     assert caught.value.fields == ("identifier",)

@@ -1,11 +1,11 @@
-"""The desk shows the product's tables to staff and changes nothing."""
+"""The desk: read-only tables, staff accounts and login."""
 
 import re
 
 import httpx
 import pytest
 
-from learner_app.admin.desk import _tables
+from learner_app.admin.desk import TABLES
 from learner_app.admin.staff import add_staff, renew_password
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import StaffError
@@ -26,7 +26,7 @@ LEFT_OUT = (
 )
 
 
-async def test_nothing_without_a_login(client: httpx.AsyncClient):
+async def test_requests_without_a_login_are_refused(client: httpx.AsyncClient):
     for path in ("tables/", "tables/content/", "tables/content/schema/", "user/"):
         assert (await client.get(f"/admin/api/{path}")).status_code == 401
 
@@ -43,7 +43,7 @@ async def test_other_tables_are_left_out(staff: httpx.AsyncClient):
         assert (await staff.get(f"/admin/api/tables/{table}/")).status_code == 404, table
 
 
-async def test_rows_are_shown(staff: httpx.AsyncClient, clone: DatabaseEngine):
+async def test_lists_show_rows_of_every_table(staff: httpx.AsyncClient, clone: DatabaseEngine):
     await insert_seed(clone)
     for table in SHOWN:
         response = await staff.get(f"/admin/api/tables/{table}/")
@@ -52,13 +52,13 @@ async def test_rows_are_shown(staff: httpx.AsyncClient, clone: DatabaseEngine):
 
 
 async def test_every_column_has_a_help_text():
-    for config in _tables():
-        assert config.table_class._meta.help_text
-        for column in config.table_class._meta.columns:
-            assert column._meta.help_text, f"{config.table_class.__name__}.{column._meta.name}"
+    for declared in TABLES:
+        assert declared.table._meta.help_text
+        for column in declared.table._meta.columns:
+            assert column._meta.help_text, f"{declared.table.__name__}.{column._meta.name}"
 
 
-async def test_nothing_can_be_changed(staff: httpx.AsyncClient, clone: DatabaseEngine):
+async def test_every_write_is_refused(staff: httpx.AsyncClient, clone: DatabaseEngine):
     await insert_seed(clone)
     one = "/admin/api/tables/content/content-il-faro-1/"
     before = (await staff.get(one)).json()
@@ -79,7 +79,7 @@ async def test_password_is_random_hashed_and_shown_once(clone: DatabaseEngine):
     assert len(re.findall(r"pbkdf2_sha256\$", text)) == 2
 
 
-async def test_names_are_checked(clone: DatabaseEngine):
+async def test_taken_empty_and_long_names_are_refused(clone: DatabaseEngine):
     await add_staff("ada")
     for name in ("ada", "", "x" * 101):
         with pytest.raises(StaffError):
@@ -88,7 +88,7 @@ async def test_names_are_checked(clone: DatabaseEngine):
         await renew_password("nobody")
 
 
-async def test_new_password_ends_old_logins(staff: httpx.AsyncClient):
+async def test_new_password_ends_login_sessions(staff: httpx.AsyncClient):
     password = await renew_password("clara")
     assert (await staff.get("/admin/api/user/")).status_code == 401
     assert (await sign_in(staff, "clara", password)).status_code == 200
@@ -99,7 +99,9 @@ async def test_wrong_password_is_refused(client: httpx.AsyncClient):
     assert (await sign_in(client, "clara", "wrong-password")).status_code == 401
 
 
-async def test_product_users_do_not_get_in(client: httpx.AsyncClient, clone: DatabaseEngine):
+async def test_users_of_the_product_cannot_sign_in(
+    client: httpx.AsyncClient, clone: DatabaseEngine
+):
     await insert_seed(clone)
     response = await sign_in(client, "admin@example.com", "AdminPassword123!")
     assert response.status_code == 401

@@ -6,8 +6,6 @@ from learner_app.database.engine import DatabaseEngine
 async def reopen(engine: DatabaseEngine, **settings: object) -> DatabaseEngine:
     """Close the pool, change the settings and open it again."""
     await engine.close_connection_pool()
-    for name, value in settings.items():
-        setattr(engine.settings, name, value)
-    engine._connector = None
+    engine.settings = engine.settings.model_copy(update=settings)
     await engine.start_connection_pool()
     return engine

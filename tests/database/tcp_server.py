@@ -30,7 +30,7 @@ class TcpServer:
         database = settings.pop("database", "postgres")
         url = f"postgresql://keeper:{password}@localhost:{self.port}/{database}{options}"
         engine = DatabaseEngine(url)
-        engine._settings = Settings(**settings)
+        engine.settings = Settings(**settings)
         return engine
 
 

@@ -67,7 +67,7 @@ async def test_its_errors_do_not_undo_the_commit(small_pool: DatabaseEngine, cap
         small_pool.after_commit(lambda: told.append("next"))
     assert await keys() == ["kept"]
     assert told == ["next"]
-    assert "the commit stands" in caplog.text
+    assert "the transaction is committed" in caplog.text
 
 
 async def test_runs_although_the_caller_is_cancelled_at_the_commit(small_pool: DatabaseEngine):
@@ -103,4 +103,4 @@ async def test_a_cancelled_callback_does_not_look_like_a_cancelled_commit(
         small_pool.after_commit(give_up)
         small_pool.after_commit(lambda: told.append("next"))
     assert told == ["next"]
-    assert "the commit stands" in caplog.text
+    assert "the transaction is committed" in caplog.text

@@ -137,7 +137,7 @@ async def user_of(engine: DatabaseEngine) -> tuple[str, str]:
 
 def engine(url: str, **settings: object) -> DatabaseEngine:
     made = DatabaseEngine(url)
-    made._settings = Settings(**settings)
+    made.settings = Settings(**settings)
     return made
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerError, SettingsError
 from learner_app.settings import Settings
 from tests.database.tcp_server import CANARY, TcpServer, start_tcp_server
@@ -97,15 +96,15 @@ async def test_refusals_are_not_retried(unencrypted: TcpServer, caplog, mistake:
     engine = unencrypted.engine(**mistake)
     assert hint in await refusal(engine)
     with pytest.raises(DatabaseRefused):
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert "attempt" not in caplog.text
 
 
 async def test_attempts_are_limited_and_logged(caplog):
     engine = DatabaseEngine(f"postgresql://keeper:{CANARY}@127.0.0.1:{free_port()}/d")
-    engine._settings = Settings(db_retry_attempts=4, db_retry_initial=0.01)
+    engine.settings = Settings(db_retry_attempts=4, db_retry_initial=0.01)
     with caplog.at_level(logging.DEBUG), pytest.raises(DatabaseUnavailable, match="is PostgreSQL"):
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert [record.args[1:3] for record in caplog.records if "attempt" in record.msg] == [
         (1, 4),
         (2, 4),
@@ -149,7 +148,7 @@ def test_ignored_options_are_not_sent_to_the_server():
 def test_time_outs_in_the_url_are_refused():
     engine = DatabaseEngine("postgresql://u@h/d?statement_timeout=0")
     with pytest.raises(SettingsError, match="statement_timeout"):
-        _ = engine.connector
+        _ = engine.connections.connector
 
 
 async def test_environment_of_libpq_is_not_used(unencrypted: TcpServer, monkeypatch):

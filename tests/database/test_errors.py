@@ -46,6 +46,10 @@ CASES = [
     ("INSERT INTO part VALUES ('nobody')", "MissingReference", "part", "part_whole_fkey", ()),
     ("DELETE FROM sessions", "StillReferenced", "part", "part_whole_fkey", ()),
     (
+        "WITH gone AS (DELETE FROM sessions RETURNING 1) SELECT count(*) FROM gone",
+        *("StillReferenced", "part", "part_whole_fkey", ()),
+    ),
+    (
         "INSERT INTO users (email) VALUES ('a@b')",
         "InvalidValue",
         "users",

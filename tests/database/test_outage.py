@@ -26,7 +26,7 @@ class Line:
             raise DatabaseUnavailable("the line is down")
         seconds, self.seconds = self.seconds, self.later_seconds
         await asyncio.sleep(seconds)
-        return await self._engine.connector.connect_for_pool()
+        return await self._engine.connections.connector.connect_for_pool()
 
 
 @pytest.fixture

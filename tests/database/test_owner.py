@@ -60,9 +60,9 @@ def test_owner_of_another_database_is_refused(owner: str, message: str):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"DATABASE_OWNER_URL": URL}, "DATABASE_OWNER_URL needs DATABASE_URL"),
-        ({"DB_OWNER_USER": "boss"}, "DB_OWNER_USER needs DATABASE_URL"),
-        ({"DATABASE_URL": URL, "DB_OWNER_PASSWORD": CANARY}, "DB_OWNER_PASSWORD needs"),
+        ({"DATABASE_OWNER_URL": URL}, "DATABASE_OWNER_URL requires DATABASE_URL"),
+        ({"DB_OWNER_USER": "boss"}, "DB_OWNER_USER requires DATABASE_URL"),
+        ({"DATABASE_URL": URL, "DB_OWNER_PASSWORD": CANARY}, "DB_OWNER_PASSWORD requires"),
         (
             {"DATABASE_URL": URL, "DATABASE_OWNER_URL": URL, "DB_OWNER_USER": "boss"},
             "DATABASE_OWNER_URL or DB_OWNER_USER, not both",

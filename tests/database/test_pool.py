@@ -22,6 +22,7 @@ from learner_app.errors import (
     SchemaChanged,
     SettingsError,
     StatementRefused,
+    StatementTimeout,
     TransactionError,
 )
 from tests.database.pools import reopen
@@ -71,11 +72,11 @@ async def test_waiters_are_served_in_order_without_delay(clone: DatabaseEngine):
 async def test_a_cancelled_waiter_returns_its_connection(clone: DatabaseEngine):
     await reopen(clone, db_pool_max=1)
     for _ in range(20):
-        connection = await clone.take_connection()
+        connection = await clone.connections.acquire()
         waiter = asyncio.create_task(clone.fetch("SELECT 1"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        await clone.give_back(connection)  # it is handed over
+        await clone.connections.release(connection)  # it is handed over
         waiter.cancel()  # before the waiter wakes up
         await asyncio.gather(waiter, return_exceptions=True)
     assert await asyncio.wait_for(clone.fetchval("SELECT 1"), 1) == 1
@@ -188,9 +189,9 @@ async def test_idle_connections_are_closed_down_to_the_minimum(clone: DatabaseEn
     await reopen(clone, db_pool_min=2, db_pool_max=6, db_pool_idle=0.1)
     pool = clone.pool
     assert pool is not None
-    held = [await clone.take_connection() for _ in range(6)]
+    held = [await clone.connections.acquire() for _ in range(6)]
     for connection in held:
-        await clone.give_back(connection)
+        await clone.connections.release(connection)
     assert pool.size == 6
     await settles(lambda: pool.size == 2)
     async with clone.connection() as connection:
@@ -249,19 +250,19 @@ async def test_closing_terminates_connections_that_are_not_released(
     clone: DatabaseEngine, monkeypatch
 ):
     monkeypatch.setattr("learner_app.database.connections.CLOSE_SECONDS", 0.2)
-    connection = await clone.take_connection()
+    connection = await clone.connections.acquire()
     await clone.close_connection_pool()
     assert connection.is_closed()
-    await clone.give_back(connection)
+    await clone.connections.release(connection)
 
 
 async def test_a_cancelled_close_still_closes_all_connections(clone: DatabaseEngine):
     await clone.close_connection_pool()
-    clone.settings.db_replicas = _secret(f"one={clone.url} two={clone.url}")
-    clone._nodes = None
+    replicas = _secret(f"one={clone.url} two={clone.url}")
+    clone.settings = clone.settings.model_copy(update={"db_replicas": replicas})
     await clone.start_connection_pool()
-    engines = [clone, *clone.extra_nodes.values()]
-    held = [await engine.take_connection() for engine in engines]
+    engines = [clone, *clone.replicas.values()]
+    held = [await engine.connections.acquire() for engine in engines]
     loop = asyncio.get_running_loop()
     started = loop.time()
     closing = asyncio.create_task(clone.close_connection_pool())
@@ -272,13 +273,13 @@ async def test_a_cancelled_close_still_closes_all_connections(clone: DatabaseEng
     assert loop.time() - started < 2
     assert all(connection.is_closed() for connection in held)
     assert [engine.pool for engine in engines] == [None] * 3
-    clone.settings.db_replicas = clone._nodes = None
+    clone.settings = clone.settings.model_copy(update={"db_replicas": None})
     await clone.start_connection_pool()
     assert await clone.fetchval("SELECT 1") == 1
 
 
 async def test_a_close_in_a_cancelled_scope_still_closes_all_connections(clone: DatabaseEngine):
-    connection = await clone.take_connection()
+    connection = await clone.connections.acquire()
     with anyio.move_on_after(0.1):
         await clone.close_connection_pool()
     assert connection.is_closed()
@@ -287,19 +288,19 @@ async def test_a_close_in_a_cancelled_scope_still_closes_all_connections(clone: 
 
 async def test_a_query_runs_on_the_named_replica(clone: DatabaseEngine):
     await clone.close_connection_pool()
-    clone.settings.db_replicas = _secret(f"reports={clone.url} spare={clone.url}")
-    clone._nodes = None
+    replicas = _secret(f"reports={clone.url} spare={clone.url}")
+    clone.settings = clone.settings.model_copy(update={"db_replicas": replicas})
     await clone.start_connection_pool()
-    reports = clone.extra_nodes["reports"]
+    reports = clone.replicas["reports"]
     assert reports.pool is not None
     from learner_app.listening.tables import ListeningSessionTable
 
     assert await ListeningSessionTable.count().run(node="reports") == 0
     assert await reports.fetchval("SELECT 1") == 1
-    with pytest.raises(StatementRefused, match="only reads"):
+    with pytest.raises(StatementRefused, match="read only"):
         async with reports.transaction(read_only=True):
             await reports.execute("DELETE FROM sessions")
-    with pytest.raises(SettingsError, match="the replicas are: reports, spare"):
+    with pytest.raises(SettingsError, match="it has: reports, spare"):
         await ListeningSessionTable.count().run(node="elsewhere")
 
 
@@ -322,9 +323,9 @@ async def test_an_invalid_replica_is_a_settings_error_without_secrets(text: str)
     from learner_app.settings import Settings
 
     engine = DatabaseEngine("postgresql://u@h/d")
-    engine._settings = Settings(db_replicas=text)
+    engine.settings = Settings(db_replicas=text)
     with pytest.raises(SettingsError, match="DB_REPLICAS") as caught:
-        _ = [node.target for node in engine.extra_nodes.values()]
+        _ = [node.target for node in engine.replicas.values()]
     assert "hunter2" not in str(caught.value)
 
 
@@ -394,11 +395,11 @@ async def test_altered_tables_cause_at_most_one_error(clone: DatabaseEngine):
     await reopen(clone, db_pool_max=3)
     other = DatabaseEngine(clone.url, needs_pool=False)
     await clone.execute("CREATE TABLE thing (a int, b text)")
-    held = [await clone.take_connection() for _ in range(3)]
+    held = [await clone.connections.acquire() for _ in range(3)]
     for connection in held:  # all three know the statement
         await connection.fetch("SELECT * FROM thing")
         await connection.execute("INSERT INTO thing (b) VALUES ($1)", "1")
-        await clone.give_back(connection)
+        await clone.connections.release(connection)
     await other.execute("ALTER TABLE thing ADD COLUMN c int")
     with pytest.raises(SchemaChanged):
         async with clone.transaction():
@@ -441,7 +442,7 @@ async def test_an_empty_statement_and_an_empty_batch_are_refused(clone: Database
 
     with pytest.raises(StatementRefused):
         await clone.execute(" ")
-    with pytest.raises(StatementRefused, match="at least one"):
+    with pytest.raises(StatementRefused, match="at least 1"):
         async for _ in clone.stream(ListeningSessionTable.select(), batch=0):
             pass
 
@@ -518,3 +519,12 @@ async def test_reset_is_refused_inside_a_transaction_block(clone: DatabaseEngine
             with pytest.raises(TransactionError, match="not allowed inside a transaction block"):
                 await connection.reset()
     assert await keys() == ["kept"]
+
+
+async def test_a_ping_without_an_answer_is_not_an_unknown_commit(
+    clone: DatabaseEngine, monkeypatch
+):
+    monkeypatch.setattr("learner_app.database.connection.PING_SECONDS", 0)
+    with pytest.raises(StatementTimeout):
+        async with clone.connection() as connection:
+            await connection.ping()

@@ -183,7 +183,7 @@ async def test_options_reach_the_server(clone: DatabaseEngine):
             for name in ("isolation", "read_only", "deferrable")
         ]
     assert found == ["serializable", "on", "on"]
-    with pytest.raises(TransactionError, match="isolation is one of"):
+    with pytest.raises(TransactionError, match="isolation must be one of"):
         clone.transaction(isolation="chaos; DROP TABLE users")
     with pytest.raises(TransactionError, match="outermost"):
         async with clone.transaction(), clone.transaction(read_only=True):
@@ -211,7 +211,7 @@ async def test_what_became_of_a_traced_transaction(clone: DatabaseEngine):
 
 
 async def read_id(engine: DatabaseEngine):
-    from learner_app.database.commit_status import read_transaction_id
+    from learner_app.database.transaction_id import read_transaction_id
 
     async with engine.connection() as connection:
         return await read_transaction_id(connection)

@@ -13,7 +13,6 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
-from learner_app.database.waiting import wait_for_database
 from learner_app.errors import DatabaseRefused, DatabaseUnavailable
 from learner_app.settings import Settings
 from tests.environment import skip_outside_ci
@@ -73,7 +72,7 @@ async def server_of(talk: Talk) -> AsyncIterator[int]:
 
 def engine_at(port: int, mode: str) -> DatabaseEngine:
     engine = DatabaseEngine(f"postgresql://u:{CANARY}@127.0.0.1:{port}/d?sslmode={mode}")
-    engine._settings = Settings()
+    engine.settings = Settings()
     return engine
 
 
@@ -82,7 +81,7 @@ async def assert_refused_as_other_protocol(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(DatabaseRefused) as caught:
-        await wait_for_database(engine)
+        await engine.wait_until_ready()
     assert time.monotonic() - started < seconds
     assert f"127.0.0.1:{port} is not a PostgreSQL server" in str(caught.value)
     assert CANARY not in str(caught.value)
@@ -192,7 +191,7 @@ async def test_a_slow_postgresql_server_is_accepted(clone: DatabaseEngine) -> No
         target = clone.target
         url = f"postgresql://{target.user}:{target.password or ''}@127.0.0.1:{port}"
         engine = DatabaseEngine(f"{url}/{target.database}?sslmode=prefer")
-        engine._settings = Settings()
+        engine.settings = Settings()
         connection = await engine.get_new_connection()
         assert await connection.fetchval("SELECT 1") == 1
         connection.terminate()

@@ -119,10 +119,9 @@ async def test_replicas_are_logged_as_well(
 ):
     from pydantic import SecretStr
 
-    logged._nodes = None
     await reopen(logged, db_replicas=SecretStr(f"reports={logged.url}"))
     logged.log_queries = True
-    await logged.extra_nodes["reports"].fetch("SELECT $1::text AS replica", CANARY)
+    await logged.replicas["reports"].fetch("SELECT $1::text AS replica", CANARY)
     printed = capsys.readouterr().out
     assert "SELECT $1::text AS replica" in printed
     assert CANARY not in printed

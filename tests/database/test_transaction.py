@@ -84,13 +84,13 @@ async def test_cancelled_transaction_gives_its_connection_back(small_pool: Datab
 
 async def test_empty_pool_is_a_clear_error_within_the_timeout(small_pool: DatabaseEngine):
     async with small_pool.transaction():
-        other = await small_pool.take_connection()
+        other = await small_pool.connections.acquire()
         loop = asyncio.get_running_loop()
         started = loop.time()
         with pytest.raises(PoolExhausted, match=r"within 0\.3 s"):
-            await small_pool.take_connection()
+            await small_pool.connections.acquire()
         assert loop.time() - started < 2
-        await small_pool.give_back(other)
+        await small_pool.connections.release(other)
 
 
 async def test_nested_commit_and_rollback_by_hand(clone: DatabaseEngine):

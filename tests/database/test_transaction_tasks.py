@@ -55,7 +55,7 @@ async def test_a_task_that_outlives_the_block_gets_an_error(small_pool: Database
         await add("in time")
         task = asyncio.create_task(late())
     over.set()
-    with pytest.raises(TransactionFinished, match="is over"):
+    with pytest.raises(TransactionFinished, match="has ended"):
         await task
     assert await keys() == ["in time"]
 

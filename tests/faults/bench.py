@@ -115,7 +115,7 @@ async def open_bench(
     """An engine with the default time-outs, on new tables."""
     await asyncio.to_thread(cluster.execute, TABLES)
     engine = DatabaseEngine(url or cluster.url(port=proxy.port))
-    engine._settings = Settings(db_pool_max=10, **settings)
+    engine.settings = Settings(db_pool_max=10, **settings)
     await engine.start_connection_pool()
     try:
         yield Bench(engine, cluster, proxy)

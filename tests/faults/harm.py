@@ -68,9 +68,9 @@ async def exhausted(bench: Bench, _: Writers) -> AsyncIterator[None]:
     assert pool is not None
     async with AsyncExitStack() as stack:
         for taken in await asyncio.gather(
-            *(bench.engine.take_connection() for _ in range(pool.max_size))
+            *(bench.engine.connections.acquire() for _ in range(pool.max_size))
         ):
-            stack.push_async_callback(bench.engine.give_back, taken)
+            stack.push_async_callback(bench.engine.connections.release, taken)
         yield
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from learner_app.operations.embedded import _clean_environment, _watch
+from learner_app.operations.embedded import _clean_environment, _start_watcher
 from learner_app.operations.server_account import ServerAccount
 
 WAIT_SECONDS = 30.0
@@ -70,7 +70,7 @@ class Program:
                 stderr=log,
                 **self.account.process_options(),
             )
-        self._watcher = _watch(self.process.pid, self.folder)
+        self._watcher = _start_watcher(self.process.pid, self.folder)
         return self.process.pid
 
     def end(self, *signals: signal.Signals) -> None:

@@ -52,7 +52,7 @@ async def writers(*ports: int, attributes: str = "primary") -> AsyncIterator[Ack
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     url = f"postgresql://learner@{hosts}/learner_test?target_session_attrs={attributes}"
     engine = DatabaseEngine(url)
-    engine._settings = Settings(db_pool_max=5)
+    engine.settings = Settings(db_pool_max=5)
     async with engine.running():
         acknowledged = Acknowledged(engine)
         tasks = [asyncio.create_task(acknowledged.write(n)) for n in range(WRITERS)]

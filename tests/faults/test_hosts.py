@@ -32,7 +32,7 @@ def url_of(*ports: int, attributes: str = "any") -> str:
 
 def engine_of(*ports: int, attributes: str = "any", **settings: object) -> DatabaseEngine:
     engine = DatabaseEngine(url_of(*ports, attributes=attributes))
-    engine._settings = Settings(**settings)
+    engine.settings = Settings(**settings)
     return engine
 
 
@@ -103,9 +103,9 @@ async def test_the_pool_leaves_a_demoted_server(replicated: Replicated):
     notes(primary)
     ports = (primary.port, replica.port)
     async with engine_of(*ports, attributes="read-write", db_pool_max=5).running() as engine:
-        held = [await engine.take_connection() for _ in range(5)]
+        held = [await engine.connections.acquire() for _ in range(5)]
         for connection in held:
-            await engine.give_back(connection)
+            await engine.connections.release(connection)
         primary.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         primary.execute("SELECT pg_reload_conf()")
         replica.promote()

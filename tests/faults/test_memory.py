@@ -111,7 +111,7 @@ class Load:
 async def engine(cluster: Cluster) -> AsyncIterator[DatabaseEngine]:
     cluster.execute(TABLE)
     engine = DatabaseEngine(cluster.url())
-    engine._settings = Settings(db_pool_max=5, db_pool_age=20)
+    engine.settings = Settings(db_pool_max=5, db_pool_age=20)
     async with engine.running():
         yield engine
 

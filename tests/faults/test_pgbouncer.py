@@ -18,7 +18,7 @@ pytestmark = pytest.mark.faults
 
 def through(url: str, **settings: object) -> DatabaseEngine:
     engine = DatabaseEngine(url)
-    engine._settings = Settings(db_pgbouncer=True, **settings)
+    engine.settings = Settings(db_pgbouncer=True, **settings)
     return engine
 
 
@@ -103,7 +103,7 @@ async def test_health_goes_through_it(engine: DatabaseEngine):
 def test_settings_in_the_url_are_refused():
     engine = through("postgresql://u@h/d?search_path=x")
     with pytest.raises(SettingsError, match="search_path"):
-        _ = engine.connector
+        _ = engine.connections.connector
 
 
 async def test_a_restarted_bouncer_is_met_again(limited: Cluster, pgbouncer_program: object):

@@ -66,7 +66,7 @@ FROM unnest(ARRAY[1, 2, 3, 99999, 99998, 99898]) AS n;
 @pytest.fixture
 async def bounced(cluster: Cluster, pgbouncer_program: object) -> AsyncIterator[DatabaseEngine]:
     """The configured engine through PgBouncer, on a migrated database."""
-    url, settings = DB.url, DB._settings
+    url = DB.url
     DB.url = cluster.url()
     async with DB.running():
         await apply_migrations(DB)
@@ -75,12 +75,12 @@ async def bounced(cluster: Cluster, pgbouncer_program: object) -> AsyncIterator[
     cluster.execute("CREATE TYPE colour AS ENUM ('red', 'blue')")
     cluster.execute("SET search_path = public; " + FILL)
     with PgBouncer(cluster, pool_size=SESSIONS) as bouncer:
-        DB.url, DB._settings = bouncer.url, Settings(db_pgbouncer=True, db_pool_max=12)
+        DB.url, DB.settings = bouncer.url, Settings(db_pgbouncer=True, db_pool_max=12)
         try:
             async with DB.running():
                 yield DB
         finally:
-            DB.url, DB._settings = url, settings
+            DB.url, DB.settings = url, None
 
 
 async def perform(engine: DatabaseEngine, call: Callable[[], Awaitable[object]]) -> None:
@@ -112,7 +112,7 @@ async def test_every_operation_works_alone(bounced: DatabaseEngine) -> None:
     refused = {}
     for repository, named in operations.OPERATIONS.items():
         for session in ("n1", "n2", "n3", "s10"):  # what another repository's tests deleted
-            await operations.sessions.ensure(session)
+            await operations.sessions.get_or_create(session)
         for name, call in named.items():
             try:
                 await perform(bounced, call)

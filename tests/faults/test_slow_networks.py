@@ -22,7 +22,7 @@ LONG_STATEMENT = "SELECT pg_backend_pid() FROM pg_sleep(9)"
 
 def engine_at(port: int, **settings: object) -> DatabaseEngine:
     engine = DatabaseEngine(f"postgresql://learner@127.0.0.1:{port}/learner_test")
-    engine._settings = Settings(**settings)
+    engine.settings = Settings(**settings)
     return engine
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 async def test_each_wrong_is_counted(cluster: Cluster) -> None:
     cluster.execute(TABLES)
     engine = DatabaseEngine(cluster.url())
-    engine._settings = Settings(db_pool_max=3)
+    engine.settings = Settings(db_pool_max=3)
     async with engine.running():
         for key in ("fine", "twice", "twice"):
             await engine.execute(INSERT_A, key, "x")
@@ -27,7 +27,7 @@ async def test_each_wrong_is_counted(cluster: Cluster) -> None:
             await engine.execute(INSERT_B, "track_commit", "x")
         cluster.execute("DELETE FROM acked_a WHERE key = 'track_commit'")
         cluster.execute("DELETE FROM acked_b WHERE key = 'track_commit'")
-        leaked = await engine.take_connection()
+        leaked = await engine.connections.acquire()
         await leaked.execute("BEGIN")
         await asyncio.sleep(0.6)
         book = Book(
@@ -39,7 +39,7 @@ async def test_each_wrong_is_counted(cluster: Cluster) -> None:
         )
         texts = ["harmless", f"password {PASSWORD_CANARY}", f"row {ROW_CANARY}"]
         found = await count(engine, cluster, book, [], texts, may_forget=False)
-        await engine.give_back(leaked)
+        await engine.connections.release(leaked)
     problems = found.problems()
     problems.pop("details")
     assert problems == {

@@ -17,15 +17,15 @@ def new_job(generation_id: str = "g1", session_id: str = "s1", **fields: Any) ->
 
 async def add_sessions(*ids: str) -> None:
     for one in ids:
-        await ListeningSessionRepository().ensure(one)
+        await ListeningSessionRepository().get_or_create(one)
 
 
 async def add_jobs(*ids: str, **fields: Any) -> list[Generation]:
-    return [await GenerationRepository().start(new_job(one, **fields)) for one in ids]
+    return [await GenerationRepository().add(new_job(one, **fields)) for one in ids]
 
 
 async def add_as_is(generation_id: str, **columns: Any) -> Generation:
-    """A job as the operations of the repository would not make it now: old, or far on."""
+    """Insert a job in a state that no operation of the repository creates."""
     given = {"session_id": "s1", "status": "generating", **columns}
     row = GenerationStatusTable(generation_id=generation_id, **given)
     for moment in ("started_at", "created_at", "updated_at"):

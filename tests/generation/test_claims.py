@@ -1,4 +1,4 @@
-"""Claims on jobs are fenced: after a worker lost its claim, it changes nothing."""
+"""Claims are fenced: a worker that lost its claim changes nothing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ async def requeue() -> None:
 
 
 async def take_over() -> None:
-    assert await jobs.claim_next(CLOCK_NOW) is not None
+    assert await jobs.claim_next(stale_older_than=CLOCK_NOW) is not None
 
 
 async def requeue_and_claim() -> None:
@@ -64,7 +64,7 @@ async def state() -> list[Any]:
 
 @pytest.fixture
 async def job(db: DatabaseEngine) -> Generation:
-    """The only job, claimed, of the session s1; the content a exists."""
+    """The claimed job g1 of session s1, and the content a."""
     await add_sessions("s1")
     await add_contents("a")
     await add_jobs("g1")
@@ -90,14 +90,14 @@ async def test_a_lost_claim_changes_nothing(
 async def test_a_lost_claim_changes_nothing_after_the_new_worker_finished(
     job: Generation, step: str
 ):
-    await jobs.complete(await jobs.claim_next(CLOCK_NOW), "a")
+    await jobs.complete(await jobs.claim_next(stale_older_than=CLOCK_NOW), "a")
     before = await state()
     with pytest.raises(StaleClaim):
         await STEPS[step](job)
     assert await state() == before
 
 
-async def test_the_holder_of_the_claim_ends_the_job(job: Generation):
+async def test_the_worker_with_the_current_claim_ends_the_job(job: Generation):
     assert (await jobs.fail(job, "no")).status == "failed"
     await add_jobs("g2")
     second = await claimed()
@@ -107,7 +107,7 @@ async def test_the_holder_of_the_claim_ends_the_job(job: Generation):
     assert (await jobs.complete(third, "a")).status == "completed"
 
 
-async def test_the_same_end_by_the_same_claim_is_repeatable(job: Generation):
+async def test_ending_a_job_twice_with_the_same_claim_changes_nothing(job: Generation):
     done = await jobs.complete(job, "a")
     assert await jobs.complete(job, "a") == done
     with pytest.raises(InvalidTransition):
@@ -118,7 +118,7 @@ async def test_the_same_end_by_the_same_claim_is_repeatable(job: Generation):
     assert await jobs.store_for_session("s1", new_content("b"), other) == stored
 
 
-async def test_a_waiting_job_is_no_claim(job: Generation):
+async def test_a_waiting_job_is_rejected_as_a_claim(job: Generation):
     (waiting,) = await add_jobs("g2")
     for step in ("complete", "fail", "store_for_session", "update", "update nothing"):
         with pytest.raises(StaleClaim):
@@ -134,7 +134,7 @@ async def test_a_deleted_job_is_not_found(job: Generation):
         assert caught.value.table == "generation_status"
 
 
-async def test_an_id_ends_the_job_whoever_works_on_it(job: Generation):
+async def test_an_id_ends_a_job_claimed_by_any_worker(job: Generation):
     await take_over()
     assert (await jobs.fail("g1", "stopped by an operator")).status == "failed"
 
@@ -147,18 +147,18 @@ async def test_an_update_by_the_worker_extends_its_claim(job: Generation):
     await jobs.engine.execute("ALTER TABLE generation_status ENABLE TRIGGER USER")
     extended = await jobs.update(job, GenerationUpdate(estimated_completion_time=600))
     assert extended.started_at == job.started_at
-    assert await jobs.claim_next(HOUR) is None
+    assert await jobs.claim_next(stale_older_than=HOUR) is None
     assert (await jobs.complete(job, "a")).status == "completed"
 
 
-async def test_two_claims_of_a_job_never_have_the_same_start(db: DatabaseEngine):
-    """Also if the clock was set back, as it looks to a job that was started in the future."""
+async def test_started_at_increases_with_every_claim(db: DatabaseEngine):
+    """Covers a clock that was set back, by a job that was started in the future."""
     await add_sessions("s1")
     ahead = LONG_AGO.replace(year=2999)
     await add_as_is("g1", started_at=ahead, updated_at=LONG_AGO)
     starts = [ahead, (await claimed()).started_at]
     for _ in range(3):
-        taken_over = await jobs.claim_next(CLOCK_NOW)
+        taken_over = await jobs.claim_next(stale_older_than=CLOCK_NOW)
         assert taken_over is not None
         starts.append(taken_over.started_at)
         await requeue()
@@ -187,7 +187,7 @@ async def test_a_requeued_job_keeps_its_place_in_the_queue(clone: DatabaseEngine
     assert [(await claimed()).generation_id for _ in range(3)] == ["g1", "g2", "g3"]
 
 
-async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_job(
+async def test_only_the_last_of_several_workers_that_claim_a_stale_job_ends_it(
     clone: DatabaseEngine,
 ):
     await add_sessions("s1")
@@ -197,7 +197,7 @@ async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_j
     ended: dict[str, Generation] = {}
 
     async def work(number: int) -> None:
-        while claim := await jobs.claim_next(CLOCK_NOW):
+        while claim := await jobs.claim_next(stale_older_than=CLOCK_NOW):
             claims.append(claim)
             await asyncio.sleep(0.001 * (number % 3))
             try:
@@ -217,10 +217,10 @@ async def test_of_workers_that_take_over_from_each_other_the_last_one_ends_the_j
         )
         assert (await jobs.get(name)).started_at == claim.started_at
     assert await contents.count() == len((await sessions.get("s1")).content_ids) == len(names)
-    assert len(claims) > len(names), "some were taken over"
+    assert len(claims) > len(names), "some must have been claimed again"
 
 
-async def test_a_claim_lost_while_the_content_is_stored_undoes_it(clone: DatabaseEngine):
+async def test_losing_the_claim_while_storing_rolls_the_content_back(clone: DatabaseEngine):
     await add_sessions("s1")
     await add_jobs("g1")
     job = await claimed()
@@ -233,7 +233,7 @@ async def test_a_claim_lost_while_the_content_is_stored_undoes_it(clone: Databas
             " AND wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.01)
-        assert await jobs.claim_next(CLOCK_NOW) is not None
+        assert await jobs.claim_next(stale_older_than=CLOCK_NOW) is not None
         await other.execute("COMMIT")
     with pytest.raises(StaleClaim):
         await storing

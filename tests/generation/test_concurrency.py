@@ -1,4 +1,4 @@
-"""Workers at once on real connections: each job is taken once and ends once."""
+"""Concurrent workers: each job is claimed once and ends once."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ async def kinds(calls: Iterable[Awaitable[object]]) -> Counter[str]:
     return Counter(type(result).__name__ for result in results)
 
 
-async def test_20_workers_take_each_of_100_jobs_once(clone: DatabaseEngine):
+async def test_20_workers_claim_each_of_100_jobs_once(clone: DatabaseEngine):
     await add_sessions("s1")
     await jobs.add_many([new_job(f"g{n}") for n in range(100)])
 
@@ -36,26 +36,28 @@ async def test_20_workers_take_each_of_100_jobs_once(clone: DatabaseEngine):
     assert await jobs.count(status="processing") == 100
 
 
-async def test_stale_jobs_are_taken_over_once(clone: DatabaseEngine):
+async def test_concurrent_workers_claim_each_stale_job_once(clone: DatabaseEngine):
     await add_sessions("s1")
     for n in range(20):
         await add_as_is(f"g{n}", status=("generating", "processing")[n % 2])
-    taken = await asyncio.gather(*(jobs.claim_next(timedelta(hours=1)) for _ in range(30)))
+    taken = await asyncio.gather(
+        *(jobs.claim_next(stale_older_than=timedelta(hours=1)) for _ in range(30))
+    )
     assert len({job.generation_id for job in taken if job}) == 20
     assert taken.count(None) == 10
 
 
-async def test_10_requests_at_once_make_one_job(clone: DatabaseEngine):
+async def test_10_concurrent_requests_create_one_job(clone: DatabaseEngine):
     await add_sessions("s1")
     started = await asyncio.gather(
-        *(jobs.start_if_none_active(new_job(f"g{n}")) for n in range(10))
+        *(jobs.get_or_create_active(new_job(f"g{n}")) for n in range(10))
     )
     assert sum(one.created for one in started) == 1
-    assert all(one.generation == started[0].generation for one in started)
+    assert all(one.row == started[0].row for one in started)
     assert await jobs.count() == 1
 
 
-async def test_requeueing_at_once_counts_each_job_once(clone: DatabaseEngine):
+async def test_concurrent_requeueing_counts_each_job_once(clone: DatabaseEngine):
     await add_sessions("s1")
     for n in range(30):
         await add_as_is(f"g{n}", status="processing")
@@ -66,7 +68,7 @@ async def test_requeueing_at_once_counts_each_job_once(clone: DatabaseEngine):
     assert await jobs.count(status="generating") == 30
 
 
-async def test_the_first_of_two_who_complete_a_job_counts(clone: DatabaseEngine):
+async def test_one_of_several_concurrent_completions_succeeds(clone: DatabaseEngine):
     await add_sessions("s1")
     names = [f"c{n}" for n in range(10)]
     await add_contents(*names)
@@ -77,7 +79,7 @@ async def test_the_first_of_two_who_complete_a_job_counts(clone: DatabaseEngine)
     assert await kinds(jobs.complete("g1", winner) for _ in range(10)) == {"Generation": 10}
 
 
-async def test_a_job_is_completed_or_fails(clone: DatabaseEngine):
+async def test_a_job_either_completes_or_fails(clone: DatabaseEngine):
     await add_sessions("s1")
     await add_contents("a")
     names = [f"g{n}" for n in range(20)]
@@ -90,12 +92,12 @@ async def test_a_job_is_completed_or_fails(clone: DatabaseEngine):
         assert (job.status == "completed") == (job.error_message is None) == (job.content_id == "a")
 
 
-async def test_completing_while_the_content_is_deleted(clone: DatabaseEngine):
+async def test_completing_during_deletion_of_the_content_does_not_deadlock(clone: DatabaseEngine):
     names = [f"c{n}" for n in range(15)]
     await add_contents(*names)
     await add_sessions("s1")
     await sessions.append_many("s1", names)
-    for name in names:  # each deletion meets jobs that have the piece already
+    for name in names:  # each deletion also updates jobs that refer to the content
         await add_jobs(f"{name}-0", f"{name}-1", f"{name}-2")
         await jobs.complete(f"{name}-0", name)
     ends = await asyncio.gather(
@@ -112,8 +114,8 @@ async def test_completing_while_the_content_is_deleted(clone: DatabaseEngine):
         assert job.content_id is None
 
 
-async def test_a_deletion_that_waits_between_piece_and_job(clone: DatabaseEngine):
-    """The order of locks, step by step: the deletion has the piece, the job is still free."""
+async def test_completing_locks_the_content_before_the_job(clone: DatabaseEngine):
+    """A deletion holds the content while the job is still unlocked."""
     await add_sessions("s1")
     await add_contents("a")
     await add_jobs("g1", "g2")
@@ -125,19 +127,19 @@ async def test_a_deletion_that_waits_between_piece_and_job(clone: DatabaseEngine
         while not await _somebody_waits(clone):
             await asyncio.sleep(0.01)
         locked = await deleting.fetch("SELECT FROM generation_status FOR UPDATE NOWAIT")
-        assert len(locked) == 2, "who waits for the piece has no lock on the job"
+        assert len(locked) == 2, "a completion that waits for the content must not lock the job"
         await deleting.execute("DELETE FROM content WHERE id = 'a'")
         await deleting.execute("COMMIT")
     assert await kinds([completing]) == {"MissingReference": 1}
     assert (await jobs.get("g2")).status == "generating"
 
 
-async def test_workers_store_other_content_for_one_job(clone: DatabaseEngine):
+async def test_one_of_several_concurrent_workers_stores_content_for_a_job(clone: DatabaseEngine):
     await add_sessions("s1")
     await add_jobs("g1")
-    pieces = [new_content(f"c{n}") for n in range(8)]
+    contents = [new_content(f"c{n}") for n in range(8)]
     results = await asyncio.gather(
-        *(jobs.store_for_session("s1", piece, "g1") for piece in pieces * 2),
+        *(jobs.store_for_session("s1", content, "g1") for content in contents * 2),
         return_exceptions=True,
     )
     stored = {result.id for result in results if not isinstance(result, InvalidTransition)}
@@ -148,14 +150,14 @@ async def test_workers_store_other_content_for_one_job(clone: DatabaseEngine):
     assert sum(isinstance(result, InvalidTransition) for result in results) == 14
 
 
-async def test_storing_and_deleting_at_once(clone: DatabaseEngine):
+async def test_concurrent_storing_and_deleting_stay_consistent(clone: DatabaseEngine):
     names = [f"c{n}" for n in range(12)]
     await add_sessions("s1", "s2")
     await add_jobs(*names)
     results = await asyncio.gather(
         *(jobs.store_for_session("s1", new_content(name), name) for name in names),
         *(sessions.delete_content(name) for name in names for _ in range(2)),
-        *(jobs.start_if_none_active(new_job(f"n{name}", "s2")) for name in names),
+        *(jobs.get_or_create_active(new_job(f"n{name}", "s2")) for name in names),
         *(jobs.purge_finished(LONG_AGO) for _ in names),
     )
     assert len(results) == 60

@@ -1,4 +1,4 @@
-"""Jobs of content generation: how one is made, changed and found."""
+"""Jobs: creation, changes and filters."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,14 +23,14 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def session(db: DatabaseEngine) -> str:
-    """The session s1; s2, and the pieces a and b, beside it."""
+    """The sessions s1 and s2, and the contents a and b. Returns s1."""
     await add_sessions("s1", "s2")
     await add_contents("a", "b")
     return "s1"
 
 
-async def test_a_new_job_waits(session: str):
-    job = await jobs.start(
+async def test_a_new_job_is_waiting(session: str):
+    job = await jobs.add(
         GenerationCreate(
             session_id=session, webhook_url="https://a.example/x?y=1", estimated_completion_time=90
         )
@@ -42,16 +42,16 @@ async def test_a_new_job_waits(session: str):
     assert job.started_at.utcoffset() == timedelta()
 
 
-async def test_what_no_job_can_be_made_of(session: str, db: DatabaseEngine):
+async def test_a_duplicate_id_or_unknown_session_is_rejected(session: str, db: DatabaseEngine):
     await add_jobs("g1")
     with pytest.raises(Conflict):
         async with db.transaction():
-            await jobs.start(new_job("g1"))
+            await jobs.add(new_job("g1"))
     with pytest.raises(MissingReference) as caught:
         async with db.transaction():
-            await jobs.start(new_job("g2", "nobody"))
+            await jobs.add(new_job("g2", "nobody"))
     assert caught.value.fields == ("session_id",)
-    assert await jobs.count() == 1, "the caller's transaction goes on"
+    assert await jobs.count() == 1, "the caller's transaction remains usable"
 
 
 @pytest.mark.parametrize(
@@ -72,20 +72,20 @@ async def test_what_no_job_can_be_made_of(session: str, db: DatabaseEngine):
         *(("webhook_url", url) for url in (" http://a.example", "javascript:http://a.example")),
     ],
 )
-def test_inputs_are_checked(field: str, value: object):
+def test_invalid_fields_of_a_job_are_rejected(field: str, value: object):
     for kind in (GenerationCreate, GenerationUpdate):
         with pytest.raises(InvalidValue) as caught:
             kind(**{"session_id": "s1"} | {field: value})
         assert field in caught.value.fields
 
 
-def test_webhooks_are_kept_as_given():
+def test_webhook_urls_are_stored_unchanged():
     longest = f"http://a.example/{'x' * 983}"
     for url in ("HTTPS://A.example", "http://user:word@[::1]:80/a%20b#c", longest):
         assert new_job(webhook_url=url).webhook_url == url
 
 
-async def test_changes_of_a_job(session: str):
+async def test_a_job_is_changed_and_deleted(session: str):
     await add_jobs("g1", webhook_url="http://a.example")
     job = await jobs.update("g1", GenerationUpdate(webhook_url=None, estimated_completion_time=5))
     assert (job.webhook_url, job.estimated_completion_time) == (None, 5)
@@ -93,7 +93,7 @@ async def test_changes_of_a_job(session: str):
     assert not await jobs.delete("g1")
 
 
-async def test_pages_and_filters(session: str):
+async def test_pages_streams_and_counts_apply_the_filters(session: str):
     await add_as_is("g1", status="completed", content_id="a", started_at=LONG_AGO + HOUR)
     await add_as_is("g2", status="failed", webhook_sent=True)
     await add_as_is("g3", session_id="s2")
@@ -103,6 +103,9 @@ async def test_pages_and_filters(session: str):
         ids = [job.generation_id for job in page.rows]
         assert ids == [job.generation_id async for job in jobs.stream(**filters)]
         assert len(ids) == page.total == await jobs.count(**filters)
+        assert page.rows == await jobs.list(**filters)
+        if filters:
+            assert await jobs.exists(**filters) == bool(ids)
         return ids
 
     assert await found() == ["g1", "g2", "g3"]
@@ -112,40 +115,48 @@ async def test_pages_and_filters(session: str):
     assert await found(webhook_sent=False) == ["g1", "g3"]
     assert await found(started_since=LONG_AGO + HOUR) == ["g1"]
     assert await found(started_until=LONG_AGO + HOUR, session_id="s1") == ["g2"]
+    assert await found(started_until=LONG_AGO, session_id="s1") == []
     first = await jobs.page(limit=2)
     assert [job.generation_id for job in (await jobs.page(after=first.next)).rows] == ["g3"]
     with pytest.raises(InvalidValue):
         await jobs.count(status="done")
 
 
-async def test_a_job_is_made_only_where_none_is_active(session: str):
-    first = await jobs.start_if_none_active(new_job("g1"))
-    again = await jobs.start_if_none_active(new_job("g2"))
+async def test_a_job_is_created_only_if_none_is_active(session: str):
+    first = await jobs.get_or_create_active(new_job("g1"))
+    again = await jobs.get_or_create_active(new_job("g2"))
     assert (first.created, again.created) == (True, False)
-    assert first.generation == again.generation
+    assert first.row == again.row
     await jobs.claim_next()
-    assert not (await jobs.start_if_none_active(new_job("g2"))).created
-    assert (await jobs.start_if_none_active(new_job("g3", "s2"))).created
+    assert not (await jobs.get_or_create_active(new_job("g2"))).created
+    assert (await jobs.get_or_create_active(new_job("g3", "s2"))).created
     await jobs.fail("g1", "no")
-    assert (await jobs.start_if_none_active(new_job("g2"))).generation.generation_id == "g2"
+    assert (await jobs.get_or_create_active(new_job("g2"))).row.generation_id == "g2"
     await add_as_is("g0")
-    found, created = await jobs.start_if_none_active(new_job("g4"))
-    assert (found.generation_id, created) == ("g2", False), "the newest one"
+    found, created = await jobs.get_or_create_active(new_job("g4"))
+    assert (found.generation_id, created) == ("g2", False), "it must be the newest one"
 
 
-async def test_a_job_for_nobody(session: str, db: DatabaseEngine):
+async def test_get_or_create_active_rejects_unknown_sessions_and_used_ids(
+    session: str, db: DatabaseEngine
+):
     with pytest.raises(MissingReference) as caught:
-        await jobs.start_if_none_active(new_job("g1", "nobody"))
+        await jobs.get_or_create_active(new_job("g1", "nobody"))
     assert (caught.value.fields, caught.value.table) == (("session_id",), "generation_status")
     await add_as_is("g1", status="failed")
     with pytest.raises(Conflict):
-        await jobs.start_if_none_active(new_job("g1"))
-    assert await jobs.count() == 1, "the caller's transaction goes on"
+        await jobs.get_or_create_active(new_job("g1"))
+    assert await jobs.count() == 1, "the caller's transaction remains usable"
 
 
-async def test_an_old_snapshot_would_miss_active_jobs(clone: DatabaseEngine):
+async def test_get_or_create_active_rejects_older_snapshots(clone: DatabaseEngine):
     await add_sessions("s1")
     for isolation in ("repeatable read", "serializable"):
         with pytest.raises(TransactionError):
             async with clone.transaction(isolation=isolation):
-                await jobs.start_if_none_active(new_job())
+                await jobs.get_or_create_active(new_job())
+
+
+@pytest.mark.parametrize("name", ["update_where", "delete_where", "upsert"])
+def test_writes_that_bypass_claims_are_left_out(name: str):
+    assert not hasattr(jobs, name)

@@ -1,4 +1,4 @@
-"""Any sequence of operations leaves the queue as a simple model in memory."""
+"""Random sequences of operations, compared with a model of the queue in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from tests.generation.factories import add_sessions, new_job
 
 jobs = GenerationRepository()
 HOUR, NOTHING = timedelta(hours=1), timedelta()
-SESSIONS, PIECES, IDS = ["s1", "s2"], ["a", "b"], [f"g{n}" for n in range(6)]
+SESSIONS, CONTENTS, IDS = ["s1", "s2"], ["a", "b"], [f"g{n}" for n in range(6)]
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Job:
     sent: bool = False
     touched: int = 0
     started: int = 0
-    """Of the last attempt."""
+    """Start of the last attempt."""
 
     @property
     def is_active(self) -> bool:
@@ -43,13 +43,13 @@ class Job:
 
 
 class Model:
-    """The queue as it should be: jobs by id, the oldest first."""
+    """Model of the queue: jobs by id, the oldest first."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.clock = 0
         self.claims: dict[str, list[tuple[Generation, int]]] = {}
-        """Rows that claim_next returned, with the start of that attempt, by id."""
+        """Rows that claim_next returned, with the start of the attempt, by id."""
 
     def add(self, key: str, session: str, webhook: bool) -> None:
         self.clock += 1
@@ -64,7 +64,7 @@ class Model:
         for name, value in {**changes, "touched": self.clock}.items():
             setattr(job, name, value)
 
-    def start_if_none_active(self, key: str, session: str, webhook: bool) -> tuple[str, bool]:
+    def get_or_create_active(self, key: str, session: str, webhook: bool) -> tuple[str, bool]:
         active = [name for name, job in self.jobs.items() if job.session == session]
         active = [name for name in active if self.jobs[name].is_active]
         if active:
@@ -129,33 +129,33 @@ async def start(model: Model, key: str, number: int) -> None:
     session, webhook = SESSIONS[number % 2], number % 3 == 0
     new = new_job(key, session, webhook_url="http://a.example" if webhook else None)
     if number % 5 == 0:
-        await jobs.start(new)
+        await jobs.add(new)
         model.add(key, session, webhook)
         return
-    started, created = await jobs.start_if_none_active(new)
-    expected = model.start_if_none_active(key, session, webhook)
+    started, created = await jobs.get_or_create_active(new)
+    expected = model.get_or_create_active(key, session, webhook)
     assert (started.generation_id, created) == expected
 
 
 async def claim(model: Model, _: str, number: int) -> None:
-    stale_after = [None, NOTHING, HOUR][number % 3]
-    job = await jobs.claim_next(stale_after)
-    assert (job and job.generation_id) == model.claim(stale_after == NOTHING)
+    age = [None, NOTHING, HOUR][number % 3]
+    job = await jobs.claim_next(stale_older_than=age)
+    assert (job and job.generation_id) == model.claim(age == NOTHING)
     if job is not None:
         attempt = model.jobs[job.generation_id].started
         model.claims.setdefault(job.generation_id, []).append((job, attempt))
 
 
 def holder(model: Model, key: str, number: int) -> tuple[Generation | str, int | None]:
-    """Who ends a job: a worker by its claim, of any attempt, or an operator by the id."""
+    """Return a claim of any attempt, as a worker passes it, or the id, as an operator does."""
     claims = model.claims.get(key, [])
     return claims[number % len(claims)] if claims and number % 4 else (key, None)
 
 
 async def complete(model: Model, key: str, number: int) -> None:
-    piece = PIECES[number % 2]
+    content = CONTENTS[number % 2]
     job, claim = holder(model, key, number)
-    assert await kind(jobs.complete(job, piece)) == model.end(key, "completed", piece, claim)
+    assert await kind(jobs.complete(job, content)) == model.end(key, "completed", content, claim)
 
 
 async def fail(model: Model, key: str, number: int) -> None:
@@ -225,13 +225,13 @@ steps = st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(IDS), st.integers
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-async def test_the_queue_is_what_the_model_says(
+async def test_any_sequence_of_operations_matches_the_model(
     clone: DatabaseEngine, taken: list[tuple[Callable[[Model, str, int], Any], str, int]]
 ):
     await GenerationStatusTable.delete(force=True)
     if not await clone.fetchval("SELECT count(*) FROM sessions"):
         await add_sessions(*SESSIONS)
-        await add_contents(*PIECES)
+        await add_contents(*CONTENTS)
     model = Model()
     for operation, key, number in taken:
         await operation(model, key, number)

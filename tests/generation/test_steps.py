@@ -1,4 +1,4 @@
-"""The steps of a job: claimed, completed or failed, waiting again, purged; and what is refused."""
+"""Status changes of jobs, and what they reject."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ NO_AGES: list[Any] = [timedelta(microseconds=-1), timedelta(days=3651), timedelt
 
 @pytest.fixture
 async def session(db: DatabaseEngine) -> str:
-    """The session s1 and the pieces a and b; s2 beside it."""
+    """The sessions s1 and s2, and the contents a and b. Returns s1."""
     await add_sessions("s1", "s2")
     await add_contents("a", "b")
     return "s1"
@@ -43,17 +43,17 @@ async def test_the_oldest_waiting_job_is_claimed(session: str):
 async def test_stale_jobs_are_claimed_again(session: str):
     await add_as_is("g1", status="processing", started_at=LONG_AGO + HOUR)
     await add_as_is("g2")
-    assert (await jobs.claim_next(HOUR)).generation_id == "g2"
+    assert (await jobs.claim_next(stale_older_than=HOUR)).generation_id == "g2"
     assert await jobs.claim_next() is None
-    assert (await jobs.claim_next(HOUR)).generation_id == "g1"
-    assert await jobs.claim_next(HOUR) is None, "both are touched by now"
-    assert (await jobs.claim_next(timedelta())).generation_id == "g2"
+    assert (await jobs.claim_next(stale_older_than=HOUR)).generation_id == "g1"
+    assert await jobs.claim_next(stale_older_than=HOUR) is None, "both have been updated"
+    assert (await jobs.claim_next(stale_older_than=timedelta())).generation_id == "g2"
 
 
 @pytest.mark.parametrize("age", NO_AGES)
-async def test_ages_are_checked(session: str, age: Any):
+async def test_invalid_ages_are_rejected(session: str, age: Any):
     calls = {
-        "stale_after": lambda: jobs.claim_next(age),
+        "stale_older_than": lambda: jobs.claim_next(stale_older_than=age),
         "older_than": lambda: jobs.requeue_stale(age),
         "max_age": lambda: jobs.claim_webhooks(max_age=age),
     }
@@ -64,7 +64,7 @@ async def test_ages_are_checked(session: str, age: Any):
 
 
 @pytest.mark.parametrize("requeued", [False, True])
-async def test_completing(session: str, requeued: bool):
+async def test_a_completed_job_is_final(session: str, requeued: bool):
     await add_jobs("g1")
     await jobs.claim_next()
     if requeued:
@@ -78,11 +78,11 @@ async def test_completing(session: str, requeued: bool):
             await other
         assert caught.value.fields == ("status",)
     assert await jobs.get("g1") == job, "nothing was written"
-    assert await jobs.claim_next(timedelta()) is None
+    assert await jobs.claim_next(stale_older_than=timedelta()) is None
 
 
 @pytest.mark.parametrize("requeued", [False, True])
-async def test_failing(session: str, requeued: bool):
+async def test_a_failed_job_is_final(session: str, requeued: bool):
     await add_jobs("g1")
     if not requeued:
         await jobs.claim_next()
@@ -97,7 +97,7 @@ async def test_failing(session: str, requeued: bool):
     assert await jobs.get("g1") == job, "nothing was written"
 
 
-async def test_a_job_is_not_over_before_it_began(session: str):
+async def test_a_job_never_ends_before_its_start(session: str):
     later = LONG_AGO.replace(year=2999)
     await add_as_is("g1", started_at=later)
     await add_as_is("g2", started_at=later)
@@ -105,7 +105,7 @@ async def test_a_job_is_not_over_before_it_began(session: str):
     assert (await jobs.fail("g2", "")).completed_at == later
 
 
-async def test_ends_that_are_refused(session: str):
+async def test_completing_and_failing_reject_invalid_arguments(session: str):
     await add_jobs("g1")
     for missing in ("nothing", "a\0", "", "x" * 256):
         with pytest.raises(MissingReference) as caught:
@@ -119,7 +119,7 @@ async def test_ends_that_are_refused(session: str):
 
 
 @pytest.mark.parametrize("key", NOT_THERE)
-async def test_unknown_jobs(session: str, key: Any):
+async def test_unknown_jobs_are_not_found(session: str, key: Any):
     await add_jobs("g1")
     assert await jobs.find(key) is None
     assert await jobs.list_active(key if key is not None else "") == []
@@ -130,7 +130,7 @@ async def test_unknown_jobs(session: str, key: Any):
         assert caught.value.table == "generation_status"
 
 
-async def test_a_job_with_its_content(session: str):
+async def test_a_job_is_returned_with_its_content(session: str):
     await add_jobs("g1")
     assert await jobs.get_with_content("g1") == (await jobs.get("g1"), None)
     await jobs.complete("g1", "a")
@@ -160,7 +160,7 @@ async def test_active_jobs_are_listed_oldest_first(session: str):
         assert caught.value.fields == ("limit",)
 
 
-async def test_stale_jobs_wait_again_by_batches(session: str):
+async def test_stale_jobs_are_requeued_in_batches(session: str):
     for n in range(5):
         await add_as_is(f"g{n}", status="processing", updated_at=LONG_AGO + n * HOUR)
     await add_as_is("g9")
@@ -175,7 +175,7 @@ async def test_stale_jobs_wait_again_by_batches(session: str):
     assert caught.value.fields == ("batch",)
 
 
-async def test_finished_jobs_are_purged_by_batches(session: str):
+async def test_finished_jobs_are_purged_in_batches(session: str):
     for n in range(5):
         moment = LONG_AGO + n * HOUR
         await add_as_is(f"g{n}", status="failed", started_at=moment, completed_at=moment)
@@ -200,7 +200,7 @@ async def test_finished_jobs_are_purged_by_batches(session: str):
         assert caught.value.fields == (name,)
 
 
-async def test_jobs_go_with_their_session(session: str):
+async def test_jobs_are_deleted_with_their_session(session: str):
     await add_jobs("g1")
     assert await ListeningSessionRepository().delete("s1")
     assert not await jobs.exists("g1")

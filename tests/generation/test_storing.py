@@ -1,4 +1,4 @@
-"""Storing what a worker made: piece, place in the session and job, all or nothing."""
+"""Storing of generated content, in the session and with its job, in one transaction."""
 
 import pytest
 
@@ -17,7 +17,7 @@ contents = ContentRepository()
 
 @pytest.fixture
 async def session(db: DatabaseEngine) -> str:
-    """The session s1 with the job g1; s2 beside it."""
+    """The session s1 with the job g1, and the session s2. Returns s1."""
     await add_sessions("s1", "s2")
     await add_jobs("g1")
     return "s1"
@@ -30,12 +30,12 @@ async def state() -> tuple[object, ...]:
 
 async def test_content_is_stored_for_its_session(session: str):
     await jobs.claim_next()
-    piece = await jobs.store_for_session(session, new_content("a"), "g1")
-    assert await contents.get("a") == piece
+    content = await jobs.store_for_session(session, new_content("a"), "g1")
+    assert await contents.get("a") == content
     assert (await sessions.get(session)).content_ids == ["a"]
-    assert await jobs.get_with_content("g1") == (await jobs.get("g1"), piece)
+    assert await jobs.get_with_content("g1") == (await jobs.get("g1"), content)
     before = await state()
-    assert await jobs.store_for_session(session, new_content("a"), "g1") == piece
+    assert await jobs.store_for_session(session, new_content("a"), "g1") == content
     assert await state() == before, "the same call again"
 
 
@@ -47,20 +47,20 @@ async def test_content_is_stored_without_a_job(session: str):
     assert (await jobs.get("g1")).status == "generating"
 
 
-async def test_what_cannot_be_stored_leaves_nothing_behind(session: str):
+async def test_rejected_content_changes_nothing(session: str):
     await jobs.store_for_session(session, new_content("a"), "g1")
     await add_jobs("g2", session_id="s2")
     await add_jobs("g3")
     await jobs.fail("g3", "no")
     before = await state()
-    piece, nobodys = new_content("b"), new_content("b", session_id="nobody")
+    content, nobodys = new_content("b"), new_content("b", session_id="nobody")
     refused = [
-        (InvalidTransition, "generation_status", jobs.store_for_session(session, piece, "g1")),
-        (InvalidTransition, "generation_status", jobs.store_for_session(session, piece, "g3")),
-        (InvalidValue, "generation_status", jobs.store_for_session(session, piece, "g2")),
-        (InvalidValue, "content", jobs.store_for_session("s2", piece)),
-        (NotFound, "generation_status", jobs.store_for_session(session, piece, "nothing")),
-        (NotFound, "generation_status", jobs.store_for_session(session, piece, "g\0")),
+        (InvalidTransition, "generation_status", jobs.store_for_session(session, content, "g1")),
+        (InvalidTransition, "generation_status", jobs.store_for_session(session, content, "g3")),
+        (InvalidValue, "generation_status", jobs.store_for_session(session, content, "g2")),
+        (InvalidValue, "content", jobs.store_for_session("s2", content)),
+        (NotFound, "generation_status", jobs.store_for_session(session, content, "nothing")),
+        (NotFound, "generation_status", jobs.store_for_session(session, content, "g\0")),
         (NotFound, "sessions", jobs.store_for_session("nobody", nobodys, "g1")),
         (
             Conflict,
@@ -72,10 +72,10 @@ async def test_what_cannot_be_stored_leaves_nothing_behind(session: str):
         with pytest.raises(error) as caught:
             await call
         assert caught.value.table == table
-        assert await state() == before, "and the caller's transaction goes on"
+        assert await state() == before, "the caller's transaction must remain usable"
 
 
-async def test_a_failure_in_the_middle_undoes_the_rest(
+async def test_a_failure_while_storing_rolls_everything_back(
     clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ):
     await add_sessions("s1")
@@ -96,7 +96,7 @@ async def test_a_failure_in_the_middle_undoes_the_rest(
     assert (await jobs.get("g1")).content_id == "a"
 
 
-async def test_storing_is_undone_with_the_callers_transaction(clone: DatabaseEngine):
+async def test_storing_is_rolled_back_with_the_callers_transaction(clone: DatabaseEngine):
     await add_sessions("s1")
     await add_jobs("g1")
     before = await state()
@@ -107,13 +107,13 @@ async def test_storing_is_undone_with_the_callers_transaction(clone: DatabaseEng
     assert await state() == before
 
 
-async def test_all_of_it_runs_on_the_engine_of_the_repository(clone: DatabaseEngine):
+async def test_storing_uses_the_engine_of_the_repository(clone: DatabaseEngine):
     await add_sessions("s1")
     mine = GenerationRepository(clone)
     assert (await mine.store_for_session("s1", new_content("a"))).id == "a"
 
 
-async def test_storing_again_does_not_bring_back_what_was_taken_off(session: str):
+async def test_storing_again_does_not_restore_removed_content(session: str):
     new = new_content("c1", session_id=session)
     stored = await jobs.store_for_session(session, new, "g1")
     await sessions.remove_content(session, "c1")
@@ -121,7 +121,7 @@ async def test_storing_again_does_not_bring_back_what_was_taken_off(session: str
     assert (await sessions.get(session)).content_ids == []
 
 
-async def test_completing_again_after_the_piece_was_deleted(session: str):
+async def test_completing_again_after_the_content_was_deleted_changes_nothing(session: str):
     await add_contents("c1", "c2")
     await jobs.complete("g1", "c1")
     await sessions.delete_content("c1")

@@ -1,4 +1,4 @@
-"""Webhooks of finished jobs: each sent at least once, by one sender at a time."""
+"""Webhooks of finished jobs: each is sent at least once, by one sender at a time."""
 
 import asyncio
 from collections import Counter
@@ -42,12 +42,12 @@ async def test_webhooks_of_finished_jobs_are_due_until_marked(db: DatabaseEngine
     assert caught.value.fields == ("limit",)
 
 
-async def test_webhooks_are_claimed_inside_a_transaction_only(clone: DatabaseEngine):
+async def test_claiming_webhooks_needs_a_transaction(clone: DatabaseEngine):
     with pytest.raises(TransactionRequired):
         await jobs.claim_webhooks(1)
 
 
-async def test_senders_at_once_get_different_webhooks(clone: DatabaseEngine):
+async def test_concurrent_senders_claim_different_webhooks(clone: DatabaseEngine):
     names = await _add_due(20)
     everybody_has_some = asyncio.Barrier(4)
 
@@ -65,7 +65,7 @@ async def test_senders_at_once_get_different_webhooks(clone: DatabaseEngine):
         assert await claimed() == names[16:]
 
 
-async def test_a_sender_that_fails_leaves_its_webhooks_to_others(clone: DatabaseEngine):
+async def test_webhooks_of_a_failed_sender_are_claimed_again(clone: DatabaseEngine):
     names = await _add_due(3)
     with pytest.raises(ZeroDivisionError):
         async with clone.transaction():
@@ -76,10 +76,10 @@ async def test_a_sender_that_fails_leaves_its_webhooks_to_others(clone: Database
         assert await claimed() == names
         await jobs.mark_webhook_sent(names[0])
     async with clone.transaction():
-        assert await claimed() == names[1:], "what was not marked"
+        assert await claimed() == names[1:], "unmarked webhooks are claimed again"
 
 
-async def test_a_claimed_webhook_is_passed_over_by_others(clone: DatabaseEngine):
+async def test_a_claimed_webhook_is_skipped_by_others(clone: DatabaseEngine):
     (name,) = await _add_due(1)
     is_claimed, may_end = asyncio.Event(), asyncio.Event()
 
@@ -101,7 +101,7 @@ async def test_a_claimed_webhook_is_passed_over_by_others(clone: DatabaseEngine)
     assert await jobs.purge_finished(later) == 1
 
 
-async def test_marking_the_same_at_once_counts_each_once(clone: DatabaseEngine):
+async def test_concurrent_marking_counts_each_webhook_once(clone: DatabaseEngine):
     names = await _add_due(30)
     orders = [names, names[::-1]] * 5
     assert sum(await asyncio.gather(*(jobs.mark_webhook_sent(*order) for order in orders))) == 30

@@ -1,4 +1,4 @@
-"""Work beside the transaction of a test."""
+"""Calls outside the transaction of a test."""
 
 import asyncio
 import contextvars
@@ -9,5 +9,5 @@ T = TypeVar("T")
 
 
 async def elsewhere(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """As of a task that takes no part in the transaction of this one."""
+    """Await a call in a task with a new context, outside the transaction of the current task."""
     return await asyncio.create_task(call(), context=contextvars.Context())

@@ -1,4 +1,4 @@
-"""Learner states: defaults, learning under a lock, versions by time."""
+"""Learner states: defaults, folds under a row lock, versions by time."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,6 @@ from learner_app.errors import (
     NotFound,
     StaleVersion,
 )
-from learner_app.learner.model_states import LONGEST_AGO
 from learner_app.learner.repositories import LearnerModelStateRepository
 from learner_app.learner.rows import (
     LearnerModelState,
@@ -32,7 +31,14 @@ MALFORMED = ["", "s\0", "s" * 256, "\ud800"]
 
 @pytest.fixture
 async def session(db: DatabaseEngine) -> str:
-    return (await sessions.ensure("s1")).session.id
+    await sessions.get_or_create("s1")
+    return "s1"
+
+
+async def created_state(session: str) -> LearnerModelState:
+    state, created = await states.get_or_create(session)
+    assert created
+    return state
 
 
 def count_one(state: LearnerModelState) -> LearnerModelState:
@@ -40,7 +46,7 @@ def count_one(state: LearnerModelState) -> LearnerModelState:
 
 
 def learned(state: LearnerModelState) -> tuple[object, ...]:
-    """What the model knows, without key and times."""
+    """Return the learned fields, without key and times."""
     return tuple(getattr(state, name) for name in LearnerModelStateUpdate.model_fields)
 
 
@@ -57,38 +63,39 @@ async def test_the_default_is_not_stored(session: str):
 
 
 @pytest.mark.parametrize("wrong", MALFORMED)
-async def test_malformed_ids_are_not_there_and_not_stored(session: str, wrong: str):
+async def test_malformed_ids_are_not_found_and_not_stored(session: str, wrong: str):
     assert await states.find(wrong) is None
     assert (await states.get_or_default(wrong)).data_points == 0
     with pytest.raises(NotFound):
         await states.reset(wrong)
     with pytest.raises(NotFound):
         await states.update(wrong, LearnerModelStateUpdate(data_points=1), expect=datetime.now(UTC))
-    for call in (states.initialise(wrong), states.fold(wrong, count_one)):
+    for call in (states.get_or_create(wrong), states.fold(wrong, count_one)):
         with pytest.raises(InvalidValue) as caught:
             await call
         assert caught.value.fields == ("session_id",)
     assert await states.count() == 0
 
 
-async def test_initialise_stores_the_default_once(session: str):
-    first = await states.initialise(session)
+async def test_get_or_create_stores_the_default_once(session: str):
+    first, created = await states.get_or_create(session)
+    assert created
     assert learned(first) == learned(await states.get_or_default("s2"))
     assert repr(first.comprehension_level) == "Decimal('0.50')"
-    await states.fold(session, count_one)
-    assert (await states.initialise(session)).data_points == 1
+    folded = await states.fold(session, count_one)
+    assert await states.get_or_create(session) == (folded, False)
 
 
-async def test_a_session_has_to_exist(db: DatabaseEngine):
-    for call in (states.initialise("nobody"), states.fold("nobody", count_one)):
+async def test_states_of_missing_sessions_are_rejected(db: DatabaseEngine):
+    for call in (states.get_or_create("nobody"), states.fold("nobody", count_one)):
         with pytest.raises(MissingReference) as caught:
             async with db.transaction():
                 await call
         assert caught.value.fields == ("session_id",)
-    assert await states.count() == 0, "the outer transaction is usable"
+    assert await states.count() == 0, "the outer transaction is not usable"
 
 
-async def test_fold_stores_what_the_function_makes_of_the_state(session: str):
+async def test_fold_stores_the_result_of_the_function(session: str):
     weights = {"narrative": 1, "podcast": 0.1, "educational": 0}
     state = await states.fold(
         session,
@@ -113,7 +120,7 @@ async def test_fold_stores_what_the_function_makes_of_the_state(session: str):
     assert learned(again) == (*learned(state)[:-1], 8)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -134,10 +141,10 @@ async def test_fold_stores_what_the_function_makes_of_the_state(session: str):
         ("last_updated", datetime(2026, 1, 1, tzinfo=UTC)),
     ],
 )
-async def test_fold_refuses_what_no_state_can_be(
-    session: str, is_there: bool, field: str, value: object
+async def test_fold_rejects_invalid_values_and_read_only_fields(
+    session: str, exists: bool, field: str, value: object
 ):
-    before = await states.initialise(session) if is_there else None
+    before = await created_state(session) if exists else None
     with pytest.raises(InvalidValue) as caught:
         await states.fold(session, lambda old: replace(old, **{field: value}))
     assert caught.value.fields == (field,)
@@ -145,7 +152,7 @@ async def test_fold_refuses_what_no_state_can_be(
 
 
 async def versions(session: str) -> tuple[object, ...]:
-    """What every write of the row changes."""
+    """Return system columns and times, which every write of the row changes."""
     sql = "SELECT xmin::text, ctid::text, updated_at, last_updated FROM learner_model_state"
     return tuple(await states.engine.fetchrow(f"{sql} WHERE session_id = $1", session) or ())
 
@@ -171,9 +178,9 @@ UNCHANGED = {
 
 @pytest.mark.parametrize("change", UNCHANGED)
 async def test_a_fold_without_a_change_writes_nothing(clone: DatabaseEngine, change: str):
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     changes = LearnerModelStateUpdate(content_type_preferences={"a": [1, {"b": True}]})
-    await states.initialise("s1")
+    await states.get_or_create("s1")
     state = await states.update("s1", changes)
     before = await versions("s1")
     assert await states.fold("s1", UNCHANGED[change]) == state
@@ -195,8 +202,8 @@ def reweigh_in_place(state: LearnerModelState) -> LearnerModelState:
     ],
 )
 async def test_a_fold_with_any_change_writes(clone: DatabaseEngine, fn):
-    await sessions.ensure("s1")
-    await states.initialise("s1")
+    await sessions.get_or_create("s1")
+    await states.get_or_create("s1")
     old = await states.update("s1", LearnerModelStateUpdate(content_type_preferences={"a": 1}))
     new = await states.fold("s1", fn)
     assert new == await states.get("s1")
@@ -206,8 +213,8 @@ async def test_a_fold_with_any_change_writes(clone: DatabaseEngine, fn):
 
 @pytest.mark.parametrize("field", ["comprehension_level", "difficulty_adjustment"])
 @pytest.mark.parametrize("step", ["0.001", "-0.001", "0.0049", "1E-9"])
-async def test_a_step_that_rounding_would_undo_is_refused(session: str, field: str, step: str):
-    before = await states.initialise(session)
+async def test_a_change_that_rounding_removes_is_invalid(session: str, field: str, step: str):
+    before = await created_state(session)
     for exact in (Decimal(step), float(step)):
         if step == "1E-9" and isinstance(exact, float):
             continue  # as small as the error of float arithmetic
@@ -222,8 +229,8 @@ async def test_a_step_that_rounding_would_undo_is_refused(session: str, field: s
     assert await states.get(session) == before
 
 
-async def test_small_steps_add_up_where_they_are_exact(session: str):
-    """The alternative of docs/repositories.md."""
+async def test_small_steps_accumulate_in_an_exact_field(session: str):
+    """The recommendation of docs/repositories.md."""
 
     def learn(old: LearnerModelState) -> LearnerModelState:
         exact = old.content_type_preferences.get("comprehension", float(old.comprehension_level))
@@ -239,29 +246,29 @@ async def test_small_steps_add_up_where_they_are_exact(session: str):
     assert state.comprehension_level == Decimal("0.60")
 
 
-async def test_fold_wants_a_state_back(session: str):
+async def test_the_function_of_fold_must_return_a_state(session: str):
     with pytest.raises(InvalidValue) as caught:
         await states.fold(session, lambda _: None)  # type: ignore[arg-type, return-value]
     assert caught.value.fields == ("fn",)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_a_function_that_raises_changes_nothing(session: str, is_there: bool):
-    before = await states.initialise(session) if is_there else None
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_function_that_raises_changes_nothing(session: str, exists: bool):
+    before = await created_state(session) if exists else None
 
     def fail(state: LearnerModelState) -> LearnerModelState:
         state.preference_weights["podcast"] = 0.9
-        raise ZeroDivisionError("of the caller's")
+        raise ZeroDivisionError("error of the caller")
 
-    with pytest.raises(ZeroDivisionError, match="of the caller's"):
+    with pytest.raises(ZeroDivisionError, match="error of the caller"):
         await states.fold(session, fail)
     assert await states.find(session) == before
 
 
 async def test_update_changes_the_given_fields_only(session: str):
-    first = await states.initialise(session)
+    first = await created_state(session)
     same = await states.update(session, LearnerModelStateUpdate())
-    assert same == first, "nothing was written"
+    assert same == first, "the row was written"
     changed = await states.update(session, LearnerModelStateUpdate(comprehension_level=0.7))
     assert learned(changed) == (EQUAL, Decimal("0.70"), {}, 0, 0)
     assert changed.last_updated > first.last_updated
@@ -277,8 +284,8 @@ async def test_update_changes_the_given_fields_only(session: str):
         assert caught.value.fields == tuple(wrong)
 
 
-async def test_update_of_a_state_that_has_learned_since(session: str):
-    known = await states.initialise(session)
+async def test_update_of_a_state_that_changed_after_the_expected_version_is_stale(session: str):
+    known = await created_state(session)
     changes = LearnerModelStateUpdate(data_points=5)
     now = await states.update(session, changes, expect=known.last_updated)
     assert now.data_points == 5
@@ -296,9 +303,9 @@ async def test_update_of_a_state_that_has_learned_since(session: str):
     assert invalid.value.fields == ("expect",)
 
 
-async def test_no_two_writes_have_one_moment(session: str):
-    await states.initialise(session)
-    # of a clock that was ahead
+async def test_no_two_writes_have_the_same_last_updated(session: str):
+    await states.get_or_create(session)
+    # as written with a clock that was ahead
     await states.engine.execute(
         "UPDATE learner_model_state SET last_updated = now() + interval '1 hour'"
     )
@@ -307,12 +314,12 @@ async def test_no_two_writes_have_one_moment(session: str):
         rows.append(await states.fold(session, count_one))
         rows.append(await states.update(session, LearnerModelStateUpdate(data_points=0)))
         rows.append(await states.reset(session))
-    moments = [row.last_updated for row in rows]
-    assert all(b - a == timedelta(microseconds=1) for a, b in pairwise(moments))
+    times = [row.last_updated for row in rows]
+    assert all(b - a == timedelta(microseconds=1) for a, b in pairwise(times))
 
 
-async def test_reset_forgets_what_was_learned(session: str):
-    first = await states.initialise(session)
+async def test_reset_restores_the_defaults(session: str):
+    first = await created_state(session)
     full = LearnerModelStateUpdate(
         preference_weights={"podcast": 1},
         comprehension_level=1,
@@ -328,10 +335,10 @@ async def test_reset_forgets_what_was_learned(session: str):
         await states.reset("s2")
 
 
-async def test_states_that_have_not_learned_for_long(db: DatabaseEngine):
+async def test_list_stale_returns_the_oldest_states_first(db: DatabaseEngine):
     for name in ("s3", "s1", "s2"):
-        await sessions.ensure(name)
-        await states.initialise(name)
+        await sessions.get_or_create(name)
+        await states.get_or_create(name)
     last = (await states.get("s2")).last_updated
     assert [row.session_id for row in await states.list_stale(last)] == ["s3", "s1"]
     assert [row.session_id for row in await states.list_stale(last, limit=1)] == ["s3"]
@@ -343,7 +350,7 @@ async def test_states_that_have_not_learned_for_long(db: DatabaseEngine):
             await states.list_stale(late, limit=limit)
 
 
-async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
+async def test_list_stale_uses_the_index(db: DatabaseEngine):
     await db.execute("INSERT INTO sessions (id) SELECT 's' || n FROM generate_series(1, 5000) AS n")
     await db.execute(
         "INSERT INTO learner_model_state (session_id, preference_weights, comprehension_level,"
@@ -355,16 +362,15 @@ async def test_stale_states_are_found_by_the_index(db: DatabaseEngine):
     before = datetime.now(UTC) - timedelta(hours=1)
     found = await states.list_stale(before, limit=10)
     assert [row.session_id for row in found] == [f"s{n}" for n in range(5000, 4990, -1)]
-    statement = states.statements.page(
-        states.filters, ["learned_until"], LONGEST_AGO, 11, after=False
-    )
+    order = states.orders["least_recently_updated"]
+    statement = states.statements.page(states.filters, ["learned_until"], order, 10, after=False)
     plan = await db.fetch(f"EXPLAIN {statement.sql}", before)
     assert "idx_learner_model_state_last_updated" in str(plan)
 
 
-async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
+async def test_filters_apply_to_pages_counts_and_streams(db: DatabaseEngine):
     for n in range(5):
-        await sessions.ensure(f"s{n}")
+        await sessions.get_or_create(f"s{n}")
     await states.add_many(
         [LearnerModelStateCreate(session_id=f"s{n}", data_points=n) for n in range(5)]
     )
@@ -374,18 +380,18 @@ async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     assert ([row.session_id for row in page.rows], page.total) == (["s1", "s2"], 4)
     page = await states.page(limit=2, after=page.next, min_data_points=1)
     assert ([row.session_id for row in page.rows], page.next) == (["s3", "s4"], None)
-    moment = (await states.get("s3")).last_updated
-    later = [row.session_id async for row in states.stream(learned_since=moment)]
+    time = (await states.get("s3")).last_updated
+    later = [row.session_id async for row in states.stream(learned_since=time)]
     assert later == ["s3", "s4"]
-    assert await states.count(learned_since=moment, learned_until=moment) == 0
+    assert await states.count(learned_since=time, learned_until=time) == 0
     with pytest.raises(InvalidValue):
         await states.count(opera=1)  # type: ignore[call-arg]
 
 
-async def test_states_go_with_their_session_or_alone(session: str):
-    await states.initialise(session)
+async def test_states_are_deleted_alone_or_with_their_session(session: str):
+    await states.get_or_create(session)
     assert await states.delete(session)
     assert not await states.delete(session)
-    await states.initialise(session)
+    await states.get_or_create(session)
     await sessions.delete(session)
     assert not await states.exists(session)

@@ -1,4 +1,4 @@
-"""Learner states that many learn of at once, and transactions around."""
+"""Concurrent writes of learner states, inside and outside of transactions."""
 
 import asyncio
 from collections import Counter
@@ -27,18 +27,19 @@ sessions = ListeningSessionRepository()
 
 @pytest.fixture
 async def shared(clone: DatabaseEngine) -> str:
-    """A session that tasks of their own transactions work on."""
-    return (await sessions.ensure("s1")).session.id
+    """Id of a session whose state concurrent tasks change in transactions of their own."""
+    await sessions.get_or_create("s1")
+    return "s1"
 
 
 def count_one(state: LearnerModelState) -> LearnerModelState:
     return replace(state, data_points=state.data_points + 1)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_50_folds_at_once_lose_none(shared: str, is_there: bool):
-    if is_there:
-        await states.initialise(shared)
+@pytest.mark.parametrize("exists", [True, False])
+async def test_50_concurrent_folds_are_all_stored(shared: str, exists: bool):
+    if exists:
+        await states.get_or_create(shared)
     rows = await asyncio.gather(*(states.fold(shared, count_one) for _ in range(50)))
     assert sorted(row.data_points for row in rows) == list(range(1, 51))
     in_order = sorted(rows, key=lambda row: row.data_points)
@@ -47,7 +48,7 @@ async def test_50_folds_at_once_lose_none(shared: str, is_there: bool):
     assert await states.get(shared) == in_order[-1]
 
 
-async def test_folds_that_fail_among_first_ones(shared: str):
+async def test_failing_folds_do_not_affect_concurrent_ones(shared: str):
     def fail(state: LearnerModelState) -> LearnerModelState:
         raise ZeroDivisionError
 
@@ -58,14 +59,16 @@ async def test_folds_that_fail_among_first_ones(shared: str):
     assert (await states.get(shared)).data_points == 15
 
 
-async def test_20_first_calls_make_one_state(shared: str):
-    rows = await asyncio.gather(*(states.initialise(shared) for _ in range(20)))
-    assert all(row == rows[0] for row in rows)
+async def test_20_concurrent_get_or_create_calls_create_one_state(shared: str):
+    results = await asyncio.gather(*(states.get_or_create(shared) for _ in range(20)))
+    assert sum(created for _, created in results) == 1
+    first, _ = results[0]
+    assert all(row == first for row, _ in results)
     assert await states.count() == 1
 
 
-async def test_of_20_who_expect_the_same_one_succeeds(shared: str):
-    known = await states.initialise(shared)
+async def test_one_of_20_concurrent_updates_with_the_same_version_succeeds(shared: str):
+    known, _ = await states.get_or_create(shared)
     updates = (
         states.update(shared, LearnerModelStateUpdate(data_points=n), expect=known.last_updated)
         for n in range(1, 21)
@@ -76,14 +79,14 @@ async def test_of_20_who_expect_the_same_one_succeeds(shared: str):
     assert await states.get(shared) in results
 
 
-async def test_every_kind_of_write_at_once(shared: str):
-    """Folds beside writes that lock otherwise, and deletion between them."""
+async def test_all_kinds_of_concurrent_writes_succeed(shared: str):
+    """Folds run beside inserts and deletes of the same row."""
     calls = [
         call
         for n in range(10)
         for call in (
             states.fold(shared, count_one),
-            states.initialise(shared),
+            states.get_or_create(shared),
             states.delete(shared),
             states.fold(shared, lambda old: replace(old, comprehension_level=Decimal(1))),
         )
@@ -93,12 +96,12 @@ async def test_every_kind_of_write_at_once(shared: str):
     assert 1 <= final.data_points <= 11
 
 
-@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
 async def test_an_old_snapshot_cannot_lose_an_update(
-    shared: str, clone: DatabaseEngine, is_there: bool
+    shared: str, clone: DatabaseEngine, exists: bool
 ):
-    if is_there:
-        await states.initialise(shared)
+    if exists:
+        await states.get_or_create(shared)
     with pytest.raises(SerializationFailure) as caught:
         async with clone.transaction(isolation="repeatable read"):
             await states.find(shared)
@@ -108,7 +111,7 @@ async def test_an_old_snapshot_cannot_lose_an_update(
     assert (await states.get(shared)).data_points == 1
 
 
-async def test_units_of_repeatable_read_that_run_again_lose_none(
+async def test_retried_repeatable_read_transactions_lose_no_fold(
     shared: str, clone: DatabaseEngine
 ):
     async def unit() -> None:
@@ -133,7 +136,9 @@ async def test_a_caught_error_leaves_the_callers_transaction_usable(
     assert (await states.get(shared)).data_points == 2
 
 
-async def test_a_fold_is_undone_with_the_callers_transaction(shared: str, clone: DatabaseEngine):
+async def test_a_fold_is_rolled_back_with_the_callers_transaction(
+    shared: str, clone: DatabaseEngine
+):
     with pytest.raises(ZeroDivisionError):
         async with clone.transaction():
             await states.fold(shared, count_one)

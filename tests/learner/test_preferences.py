@@ -1,4 +1,4 @@
-"""Preferences: saves that count versions, and what becomes of them when somebody signs in."""
+"""Preferences: saves count versions, and signing in migrates them to the user."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,12 +26,12 @@ preferences = UserPreferencesRepository()
 
 Changes = UserPreferencesUpdate
 FORMATS = ["narrative", "podcast", "educational"]
-UNCHOSEN = ("intermediate", FORMATS, [], Decimal("1.00"), True)
+DEFAULTS = ("intermediate", FORMATS, [], Decimal("1.00"), True)
 MALFORMED = ["", "s\0", "s" * 256, "\ud800"]
 
 
 def chosen(row: UserPreferences) -> tuple[object, ...]:
-    """The settings, without keys, version and times."""
+    """Return the settings, without keys, version and times."""
     return tuple(getattr(row, name) for name in Changes.model_fields)
 
 
@@ -39,26 +39,26 @@ async def test_the_default_is_not_stored(db: DatabaseEngine):
     before = datetime.now(UTC)
     row = await preferences.get_or_default("s1")
     assert (row.id, row.session_id, row.version) == ("s1", None, 1)
-    assert chosen(row) == UNCHOSEN
+    assert chosen(row) == DEFAULTS
     assert before <= row.created_at == row.updated_at == row.last_updated
     row.preferred_genres.append("mystery")
     row.preferred_formats.clear()
-    assert chosen(await preferences.get_or_default("s1")) == UNCHOSEN
+    assert chosen(await preferences.get_or_default("s1")) == DEFAULTS
     assert not await preferences.exists("s1")
 
 
 @pytest.mark.parametrize("wrong", MALFORMED)
-async def test_malformed_ids_are_not_there_and_not_stored(db: DatabaseEngine, wrong: str):
+async def test_malformed_ids_are_not_found_and_not_stored(db: DatabaseEngine, wrong: str):
     assert await preferences.find(wrong) is None
-    assert await preferences.find_for_user(wrong) is None
+    assert await preferences.find(wrong) is None
     assert await preferences.find_for_session(wrong) is None
-    assert chosen(await preferences.get_or_default(wrong)) == UNCHOSEN
+    assert chosen(await preferences.get_or_default(wrong)) == DEFAULTS
     with pytest.raises(NotFound):
         await preferences.update(wrong, Changes(auto_play=False))
     assert await preferences.migrate_to_user(wrong, "u1") is None
     for call, field in (
         (preferences.save(wrong, Changes(auto_play=False)), "id"),
-        (preferences.save(wrong, Changes(), expect_version=3), "id"),
+        (preferences.save(wrong, Changes(), expect=3), "id"),
         (preferences.save("s1", Changes(), session_id=wrong), "session_id"),
         (preferences.migrate_to_user("s1", wrong), "user_id"),
     ):
@@ -68,9 +68,9 @@ async def test_malformed_ids_are_not_there_and_not_stored(db: DatabaseEngine, wr
     assert await preferences.count() == 0
 
 
-async def test_a_first_save_takes_the_rest_from_the_default(db: DatabaseEngine):
+async def test_a_first_save_stores_defaults_for_omitted_fields(db: DatabaseEngine):
     row = await preferences.save("s1", Changes(playback_speed=1.255), session_id="s1")
-    assert chosen(row) == (*UNCHOSEN[:3], Decimal("1.26"), True)
+    assert chosen(row) == (*DEFAULTS[:3], Decimal("1.26"), True)
     assert (row.id, row.session_id, row.version) == ("s1", "s1", 1)
     assert await preferences.get("s1") == row
 
@@ -109,54 +109,54 @@ async def test_a_save_changes_the_given_fields_only(db: DatabaseEngine):
         ("session_id", "s1"),
     ],
 )
-async def test_values_that_no_preference_has(field: str, value: object):
+async def test_invalid_settings_and_read_only_fields_are_rejected(field: str, value: object):
     with pytest.raises(InvalidValue) as caught:
         Changes(**{field: value})
     assert caught.value.fields == (field,)
 
 
-async def test_the_slowest_and_the_fastest_speed(db: DatabaseEngine):
+async def test_the_bounds_of_the_speed_are_valid(db: DatabaseEngine):
     for speed in (0.25, 4):
         assert (await preferences.save("s1", Changes(playback_speed=speed))).playback_speed == speed
     empty = Changes(preferred_formats=[], preferred_genres=[])
     assert chosen(await preferences.save("s1", empty))[1:3] == ([], [])
 
 
-async def test_a_save_that_expects_another_version(db: DatabaseEngine):
+async def test_a_save_that_expects_another_version_is_stale(db: DatabaseEngine):
     first = await preferences.save("s1", Changes(auto_play=False))
-    row = await preferences.save("s1", Changes(auto_play=True), expect_version=1)
+    row = await preferences.save("s1", Changes(auto_play=True), expect=1)
     assert row.version == 2
     for wrong in (1, 3, 0, 2**31 - 1):
         for changes in (Changes(auto_play=False), Changes()):
             with pytest.raises(StaleVersion) as caught:
-                await preferences.save("s1", changes, expect_version=wrong)
+                await preferences.save("s1", changes, expect=wrong)
             assert caught.value.fields == ("version",)
     assert await preferences.get("s1") == row != first
-    assert (await preferences.save("s1", Changes(), session_id="s1", expect_version=2)).version == 3
+    assert (await preferences.save("s1", Changes(), session_id="s1", expect=2)).version == 3
     for invalid in (-1, 2**31, "one"):
-        with pytest.raises(InvalidValue) as refused:
-            await preferences.save("s1", Changes(), expect_version=invalid)  # type: ignore[arg-type]
-        assert refused.value.fields == ("expect_version",)
+        with pytest.raises(InvalidValue) as rejected:
+            await preferences.save("s1", Changes(), expect=invalid)  # type: ignore[arg-type]
+        assert rejected.value.fields == ("expect",)
 
 
 async def test_the_default_counts_as_version_1(db: DatabaseEngine):
     with pytest.raises(StaleVersion):
-        await preferences.save("s1", Changes(auto_play=False), expect_version=2)
+        await preferences.save("s1", Changes(auto_play=False), expect=2)
     assert not await preferences.exists("s1")
     shown = await preferences.get_or_default("s1")
-    row = await preferences.save("s1", Changes(auto_play=False), expect_version=shown.version)
+    row = await preferences.save("s1", Changes(auto_play=False), expect=shown.version)
     assert row.version == shown.version + 1
-    assert chosen(row) == (*UNCHOSEN[:4], False)
+    assert chosen(row) == (*DEFAULTS[:4], False)
     with pytest.raises(StaleVersion):
-        await preferences.save("s1", Changes(auto_play=True), expect_version=shown.version)
+        await preferences.save("s1", Changes(auto_play=True), expect=shown.version)
 
 
-async def test_update_counts_a_version_too(db: DatabaseEngine):
+async def test_update_increments_the_version(db: DatabaseEngine):
     first = await preferences.add(UserPreferencesCreate(id="s1"))
-    assert (first.version, chosen(first)) == (1, UNCHOSEN)
-    assert await preferences.update("s1", Changes()) == first, "nothing was written"
+    assert (first.version, chosen(first)) == (1, DEFAULTS)
+    assert await preferences.update("s1", Changes()) == first, "the row was written"
     row = await preferences.update("s1", Changes(difficulty_preference="advanced"))
-    assert chosen(row) == ("advanced", *UNCHOSEN[1:])
+    assert chosen(row) == ("advanced", *DEFAULTS[1:])
     assert row.version == 2
     assert row.last_updated > first.last_updated
     with pytest.raises(NotFound):
@@ -170,9 +170,9 @@ async def test_update_counts_a_version_too(db: DatabaseEngine):
     assert not await preferences.delete("s1")
 
 
-async def test_no_two_saves_have_one_moment(db: DatabaseEngine):
+async def test_no_two_saves_have_the_same_last_updated(db: DatabaseEngine):
     await preferences.save("s1", Changes())
-    # of a clock that was ahead
+    # as written with a clock that was ahead
     await db.execute("UPDATE user_preferences SET last_updated = now() + interval '1 hour'")
     before = await preferences.get("s1")
     saved = await preferences.save("s1", Changes())
@@ -192,8 +192,8 @@ async def test_a_session_finds_its_own_preferences_and_never_those_of_a_user(db:
     assert await preferences.find_for_session("s1") == own
     newer = await preferences.save("u1", Changes(), session_id="s1")
     assert await preferences.find_for_session("s1") == own
-    assert await preferences.find_for_user("u1") == newer != users
-    assert await preferences.find_for_user("s2") is None
+    assert await preferences.find("u1") == newer != users
+    assert await preferences.find("s2") is None
 
 
 async def test_after_sign_out_the_browser_does_not_find_the_preferences_of_the_user(
@@ -210,11 +210,11 @@ async def test_after_sign_out_the_browser_does_not_find_the_preferences_of_the_u
     await AuthSessionRepository().close(opened.token)
 
     assert await preferences.find_for_session("s1") is None
-    assert chosen(await preferences.get_or_default("s1")) == UNCHOSEN
+    assert chosen(await preferences.get_or_default("s1")) == DEFAULTS
     next_visitor = await preferences.save("s1", Changes(preferred_genres=["science"]))
     assert chosen(next_visitor)[2] == ["science"]
     assert await preferences.find_for_session("s1") == next_visitor
-    assert await preferences.find_for_user(user.id) == saved
+    assert await preferences.find(user.id) == saved
 
 
 USER = UUID("9f1C0e5a-7b3d-4c21-8e6f-aB0123456789")
@@ -229,7 +229,7 @@ async def test_preferences_are_found_by_a_uuid_and_its_text_in_any_case(
     assert saved.id == str(USER)
     for form in FORMS:
         assert await preferences.find(form) == await preferences.get(form) == saved
-        assert await preferences.find_for_user(form) == saved
+        assert await preferences.find(form) == saved
         assert await preferences.get_or_default(form) == saved
         assert await preferences.get_many([form, "s1"]) == [saved]
         assert await preferences.exists(form)
@@ -256,10 +256,10 @@ async def test_other_texts_are_different_ids(db: DatabaseEngine):
     assert await preferences.count() == len(texts)
     session = str(USER).upper()
     await preferences.save("u1", Changes(), session_id=session)
-    assert await preferences.count(session_id=session) == 1, "sessions keep their spelling"
+    assert await preferences.count(session_id=session) == 1, "session ids are case-sensitive"
 
 
-async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
+async def test_filters_apply_to_pages_counts_and_streams(db: DatabaseEngine):
     for n in range(5):
         level = ("beginner", "advanced")[n % 2]
         await preferences.save(f"u{n}", Changes(difficulty_preference=level), session_id=f"s{n}")
@@ -270,14 +270,14 @@ async def test_pages_counts_and_streams_by_filters(db: DatabaseEngine):
     assert ([row.id for row in page.rows], page.total) == (["u0", "u2"], 3)
     page = await preferences.page(limit=2, after=page.next, difficulty_preference="beginner")
     assert ([row.id for row in page.rows], page.next) == (["u4"], None)
-    moment = (await preferences.get("u3")).last_updated
-    assert [row.id async for row in preferences.stream(saved_since=moment)] == ["u3", "u4"]
-    assert await preferences.count(saved_until=moment) == 3
+    time = (await preferences.get("u3")).last_updated
+    assert [row.id async for row in preferences.stream(saved_since=time)] == ["u3", "u4"]
+    assert await preferences.count(saved_until=time) == 3
     with pytest.raises(InvalidValue):
         await preferences.count(difficulty_preference="expert")  # type: ignore[arg-type]
 
 
-async def test_signing_in_takes_the_preferences_along(db: DatabaseEngine):
+async def test_migration_moves_the_preferences_to_the_user(db: DatabaseEngine):
     assert await preferences.migrate_to_user("s1", "u1") is None
     own = await preferences.save("s1", Changes(preferred_genres=["mystery"], auto_play=False))
     moved = await preferences.migrate_to_user("s1", "u1")
@@ -286,12 +286,14 @@ async def test_signing_in_takes_the_preferences_along(db: DatabaseEngine):
     assert moved.last_updated == own.last_updated
     assert not await preferences.exists("s1")
     assert await preferences.find_for_session("s1") is None
-    assert await preferences.migrate_to_user("s1", "u1") == moved, "nothing was written"
-    with pytest.raises(StaleVersion):  # whoever saw the default does not know these
-        await preferences.save("u1", Changes(), expect_version=1)
+    assert await preferences.migrate_to_user("s1", "u1") == moved, "the row was written"
+    with pytest.raises(
+        StaleVersion
+    ):  # a caller that saw the default does not know the migrated ones
+        await preferences.save("u1", Changes(), expect=1)
 
 
-async def test_the_preferences_saved_last_win(db: DatabaseEngine):
+async def test_migration_keeps_the_preferences_saved_last(db: DatabaseEngine):
     for _ in range(4):
         await preferences.save("u1", Changes(auto_play=False), session_id="s9")
     newer = await preferences.save("s1", Changes(preferred_genres=["newer"]))
@@ -301,7 +303,7 @@ async def test_the_preferences_saved_last_win(db: DatabaseEngine):
 
     await preferences.save("s2", Changes(preferred_genres=["older"]))
     newest = await preferences.save("u1", Changes(preferred_genres=["newest"]))
-    assert await preferences.migrate_to_user("s2", "u1") == newest, "nothing was written"
+    assert await preferences.migrate_to_user("s2", "u1") == newest, "the row was written"
     assert [row.id async for row in preferences.stream()] == ["u1"]
 
 

@@ -1,4 +1,4 @@
-"""Preferences saved and migrated by many at once, and transactions around."""
+"""Concurrent saves and migrations of preferences, inside and outside of transactions."""
 
 import asyncio
 from collections import Counter
@@ -27,12 +27,12 @@ Changes = UserPreferencesUpdate
 
 
 async def kinds(calls: Sequence[Any]) -> Counter[str]:
-    """What calls at once end in."""
+    """Await concurrent calls and count the classes of their results and errors."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     return Counter(type(result).__name__ for result in results)
 
 
-async def test_20_first_saves_at_once_make_one_row(clone: DatabaseEngine):
+async def test_20_concurrent_first_saves_create_one_row(clone: DatabaseEngine):
     fields = [
         {"auto_play": False},
         {"playback_speed": 2},
@@ -53,20 +53,21 @@ async def test_20_first_saves_at_once_make_one_row(clone: DatabaseEngine):
 
 
 @pytest.mark.parametrize("version", [0, 1, 2])
-async def test_of_20_who_expect_the_same_one_succeeds(clone: DatabaseEngine, version: int):
-    """Of those who saw the default (0 rows stored), a first save, and another."""
+async def test_one_of_20_concurrent_saves_with_the_same_version_succeeds(
+    clone: DatabaseEngine, version: int
+):
+    """Version 0 means that nothing is stored, so that the callers saw the default."""
     for _ in range(version):
         await preferences.save("s1", Changes())
     shown = (await preferences.get_or_default("s1")).version
     saves = [
-        preferences.save("s1", Changes(preferred_genres=[str(n)]), expect_version=shown)
-        for n in range(20)
+        preferences.save("s1", Changes(preferred_genres=[str(n)]), expect=shown) for n in range(20)
     ]
     assert await kinds(saves) == {"UserPreferences": 1, "StaleVersion": 19}
     assert (await preferences.get("s1")).version == shown + 1
 
 
-async def test_updates_at_once_lose_none(clone: DatabaseEngine):
+async def test_concurrent_updates_and_saves_are_all_stored(clone: DatabaseEngine):
     await preferences.save("s1", Changes())
     await asyncio.gather(
         *(preferences.update("s1", Changes(auto_play=False)) for _ in range(25)),
@@ -76,22 +77,22 @@ async def test_updates_at_once_lose_none(clone: DatabaseEngine):
     assert (row.version, row.auto_play, row.playback_speed) == (51, False, 3)
 
 
-@pytest.mark.parametrize("users_is", ["absent", "older", "newer"])
-async def test_20_migrations_at_once_end_in_one_row(clone: DatabaseEngine, users_is: str):
-    if users_is == "older":
+@pytest.mark.parametrize("users_row", ["absent", "older", "newer"])
+async def test_20_concurrent_migrations_end_in_one_row(clone: DatabaseEngine, users_row: str):
+    if users_row == "older":
         await preferences.save("u1", Changes(preferred_genres=["older"]))
     await preferences.save("s1", Changes())
-    await preferences.save("s1", Changes(preferred_genres=["the session's"]))
-    if users_is == "newer":
+    await preferences.save("s1", Changes(preferred_genres=["of the session"]))
+    if users_row == "newer":
         await preferences.save("u1", Changes(preferred_genres=["newer"]))
     rows = await asyncio.gather(*(preferences.migrate_to_user("s1", "u1") for _ in range(20)))
     (left,) = [row async for row in preferences.stream()]
     assert all(row == left for row in rows)
-    expected = ("newer", None, 1) if users_is == "newer" else ("the session's", "s1", 3)
+    expected = ("newer", None, 1) if users_row == "newer" else ("of the session", "s1", 3)
     assert (left.id, left.preferred_genres[0], left.session_id, left.version) == ("u1", *expected)
 
 
-async def test_many_sessions_migrated_at_once(clone: DatabaseEngine):
+async def test_concurrent_migrations_of_many_sessions_keep_the_last_save(clone: DatabaseEngine):
     for n in range(20):
         await preferences.save(f"s{n:02}", Changes(preferred_genres=[str(n)]))
     await asyncio.gather(*(preferences.migrate_to_user(f"s{n:02}", "u1") for n in range(20)))
@@ -99,7 +100,7 @@ async def test_many_sessions_migrated_at_once(clone: DatabaseEngine):
     assert (row.id, row.session_id, row.preferred_genres) == ("u1", "s19", ["19"])
 
 
-async def test_saves_beside_a_migration_are_not_lost(clone: DatabaseEngine):
+async def test_saves_during_a_migration_are_not_lost(clone: DatabaseEngine):
     await preferences.save("s1", Changes())
     await asyncio.gather(
         *(preferences.save("u1", Changes(preferred_genres=["u"])) for _ in range(20)),
@@ -114,7 +115,7 @@ async def test_a_caught_error_leaves_the_callers_transaction_usable(clone: Datab
     async with clone.transaction():
         await preferences.save("s1", Changes())
         with pytest.raises(StaleVersion):
-            await preferences.save("s1", Changes(), expect_version=7)
+            await preferences.save("s1", Changes(), expect=7)
         with pytest.raises(Conflict):
             async with clone.transaction():
                 await preferences.save("s1", Changes())
@@ -124,9 +125,9 @@ async def test_a_caught_error_leaves_the_callers_transaction_usable(clone: Datab
     assert (await preferences.get("u1")).version == 2
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_an_old_snapshot_cannot_lose_a_save(clone: DatabaseEngine, is_there: bool):
-    if is_there:
+@pytest.mark.parametrize("exists", [True, False])
+async def test_an_old_snapshot_cannot_lose_a_save(clone: DatabaseEngine, exists: bool):
+    if exists:
         await preferences.save("s1", Changes())
     with pytest.raises(SerializationFailure):
         async with clone.transaction(isolation="repeatable read"):

@@ -1,4 +1,4 @@
-"""Preferences against a dictionary that does the same: any operations in any order."""
+"""Any sequence of operations on preferences agrees with a model based on a dictionary."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -17,7 +17,7 @@ from tests.examples import examples
 preferences = UserPreferencesRepository()
 
 IDS = ["s1", "s2", "u1", "u2"]
-UNCHOSEN = {
+DEFAULTS = {
     "difficulty_preference": "intermediate",
     "preferred_formats": ["narrative", "podcast", "educational"],
     "preferred_genres": [],
@@ -27,27 +27,27 @@ UNCHOSEN = {
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the model knows of a row; ``saved`` tells the order of the saves of all rows."""
+class ModelRow:
+    """Row of the model, with the number of its last save among the saves of all rows."""
 
     id: str
     session_id: str | None = None
     version: int = 1
-    chosen: dict[str, Any] = field(default_factory=lambda: UNCHOSEN)
+    chosen: dict[str, Any] = field(default_factory=lambda: DEFAULTS)
     saved: int = 0
 
 
 class Model:
     def __init__(self) -> None:
-        self.rows: dict[str, Known] = {}
+        self.rows: dict[str, ModelRow] = {}
         self.clock = count(1)
 
-    def save(self, key: str, changes: dict, session_id: str | None, expect: int | None) -> Known:
+    def save(self, key: str, changes: dict, session_id: str | None, expect: int | None) -> ModelRow:
         old = self.rows.get(key)
         if expect is not None and expect != (old.version if old else 1):
             raise StaleVersion("")
         version = 1 if old is None and expect is None else (old.version if old else 1) + 1
-        old = old or Known(key)
+        old = old or ModelRow(key)
         return self._store(
             replace(
                 old,
@@ -58,7 +58,7 @@ class Model:
             )
         )
 
-    def update(self, key: str, changes: dict) -> Known:
+    def update(self, key: str, changes: dict) -> ModelRow:
         if key not in self.rows:
             raise NotFound("")
         return self.save(key, changes, None, None) if changes else self.rows[key]
@@ -66,10 +66,10 @@ class Model:
     def delete(self, key: str) -> bool:
         return self.rows.pop(key, None) is not None
 
-    def get_or_default(self, key: str) -> Known:
-        return self.rows.get(key, Known(key))
+    def get_or_default(self, key: str) -> ModelRow:
+        return self.rows.get(key, ModelRow(key))
 
-    def migrate_to_user(self, session_id: str, user_id: str) -> Known | None:
+    def migrate_to_user(self, session_id: str, user_id: str) -> ModelRow | None:
         users = self.rows.get(user_id)
         if session_id == user_id or session_id not in self.rows:
             return users
@@ -79,43 +79,43 @@ class Model:
         version = max(moved.version, users.version if users else 1) + 1
         return self._store(replace(moved, id=user_id, session_id=session_id, version=version))
 
-    def find_for_session(self, session_id: str) -> Known | None:
+    def find_for_session(self, session_id: str) -> ModelRow | None:
         return self.rows.get(session_id)
 
-    def _store(self, row: Known) -> Known:
+    def _store(self, row: ModelRow) -> ModelRow:
         self.rows[row.id] = row
         return row
 
 
-def seen(result: Any) -> Any:
-    """A result of either, without times."""
+def comparable(result: Any) -> Any:
+    """Return the comparable form of a result of the repository or the model, without times."""
     if isinstance(result, UserPreferences):
-        chosen = {name: getattr(result, name) for name in UNCHOSEN}
+        chosen = {name: getattr(result, name) for name in DEFAULTS}
         return result.id, result.session_id, result.version, chosen
-    if isinstance(result, Known):
+    if isinstance(result, ModelRow):
         return result.id, result.session_id, result.version, result.chosen
     return result
 
 
 async def outcome(operation: str, *args: Any) -> Any:
-    """What the repository does, or the kind of error it raises."""
+    """Return the result of the repository, or the class of the error."""
     call = getattr(preferences, operation)
     try:
         if operation == "save":
             key, changes, session_id, expect = args
-            given = UserPreferencesUpdate(**changes)
-            saved = await call(key, given, session_id=session_id, expect_version=expect)
-            return seen(saved)
+            update = UserPreferencesUpdate(**changes)
+            saved = await call(key, update, session_id=session_id, expect=expect)
+            return comparable(saved)
         if operation == "update":
-            return seen(await call(args[0], UserPreferencesUpdate(**args[1])))
-        return seen(await call(*args))
+            return comparable(await call(args[0], UserPreferencesUpdate(**args[1])))
+        return comparable(await call(*args))
     except DatabaseError as error:
         return type(error)
 
 
 def expected(model: Model, operation: str, *args: Any) -> Any:
     try:
-        return seen(getattr(model, operation)(*args))
+        return comparable(getattr(model, operation)(*args))
     except DatabaseError as error:
         return type(error)
 
@@ -147,7 +147,9 @@ operations = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(operations, min_size=5, max_size=25))
-async def test_preferences_behave_as_their_model(db: DatabaseEngine, steps: list[tuple]):
+async def test_any_sequence_of_operations_agrees_with_the_model(
+    db: DatabaseEngine, steps: list[tuple]
+):
     await db.execute("DELETE FROM user_preferences")
     model = Model()
     for step in steps:
@@ -155,8 +157,8 @@ async def test_preferences_behave_as_their_model(db: DatabaseEngine, steps: list
         event(f"{step[0]}: {wanted.__name__ if isinstance(wanted, type) else 'done'}")
         assert await outcome(*step) == wanted
         stored = [row async for row in preferences.stream()]
-        assert [seen(row) for row in stored] == [
-            seen(model.rows[key]) for key in sorted(model.rows)
+        assert [comparable(row) for row in stored] == [
+            comparable(model.rows[key]) for key in sorted(model.rows)
         ]
         in_order = sorted(model.rows.values(), key=lambda row: row.saved)
         assert [row.id for row in sorted(stored, key=lambda row: row.last_updated)] == [
@@ -164,4 +166,4 @@ async def test_preferences_behave_as_their_model(db: DatabaseEngine, steps: list
         ]
         for key in IDS:
             found = await preferences.find_for_session(key)
-            assert seen(found) == seen(model.find_for_session(key))
+            assert comparable(found) == comparable(model.find_for_session(key))

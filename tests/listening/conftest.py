@@ -1,4 +1,4 @@
-"""What the tests of listening share."""
+"""Fixtures of the tests of listening."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.listening.factories import ensure_sessions
 
 
 @pytest.fixture
-async def heard(db: DatabaseEngine) -> None:
-    """Two pieces and two sessions."""
+async def references(db: DatabaseEngine) -> None:
+    """Contents and sessions that events and likes refer to: c1 and c2, s1 and s2."""
     await add_contents("c1", "c2")
     await ensure_sessions("s1", "s2")

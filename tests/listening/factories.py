@@ -1,4 +1,4 @@
-"""Events for tests."""
+"""Events and sessions for tests."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,7 @@ TRAITS = {
     "difficulty": "lexical-heavy",
     "template_id": "t1",
 }
-"""Of the content of ``tests.content.factories``."""
+"""Characteristics of the content of ``tests.content.factories``."""
 
 
 def minute(n: int) -> datetime:
@@ -22,14 +22,14 @@ def minute(n: int) -> datetime:
 
 
 def event(event_id: str | None = None, **fields: Any) -> dict[str, Any]:
-    """As a client sends it."""
-    given: dict[str, Any] = {
+    """Return an event as a client sends it."""
+    defaults: dict[str, Any] = {
         "content_id": "c1",
         "session_id": "s1",
         "event_type": "play",
         "playback_position": Decimal("1.5"),
     }
-    return {**given, **({"id": event_id} if event_id else {}), **fields}
+    return {**defaults, **({"id": event_id} if event_id else {}), **fields}
 
 
 def new_event(event_id: str, **fields: Any) -> BehavioralEventCreate:
@@ -37,5 +37,5 @@ def new_event(event_id: str, **fields: Any) -> BehavioralEventCreate:
 
 
 async def ensure_sessions(*ids: str) -> None:
-    for one in ids:
-        await ListeningSessionRepository().ensure(one)
+    for session_id in ids:
+        await ListeningSessionRepository().get_or_create(session_id)

@@ -1,4 +1,4 @@
-"""Keyword arguments of the repositories of content and listening: nothing is converted."""
+"""Keyword arguments of the repositories of content and listening are validated, not converted."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -36,22 +36,22 @@ TIMES: dict[str, Call] = {
     "delete_inactive before": lambda at: sessions.delete_inactive(at),
     "sessions.page active_until": lambda at: sessions.page(active_until=at),
     "sessions.count started_since": lambda at: sessions.count(started_since=at),
-    "search generated_since": lambda at: content.page(order="newest", generated_since=at),
+    "content.list generated_since": lambda at: content.list(generated_since=at),
     "content.count generated_until": lambda at: content.count(generated_until=at),
     "list_for_session since": lambda at: events.list_for_session("s1", since=at),
     "list_for_content until": lambda at: events.list_for_content("c1", until=at),
     "events.page since": lambda at: events.page(since=at),
     "engagement_by since": lambda at: events.engagement_by("genre", since=at),
     "engagement_by until": lambda at: events.engagement_by("genre", until=at),
-    "delete_before cutoff": lambda at: events.delete_before(at),
-    "archive_before cutoff": lambda at: events.archive_before(at, sink),
+    "delete_before before": lambda at: events.delete_before(at),
+    "archive_before before": lambda at: events.archive_before(at, sink),
     "export since": lambda at: first(events.export(since=at)),
     "stream until": lambda at: first(events.stream(until=at)),
     "count_by since": lambda at: likes.count_by("genre", since=at),
     "count_by until": lambda at: likes.count_by("genre", until=at),
     "top_content since": lambda at: likes.top_content(since=at),
 }
-NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001  # without a time zone, as the test wants it
+NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001  # the test needs a naive datetime
 
 
 @pytest.mark.parametrize("name", TIMES)
@@ -60,20 +60,20 @@ NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001  # without a time zone, as the test
     [0, 1_767_312_000, 1.5, "1767312000", "2026-01-02T00:00:00Z", True, NAIVE, NAIVE.date()],
     ids=repr,
 )
-async def test_times_are_datetimes_with_a_time_zone(heard: None, name: str, wrong: Any):
+async def test_times_must_be_datetimes_with_a_time_zone(references: None, name: str, wrong: Any):
     with pytest.raises(InvalidValue) as caught:
         await TIMES[name](wrong)
     assert caught.value.fields == (name.split()[1],)
 
 
 @pytest.mark.parametrize("name", TIMES)
-async def test_datetimes_are_accepted(heard: None, name: str):
+async def test_datetimes_are_accepted(references: None, name: str):
     await TIMES[name](datetime(2026, 1, 2, tzinfo=UTC))
 
 
 WHOLE_NUMBERS: dict[str, Call] = {
     "content.page limit": lambda n: content.page(limit=n),
-    "search limit": lambda n: content.page(order="newest", limit=n),
+    "content.list limit": lambda n: content.list(limit=n),
     "list_for_session limit": lambda n: content.list_for_session("s1", limit=n),
     "list_series limit": lambda n: content.list_series("s1", "a", limit=n),
     "attach_audio duration": lambda n: content.attach_audio("c1", **{**AUDIO, "duration": n}),
@@ -82,8 +82,8 @@ WHOLE_NUMBERS: dict[str, Call] = {
     "list_content limit": lambda n: sessions.list_content("s1", limit=n),
     "list_inactive limit": lambda n: sessions.list_inactive(datetime.now(UTC), limit=n),
     "delete_inactive batch": lambda n: sessions.delete_inactive(datetime.now(UTC), batch=n),
-    "events list_for_session limit": lambda n: events.list_for_session("s1", limit=n),
-    "recent_for_session n": lambda n: events.recent_for_session("s1", n),
+    "events.list_for_session limit": lambda n: events.list_for_session("s1", limit=n),
+    "recent_for_session limit": lambda n: events.recent_for_session("s1", n),
     "find_by_characteristics limit": lambda n: events.find_by_characteristics({"a": 1}, limit=n),
     "delete_before batch": lambda n: events.delete_before(datetime.now(UTC), batch=n),
     "archive_before batch": lambda n: events.archive_before(datetime.now(UTC), sink, batch=n),
@@ -94,7 +94,7 @@ WHOLE_NUMBERS: dict[str, Call] = {
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS)
 @pytest.mark.parametrize("wrong", ["10", 10.0, 1.5, True, b"10", [10]], ids=repr)
-async def test_whole_numbers_are_integers(heard: None, name: str, wrong: Any):
+async def test_whole_numbers_must_be_integers(references: None, name: str, wrong: Any):
     with pytest.raises(InvalidValue) as caught:
         await WHOLE_NUMBERS[name](wrong)
     assert caught.value.fields == (name.split()[1],)
@@ -102,7 +102,7 @@ async def test_whole_numbers_are_integers(heard: None, name: str, wrong: Any):
 
 NUMBERS: dict[str, Call] = {
     "set_quality_score quality_score": lambda n: content.set_quality_score("c1", n),
-    "search min_quality": lambda n: content.page(order="newest", min_quality=n),
+    "content.list min_quality": lambda n: content.list(min_quality=n),
     "add_listening_time seconds": lambda n: sessions.add_listening_time("s1", n),
     "event playback_position": lambda n: events.record(new_event("e1", playback_position=n)),
     "event playback_position_percent": lambda n: events.record(
@@ -114,31 +114,31 @@ NUMBERS: dict[str, Call] = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("wrong", ["1", "0.5", b"1", True, float("nan"), float("inf")], ids=repr)
-async def test_numbers_are_numbers(heard: None, name: str, wrong: Any):
+async def test_numbers_must_be_finite_and_not_text(references: None, name: str, wrong: Any):
     with pytest.raises(InvalidValue) as caught:
         await NUMBERS[name](wrong)
     assert caught.value.fields == (name.split()[1],)
-    assert "string" not in str(caught.value), "which is not accepted"
+    assert "string" not in str(caught.value), "the message suggests a type that is rejected"
 
 
 FLAGS: dict[str, Call] = {
     "append_content make_current": lambda f: sessions.append_content("s1", "c1", make_current=f),
     "append_many make_current": lambda f: sessions.append_many("s1", ["c1"], make_current=f),
     "record_batch ensure_sessions": lambda f: events.record_batch([event()], ensure_sessions=f),
-    "ingest ensure_sessions": lambda f: events.ingest(nothing(), ensure_sessions=f),
+    "ingest ensure_sessions": lambda f: events.ingest(no_events(), ensure_sessions=f),
     "likes.count liked": lambda f: likes.count(liked=f),
     "LikeCreate liked": lambda f: likes.add(LikeCreate(content_id="c1", session_id="s1", liked=f)),
 }
 
 
-async def nothing() -> Any:
+async def no_events() -> Any:
     for one in ():
         yield one
 
 
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("wrong", ["false", "true", 0, 1, None, "yes"], ids=repr)
-async def test_flags_are_booleans(heard: None, name: str, wrong: Any):
+async def test_flags_must_be_booleans(references: None, name: str, wrong: Any):
     with pytest.raises(InvalidValue) as caught:
         await FLAGS[name](wrong)
     assert caught.value.fields == (name.split()[1],)
@@ -147,8 +147,8 @@ async def test_flags_are_booleans(heard: None, name: str, wrong: Any):
 @pytest.mark.parametrize(
     "wrong", [1_767_312_000, 1.5, "1767312000", "2026-01-02", "2026-01-02T00:00:00", True], ids=repr
 )
-async def test_times_of_events_are_no_epoch_numbers(heard: None, wrong: Any):
-    """ISO 8601 text is how JSON has them; whatever else a client sends is refused."""
+async def test_event_timestamps_must_be_iso_8601_with_a_time_zone(references: None, wrong: Any):
+    """Inputs accept ISO 8601 text, since JSON has no type for times."""
     with pytest.raises(InvalidValue) as caught:
         BehavioralEventCreate(**event(timestamp=wrong))
     assert caught.value.fields == ("timestamp",)
@@ -159,7 +159,7 @@ async def test_times_of_events_are_no_epoch_numbers(heard: None, wrong: Any):
 
 
 @pytest.mark.parametrize("reaction", ["hate", "", 5, True, "Like", b"like"], ids=repr)
-async def test_reactions_are_of_the_list(heard: None, reaction: Any):
+async def test_unknown_reactions_are_invalid(references: None, reaction: Any):
     for step in (likes.like, likes.toggle):
         with pytest.raises(InvalidValue) as caught:
             await step(KEY, reaction)
@@ -168,13 +168,13 @@ async def test_reactions_are_of_the_list(heard: None, reaction: Any):
         await likes.count(reaction_type=reaction)
 
 
-async def test_a_sink_is_a_function(heard: None):
+async def test_a_sink_must_be_callable(references: None):
     for wrong in (None, "sink", 1):
         with pytest.raises(InvalidValue) as caught:
             await events.archive_before(datetime.now(UTC), wrong)  # type: ignore[arg-type]
         assert caught.value.fields == ("sink",)
 
 
-async def test_engagement_is_of_texts_only(heard: None):
+async def test_engagement_ignores_ids_that_are_not_text(references: None):
     ids: list[Any] = [["c1"], None, 1, {"c1": 1}, "c1", "a\0"]
     assert list(await events.engagement_for_contents(ids)) == ["c1", "a\0"]

@@ -1,4 +1,4 @@
-"""Operations on the same sessions and pieces at once, with events being recorded beside them."""
+"""Concurrent operations on the same sessions and contents while events are recorded."""
 
 import asyncio
 import random
@@ -29,45 +29,45 @@ from tests.listening.factories import ensure_sessions, event, new_event
 
 sessions = ListeningSessionRepository()
 events, likes = BehavioralEventRepository(), LikeRepository()
-PIECES = [f"c{n}" for n in range(5)]
+CONTENTS = [f"c{n}" for n in range(5)]
 SESSIONS = [f"s{n}" for n in range(4)]
 
 
 @pytest.fixture
 async def listening(clone: DatabaseEngine) -> None:
-    await add_contents(*PIECES)
+    await add_contents(*CONTENTS)
     await ensure_sessions(*SESSIONS)
     for session in SESSIONS:
-        await sessions.append_many(session, PIECES[:3], make_current=True)
+        await sessions.append_many(session, CONTENTS[:3], make_current=True)
 
 
 async def repeated(times: int, *calls: Callable[[], Awaitable[Any]]) -> Counter[str]:
-    """Each call that often, all at once; by the kind of error, or ``done``."""
-    told: Counter[str] = Counter()
+    """Repeat each call, concurrently with the others, and count the errors by class."""
+    outcomes: Counter[str] = Counter()
 
-    async def often(call: Callable[[], Awaitable[Any]]) -> None:
+    async def repeat(call: Callable[[], Awaitable[Any]]) -> None:
         for _ in range(times):
             try:
                 await call()
             except DatabaseError as error:
-                told[type(error).__name__] += 1
+                outcomes[type(error).__name__] += 1
             else:
-                told["done"] += 1
+                outcomes["done"] += 1
 
-    await asyncio.gather(*(often(call) for call in calls))
-    return told
+    await asyncio.gather(*(repeat(call) for call in calls))
+    return outcomes
 
 
-async def test_a_session_changes_while_its_events_are_recorded(listening: None):
-    """Foreign keys hold the session's row all the time, which must not be in the way."""
+async def test_a_session_can_be_changed_while_its_events_are_recorded(listening: None):
+    """The foreign keys of the events lock the session's row, which must not block its changes."""
     number = iter(range(10**6))
 
     def changes() -> list[Callable[[], Awaitable[Any]]]:
         return [
-            lambda: sessions.append_content("s0", random.choice(PIECES), make_current=True),
+            lambda: sessions.append_content("s0", random.choice(CONTENTS), make_current=True),
             lambda: sessions.move_next("s0"),
             lambda: sessions.move_previous("s0"),
-            lambda: sessions.remove_content("s0", random.choice(PIECES)),
+            lambda: sessions.remove_content("s0", random.choice(CONTENTS)),
             lambda: sessions.touch("s0"),
             lambda: events.record(new_event(f"r{next(number)}", content_id="c0", session_id="s0")),
             lambda: events.record_batch(
@@ -76,100 +76,107 @@ async def test_a_session_changes_while_its_events_are_recorded(listening: None):
             ),
         ]
 
-    told = await repeated(25, *changes(), *changes(), *changes())
-    assert told == {"done": 25 * 21}
+    outcomes = await repeated(25, *changes(), *changes(), *changes())
+    assert outcomes == {"done": 25 * 21}
 
 
-async def test_all_kinds_of_changes_leave_lists_whole(listening: None):
+async def test_concurrent_changes_leave_lists_consistent(listening: None):
     number = iter(range(10**6))
 
     async def batch() -> None:
-        given = [
-            event(f"b{next(number)}", content_id=random.choice(PIECES), session_id=session)
+        batch_of_events = [
+            event(f"b{next(number)}", content_id=random.choice(CONTENTS), session_id=session)
             for session in SESSIONS
         ]
-        await events.record_batch(given, ensure_sessions=True)
+        await events.record_batch(batch_of_events, ensure_sessions=True)
 
     async def add_many() -> None:
-        pairs = [(piece, session) for piece in PIECES for session in SESSIONS]
+        pairs = [(content_id, session) for content_id in CONTENTS for session in SESSIONS]
         random.shuffle(pairs)
         await events.add_many(
             [
-                new_event(f"a{next(number):06}", content_id=piece, session_id=session)
-                for piece, session in pairs
+                new_event(f"a{next(number):06}", content_id=content_id, session_id=session)
+                for content_id, session in pairs
             ]
         )
 
     async def delete_content() -> None:
-        piece = random.choice(PIECES)
-        await sessions.delete_content(piece)
+        content_id = random.choice(CONTENTS)
+        await sessions.delete_content(content_id)
         with suppress(DatabaseError):
-            await add_contents(piece)
+            await add_contents(content_id)
 
     async def delete_session() -> None:
         session = random.choice(SESSIONS)
         await sessions.delete(session)
-        await sessions.ensure(session)
+        await sessions.get_or_create(session)
 
-    def one() -> str:
+    def any_session() -> str:
         return random.choice(SESSIONS)
 
-    told = await repeated(
+    outcomes = await repeated(
         20,
         batch,
         add_many,
         delete_content,
         delete_session,
-        *[lambda: sessions.append_content(one(), random.choice(PIECES), make_current=True)] * 4,
-        *[lambda: sessions.move_next(one())] * 4,
-        *[lambda: sessions.remove_content(one(), random.choice(PIECES))] * 2,
-        *[lambda: likes.toggle(LikeKey(random.choice(PIECES), one()))] * 2,
+        *[
+            lambda: sessions.append_content(
+                any_session(), random.choice(CONTENTS), make_current=True
+            )
+        ]
+        * 4,
+        *[lambda: sessions.move_next(any_session())] * 4,
+        *[lambda: sessions.remove_content(any_session(), random.choice(CONTENTS))] * 2,
+        *[lambda: likes.toggle(LikeKey(random.choice(CONTENTS), any_session()))] * 2,
     )
-    assert set(told) <= {"done", "NotFound", "MissingReference", "Conflict"}
-    assert told["done"] > 100
+    assert set(outcomes) <= {"done", "NotFound", "MissingReference", "Conflict"}
+    assert outcomes["done"] > 100
     async for row in sessions.stream():
-        there = [piece.id for piece in await sessions.list_content(row.id)]
-        assert row.content_ids == there
-        assert len(set(there)) == len(there)
-        assert row.current_content_id in {*there, None}
+        existing = [content.id for content in await sessions.list_content(row.id)]
+        assert row.content_ids == existing
+        assert len(set(existing)) == len(existing)
+        assert row.current_content_id in {*existing, None}
 
 
-async def test_delete_content_refuses_transactions_with_an_old_snapshot(
+async def test_delete_content_rejects_transactions_with_an_old_snapshot(
     clone: DatabaseEngine, listening: None
 ):
     for isolation in ("repeatable read", "serializable"):
         with pytest.raises(TransactionError):
             async with clone.transaction(isolation=isolation):
                 await sessions.delete_content("c0")
-        with pytest.raises(TransactionError):  # it may have been added after the snapshot
+        with pytest.raises(TransactionError):  # the content may have been added after the snapshot
             async with clone.transaction(isolation=isolation):
                 await sessions.delete_content("nothing")
-    assert (await sessions.get("s0")).content_ids == PIECES[:3]
+    assert (await sessions.get("s0")).content_ids == CONTENTS[:3]
 
 
-async def test_time_is_added_to_a_session_that_is_made_anew(listening: None):
-    async def anew() -> None:
+async def test_listening_time_is_added_to_a_session_that_is_deleted_and_created_again(
+    listening: None,
+):
+    async def create_again() -> None:
         await sessions.delete("s0")
-        await sessions.ensure("s0")
+        await sessions.get_or_create("s0")
 
-    told = await repeated(100, anew, lambda: sessions.add_listening_time("s0", 3))
-    assert set(told) <= {"done", "NotFound"}
+    outcomes = await repeated(100, create_again, lambda: sessions.add_listening_time("s0", 3))
+    assert set(outcomes) <= {"done", "NotFound"}
 
 
-async def test_sessions_of_a_batch_are_there_whoever_deletes_them(listening: None):
+async def test_sessions_of_a_batch_exist_despite_concurrent_deletion(listening: None):
     number = iter(range(10**6))
     failed = []
 
     async def batch() -> None:
-        given = [event(f"b{next(number)}", content_id="c0", session_id="new")]
-        failed.extend((await events.record_batch(given, ensure_sessions=True)).failed)
+        new_events = [event(f"b{next(number)}", content_id="c0", session_id="new")]
+        failed.extend((await events.record_batch(new_events, ensure_sessions=True)).failed)
 
-    told = await repeated(50, batch, batch, lambda: sessions.delete("new"))
-    assert told == {"done": 150}
+    outcomes = await repeated(50, batch, batch, lambda: sessions.delete("new"))
+    assert outcomes == {"done": 150}
     assert not failed
 
 
-async def test_texts_are_no_lists_and_inputs_are_of_their_table(listening: None):
+async def test_a_text_instead_of_a_list_and_an_input_of_another_table_are_invalid(listening: None):
     wrong: list[Callable[[], Awaitable[Any]]] = [
         lambda: sessions.get_many("s0"),
         lambda: sessions.append_many("s0", "c0"),
@@ -196,23 +203,23 @@ async def test_texts_are_no_lists_and_inputs_are_of_their_table(listening: None)
     assert await sessions.count() == len(SESSIONS)
 
 
-async def test_json_that_was_changed_after_it_was_checked(listening: None):
-    spoiled = new_event("e1", content_id="c0", session_id="s0", context={"a": 1})
-    assert spoiled.context is not None
-    spoiled.context["a"] = float("nan")
+async def test_json_changed_to_nan_after_validation_is_rejected(listening: None):
+    changed = new_event("e1", content_id="c0", session_id="s0", context={"a": 1})
+    assert changed.context is not None
+    changed.context["a"] = float("nan")
     with pytest.raises(InvalidValue) as caught:
-        await events.add(spoiled)
+        await events.add(changed)
     assert caught.value.fields == ("context",)
     good = new_event("e2", content_id="c0", session_id="s0")
-    result = await events.record_batch([spoiled, good])
+    result = await events.record_batch([changed, good])
     assert (result.recorded, [failure.index for failure in result.failed]) == (1, [0])
 
 
-async def test_missing_references_of_many_name_the_field(listening: None):
-    given = [new_event(f"e{n}", content_id="c0", session_id="s0") for n in range(3)]
-    lost = new_event("e9", content_id="c0", session_id="nobody")
+async def test_missing_references_of_add_many_name_the_field(listening: None):
+    valid = [new_event(f"e{n}", content_id="c0", session_id="s0") for n in range(3)]
+    invalid = new_event("e9", content_id="c0", session_id="nobody")
     with pytest.raises(MissingReference) as caught:
-        await events.add_many([*given, lost])
+        await events.add_many([*valid, invalid])
     assert caught.value.fields == ("session_id",)
     with pytest.raises(NotFound):
         await events.get("e0")

@@ -1,4 +1,4 @@
-"""Engagement by its definitions, checked against a computation in Python."""
+"""Engagement agrees with a computation of its definitions in Python."""
 
 import random
 from collections import defaultdict
@@ -21,14 +21,16 @@ START = datetime(2026, 9, 1, tzinfo=UTC)
 KINDS = ["play", "pause", "complete", "complete-with-replay", "skip", "skip-forward", "replay"]
 
 
-def computed(given: list[dict[str, Any]], like_count: int) -> Engagement:
-    def share(*beginnings: str) -> float:
-        return len([e for e in given if e["event_type"].startswith(beginnings)]) / len(given)
+def computed(events_of_group: list[dict[str, Any]], like_count: int) -> Engagement:
+    def fraction(*prefixes: str) -> float:
+        return len([e for e in events_of_group if e["event_type"].startswith(prefixes)]) / len(
+            events_of_group
+        )
 
-    plays = len([e for e in given if e["event_type"] == "play"])
-    completions = len([e for e in given if e["event_type"].startswith("complete")])
+    plays = len([e for e in events_of_group if e["event_type"] == "play"])
+    completions = len([e for e in events_of_group if e["event_type"].startswith("complete")])
     furthest: dict[tuple[str, str], int] = defaultdict(int)
-    for one in given:
+    for one in events_of_group:
         place = (one["content_id"], one["session_id"])
         furthest[place] = max(furthest[place], one["playback_position"])
     return Engagement(
@@ -37,14 +39,14 @@ def computed(given: list[dict[str, Any]], like_count: int) -> Engagement:
         min(completions / plays, 1.0),
         pytest.approx(sum(furthest.values()) / len(furthest)),
         like_count,
-        pytest.approx(share("skip")),
-        pytest.approx(share("replay")),
-        max(one["timestamp"] for one in given),
+        pytest.approx(fraction("skip")),
+        pytest.approx(fraction("replay")),
+        max(one["timestamp"] for one in events_of_group),
     )
 
 
 @pytest.fixture
-async def given(db: DatabaseEngine) -> list[dict[str, Any]]:
+async def recorded(db: DatabaseEngine) -> list[dict[str, Any]]:
     await add_contents("c1", "c2", genre="mystery")
     await add_contents("c3", genre=None, format="podcast")
     await ensure_sessions("s1", "s2", "s3")
@@ -66,10 +68,10 @@ async def given(db: DatabaseEngine) -> list[dict[str, Any]]:
     return batch
 
 
-async def test_engagement_of_pieces(given: list[dict[str, Any]]):
+async def test_engagement_of_contents(recorded: list[dict[str, Any]]):
     found = await events.engagement_for_contents(["c2", "c1", "nothing", "x\0"])
     for name in ("c1", "c2"):
-        mine = [one for one in given if one["content_id"] == name]
+        mine = [one for one in recorded if one["content_id"] == name]
         assert found[name] == computed(mine, 1)
     nothing = Engagement(0, 0, 0.0, 0.0, 0, 0.0, 0.0, None)
     assert list(found) == ["c2", "c1", "nothing", "x\0"]
@@ -77,9 +79,9 @@ async def test_engagement_of_pieces(given: list[dict[str, Any]]):
     assert await events.engagement_for_content("c1") == found["c1"]
 
 
-async def test_engagement_by_characteristics(given: list[dict[str, Any]]):
-    mystery = [one for one in given if one["content_id"] != "c3"]
-    other = [one for one in given if one["content_id"] == "c3"]
+async def test_engagement_by_characteristics(recorded: list[dict[str, Any]]):
+    mystery = [one for one in recorded if one["content_id"] != "c3"]
+    other = [one for one in recorded if one["content_id"] == "c3"]
     assert await events.engagement_by("genre") == {
         "mystery": computed(mystery, 2),
         None: computed(other, 1),
@@ -98,7 +100,7 @@ async def test_engagement_by_characteristics(given: list[dict[str, Any]]):
     assert caught.value.fields == ("dimension",)
 
 
-async def test_kinds_beyond_the_thousand_do_not_lose_their_likes(db: DatabaseEngine):
+async def test_groups_beyond_the_first_thousand_events_keep_their_likes(db: DatabaseEngine):
     names = [f"p{n:04}" for n in range(1010)]
     await add_contents(*names)
     for number, name in enumerate(names):
@@ -113,7 +115,7 @@ async def test_kinds_beyond_the_thousand_do_not_lose_their_likes(db: DatabaseEng
 
 
 async def store(*positions: Any, **fields: Any) -> None:
-    """A session of its own for each position, in a content of 300 s."""
+    """Record each position in a session of its own, in a content of 300 seconds."""
     sessions = [f"p{number}" for number in range(len(positions))]
     batch = [
         event(session_id=session, playback_position=position, **fields)
@@ -123,7 +125,7 @@ async def store(*positions: Any, **fields: Any) -> None:
 
 
 async def mean_positions() -> set[float]:
-    """By both queries, which agree."""
+    """Return the results of both queries, a set of one value if they agree."""
     by_content = await events.engagement_for_content("c1")
     by_genre = await events.engagement_by("genre")
     return {
@@ -132,14 +134,14 @@ async def mean_positions() -> set[float]:
     }
 
 
-async def test_one_absurd_position_does_not_change_the_mean(db: DatabaseEngine):
+async def test_one_impossible_position_does_not_change_the_mean(db: DatabaseEngine):
     await add_contents("c1", duration=300)
     await store(100, 110, 120)
     assert await mean_positions() == {110}
-    for absurd in (99_999_999.99, 86_400, 601):
-        await events.record_batch([event(session_id="p0", playback_position=absurd)])
+    for impossible in (99_999_999.99, 86_400, 601):
+        await events.record_batch([event(session_id="p0", playback_position=impossible)])
         await events.record_batch(
-            [event(session_id="other", playback_position=absurd)], ensure_sessions=True
+            [event(session_id="other", playback_position=impossible)], ensure_sessions=True
         )
         assert await mean_positions() == {110}
 
@@ -161,14 +163,14 @@ async def test_positions_that_no_operation_stores_are_ignored(db: DatabaseEngine
     assert await mean_positions() == {100}
 
 
-async def test_only_absurd_positions_have_no_mean(db: DatabaseEngine):
+async def test_the_mean_of_impossible_positions_is_zero(db: DatabaseEngine):
     await add_contents("c1", duration=300)
     await store(10**6, 10**7)
     assert await mean_positions() == {0.0}
 
 
-async def test_completion_rates_stay_within_one(db: DatabaseEngine):
-    """A client that replays sends more completions than plays, or loses a play."""
+async def test_completion_rates_are_at_most_one(db: DatabaseEngine):
+    """A client may send more completions than plays, by replays or by loss of an event."""
     await add_contents("c1")
     await store(1, event_type="play")
     await store(1, 1, 1, event_type="complete")
@@ -182,7 +184,7 @@ async def test_completion_rates_stay_within_one(db: DatabaseEngine):
     assert (await events.engagement_for_content("c1")).average_completion_rate == 3 / 4
 
 
-async def test_engagement_is_stored_with_its_content(given: list[dict[str, Any]]):
+async def test_engagement_is_stored_with_its_content(recorded: list[dict[str, Any]]):
     contents = ContentRepository()
     for content_id in ("c1", "c2"):
         found = await events.engagement_for_content(content_id)

@@ -1,4 +1,4 @@
-"""Behavioural events: recorded once, listed in time, counted, archived."""
+"""Behavioral events are recorded once, listed by time, counted and archived."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,23 +15,25 @@ from tests.listening.factories import START, TRAITS, event, minute, new_event
 events = BehavioralEventRepository()
 
 
-async def test_record_fills_what_is_left_out(heard: None, db: DatabaseEngine):
+async def test_record_fills_omitted_fields(references: None, db: DatabaseEngine):
     before = await db.fetchval("SELECT statement_timestamp()")
-    row = await events.record(new_event("e1"))
+    row, created = await events.record(new_event("e1"))
+    assert created
     assert row.content_characteristics == TRAITS
     assert before < row.timestamp < await db.fetchval("SELECT statement_timestamp()")
-    own = await events.record(new_event("e2", content_characteristics={"a": 1}, timestamp=START))
+    custom = new_event("e2", content_characteristics={"a": 1}, timestamp=START)
+    own, _ = await events.record(custom)
     assert (own.content_characteristics, own.timestamp) == ({"a": 1}, START)
-    assert len((await events.record(new_event("e3").model_copy())).id) == 2
+    assert (await events.record(new_event("e3").model_copy()))[0].id == "e3"
 
 
-async def test_record_again_returns_the_first_payload(heard: None):
-    first = await events.record(new_event("e1"))
-    assert await events.record(new_event("e1", event_type="pause")) == first
+async def test_a_repeated_record_returns_the_stored_event(references: None):
+    first, _ = await events.record(new_event("e1"))
+    assert await events.record(new_event("e1", event_type="pause")) == (first, False)
     assert await events.count() == 1
 
 
-async def test_record_names_what_is_wrong(heard: None, db: DatabaseEngine):
+async def test_errors_of_record_name_the_field(references: None, db: DatabaseEngine):
     wrong: dict[str, Any] = {
         "content_id": "nothing",
         "session_id": "nobody",
@@ -52,8 +54,8 @@ async def test_record_names_what_is_wrong(heard: None, db: DatabaseEngine):
 
 
 @pytest.fixture
-async def timeline(heard: None) -> None:
-    """Ten events, one a minute; s1 has the even ones."""
+async def timeline(references: None) -> None:
+    """Ten events, one per minute, the even ones in session s1."""
     kinds = ["play", "pause", "skip-forward", "complete", "replay"]
     batch = [
         event(f"e{n}", session_id=f"s{1 + n % 2}", timestamp=minute(n), event_type=kinds[n % 5])
@@ -66,7 +68,7 @@ def ids(rows: list[BehavioralEvent]) -> list[str]:
     return [row.id for row in rows]
 
 
-async def test_lists_in_order_of_time(timeline: None):
+async def test_lists_are_in_the_order_of_time(timeline: None):
     assert ids(await events.list_for_session("s1")) == ["e0", "e2", "e4", "e6", "e8"]
     ranged = await events.list_for_session("s1", since=minute(2), until=minute(8))
     assert ids(ranged) == ["e2", "e4", "e6"]
@@ -80,7 +82,7 @@ async def test_lists_in_order_of_time(timeline: None):
         await events.recent_for_session("s2", 0)
 
 
-async def test_counts_by_type(timeline: None):
+async def test_count_by_type_counts_one_session_or_content(timeline: None):
     assert await events.count_by_type(content_id="c1") == dict.fromkeys(
         ["complete", "pause", "play", "replay", "skip-forward"], 2
     )
@@ -91,7 +93,7 @@ async def test_counts_by_type(timeline: None):
             await events.count_by_type(**wrong)
 
 
-async def test_find_by_characteristics(timeline: None):
+async def test_find_by_characteristics_returns_events_that_contain_the_subset(timeline: None):
     await events.record(new_event("x", content_characteristics={"genre": "x", "n": [1, 2]}))
     assert ids(await events.find_by_characteristics({"genre": "x"})) == ["x"]
     assert ids(await events.find_by_characteristics({"n": [2]})) == ["x"]
@@ -99,17 +101,17 @@ async def test_find_by_characteristics(timeline: None):
     assert await events.find_by_characteristics({"genre": "x", "format": "narrative"}) == []
 
 
-async def test_old_events_go_by_batches(timeline: None):
+async def test_delete_before_deletes_batches(timeline: None):
     counts = [await events.delete_before(minute(5), batch=2) for _ in range(4)]
     assert counts == [2, 2, 1, 0]
     assert await events.count() == 5
 
 
-async def test_archive_hands_over_before_it_deletes(timeline: None):
-    kept: list[BehavioralEvent] = []
+async def test_archive_deletes_only_what_the_sink_received(timeline: None):
+    archived: list[BehavioralEvent] = []
 
     async def sink(batch: list[BehavioralEvent]) -> None:
-        kept.extend(batch)
+        archived.extend(batch)
 
     async def broken(batch: list[BehavioralEvent]) -> None:
         raise OSError("disk full")
@@ -118,11 +120,11 @@ async def test_archive_hands_over_before_it_deletes(timeline: None):
         await events.archive_before(minute(5), broken)
     assert await events.count() == 10
     assert [await events.archive_before(minute(5), sink, batch=3) for _ in range(3)] == [3, 2, 0]
-    assert ids(kept) == [f"e{n}" for n in range(5)]
+    assert ids(archived) == [f"e{n}" for n in range(5)]
     assert await events.count() == 5
 
 
-async def test_export_of_a_session_or_a_range(timeline: None):
+async def test_export_yields_a_session_or_a_range_of_time(timeline: None):
     assert [row.id async for row in events.export(session_id="s2")] == [
         "e1",
         "e3",
@@ -136,7 +138,7 @@ async def test_export_of_a_session_or_a_range(timeline: None):
         events.export()
 
 
-async def test_export_holds_nothing_while_the_caller_works(clone: DatabaseEngine):
+async def test_export_holds_no_connection_between_rows(clone: DatabaseEngine):
     await add_contents("c1")
     batch = [event(f"e{n:04}", timestamp=minute(n)) for n in range(2500)]
     await events.record_batch(batch, ensure_sessions=True)

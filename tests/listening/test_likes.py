@@ -1,4 +1,4 @@
-"""Likes: one row for session and piece, whatever happens at once."""
+"""Likes have one row per session and content, also under concurrency."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ likes = LikeRepository()
 KEY = LikeKey(content_id="c1", session_id="s1")
 
 
-async def test_liking_again_changes_nothing(heard: None):
+async def test_liking_again_changes_nothing(references: None):
     first = await likes.like(KEY)
     assert (first.liked, first.reaction_type, first.unliked_at) == (True, "like", None)
     assert first.content_characteristics["genre"] == "mystery"
@@ -33,7 +33,7 @@ async def test_liking_again_changes_nothing(heard: None):
     assert await likes.like(KEY) == loved, "keeps the reaction"
 
 
-async def test_unliking_keeps_the_row_and_its_first_time(heard: None):
+async def test_unlike_keeps_the_row_and_the_time_of_the_first_like(references: None):
     with pytest.raises(NotFound):
         await likes.unlike(KEY)
     first = await likes.like(KEY, "favorite")
@@ -48,13 +48,13 @@ async def test_unliking_keeps_the_row_and_its_first_time(heard: None):
         await likes.unlike(LikeKey("c1", "s\0"))
 
 
-async def test_a_row_that_was_never_liked_cannot_be_unliked(heard: None):
+async def test_unlike_of_a_row_that_was_never_liked_is_not_found(references: None):
     await likes.add(LikeCreate(content_id="c1", session_id="s1"))
     with pytest.raises(NotFound):
         await likes.unlike(KEY)
 
 
-async def test_other_rows_of_session_and_piece_stay_as_they_are(heard: None):
+async def test_other_likes_of_session_and_content_are_unchanged(references: None):
     keys = [LikeKey(c, s) for c in ("c1", "c2") for s in ("s1", "s2")]
     rows = [await likes.like(key) for key in keys]
     await likes.unlike(KEY)
@@ -66,7 +66,7 @@ async def test_other_rows_of_session_and_piece_stay_as_they_are(heard: None):
     assert await likes.get_many(keys) == rows[1:]
 
 
-async def test_what_cannot_be_liked(heard: None):
+async def test_like_rejects_missing_references_and_invalid_arguments(references: None):
     for key in (LikeKey("nothing", "s1"), LikeKey("c1", "nobody")):
         with pytest.raises(MissingReference):
             async with likes.engine.transaction():
@@ -78,7 +78,7 @@ async def test_what_cannot_be_liked(heard: None):
     assert caught.value.fields == ("reaction",)
 
 
-async def test_maps_lists_and_counts(heard: None):
+async def test_maps_lists_and_counts_of_likes(references: None):
     mine = await likes.like(KEY)
     await likes.like(LikeKey("c2", "s1"))
     await likes.unlike(LikeKey("c2", "s1"))
@@ -99,7 +99,7 @@ async def test_maps_lists_and_counts(heard: None):
     assert await likes.top_content(limit=1) == [("c1", 2)]
 
 
-async def test_toggle_with_another_reaction_changes_the_reaction(heard: None):
+async def test_toggle_with_another_reaction_changes_the_reaction(references: None):
     first = await likes.toggle(KEY)
     assert (first.liked, first.reaction_type) == (True, "like")
     for reaction in ("love", "favorite", "like"):
@@ -115,7 +115,7 @@ async def test_toggle_with_another_reaction_changes_the_reaction(heard: None):
     assert gone.unliked_at is not None
 
 
-async def test_toggle_of_an_imported_like_without_reaction_takes_it_back(heard: None):
+async def test_toggle_removes_an_imported_like_without_reaction(references: None):
     for reaction in (None, "like"):
         await likes.delete(KEY)
         await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
@@ -126,7 +126,7 @@ async def test_toggle_of_an_imported_like_without_reaction_takes_it_back(heard: 
     assert (loved.liked, loved.reaction_type) == (True, "love")
 
 
-async def test_toggles_to_different_reactions_at_once_keep_the_like(clone: DatabaseEngine):
+async def test_concurrent_toggles_to_different_reactions_keep_the_like(clone: DatabaseEngine):
     await add_contents("c1")
     await ensure_sessions("s1")
     first = await likes.like(KEY)
@@ -141,7 +141,9 @@ async def test_toggles_to_different_reactions_at_once_keep_the_like(clone: Datab
 
 
 @pytest.mark.parametrize("times", [21, 50])
-async def test_toggles_at_once_end_in_the_right_state(clone: DatabaseEngine, times: int):
+async def test_the_parity_of_concurrent_toggles_decides_the_final_state(
+    clone: DatabaseEngine, times: int
+):
     await add_contents("c1")
     await ensure_sessions("s1")
     await asyncio.gather(*(likes.toggle(KEY) for _ in range(times)))
@@ -151,7 +153,7 @@ async def test_toggles_at_once_end_in_the_right_state(clone: DatabaseEngine, tim
     assert await likes.count() == 1
 
 
-async def test_first_likes_at_once_make_one_row(clone: DatabaseEngine):
+async def test_concurrent_first_likes_create_one_row(clone: DatabaseEngine):
     await add_contents("c1")
     await ensure_sessions("s1")
     rows = await asyncio.gather(*(likes.like(KEY) for _ in range(20)))
@@ -166,7 +168,7 @@ STEPS = st.lists(
 
 
 def expected(model: dict[LikeKey, tuple[bool, str]], step: str, key: LikeKey, reaction: str | None):
-    """The state after a step by a model of a few lines; an error for what is not possible."""
+    """Apply a step to the model, and return the class of the expected error or None."""
     liked, before = model.get(key, (False, "like"))
     known = before
     if step == "unlike" and key not in model:
@@ -187,7 +189,7 @@ def expected(model: dict[LikeKey, tuple[bool, str]], step: str, key: LikeKey, re
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS)
-async def test_any_sequence_does_what_the_model_does(heard: None, steps: list):
+async def test_any_sequence_of_steps_agrees_with_the_model(references: None, steps: list):
     for key in [LikeKey(c, s) for c in ("c1", "c2") for s in ("s1", "s2")]:
         await likes.delete(key)
     model: dict[LikeKey, tuple[bool, str]] = {}
@@ -206,15 +208,15 @@ async def test_any_sequence_does_what_the_model_does(heard: None, steps: list):
     assert stored == model
 
 
-async def test_a_like_that_was_brought_along_has_a_time(heard: None):
-    brought = await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
-    assert brought.liked_at is not None
+async def test_an_imported_active_like_has_a_time(references: None):
+    imported = await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
+    assert imported.liked_at is not None
     gone = await likes.unlike(KEY)
-    assert (gone.liked, gone.liked_at) == (False, brought.liked_at)
+    assert (gone.liked, gone.liked_at) == (False, imported.liked_at)
 
 
 async def test_like_and_unlike_return_the_state_they_wrote(clone: DatabaseEngine):
-    """Whatever other callers write meanwhile: never the opposite, never another reaction."""
+    """Concurrent writes of other callers are never returned."""
     await add_contents("c1")
     await ensure_sessions("s1")
     first = await likes.like(KEY)
@@ -237,7 +239,7 @@ async def test_like_and_unlike_return_the_state_they_wrote(clone: DatabaseEngine
     assert not wrong, f"{len(wrong)} of 800"
 
 
-async def test_each_of_like_unlike_and_toggle_is_one_statement(
+async def test_like_unlike_and_toggle_are_one_statement_each(
     clone: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
 ):
     await add_contents("c1")
@@ -245,18 +247,18 @@ async def test_each_of_like_unlike_and_toggle_is_one_statement(
     sent: list[str] = []
     fetchrow = DatabaseEngine.fetchrow
 
-    async def noted(engine: DatabaseEngine, sql: str, *args: Any, **options: Any) -> Any:
+    async def logged_fetchrow(engine: DatabaseEngine, sql: str, *args: Any, **options: Any) -> Any:
         sent.append(sql)
         return await fetchrow(engine, sql, *args, **options)
 
-    monkeypatch.setattr(DatabaseEngine, "fetchrow", noted)
+    monkeypatch.setattr(DatabaseEngine, "fetchrow", logged_fetchrow)
     for step in (likes.like, likes.like, likes.unlike, likes.unlike, likes.toggle, likes.toggle):
         sent.clear()
         await step(KEY)
         assert len(sent) == 1
 
 
-async def test_steps_without_a_change_write_nothing(heard: None):
+async def test_repeated_likes_and_unlikes_write_nothing(references: None):
     like = await likes.like(KEY, "love")
     for reaction in (None, "love"):
         assert await likes.like(KEY, reaction) == like
@@ -280,16 +282,18 @@ async def test_like_waits_for_an_uncommitted_unlike(clone: DatabaseEngine):
 
 
 @pytest.mark.parametrize("liked_at", [None, minute(0)])
-def test_a_like_that_is_given_cannot_be_taken_back(liked_at: datetime | None):
-    given: dict[str, Any] = {"content_id": "c1", "session_id": "s1", "liked_at": liked_at}
+def test_an_active_like_cannot_have_a_time_of_removal(liked_at: datetime | None):
+    fields: dict[str, Any] = {"content_id": "c1", "session_id": "s1", "liked_at": liked_at}
     with pytest.raises(InvalidValue) as caught:
-        LikeCreate(**given, liked=True, unliked_at=minute(1))
+        LikeCreate(**fields, liked=True, unliked_at=minute(1))
     assert caught.value.fields == ("unliked_at",)
-    assert LikeCreate(**given, liked=True, unliked_at=None).liked
-    assert LikeCreate(**given, unliked_at=minute(1)).unliked_at == minute(1)
+    assert LikeCreate(**fields, liked=True, unliked_at=None).liked
+    assert LikeCreate(**fields, unliked_at=minute(1)).unliked_at == minute(1)
 
 
-async def test_times_are_in_order_whoever_began_first(clone: DatabaseEngine):
+async def test_unliked_at_is_after_liked_at_in_a_transaction_that_began_earlier(
+    clone: DatabaseEngine,
+):
     await add_contents("c1")
     await ensure_sessions("s1")
     async with clone.transaction():
@@ -302,5 +306,5 @@ async def test_times_are_in_order_whoever_began_first(clone: DatabaseEngine):
 
 
 async def _elsewhere(work: Awaitable[T]) -> T:
-    """A task of its own context, so outside the transaction of the test."""
+    """Await in a task with a new context, outside the transaction of the test."""
     return await work

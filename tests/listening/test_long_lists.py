@@ -1,4 +1,4 @@
-"""Lists of thousands of contents: cost of navigation, pages, equality with short lists."""
+"""Lists of thousands of contents are navigated and paged in linear time."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -34,14 +34,14 @@ SELECT id, 'Il faro', 'text', 'https://audio.example/a.mp3', 'narrative', 't1', 
 async def long_list(db: DatabaseEngine) -> str:
     """A session with 5,000 contents, the middle one current."""
     await db.execute(ADD_CONTENT, IDS)
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", IDS)
     await sessions.set_current("s1", IDS[MIDDLE])
     return "s1"
 
 
 async def fastest(call: Callable[[], Awaitable[Any]], times: int = 3) -> float:
-    """Milliseconds of the fastest of several calls; other load on the machine only adds."""
+    """Return the milliseconds of the fastest call, to reduce the influence of other load."""
     elapsed = []
     for _ in range(times):
         start = perf_counter()
@@ -111,17 +111,15 @@ async def test_deleting_content_of_many_long_lists_is_not_quadratic(
 
 async def test_appending_5000_contents_returns_their_places(db: DatabaseEngine):
     await db.execute(ADD_CONTENT, IDS)
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     places = await sessions.append_many("s1", [*IDS, IDS[7]])
     assert places == [*((n, True) for n in range(LENGTH)), (7, False)]
     again = await sessions.append_many("s1", IDS[::-1])
     assert again == [(n, False) for n in range(LENGTH - 1, -1, -1)]
 
 
-async def test_gaps_of_thousands_of_deleted_contents_are_crossed(
-    long_list: str, db: DatabaseEngine
-):
-    """Contents deleted by other means stay in the list; the neighbour is far away then."""
+async def test_navigation_skips_thousands_of_deleted_contents(long_list: str, db: DatabaseEngine):
+    """Contents deleted by other means remain in the list, so that the neighbor is far away."""
     gone = IDS[10:MIDDLE] + IDS[MIDDLE + 1 : LENGTH - 10]
     await ContentTable.delete().where(ContentTable.id.is_in(gone))
     for neighbour, content_id in (
@@ -140,7 +138,7 @@ async def test_gaps_of_thousands_of_deleted_contents_are_crossed(
     assert moved.id == IDS[LENGTH - 10]
 
 
-async def test_pages_of_a_list_are_the_list(long_list: str):
+async def test_all_pages_together_are_the_list(long_list: str):
     seen: list[str] = []
     after = None
     while rows := await sessions.list_content("s1", limit=700, after=after):
@@ -149,33 +147,34 @@ async def test_pages_of_a_list_are_the_list(long_list: str):
     assert seen == IDS
 
 
-async def test_a_page_reads_its_own_contents_only(long_list: str, db: DatabaseEngine):
+async def test_a_page_reads_only_its_own_contents(long_list: str, db: DatabaseEngine):
     key = (IDS[MIDDLE],)
     for after in ((None,), key):
-        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {playlist_sql.LIST}"
+        sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {playlist_sql.LIST.sql}"
         plan = json.loads(await db.fetchval(sql, "s1", *after, 100))[0]["Plan"]
         scanned = [rows for node, rows in scans(plan) if node == "content"]
         assert scanned == [100], plan
 
 
 def scans(plan: dict[str, Any]) -> list[tuple[str | None, int]]:
-    """Tables of a plan with the rows that were read of each."""
+    """Return the scanned tables of a plan, each with the number of rows read."""
     own = [(plan.get("Relation Name"), round(plan["Actual Rows"] * plan["Actual Loops"]))]
     return own + [scan for inner in plan.get("Plans", []) for scan in scans(inner)]
 
 
-async def test_a_neighbour_is_read_without_reading_the_list(long_list: str, db: DatabaseEngine):
-    for sql in (playlist_sql.NEXT, playlist_sql.PREVIOUS):
-        plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", "s1"))[0][
-            "Plan"
-        ]
+async def test_the_neighbor_is_found_without_reading_the_other_contents(
+    long_list: str, db: DatabaseEngine
+):
+    for statement in (playlist_sql.NEXT, playlist_sql.PREVIOUS):
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}"
+        plan = json.loads(await db.fetchval(explain, "s1"))[0]["Plan"]
         assert sum(rows for node, rows in scans(plan) if node == "content") == 2
         assert all(rows <= 1 for _, rows in scans(plan)), plan
 
 
-async def test_pages_survive_changes_of_the_list(db: DatabaseEngine):
+async def test_paging_continues_after_changes_of_the_list(db: DatabaseEngine):
     await add_contents(*"abcdefg")
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", list("abcde"))
 
     async def page(after: str | None = None) -> str:
@@ -189,13 +188,13 @@ async def test_pages_survive_changes_of_the_list(db: DatabaseEngine):
     assert await page("f") == ""
     await ContentTable.delete().where(ContentTable.id == "d")
     assert await page("c") == "ef"
-    assert await page("d") == "ef", "still in the list, although deleted"
+    assert await page("d") == "ef", "a deleted content remains in the list"
 
 
 @pytest.mark.parametrize("after", ["a", "nothing", "", "x\0", "x" * 256, 5])
 async def test_a_page_after_content_outside_the_list_is_invalid(db: DatabaseEngine, after: Any):
     await add_contents("a", "b")
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", ["a", "b"])
     await sessions.remove_content("s1", "a")
     with pytest.raises(InvalidValue) as caught:
@@ -204,12 +203,12 @@ async def test_a_page_after_content_outside_the_list_is_invalid(db: DatabaseEngi
     assert await sessions.list_content("nobody", after=after) == []
 
 
-async def test_a_list_with_one_content_twice_is_walked_to_its_end(db: DatabaseEngine):
-    """No operation writes such a list, but nothing in the schema forbids it."""
+async def test_a_list_with_a_duplicate_is_navigated_to_its_end(db: DatabaseEngine):
+    """No operation writes such a list, but the schema does not prevent it."""
     await add_contents("a", "b")
     await db.execute("INSERT INTO sessions (id, content_ids) VALUES ('s1', '{a,a,b}')")
     moved = [await sessions.move_next("s1") for _ in range(3)]
-    assert [piece and piece.id for piece in moved] == ["a", "b", None]
+    assert [content and content.id for content in moved] == ["a", "b", None]
     await sessions.set_current("s1", "a")
     row = await sessions.remove_content("s1", "a")
     assert (row.content_ids, row.current_content_id) == (["b"], "b")

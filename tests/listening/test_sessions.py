@@ -1,4 +1,4 @@
-"""Listening sessions: the list of pieces, the place in it, activity and time."""
+"""Listening sessions: list of contents, current content, last activity and listening time."""
 
 import asyncio
 from collections import Counter
@@ -32,7 +32,7 @@ sessions = ListeningSessionRepository()
 
 @pytest.fixture
 async def session(db: DatabaseEngine) -> str:
-    """A session with the pieces a, b, c and d in its list, none current; and e beside it."""
+    """Session with the contents a, b, c and d, none current. Content e exists too."""
     await add_contents("a", "b", "c", "d", "e")
     await sessions.add(ListeningSessionCreate(id="s1"))
     await sessions.append_many("s1", ["a", "b", "c", "d"])
@@ -43,12 +43,13 @@ async def current(session: str = "s1") -> str | None:
     return (await sessions.get(session)).current_content_id
 
 
-async def test_ensure_says_whether_it_created_the_session(db: DatabaseEngine):
-    first, again = await sessions.ensure("s1"), await sessions.ensure("s1")
-    assert (first.created, again.created) == (True, False)
-    assert first.session == again.session
+async def test_get_or_create_creates_a_session_once(db: DatabaseEngine):
+    first, created = await sessions.get_or_create("s1")
+    again, created_again = await sessions.get_or_create("s1")
+    assert (created, created_again) == (True, False)
+    assert first == again
     with pytest.raises(InvalidValue) as caught:
-        await sessions.ensure("")
+        await sessions.get_or_create("")
     assert caught.value.fields == ("id",)
 
 
@@ -68,7 +69,7 @@ async def test_activity_never_moves_back(session: str):
 async def test_append_keeps_order_without_duplicates(session: str):
     before = await sessions.get(session)
     assert await sessions.append_content(session, "b") == Appended(1, added=False)
-    assert await sessions.get(session) == before, "nothing was written"
+    assert await sessions.get(session) == before, "the row was written"
     assert await sessions.append_content(session, "e", make_current=True) == Appended(4, added=True)
     assert await current() == "e"
     assert await sessions.append_content(session, "a", make_current=True) == (0, False)
@@ -95,38 +96,38 @@ async def test_append_many_is_all_or_nothing(session: str):
 
 
 async def test_moves_stop_at_the_ends(session: str):
-    heard = []
-    while piece := await sessions.move_next(session):
-        heard.append(piece.id)
-        assert await current() == piece.id
-    assert heard == ["a", "b", "c", "d"]
+    forward = []
+    while content := await sessions.move_next(session):
+        forward.append(content.id)
+        assert await current() == content.id
+    assert forward == ["a", "b", "c", "d"]
     assert await current() == "d"
     back = []
-    while piece := await sessions.move_previous(session):
-        back.append(piece.id)
+    while content := await sessions.move_previous(session):
+        back.append(content.id)
     assert back == ["c", "b", "a"]
     assert await current() == "a"
 
 
-async def test_moving_from_a_place_that_is_left_already(session: str):
+async def test_a_move_from_another_content_than_expected_is_stale(session: str):
     await sessions.set_current(session, "b")
-    assert (await sessions.move_next(session, expected_current="b")).id == "c"
+    assert (await sessions.move_next(session, expect="b")).id == "c"
     with pytest.raises(StaleVersion) as caught:
-        await sessions.move_next(session, expected_current="b")
+        await sessions.move_next(session, expect="b")
     assert caught.value.fields == ("current_content_id",)
     with pytest.raises(StaleVersion):
-        await sessions.move_next(session, expected_current="b\0")
+        await sessions.move_next(session, expect="b\0")
     assert await current() == "c"
 
 
-async def test_deleted_pieces_are_skipped(session: str):
+async def test_deleted_contents_are_skipped(session: str):
     await sessions.set_current(session, "b")
     await ContentTable.delete().where(ContentTable.id.is_in(["a", "c"]))
     assert (await sessions.next_content(session)).id == "d"
     assert await sessions.previous_content(session) is None
     assert await sessions.position(session) == Position(0, 2)
-    assert [piece.id for piece in await sessions.list_content(session)] == ["b", "d"]
-    assert await current() == "b", "looking moves nothing"
+    assert [content.id for content in await sessions.list_content(session)] == ["b", "d"]
+    assert await current() == "b", "reading changes nothing"
     assert (await sessions.move_next(session)).id == "d"
     with pytest.raises(MissingReference):
         await sessions.set_current(session, "c")
@@ -136,7 +137,7 @@ async def test_deleted_pieces_are_skipped(session: str):
         await sessions.set_current("nobody", "a")
 
 
-async def test_position_without_a_current_piece(session: str):
+async def test_position_without_a_current_content(session: str):
     assert await sessions.position(session) == (None, 4)
     assert await sessions.position("nobody") == (None, 0)
 
@@ -144,7 +145,9 @@ async def test_position_without_a_current_piece(session: str):
 @pytest.mark.parametrize(
     ("at", "removed", "left"), [("b", "b", "a"), ("a", "a", "b"), ("b", "c", "b"), ("b", "e", "b")]
 )
-async def test_removing_leaves_a_neighbour_current(session: str, at: str, removed: str, left: str):
+async def test_removing_the_current_content_makes_a_neighbor_current(
+    session: str, at: str, removed: str, left: str
+):
     await sessions.set_current(session, at)
     row = await sessions.remove_content(session, removed)
     assert row.current_content_id == left
@@ -152,10 +155,10 @@ async def test_removing_leaves_a_neighbour_current(session: str, at: str, remove
     assert await sessions.get(session) == row
 
 
-async def test_removing_the_last_piece_leaves_none(session: str):
+async def test_removing_all_contents_leaves_none_current(session: str):
     await sessions.set_current(session, "a")
-    for piece in "abcd":
-        row = await sessions.remove_content(session, piece)
+    for content_id in "abcd":
+        row = await sessions.remove_content(session, content_id)
     assert (row.content_ids, row.current_content_id) == ([], None)
     with pytest.raises(NotFound):
         await sessions.remove_content("nobody", "a")
@@ -177,14 +180,14 @@ async def test_listening_time_adds_up(session: str):
         *(Decimal("NaN"), Decimal("sNaN"), timedelta(seconds=1), [1]),
     ],
 )
-async def test_listening_time_that_cannot_be_stored_exactly_is_refused(session: str, seconds: Any):
+async def test_listening_time_that_cannot_be_stored_exactly_is_invalid(session: str, seconds: Any):
     with pytest.raises(InvalidValue) as caught:
         await sessions.add_listening_time(session, seconds)
     assert caught.value.fields == ("seconds",)
     assert (await sessions.get(session)).total_listening_time == 0
 
 
-async def test_listening_time_beyond_the_column_is_refused(session: str):
+async def test_listening_time_beyond_the_column_is_invalid(session: str):
     most = 2**31 - 1
     await sessions.update(session, ListeningSessionUpdate(total_listening_time=most - 1))
     with pytest.raises(InvalidValue) as caught:
@@ -193,7 +196,7 @@ async def test_listening_time_beyond_the_column_is_refused(session: str):
     assert (await sessions.add_listening_time(session, 1)).total_listening_time == most
 
 
-async def test_activity_more_than_a_day_ahead_is_refused(session: str):
+async def test_activity_more_than_a_day_ahead_is_invalid(session: str):
     now = datetime.now(UTC)
     before = await sessions.get(session)
     for at in (now + timedelta(days=1, minutes=1), now + timedelta(days=10_000)):
@@ -208,7 +211,7 @@ async def test_activity_more_than_a_day_ahead_is_refused(session: str):
     assert (await sessions.touch(session, nearly)).last_activity_at == nearly
 
 
-async def test_activity_too_far_ahead_is_refused_whatever_the_stored_one_is(session: str):
+async def test_activity_too_far_ahead_is_invalid_even_before_the_stored_one(session: str):
     far = datetime.now(UTC) + timedelta(days=100)
     await sessions.add(ListeningSessionCreate(id="far", last_activity_at=far))
     with pytest.raises(InvalidValue):
@@ -222,7 +225,7 @@ async def test_clear_empties_the_list(session: str):
     assert (row.content_ids, row.current_content_id) == ([], None)
 
 
-async def test_inactive_sessions_go_by_batches(db: DatabaseEngine):
+async def test_inactive_sessions_are_deleted_in_batches(db: DatabaseEngine):
     old = datetime(2026, 1, 1, tzinfo=UTC)
     await sessions.add_many(
         [
@@ -236,8 +239,9 @@ async def test_inactive_sessions_go_by_batches(db: DatabaseEngine):
     assert await sessions.count() == 2
 
 
-async def test_deleting_content_takes_it_off_all_lists(session: str):
-    await sessions.append_many((await sessions.ensure("s2")).session.id, ["b", "c"])
+async def test_delete_content_removes_it_from_all_lists(session: str):
+    await sessions.get_or_create("s2")
+    await sessions.append_many("s2", ["b", "c"])
     await sessions.set_current("s2", "b")
     await sessions.set_current(session, "b")
     assert await sessions.delete_content("b")
@@ -248,10 +252,10 @@ async def test_deleting_content_takes_it_off_all_lists(session: str):
     assert not await ContentRepository().exists("b")
 
 
-async def test_50_appends_at_once_all_survive(clone: DatabaseEngine):
+async def test_50_concurrent_appends_are_all_stored(clone: DatabaseEngine):
     names = [f"c{n:02}" for n in range(50)]
     await add_contents(*names)
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     results = await asyncio.gather(*(sessions.append_content("s1", name) for name in names * 2))
     assert Counter(result.added for result in results) == {True: 50, False: 50}
     listed = (await sessions.get("s1")).content_ids
@@ -261,26 +265,27 @@ async def test_50_appends_at_once_all_survive(clone: DatabaseEngine):
     )
 
 
-async def test_20_first_calls_make_one_session(clone: DatabaseEngine):
-    results = await asyncio.gather(*(sessions.ensure("s1") for _ in range(20)))
-    assert sum(result.created for result in results) == 1
-    assert all(result.session == results[0].session for result in results)
+async def test_20_concurrent_get_or_create_calls_create_one_session(clone: DatabaseEngine):
+    results = await asyncio.gather(*(sessions.get_or_create("s1") for _ in range(20)))
+    assert sum(created for _, created in results) == 1
+    first, _ = results[0]
+    assert all(session == first for session, _ in results)
     assert await sessions.count() == 1
 
 
-async def test_moves_from_one_place_at_once_advance_once(clone: DatabaseEngine):
+async def test_one_of_20_concurrent_moves_from_the_same_content_succeeds(clone: DatabaseEngine):
     await add_contents("a", "b", "c")
-    await sessions.ensure("s1")
+    await sessions.get_or_create("s1")
     await sessions.append_many("s1", ["a", "b", "c"], make_current=True)
-    moves = (sessions.move_next("s1", expected_current="a") for _ in range(20))
+    moves = (sessions.move_next("s1", expect="a") for _ in range(20))
     results = await asyncio.gather(*moves, return_exceptions=True)
     kinds = Counter(type(result).__name__ for result in results)
     assert kinds == {"Content": 1, "StaleVersion": 19}
     assert await current() == "b"
 
 
-async def test_time_and_activity_of_many_at_once(clone: DatabaseEngine):
-    await sessions.ensure("s1")
+async def test_concurrent_listening_times_and_activities_are_all_applied(clone: DatabaseEngine):
+    await sessions.get_or_create("s1")
     start = datetime.now(UTC) + timedelta(hours=1)
     await asyncio.gather(
         *(sessions.add_listening_time("s1", 2) for _ in range(50)),
@@ -291,10 +296,10 @@ async def test_time_and_activity_of_many_at_once(clone: DatabaseEngine):
     assert row.last_activity_at == start + timedelta(seconds=49)
 
 
-async def test_content_deleted_while_it_is_appended_is_in_no_list(clone: DatabaseEngine):
+async def test_content_deleted_during_an_append_is_in_no_list(clone: DatabaseEngine):
     names = [f"c{n}" for n in range(10)]
     await add_contents(*names)
-    await asyncio.gather(*(sessions.ensure(f"s{n}") for n in range(10)))
+    await asyncio.gather(*(sessions.get_or_create(f"s{n}") for n in range(10)))
 
     async def append(session: str, name: str) -> None:
         with suppress(MissingReference):

@@ -1,4 +1,4 @@
-"""Databases with an owner and an application role, on the embedded server and on PostgreSQL 15."""
+"""Databases with two roles, on the embedded server and on PostgreSQL 15."""
 
 from collections.abc import AsyncIterator
 

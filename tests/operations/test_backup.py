@@ -1,4 +1,4 @@
-"""Backups have every row of every tenant, and restore to the same schema."""
+"""Backups contain the rows of all tenants, and a restore recreates the schema."""
 
 import os
 import re
@@ -204,7 +204,7 @@ def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str
     assert "t=2 s=True" in psql(counts)
 
 
-async def test_dump_as_the_application_role_fails_loudly(
+async def test_dump_as_the_application_role_fails_with_an_error(
     filled: TwoRoles, environment: dict[str, str], tmp_path: Path
 ):
     command = ["pg_dump", f"--file={tmp_path / 'dump'}"]
@@ -289,10 +289,10 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
 
 @pytest.mark.slow
 @ON_EMBEDDED
-async def test_restore_of_a_missing_file_asks_nothing(filled: TwoRoles, tmp_path: Path):
+async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRoles, tmp_path: Path):
     missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
     assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr == f"learner: {tmp_path / 'none'}: there is no such file\n"
+    assert missing.stderr == f"learner: {tmp_path / 'none'}: no such file\n"
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
     assert declined.returncode == 1
     assert declined.stderr == "learner: declined, nothing was changed\n"
     assert "DROP TABLE" in declined.stdout
-    assert f"DatabaseUrl: {empty_database.target}\n" in declined.stdout
+    assert f"Database: {empty_database.target}\n" in declined.stdout
     assert run("status", url=url).stdout.count("applied") == len(MIGRATIONS)
     assert run("rollback", *tenancy, "--yes", url=url).stdout.endswith("Rolled back.\n")
     pending = len([app for app, _ in MIGRATIONS if app == "tenancy"])
@@ -50,11 +50,11 @@ async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     declined = run("reset", url=clone.url, answer="n\n")
     assert declined.returncode == 1
     assert declined.stderr == "learner: declined, nothing was changed\n"
-    assert declined.stdout.startswith(f"DatabaseUrl: {clone.target}\n")
+    assert declined.stdout.startswith(f"Database: {clone.target}\n")
     assert await count(clone, "sessions WHERE id = 'mine'") == 1
     done = run("reset", "--yes", url=clone.url)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"DatabaseUrl: {clone.target}\n")
+    assert done.stdout.startswith(f"Database: {clone.target}\n")
     assert f"{len(MIGRATIONS)} migrations applied" in done.stdout
     assert await count(clone, "sessions WHERE id = 'mine'") == 0
     assert await count(clone, "content") == 26
@@ -73,7 +73,7 @@ async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
     assert await count(clone, "migration") == len(MIGRATIONS)
 
 
-async def test_seed_says_what_it_created_and_found(clone: DatabaseEngine):
+async def test_seed_prints_created_and_existing_rows(clone: DatabaseEngine):
     first = run("seed", url=clone.url).stdout
     assert re.search(r"^users +4 created +0 found$", first, re.MULTILINE)
     await clone.run_ddl("DELETE FROM accounts")
@@ -83,7 +83,7 @@ async def test_seed_says_what_it_created_and_found(clone: DatabaseEngine):
 
 
 @pytest.mark.stress
-async def test_seeds_at_once_end_with_one_set(clone: DatabaseEngine):
+async def test_concurrent_seeds_insert_one_set_of_rows(clone: DatabaseEngine):
     command = [PROGRAM, "seed", "--events", "50000"]
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": clone.url}
     processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in "ab"]
@@ -93,7 +93,7 @@ async def test_seeds_at_once_end_with_one_set(clone: DatabaseEngine):
 
 
 @pytest.mark.stress
-async def test_events_are_resumed_and_make_sense(clone: DatabaseEngine):
+async def test_interrupted_events_are_resumed_and_consistent(clone: DatabaseEngine):
     first = run("seed", "--events", "30000", url=clone.url)
     assert first.stdout.endswith("30000 created\n"), first.stderr
     assert "Events: 20000 of 30000" in first.stdout

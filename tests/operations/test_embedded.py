@@ -1,4 +1,4 @@
-"""The embedded server on its own."""
+"""Embedded server without an application."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from learner_app.operations.embedded import EmbeddedServer, embedded_binaries
 
 
 @pytest.mark.stress
-def test_programs_and_data_where_nobody_else_can_enter(tmp_path: Path, monkeypatch):
+def test_server_starts_in_a_folder_that_only_root_can_enter(tmp_path: Path, monkeypatch):
     """As root the server runs under another account; nothing may be opened to it or others."""
     shared = Path(tempfile.gettempdir()) / f"learner-shared-{os.getpid()}"
     monkeypatch.setattr("learner_app.operations.server_account.SHARED_FOLDER", shared)
@@ -36,7 +36,7 @@ def test_programs_and_data_where_nobody_else_can_enter(tmp_path: Path, monkeypat
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def test_strange_folder_is_not_touched(open_folder: Path):
+def test_folder_with_other_files_is_not_changed(open_folder: Path):
     data = open_folder / "postgres-18"
     data.mkdir()
     (data / "letter.txt").write_text("mine")
@@ -45,7 +45,7 @@ def test_strange_folder_is_not_touched(open_folder: Path):
     assert [path.name for path in data.iterdir()] == ["letter.txt"]
 
 
-def test_half_finished_folder_is_made_again(open_folder: Path):
+def test_incomplete_data_folder_is_created_again(open_folder: Path):
     server = EmbeddedServer(open_folder / "postgres-18")
     partial = open_folder / "postgres-18.partial"
     partial.mkdir()
@@ -55,7 +55,7 @@ def test_half_finished_folder_is_made_again(open_folder: Path):
     server.stop()
 
 
-def test_pid_file_with_a_foreign_pid_does_not_matter(open_folder: Path):
+def test_pid_file_with_the_pid_of_another_program_is_ignored(open_folder: Path):
     server = EmbeddedServer(open_folder / "postgres-18")
     server.start()
     place = server.data.resolve()

@@ -1,4 +1,4 @@
-"""The owner and the application role: what each of them may do, and how they are created."""
+"""Privileges of the owner role and the application role, and how both are created."""
 
 import asyncio
 import os
@@ -132,7 +132,7 @@ class _Undone(Exception):
     """Rolls an operation back."""
 
 
-async def test_application_role_can_do_what_accounts_staff_seed_and_health_do(
+async def test_application_role_can_run_accounts_staff_seed_and_health(
     engine: DatabaseEngine,
 ):
     await insert_seed(engine)
@@ -160,7 +160,7 @@ async def test_application_role_can_do_what_accounts_staff_seed_and_health_do(
 
 
 @ON_EMBEDDED
-async def test_traced_transactions_and_ended_sessions_work_as_the_application_role(
+async def test_tracked_commits_and_ended_sessions_work_as_the_application_role(
     separated: TwoRoles, engine: DatabaseEngine
 ):
     async with engine.transaction(track_commit=True) as transaction:
@@ -171,7 +171,7 @@ async def test_traced_transactions_and_ended_sessions_work_as_the_application_ro
     idle.terminate()
 
 
-async def test_later_tables_are_open_to_the_application_role(
+async def test_application_role_can_use_tables_of_later_migrations(
     separated: TwoRoles, engine: DatabaseEngine
 ):
     await separated.execute(
@@ -183,7 +183,7 @@ async def test_later_tables_are_open_to_the_application_role(
 
 
 @ON_EMBEDDED
-async def test_owner_inside_the_block_only_and_not_in_other_tasks(
+async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
     separated: TwoRoles, engine: DatabaseEngine
 ):
     app, owner = separated.roles.application, separated.roles.owner
@@ -209,6 +209,7 @@ async def test_owner_inside_the_block_only_and_not_in_other_tasks(
             pass
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_migrations_as_the_application_role_name_the_setting(two_roles: TwoRoles):
     await two_roles.set_up()
@@ -236,11 +237,12 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = url
     async with DB.running():
         with pytest.raises(MigrationError, match="DATABASE_OWNER_URL"):
-            await roll_back("tenancy", "1")
+            await roll_back(DB, "tenancy", "1")
     DB.url = None
 
 
-async def test_commands_use_the_owner_for_the_schema_and_the_application_for_rows(
+@pytest.mark.slow
+async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
 ):
     roles = two_roles.roles
@@ -279,6 +281,7 @@ async def test_second_run_changes_nothing(separated: TwoRoles):
     assert await separated.fetch(PRIVILEGES, "public") == before
 
 
+@pytest.mark.slow
 async def test_concurrent_runs_all_succeed(two_roles: TwoRoles):
     reports = await asyncio.gather(*(two_roles.set_up() for _ in range(6)))
     assert sum(len(report.created) for report in reports) == 2
@@ -312,6 +315,7 @@ async def test_database_of_one_role_is_converted_and_keeps_its_rows(two_roles: T
     DB.url = DB.owner_url = None
 
 
+@pytest.mark.slow
 async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_roles: TwoRoles):
     await two_roles.create_single_role()
     await two_roles.add_tenants()
@@ -329,6 +333,7 @@ async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_
     assert await two_roles.fetch(counted, user=roles.owner) == [(2, 2)]
 
 
+@pytest.mark.slow
 async def test_tables_that_an_administrator_migrated_get_their_owner(two_roles: TwoRoles):
     roles = two_roles.roles
     await two_roles.execute(f'CREATE DATABASE "{roles.database}"', database=SUPERUSER)
@@ -397,7 +402,7 @@ async def test_role_that_would_bypass_row_security_is_refused(
 
 
 @ON_EMBEDDED
-async def test_impossible_names_are_refused(two_roles: TwoRoles):
+async def test_invalid_names_are_refused(two_roles: TwoRoles):
     with pytest.raises(RolesError, match="cannot be both"):
         renamed(two_roles.roles, owner=two_roles.roles.application)
     for name in ("", "x" * 64, "a\0b"):
@@ -412,7 +417,8 @@ async def test_impossible_names_are_refused(two_roles: TwoRoles):
 HOSTILE = """it's "quoted"; $roles0$ \\ DROP %s :x"""
 
 
-async def test_hostile_names_are_only_names(two_roles: TwoRoles):
+@pytest.mark.slow
+async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
     number = two_roles.roles.owner
     two_roles.roles = renamed(
         two_roles.roles,
@@ -431,7 +437,8 @@ async def test_hostile_names_are_only_names(two_roles: TwoRoles):
         await two_roles.execute(f'TRUNCATE "{path}".sessions', roles.application)
 
 
-async def test_script_for_psql_does_the_same(two_roles: TwoRoles):
+@pytest.mark.slow
+async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
     """Also with hostile names, and a second time."""
     plain = two_roles.roles
     hostile = renamed(
@@ -457,6 +464,7 @@ async def test_script_for_psql_does_the_same(two_roles: TwoRoles):
     await two_roles.migrate()
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles: TwoRoles):
     await two_roles.set_up(renamed(two_roles.roles, schema="lessons"))
@@ -469,6 +477,7 @@ async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles:
     assert await two_roles.fetch(owners) == [("lessons", two_roles.roles.owner)]
 
 
+@pytest.mark.slow
 async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
     """As on managed servers: CREATEROLE and CREATEDB only, so nobody gets BYPASSRLS."""
     name = f"admin_{two_roles.roles.owner}"
@@ -492,8 +501,9 @@ async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
-async def test_administrator_with_bypassrls_gives_it_to_the_owner(two_roles: TwoRoles):
+async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_roles: TwoRoles):
     """Since PostgreSQL 16, as on Azure and Neon; the administrator may be the owner as well."""
     name = f"admin_{two_roles.roles.owner}"
     attributes = "LOGIN CREATEROLE CREATEDB BYPASSRLS"
@@ -510,8 +520,9 @@ async def test_administrator_with_bypassrls_gives_it_to_the_owner(two_roles: Two
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
-async def test_run_beside_a_serving_application(separated: TwoRoles, engine: DatabaseEngine):
+async def test_run_while_an_application_serves(separated: TwoRoles, engine: DatabaseEngine):
     """Open transactions that only read do not delay it, and temporary tables are no ownership."""
     async with engine.connection() as connection:
         await connection.execute("CREATE TEMP TABLE staging (a int)")
@@ -548,6 +559,7 @@ async def test_command_reads_the_settings_and_shows_random_passwords_once(two_ro
     assert "DATABASE_ADMIN_URL" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("password", ["plain 'word' \\ %", "geheim-ü-пароль", None])
 async def test_password_of_a_created_role_is_accepted(open_folder: Path, password: str | None):
     server = EmbeddedServer(open_folder / "data")

@@ -1,4 +1,4 @@
-"""``learner up`` as a person runs it: from an empty folder to the page, stopped and again."""
+"""``learner up`` as a process: first start, stop, restart and failures."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from learner_app.schema.pending import declared_migrations
 from tests.product import Product
 
 
-def test_from_nothing_to_the_page_and_again(product: Product):
+def test_first_start_creates_everything_and_second_start_keeps_it(product: Product):
     output = product.start()
     password = re.search(r"Staff login: admin / (\S+)", output)[1]
     assert f"{product.address}/admin/" in output
@@ -71,7 +71,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-async def test_data_folder_of_one_role_goes_on_with_two_and_keeps_its_rows(product: Product):
+async def test_data_folder_of_one_role_is_converted_to_two_and_keeps_its_rows(product: Product):
     """A folder of the version in which the role ``learner`` owned database and tables."""
     server = EmbeddedServer(product.data / "postgres-18")
     server.start()
@@ -106,7 +106,7 @@ async def test_data_folder_of_one_role_goes_on_with_two_and_keeps_its_rows(produ
 
 
 @pytest.mark.slow
-def test_commands_beside_learner_up_use_both_roles(product: Product):
+def test_commands_during_learner_up_use_both_roles(product: Product):
     product.start()
     assert product.run("learner", "rollback", "tenancy", "--yes").stdout.endswith("Rolled back.\n")
     migrated = product.run("piccolo", "migrations", "forwards", "all")
@@ -127,7 +127,7 @@ def sign_in(product: Product, password: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_application_takes_its_server_along(product: Product):
+def test_server_stops_when_the_application_is_killed(product: Product):
     product.start()
     assert product.server_pids()
     product.process.kill()
@@ -147,7 +147,7 @@ def test_a_killed_application_takes_its_server_along(product: Product):
 
 
 @pytest.mark.stress
-def test_one_line_each_when_it_cannot_start(product: Product):
+def test_each_failed_start_is_one_line(product: Product):
     product.start()
     same_port = product.run("learner", "up", "--port", str(product.port))
     assert same_port.returncode == 1
@@ -161,7 +161,7 @@ def test_one_line_each_when_it_cannot_start(product: Product):
 
 
 @pytest.mark.stress
-def test_without_anything_commands_say_in_one_line_what_to_do(product: Product):
+def test_command_without_a_database_prints_one_line_with_advice(product: Product):
     for command in (
         ("piccolo", "migrations", "forwards", "all"),
         (
@@ -178,7 +178,7 @@ def test_without_anything_commands_say_in_one_line_what_to_do(product: Product):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["debian_15"], indirect=True)
-async def test_a_given_database_is_neither_seeded_nor_given_staff(
+async def test_configured_database_gets_neither_example_data_nor_staff(
     product: Product, main_server, empty_database
 ):
     product.environment["DATABASE_URL"] = empty_database.url
@@ -198,7 +198,7 @@ async def test_a_given_database_is_neither_seeded_nor_given_staff(
 
 
 @pytest.mark.stress
-def test_killed_postgres_comes_back_with_its_rows(product: Product):
+def test_killed_server_is_restarted_with_its_rows(product: Product):
     product.start()
     postmaster = (next(product.data.glob("postgres-18")) / "postmaster.pid").resolve()
     old = postmaster.read_text().splitlines()[0]
@@ -220,7 +220,7 @@ def test_killed_postgres_comes_back_with_its_rows(product: Product):
 
 
 @pytest.mark.stress
-def test_older_data_is_not_passed_over(product: Product):
+def test_data_of_an_older_version_is_refused(product: Product):
     older = product.data / "postgres-17"
     older.mkdir(parents=True)
     (older / "PG_VERSION").write_text("17\n")
@@ -234,7 +234,7 @@ def test_older_data_is_not_passed_over(product: Product):
 
 
 @pytest.mark.stress
-def test_data_folder_of_another_version_under_this_name(product: Product):
+def test_data_folder_with_files_of_another_version_is_refused(product: Product):
     data = product.data / "postgres-18"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("16\n")
@@ -278,7 +278,7 @@ def test_read_only_folder_is_one_line(product: Product, disk: Callable[[str], Pa
 
 
 @pytest.mark.stress
-def test_canary_password_is_nowhere(product: Product):
+def test_password_appears_in_no_output(product: Product):
     canary = "hunter2canary"
     product.environment |= {
         "DATABASE_URL": f"postgresql://keeper:{canary}@127.0.0.1:1/nothing",

@@ -217,7 +217,7 @@ def test_a_datetime_is_no_date():
 
 Call = Callable[[Any], Awaitable[Any]]
 TAKE_INPUTS: dict[str, Call] = {
-    "start_if_none_active new GenerationCreate": GenerationRepository().start_if_none_active,
+    "get_or_create_active new GenerationCreate": GenerationRepository().get_or_create_active,
     "store_for_session new ContentCreate": lambda it: GenerationRepository().store_for_session(
         "s1", it
     ),
@@ -226,7 +226,6 @@ TAKE_INPUTS: dict[str, Call] = {
         UserRepository().register_with_provider(it, "google", "g1")
     ),
     "update changes UserUpdate": lambda it: UserRepository().update(uuid4(), it),
-    "update_profile changes UserUpdate": lambda it: UserRepository().update_profile(uuid4(), it),
     "update_tokens changes AccountUpdate": lambda it: AccountRepository().update_tokens(
         uuid4(), it
     ),

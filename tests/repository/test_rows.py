@@ -83,8 +83,8 @@ async def test_numeric_columns_of_stored_rows_are_numbers(db: DatabaseEngine):
     content = await ContentRepository().add(
         new_content(quality_score=Decimal("0.1"), metadata={"n": 2**70})
     )
-    await ListeningSessionRepository().ensure("s1")
-    state = await LearnerModelStateRepository().initialise("s1")
+    await ListeningSessionRepository().get_or_create("s1")
+    state, _ = await LearnerModelStateRepository().get_or_create("s1")
     speed = UserPreferencesUpdate(playback_speed=Decimal("1.1"))
     chosen = await UserPreferencesRepository().save("s1", speed)
     text = to_json([content, state, chosen])

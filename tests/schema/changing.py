@@ -1,6 +1,9 @@
 """A Piccolo app whose tables change, and a table to change."""
 
+import importlib
+import sys
 from collections.abc import Callable
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -43,6 +46,25 @@ class App:
         meta = await _create_new_migration(self.config, auto=True, auto_input=answer)
         return Path(meta.migration_path).read_text()  # noqa: ASYNC240  # nothing else runs
 
+    def write_by_hand(
+        self, function: str, *, sql: str = "", wrap_in_transaction: bool = True
+    ) -> None:
+        """Write a migration that calls ``fill``, after those that exist."""
+        now = datetime.now()  # noqa: DTZ005  # as Piccolo names its files
+        migration_id = now.isoformat(timespec="microseconds").replace(".", ":")
+        (Path(self.config.migrations_folder_path) / f"{self.name}_by_hand.py").write_text(
+            "from learner_app.conf import DB\n"
+            "from learner_app.schema.migrations import MigrationManager\n"
+            f"ID = '{migration_id}'\nVERSION = '1'\nDESCRIPTION = ''\n"
+            f"SQL = {sql!r}\n"
+            "async def forwards():\n"
+            f"    manager = MigrationManager(migration_id=ID, app_name='{self.name}',\n"
+            f"                               wrap_in_transaction={wrap_in_transaction})\n"
+            f"    {function}\n"
+            "    manager.add_raw(fill)\n"
+            "    return manager\n"
+        )
+
     async def back(self, steps: str = "1") -> dict:
         assert (await run_backwards(self.name, steps, auto_agree=True)).success
         return await self.schema()
@@ -53,12 +75,18 @@ class App:
             schema = await read_schema(connection)
         finally:
             await connection.close()
-        schema.pop("migration")
+        schema.pop("migration", None)
         return schema
+
+    def forget_modules(self) -> None:
+        """Make the next command read the migration files again."""
+        for name in [each for each in sys.modules if each.startswith(f"{self.name}_")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
 
 
 def article(**members: object) -> Tables:
-    """A table with two columns and whatever is given."""
+    """Two tables: authors, and articles with additional members."""
 
     class Author(SchemaTable, Table, tablename="author"):
         id = Varchar(40, primary_key=True, default=None)
@@ -80,9 +108,16 @@ def reference(action: OnDelete, **options: object) -> Callable[[type[Table]], Re
 
 
 def without_order(schema: dict) -> dict:
-    """A column that comes back stands last."""
+    """The schema with sorted columns: a column that is created again is the last one."""
     return {
         name: {**table, "columns": sorted(table["columns"], key=lambda c: c["name"])}
         for name, table in schema.items()
         if name != "functions"
     } | {"functions": schema["functions"]}
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    """Edit a migration file as a careless person would."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))

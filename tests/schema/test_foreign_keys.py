@@ -1,4 +1,4 @@
-"""Composite foreign keys within one migration, in whatever order tables and keys are declared."""
+"""Composite foreign keys within one migration, in any order of tables and keys."""
 
 from collections.abc import Callable
 

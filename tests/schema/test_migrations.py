@@ -1,4 +1,4 @@
-"""Migrations as operators run them: there, back, at once, and killed."""
+"""Migrations as operators run them: forwards, backwards, concurrently, and killed."""
 
 import asyncio
 import signal
@@ -12,12 +12,12 @@ from learner_app.conf import APP_REGISTRY
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MigrationError
 from learner_app.operations.migrate import apply_migrations
-from learner_app.schema import migration_runner
+from learner_app.schema.migration_lock import locked_session
 from learner_app.schema.pending import declared_migrations
 from tests.catalog import read_schema
 from tests.commands import piccolo
 
-JOURNAL = "SELECT app_name, name FROM migration ORDER BY name"
+HISTORY = "SELECT app_name, name FROM migration ORDER BY name"
 
 
 async def schema_of(engine: DatabaseEngine) -> dict:
@@ -28,15 +28,15 @@ async def schema_of(engine: DatabaseEngine) -> dict:
         await connection.close()
 
 
-async def journal_of(engine: DatabaseEngine) -> list[tuple[str, str]]:
+async def history_of(engine: DatabaseEngine) -> list[tuple[str, str]]:
     connection = await engine.get_new_connection()
     try:
-        return [tuple(row) for row in await connection.fetch(JOURNAL)]
+        return [tuple(row) for row in await connection.fetch(HISTORY)]
     finally:
         await connection.close()
 
 
-async def test_there_and_back_again(empty_database: DatabaseEngine):
+async def test_forwards_backwards_and_forwards_again(empty_database: DatabaseEngine):
     await apply_migrations(empty_database)
     first = await schema_of(empty_database)
 
@@ -47,7 +47,7 @@ async def test_there_and_back_again(empty_database: DatabaseEngine):
     left = await schema_of(empty_database)
     assert left.keys() == {"functions", "migration"}
     assert left["functions"] == {}
-    assert await journal_of(empty_database) == []
+    assert await history_of(empty_database) == []
 
     await apply_migrations(empty_database)
     assert await schema_of(empty_database) == first
@@ -59,11 +59,12 @@ async def test_tables_and_migrations_agree(app: str):
         await _create_new_migration(APP_REGISTRY.app_configs[app], auto=True)
 
 
+@pytest.mark.slow
 async def test_the_command_builds_everything_from_the_url_alone(empty_database: DatabaseEngine):
     process = await piccolo(empty_database, "migrations", "forwards", "all")
     output = (await process.communicate())[0].decode()
     assert process.returncode == 0, output
-    assert set(await journal_of(empty_database)) == declared_migrations()
+    assert set(await history_of(empty_database)) == declared_migrations()
 
 
 async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
@@ -73,18 +74,19 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
     assert (await schema_of(empty_database)).keys() == {"functions"}
 
 
-async def test_many_processes_at_once_apply_each_migration_once(empty_database: DatabaseEngine):
+@pytest.mark.slow
+async def test_concurrent_processes_apply_each_migration_once(empty_database: DatabaseEngine):
     processes = [await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     for process, (output, _) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output.decode()
-    journal = await journal_of(empty_database)
-    assert len(journal) == len(set(journal))
-    assert set(journal) == declared_migrations()
-    assert sum(output.decode().count("ok!") for output, _ in outputs) == len(journal)
+    history = await history_of(empty_database)
+    assert len(history) == len(set(history))
+    assert set(history) == declared_migrations()
+    assert sum(output.decode().count("ok!") for output, _ in outputs) == len(history)
 
 
-async def test_a_kill_before_the_journal_row_leaves_neither(clone: DatabaseEngine):
+async def test_a_kill_before_the_history_row_leaves_neither(clone: DatabaseEngine):
     assert (await run_backwards("all", auto_agree=True)).success
     blocker = await clone.get_new_connection()
     async with asyncio.timeout(60):
@@ -103,10 +105,10 @@ async def test_a_kill_before_the_journal_row_leaves_neither(clone: DatabaseEngin
         await blocker.close()
         while await sessions_of_others(clone):
             await asyncio.sleep(0.05)
-    assert await journal_of(clone) == []
+    assert await history_of(clone) == []
     assert "content" not in await schema_of(clone)
     await apply_migrations(clone)
-    assert set(await journal_of(clone)) == declared_migrations()
+    assert set(await history_of(clone)) == declared_migrations()
 
 
 async def sessions_of_others(engine: DatabaseEngine) -> int:
@@ -131,6 +133,7 @@ FIRST_TABLES = {
 }
 
 
+@pytest.mark.slow
 async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
     for applied_before in range(6):
         assert (await run_backwards("all", auto_agree=True)).success
@@ -143,16 +146,13 @@ async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
         await process.communicate()
         while await sessions_of_others(clone):
             await asyncio.sleep(0.02)
-        journal = [migration_id for _, migration_id in await journal_of(clone)]
-        applied = {app for app, _ in await journal_of(clone)}
+        applied = {app for app, _ in await history_of(clone)}
         tables = await schema_of(clone)
         assert applied == {app for app, table in FIRST_TABLES.items() if table in tables}
-        comments = sum(bool(tables[FIRST_TABLES[app]]["comments"]) for app in applied)
-        assert len(journal) == len(applied) + comments
 
 
 async def test_waiting_processes_do_not_block_a_concurrent_index(clone: DatabaseEngine):
-    async with asyncio.timeout(30), migration_runner._turn_outside_transaction():
+    async with asyncio.timeout(30), locked_session(clone):
         waiting = asyncio.create_task(run_backwards("staff", auto_agree=True))
         await asyncio.sleep(0.5)
         connection = await clone.get_new_connection()

@@ -1,4 +1,4 @@
-"""Plans, states and probes write nothing; every schema has a journal of its own."""
+"""Plans, states and probes write nothing; each schema has its own history."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,12 +63,13 @@ async def test_before_the_first_migration_all_are_pending(restricted: DatabaseEn
     states = await migration_states(restricted)
     assert {(state.app, state.id) for state in states} == declared_migrations()
     assert {state.applied_at for state in states} == {None}
-    assert await plan_roll_back("content", "1") == ""
+    assert await plan_roll_back(DB, "content", "1") == ""
     assert await CheckMigrationManager("all").have_ran_count() == 0
     assert (await check_database(restricted)).pending_migrations == len(declared_migrations())
     assert await relations() == []
 
 
+@pytest.mark.slow
 @EMBEDDED
 async def test_the_commands_write_nothing_either(restricted: DatabaseEngine):
     planned = run("migrate", "--plan", url=restricted.url)
@@ -96,7 +97,7 @@ async def test_a_migrated_database_is_read_by_a_restricted_role(clone: DatabaseE
     assert await plan_migrations(clone) == ""
     assert all(state.applied_at for state in await migration_states(clone))
     first = min(migration_id for app, migration_id in declared_migrations() if app == "tenancy")
-    assert 'DROP TABLE "tenant' in await plan_roll_back("tenancy", first)
+    assert 'DROP TABLE "tenant' in await plan_roll_back(DB, "tenancy", first)
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ async def two_schemas(empty_database: DatabaseEngine) -> AsyncIterator[list[str]
     await connection.close()
 
 
-async def test_each_schema_has_its_own_journal(two_schemas: list[str]):
+async def test_each_schema_has_its_own_history(two_schemas: list[str]):
     public = DB.url
     for url in two_schemas:
         DB.url = url
@@ -128,13 +129,13 @@ async def test_each_schema_has_its_own_journal(two_schemas: list[str]):
         await connection.close()
         assert 'CREATE TABLE "content"' in await plan_migrations(DB)
         assert (await check_database(DB)).pending_migrations == len(declared_migrations())
-        assert await plan_roll_back("content", "1") == ""
+        assert await plan_roll_back(DB, "content", "1") == ""
         async with DB.running():
             assert await apply_migrations(DB) == len(declared_migrations())
             assert await apply_migrations(DB) == 0
     first = min(migration_id for app, migration_id in declared_migrations() if app == "tenancy")
     async with DB.running():
-        await roll_back("tenancy", first)
+        await roll_back(DB, "tenancy", first)
     pending = []
     for url in (public, *two_schemas):
         DB.url = url
@@ -144,8 +145,9 @@ async def test_each_schema_has_its_own_journal(two_schemas: list[str]):
     assert pending == [set(), set(), {"tenancy"}]
 
 
+@pytest.mark.slow
 @EMBEDDED
-async def test_schemas_are_migrated_at_the_same_time(two_schemas: list[str]):
+async def test_schemas_are_migrated_concurrently(two_schemas: list[str]):
     public = DB.url
     processes = []
     for url in (*two_schemas, *two_schemas):
@@ -172,8 +174,9 @@ async def test_a_schema_that_does_not_exist_is_named_as_the_cause(empty_database
         await apply_migrations(DB)
 
 
+@pytest.mark.slow
 @EMBEDDED
-async def test_first_migrations_at_once_create_one_journal(empty_database: DatabaseEngine):
+async def test_concurrent_first_migrations_create_one_history(empty_database: DatabaseEngine):
     async with asyncio.timeout(60):
         processes = [
             await piccolo(empty_database, "migrations", "forwards", "content") for _ in range(4)

@@ -50,7 +50,6 @@ from learner_app.listening.rows import (
     BehavioralEventCreate,
     ContentLikes,
     Engagement,
-    Ensured,
     EventFailure,
     IngestResult,
     Like,
@@ -132,20 +131,26 @@ async def sessions(repository: ListeningSessionRepository, now: datetime) -> Non
     changes = ListeningSessionUpdate(total_listening_time=5)
     assert_type(await repository.update("s1", changes), ListeningSession)
     assert_type(await repository.delete("s1"), bool)
-    assert_type(await repository.ensure("s1"), Ensured)
+    assert_type(await repository.get_or_create("s1"), StoredRow[ListeningSession])
     assert_type(await repository.append_content("s1", "c1"), Appended)
     assert_type(await repository.position("s1"), Position)
-    assert_type(await repository.move_next("s1", expected_current="c1"), Content | None)
+    assert_type(await repository.move_next("s1", expect="c1"), Content | None)
+    recent = await repository.list(limit=5, order="least_recently_active", active_until=now)
+    assert_type(recent, list[ListeningSession])
+    assert_type(await repository.delete_where(active_until=now), int)
 
 
 async def events(repository: BehavioralEventRepository, now: datetime) -> None:
     new = BehavioralEventCreate(
         content_id="c1", session_id="s1", event_type="play", playback_position=Decimal("1.5")
     )
-    assert_type(await repository.record(new), BehavioralEvent)
+    assert_type(await repository.record(new), StoredRow[BehavioralEvent])
     assert_type(await repository.record_batch([new, {"id": "e1"}]), BatchResult)
     assert_type((await repository.record_batch([])).failed, list[EventFailure])
     assert_type(await repository.list_for_session("s1", types=["play"]), list[BehavioralEvent])
+    assert_type(await repository.list(order="newest", types=["play"]), list[BehavioralEvent])
+    assert_type(await repository.upsert(new), StoredRow[BehavioralEvent])
+    assert_type(await repository.exists(session_id="s1"), bool)
     assert_type(await repository.count_by_type(session_id="s1"), dict[str, int])
     assert_type(await repository.engagement_by("template"), dict[str | None, Engagement])
     assert_type((await repository.engagement_for_content("c1")).last_engaged_at, datetime | None)
@@ -174,19 +179,20 @@ async def learner(states: LearnerModelStateRepository, now: datetime) -> None:
     def learn(old: LearnerModelState) -> LearnerModelState:
         return replace(old, data_points=old.data_points + 1)
 
+    assert_type(await states.get_or_create("s1"), StoredRow[LearnerModelState])
     assert_type(await states.fold("s1", learn), LearnerModelState)
     changes = LearnerModelStateUpdate(comprehension_level=Decimal("0.5"))
     assert_type(await states.update("s1", changes, expect=now), LearnerModelState)
     preferences = UserPreferencesRepository()
-    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect_version=1)
+    saved = await preferences.save("u1", UserPreferencesUpdate(auto_play=False), expect=1)
     assert_type(saved.preferred_formats, list[Literal["narrative", "podcast", "educational"]])
     assert_type(await preferences.migrate_to_user("s1", "u1"), UserPreferences | None)
 
 
 async def generation(jobs: GenerationRepository) -> None:
-    assert_type(await jobs.start(GenerationCreate(session_id="s1")), Generation)
-    assert_type((await jobs.start_if_none_active(GenerationCreate(session_id="s1"))).created, bool)
-    assert_type(await jobs.claim_next(timedelta(minutes=5)), Generation | None)
+    assert_type(await jobs.add(GenerationCreate(session_id="s1")), Generation)
+    assert_type((await jobs.get_or_create_active(GenerationCreate(session_id="s1"))).created, bool)
+    assert_type(await jobs.claim_next(stale_older_than=timedelta(minutes=5)), Generation | None)
     if job := await jobs.claim_next():
         assert_type(await jobs.update(job, GenerationUpdate()), Generation)
         assert_type(await jobs.complete(job, "c1"), Generation)
@@ -199,10 +205,11 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: U
     new = UserCreate(email="a@example.com", password=SecretStr("x"), name="A")
     assert_type(await users.register(new), User)
     assert_type(await users.get(key), User)
-    assert_type(await users.search(text="a", is_admin=True), Page[User])
+    assert_type(await users.list(order="newest", text="a", is_admin=True), list[User])
+    assert_type(await users.page(order="newest", limit=5), Page[User])
     assert_type(await users.check_password("a@example.com", "x"), User | None)
     assert_type(await users.set_password(key, SecretStr("x"), keep_token="t"), User)
-    assert_type(await users.update_profile(key, UserUpdate(target_score=None)), User)
+    assert_type(await users.update(key, UserUpdate(target_score=None)), User)
     assert_type(await users.delete(key), Erased)
     assert_type((await users.get(key)).knowledge_level, KnowledgeLevel | None)
     opened = await sessions.open(key, timedelta(days=1), ip_address="::1")
@@ -213,7 +220,7 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, key: U
     assert_type(await codes.issue("reset-password:a", timedelta(1)), SecretStr)
     assert_type(await codes.consume("reset-password:a", "code"), bool)
     tokens = AccountUpdate(access_token=SecretStr("x"), scope=None)
-    assert_type(await accounts.link(key, "google", "1", tokens), Account)
+    assert_type((await accounts.link(key, "google", "1", tokens)).row, Account)
     assert_type((await accounts.tokens(key)).id_token, SecretStr | None)
 
 

@@ -101,6 +101,8 @@ async def events(repository: BehavioralEventRepository, now: datetime) -> None:
     await repository.record_batch(["e1"])  # error
     await repository.list_for_session("s1", types="play", until="now")  # error
     await repository.engagement_by("colour")  # error
+    await repository.list(order="oldest")  # error
+    await repository.delete_where(kind="play")  # error
     await repository.count_by_type("s1")  # error
     await repository.archive_before(now, print)  # error
     await repository.ingest([])  # error
@@ -125,13 +127,13 @@ async def learner(states: LearnerModelStateRepository, row: LearnerModelState) -
     UserPreferencesUpdate(preferred_formats=["radio"])  # error
     UserPreferencesUpdate(version=2)  # error
     preferences = UserPreferencesRepository()
-    await preferences.save("u1", UserPreferencesUpdate(), expect_version="1")  # error
+    await preferences.save("u1", UserPreferencesUpdate(), expect="1")  # error
 
 
 async def generation(jobs: GenerationRepository) -> None:
     GenerationCreate(session_id="s1", status="completed")  # error
     GenerationUpdate(status="completed")  # error
-    await jobs.claim_next(300)  # error
+    await jobs.claim_next(stale_older_than=300)  # error
     print((await jobs.claim_next()).session_id)  # error
     await jobs.complete("g1", None)  # error
     await jobs.fail(1, "why")  # error
@@ -142,7 +144,9 @@ async def sign_in(users: UserRepository, sessions: AuthSessionRepository, user: 
     await users.add(user)  # error
     await users.get(5)  # error
     await users.register(user)  # error
-    await users.search(email="a")  # error
+    await users.list(email="a")  # error
+    await users.list(order="oldest")  # error
+    await users.upsert(user)  # error
     await users.set_password(user.id, b"x")  # error
     print((await users.find_by_email("a")).name)  # error
     print(user.hashed_password)  # error

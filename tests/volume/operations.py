@@ -55,7 +55,7 @@ async def prepare() -> None:
     """What some of the operations need."""
     await likes.like(KEY)
     for name in ("n1", "n2", "n3"):
-        await sessions.ensure(name)
+        await sessions.get_or_create(name)
     await jobs.add(GenerationCreate(generation_id="open", session_id="s1"))
     await events.add(new_event("n1", content_id="c1", session_id="s1"))
 
@@ -91,7 +91,9 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "update": lambda: content.update("c1", ContentUpdate(title="x")),
         "count": lambda: content.count(session_id="s1"),
         "page": lambda: content.page(format="podcast", limit=10),
-        "search": lambda: content.search(format="podcast", generated_since=START),
+        "list": lambda: content.list(order="newest", format="podcast", generated_since=START),
+        "update_where": lambda: content.update_where(ContentUpdate(genre="x"), session_id="s1"),
+        "upsert": lambda: content.upsert(new_content("c1")),
         "stream": lambda: drained(content.stream(session_id="s1")),
         "attach_audio": lambda: content.attach_audio(
             "c1", url="https://u", format="mp3", duration=1
@@ -116,7 +118,13 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: sessions.count(active_until=DAY),
         "page": lambda: sessions.page(active_until=DAY),
         "stream": lambda: drained(sessions.stream(active_until=DAY)),
-        "ensure": lambda: sessions.ensure("n4"),
+        "list": lambda: sessions.list(order="least_recently_active", active_until=DAY),
+        "update_where": lambda: sessions.update_where(
+            ListeningSessionUpdate(total_listening_time=1), active_until=START + timedelta(hours=1)
+        ),
+        "upsert": lambda: sessions.upsert(ListeningSessionCreate(id="s1", total_listening_time=1)),
+        "delete_where": lambda: sessions.delete_where(active_until=START + timedelta(hours=1)),
+        "get_or_create": lambda: sessions.get_or_create("n4"),
         "touch": lambda: sessions.touch("s1"),
         "append_content": lambda: sessions.append_content("s1", "c5"),
         "append_many": lambda: sessions.append_many("s1", ["c6", "c7"]),
@@ -145,6 +153,12 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: events.count(session_id="s1"),
         "page": lambda: events.page(content_id="c1", total="exact"),
         "stream": lambda: drained(events.stream(session_id="s1")),
+        "list": lambda: events.list(order="newest", session_id="s1"),
+        "update_where": lambda: events.update_where(
+            BehavioralEventUpdate(network_type="4g"), session_id="s1"
+        ),
+        "upsert": lambda: events.upsert(new_event("n1", network_type="4g")),
+        "delete_where": lambda: events.delete_where(session_id="s1"),
         "record": lambda: events.record(new_event("n3")),
         "record_batch": lambda: events.record_batch(
             [event("n4"), event("n5")], ensure_sessions=True
@@ -174,6 +188,12 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: likes.count(session_id="s1"),
         "page": lambda: likes.page(content_id="c1"),
         "stream": lambda: drained(likes.stream(session_id="s1")),
+        "list": lambda: likes.list(session_id="s1"),
+        "update_where": lambda: likes.update_where(
+            LikeUpdate(reaction_type="love"), session_id="s1"
+        ),
+        "upsert": lambda: likes.upsert(LikeCreate(content_id="c1", session_id="s1")),
+        "delete_where": lambda: likes.delete_where(session_id="s1"),
         "like": lambda: likes.like(KEY),
         "unlike": lambda: likes.unlike(KEY),
         "toggle": lambda: likes.toggle(KEY),
@@ -195,8 +215,14 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: states.count(learned_until=DAY),
         "page": lambda: states.page(learned_until=DAY),
         "stream": lambda: drained(states.stream(learned_until=DAY)),
+        "list": lambda: states.list(order="least_recently_updated", learned_until=DAY),
+        "update_where": lambda: states.update_where(
+            LearnerModelStateUpdate(data_points=1), min_data_points=1
+        ),
+        "upsert": lambda: states.upsert(LearnerModelStateCreate(session_id="s1", data_points=1)),
+        "delete_where": lambda: states.delete_where(learned_until=START),
         "get_or_default": lambda: states.get_or_default("s1"),
-        "initialise": lambda: states.initialise("n3"),
+        "get_or_create": lambda: states.get_or_create("n3"),
         "fold": lambda: states.fold("s1", learn),
         "reset": lambda: states.reset("s1"),
         "list_stale": lambda: states.list_stale(DAY),
@@ -213,7 +239,12 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: preferences.count(session_id="s1"),
         "page": lambda: preferences.page(session_id="s1"),
         "stream": lambda: drained(preferences.stream(session_id="s1")),
-        "find_for_user": lambda: preferences.find_for_user("u1"),
+        "list": lambda: preferences.list(session_id="s1"),
+        "update_where": lambda: preferences.update_where(
+            UserPreferencesUpdate(auto_play=False), session_id="s1"
+        ),
+        "upsert": lambda: preferences.upsert(UserPreferencesCreate(id="s2", auto_play=False)),
+        "delete_where": lambda: preferences.delete_where(session_id="s1"),
         "find_for_session": lambda: preferences.find_for_session("s1"),
         "get_or_default": lambda: preferences.get_or_default("n4"),
         "save": lambda: preferences.save("s2", UserPreferencesUpdate(auto_play=True)),
@@ -231,11 +262,10 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "count": lambda: jobs.count(session_id="s1"),
         "page": lambda: jobs.page(status="processing"),
         "stream": lambda: drained(jobs.stream(session_id="s1")),
-        "start": lambda: jobs.start(GenerationCreate(session_id="s1")),
-        "start_if_none_active": lambda: jobs.start_if_none_active(
+        "get_or_create_active": lambda: jobs.get_or_create_active(
             GenerationCreate(session_id="s1")
         ),
-        "claim_next": lambda: jobs.claim_next(timedelta(minutes=1)),
+        "claim_next": lambda: jobs.claim_next(stale_older_than=timedelta(minutes=1)),
         "complete": lambda: jobs.complete("g99999", "c1"),
         "fail": lambda: jobs.fail("g99998", "why"),
         "get_with_content": lambda: jobs.get_with_content("g1"),

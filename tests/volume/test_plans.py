@@ -14,6 +14,7 @@ import pytest
 
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
+from tests.repository.declarations import EXTENSION_POINTS
 from tests.volume.million import Million
 from tests.volume.operations import EXEMPT, OPERATIONS, AnyRepository, events, prepare
 
@@ -27,7 +28,7 @@ Sent = list[tuple[str, tuple[Any, ...] | None]]
 
 def public(repository: AnyRepository) -> Iterator[str]:
     for name, member in inspect.getmembers(type(repository), inspect.isfunction):
-        if member and not name.startswith("_"):
+        if member and not name.startswith("_") and name not in EXTENSION_POINTS:
             yield name
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from learner_app.conf import DB
-from learner_app.listening.event_reader import IN_TIME, SORTED_IN_TIME
 from learner_app.listening.repositories import BehavioralEventRepository
 from tests.memory import memory_in_use
 from tests.volume.million import EVENTS, SESSIONS, START, STEP, Million
 
 pytestmark = pytest.mark.stress
 events = BehavioralEventRepository()
+BY_TIME = events.orders["time"]
 MEGABYTE = 1_000_000
 DEEP = EVENTS - STEP // 10
 
@@ -50,13 +50,13 @@ async def blocks(sql: str, args: list[Any]) -> int:
 async def test_pages_at_depth_cost_what_the_first_one_costs(million: Million):
     first = await events.page(limit=100, since=START)
     deep_row = await events.get(f"e{DEEP:07}")
-    deep = await events.page(limit=100, since=START, after=IN_TIME.cursor(deep_row))
+    deep = await events.page(limit=100, since=START, after=BY_TIME.encode_cursor(deep_row))
     assert [row.id for row in deep.rows[:2]] == [f"e{DEEP + 1:07}", f"e{DEEP + 2:07}"]
     assert len(first.rows) == len(deep.rows) == 100
     costs = []
     for row in (first.rows[0], deep_row):
-        statement = events.statements.page(events.filters, ["since"], IN_TIME, 101, after=True)
-        args = statement.args({"since": START, **IN_TIME.values(row)})
+        statement = events.statements.page(events.filters, ["since"], BY_TIME, 101, after=True)
+        args = statement.args({"since": START, **BY_TIME.position(row)})
         costs.append(await blocks(statement.sql, args))
     assert costs[1] <= costs[0] + 20, costs
 
@@ -66,9 +66,7 @@ async def test_lists_of_what_is_new_do_not_look_through_what_is_old(million: Mil
     newest, unheard = {"session_id": f"s{SESSIONS - 1}"}, {"content_id": "c-new"}
     for given, most in ((newest, 300), (unheard, 50)):
         for limit in (1, 100):
-            statement = events.statements.page(
-                events.filters, given, SORTED_IN_TIME, limit + 1, after=False
-            )
+            statement = events.statements.page(events.filters, given, BY_TIME, limit, after=False)
             assert await blocks(statement.sql, list(given.values())) < most
     assert len(await events.list_for_session(f"s{SESSIONS - 1}")) == 50
     assert [row.id for row in await events.recent_for_session("s0", 1)] == ["e0000049"]

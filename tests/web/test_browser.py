@@ -1,4 +1,4 @@
-"""The pages in a real browser."""
+"""Pages in a browser."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def test_staff_find_their_way_to_a_text(page: Page, product: Product):
+def test_staff_sign_in_and_open_a_content_item(page: Page, product: Product):
     password = re.search(r"admin / (\S+)", product.start())[1]
     problems: list[str] = []
     page.goto(product.address)

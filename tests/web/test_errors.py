@@ -1,4 +1,4 @@
-"""Errors of the database as an HTTP client sees them."""
+"""HTTP responses for errors of the database."""
 
 from typing import Any
 
@@ -61,18 +61,18 @@ async def test_status_and_fields(error: DatabaseError, status: int, path: str):
     assert "secret-host" not in response.text
 
 
-async def test_the_only_error_of_a_task_group_counts():
+async def test_single_error_of_a_task_group_decides_the_status():
     group = ExceptionGroup("of tasks", [errors.Conflict("taken", fields=["email"])])
     assert (await answer(group, "/x")).status_code == 409
 
 
 @pytest.mark.parametrize("path", ["/x", "/inner/x"])
-async def test_other_errors_stay_what_they_are(path: str):
+async def test_other_errors_are_not_changed(path: str):
     response = await answer(ZeroDivisionError(), path)
     assert (response.status_code, response.text) == (500, "Internal Server Error")
 
 
-async def test_the_admin_without_a_database(staff: httpx.AsyncClient, clone: DatabaseEngine):
+async def test_admin_without_a_database_is_503(staff: httpx.AsyncClient, clone: DatabaseEngine):
     assert (await staff.get("/admin/api/tables/content/")).status_code == 200
     url, clone.url = clone.url, "postgresql://nobody@127.0.0.1:9/nowhere"
     await clone.close_connection_pool()

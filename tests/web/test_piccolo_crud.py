@@ -1,4 +1,4 @@
-"""PiccoloCRUD in an application of the user's own, without any middleware of this package."""
+"""PiccoloCRUD in an application without the middleware of this package."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The pages and probes, as a client meets them."""
+"""Start page, health routes and security headers."""
 
 from datetime import UTC, datetime
 
@@ -11,25 +11,25 @@ from learner_app.web.app import create_app
 FIELDS = {"status", "reason", "database", "latency_ms", "pool", "pending_migrations", "time"}
 
 
-async def test_start_page_leads_on(client: httpx.AsyncClient):
+async def test_start_page_links_to_admin_and_health(client: httpx.AsyncClient):
     response = await client.get("/")
     assert response.status_code == 200
     assert 'href="/admin/"' in response.text
     assert 'href="/health/db"' in response.text
 
 
-async def test_admin_without_slash_leads_on(client: httpx.AsyncClient):
+async def test_admin_without_a_slash_redirects(client: httpx.AsyncClient):
     response = await client.get("/admin", follow_redirects=True)
     assert response.status_code == 200
     assert response.url.path == "/admin/"
 
 
-async def test_alive(client: httpx.AsyncClient):
+async def test_health_needs_no_database(client: httpx.AsyncClient):
     response = await client.get("/health")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-async def test_healthy_database(client: httpx.AsyncClient):
+async def test_usable_database_is_200_with_all_fields(client: httpx.AsyncClient):
     response = await client.get("/health/db")
     body = response.json()
     assert response.status_code == 200
@@ -42,7 +42,7 @@ async def test_healthy_database(client: httpx.AsyncClient):
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_database_away_is_503_and_says_nothing_else():
+async def test_unreachable_database_is_503_without_details_of_the_server():
     engine = DatabaseEngine("postgresql://someone:canary@127.0.0.1:9/secret_name")
     app = create_app(engine)
     async with (
@@ -68,7 +68,7 @@ async def test_every_response_has_security_headers(client: httpx.AsyncClient):
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
 
-async def test_health_in_the_format_of_the_draft(client: httpx.AsyncClient):
+async def test_health_json_is_returned_if_it_is_accepted(client: httpx.AsyncClient):
     response = await client.get("/health/db", headers={"Accept": "application/health+json"})
     assert response.headers["content-type"] == "application/health+json"
     body = response.json()
@@ -94,9 +94,9 @@ async def test_pending_migrations_are_a_warning(empty_database: DatabaseEngine):
     assert other.json()["output"] == "migrations_pending"
 
 
-async def test_an_application_that_requires_the_database_does_not_start_without():
+async def test_application_with_db_required_does_not_start_without_a_database():
     engine = DatabaseEngine("postgresql://someone:canary@127.0.0.1:9/secret_name")
-    engine._settings = Settings(db_required=True, db_retry_attempts=2, db_retry_initial=0.01)
+    engine.settings = Settings(db_required=True, db_retry_attempts=2, db_retry_initial=0.01)
     app = create_app(engine)
     messages: list[dict[str, object]] = []
 

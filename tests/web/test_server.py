@@ -1,4 +1,4 @@
-"""Socket of ``learner up``: responses on a connection that is kept alive come at once."""
+"""Socket of ``learner up``: responses on a persistent connection are not delayed."""
 
 import http.client
 import socket

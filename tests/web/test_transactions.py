@@ -1,4 +1,4 @@
-"""A transaction around an endpoint, in Starlette and FastAPI; clients that leave a stream."""
+"""Transaction around an endpoint of Starlette and FastAPI, and clients that disconnect."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ def browser(app: Any) -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize("make", [starlette, fastapi])
-async def test_all_or_nothing(clone: DatabaseEngine, make: Any):
+async def test_endpoint_that_raises_is_rolled_back(clone: DatabaseEngine, make: Any):
     async with browser(make()) as client:
         assert (await client.post("/bad")).status_code == 409
         assert await keys() == []
@@ -58,7 +58,7 @@ async def test_all_or_nothing(clone: DatabaseEngine, make: Any):
 
 
 @pytest.mark.parametrize("make", [starlette, fastapi])
-async def test_a_failing_commit_is_no_success(clone: DatabaseEngine, make: Any):
+async def test_failed_commit_is_not_reported_as_success(clone: DatabaseEngine, make: Any):
     await clone.execute(
         "CREATE TABLE part (whole text REFERENCES content (id) DEFERRABLE INITIALLY DEFERRED)"
     )
@@ -116,7 +116,7 @@ async def serve(app: Any, leave_after: int, spec_version: str) -> None:
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
-async def test_a_client_that_leaves_a_stream_leaves_nothing_behind(
+async def test_client_that_disconnects_during_a_stream_returns_the_connection(
     clone: DatabaseEngine, spec_version: str
 ):
     await reopen(clone, db_pool_max=2, db_acquire_timeout=1)
