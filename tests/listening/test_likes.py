@@ -15,6 +15,7 @@ from learner_app.errors import InvalidValue, MissingReference, NotFound
 from learner_app.listening.repositories import LikeRepository
 from learner_app.listening.rows import ContentLikes, Like, LikeCreate, LikeKey, LikeUpdate
 from tests.content.factories import add_contents
+from tests.examples import examples
 from tests.listening.factories import ensure_sessions, minute
 
 T = TypeVar("T")
@@ -191,7 +192,9 @@ def expected(model: dict[LikeKey, tuple[bool, str]], step: str, key: LikeKey, re
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS)
 async def test_any_sequence_of_steps_agrees_with_the_model(references: None, steps: list):
