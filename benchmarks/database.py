@@ -87,7 +87,7 @@ class Address:
 
 @contextmanager
 def running_server() -> Iterator[OwnServer]:
-    """A server of the run's own on a unix socket, without fsync: the disk is nobody's merit."""
+    """Yield a server of this run on a unix socket, without fsync: the disk must not count."""
     server = OwnServer()
     try:
         yield server
@@ -96,7 +96,7 @@ def running_server() -> Iterator[OwnServer]:
 
 
 async def prepare(server: OwnServer, rows: int) -> Address:
-    """A new database with all migrations, ``rows`` small rows and 1,000 pieces of content."""
+    """Return a new migrated database with ``rows`` small rows and 1,000 content items."""
     address = Address(server.url(await server.create(prefix="benchmark")))
     DB.url = address.url
     DB.settings = settings()
@@ -113,5 +113,5 @@ async def prepare(server: OwnServer, rows: int) -> Address:
 
 
 def settings() -> Settings:
-    """The defaults with a pool as large as everybody's."""
+    """Return the default settings with a pool of the size that all contestants have."""
     return Settings(_env_file=None, db_pool_min=POOL, db_pool_max=POOL)  # type: ignore[call-arg]

@@ -58,7 +58,7 @@ EVENT_FIELDS = ("id", *_EVENTS[0])
 
 
 def new_piece() -> dict[str, Any]:
-    """A piece of content that is not there yet."""
+    """Return new content that is not stored yet."""
     return {"id": f"new-{next(_numbers)}", **_PIECE}
 
 

@@ -49,7 +49,7 @@ def _cells(scenario: Scenario, result: Result) -> Iterable[str]:
 
 
 def print_summary(results: Results, names: Iterable[str]) -> None:
-    """The time ratios of all scenarios in one table."""
+    """Return the time ratios of all scenarios as one table."""
     table = Table(title="time, asyncpg pool = 1.00", title_justify="left")
     table.add_column("")
     for name in results:

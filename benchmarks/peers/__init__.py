@@ -26,7 +26,7 @@ _QUICK = 4
 
 
 def contestants(*, quick: bool) -> tuple[list[Contestant], list[str]]:
-    """The contestants, the baseline first, and the complaints about those that are missing."""
+    """Return the contestants, the baseline first, and a message for each that is missing."""
     found, missing = [], []
     for module, name in _PLACES[:_QUICK] if quick else _PLACES:
         try:
