@@ -25,7 +25,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from learner_app.errors import InvalidValue
-from learner_app.repository.base import DeletingRepository, ReadOnlyRepository, Repository
+from learner_app.repository.base import (
+    DeletingRepository,
+    KeyedRepository,
+    ReadOnlyRepository,
+    Repository,
+)
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
@@ -83,7 +88,7 @@ def parameters(repository: type) -> tuple[Any, ...]:
     those that the operations take.
     """
     for base in repository.__orig_bases__:  # type: ignore[attr-defined]
-        if typing.get_origin(base) in {Repository, DeletingRepository}:
+        if typing.get_origin(base) in {KeyedRepository, Repository, DeletingRepository}:
             return typing.get_args(base)
         if typing.get_origin(base) is ReadOnlyRepository:
             return (*typing.get_args(base), *inputs_of_operations(repository))
