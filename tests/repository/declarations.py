@@ -25,14 +25,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from learner_app.errors import InvalidValue
-from learner_app.repository.base import DeletingRepository, ReadOnlyRepository, Repository
+from learner_app.repository.base import (
+    DeletingRepository,
+    KeyedRepository,
+    ReadOnlyRepository,
+    Repository,
+)
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
 from learner_app.repository.rows import Row
 from learner_app.repository.values import new_key, new_uuid
+from learner_app.schema.tenant_fields import TenantFields
 
-DOMAINS = ("content", "listening", "learner", "generation", "accounts")
+DOMAINS = ("content", "listening", "learner", "generation", "accounts", "tenancy")
 
 
 EXTENSION_POINTS = {
@@ -83,7 +89,7 @@ def parameters(repository: type) -> tuple[Any, ...]:
     those that the operations take.
     """
     for base in repository.__orig_bases__:  # type: ignore[attr-defined]
-        if typing.get_origin(base) in {Repository, DeletingRepository}:
+        if typing.get_origin(base) in {KeyedRepository, Repository, DeletingRepository}:
             return typing.get_args(base)
         if typing.get_origin(base) is ReadOnlyRepository:
             return (*typing.get_args(base), *inputs_of_operations(repository))
@@ -182,9 +188,11 @@ def columns_of(table: type[Table]) -> dict[str, Column]:
 
 def row_mistakes(table: type[Table], row: type[Row]) -> Iterator[str]:
     columns, fields = columns_of(table), msgspec.structs.fields(row)
-    if [field.name for field in fields] != [
-        name for name, column in columns.items() if not column._meta.secret
-    ]:
+    names = [field.name for field in fields]
+    visible = [name for name, column in columns.items() if not column._meta.secret]
+    if issubclass(table, TenantFields):  # its columns come before those of the table
+        names, visible = sorted(names), sorted(visible)
+    if names != visible:
         yield "row: other fields than the table has columns, or in another order"
     for field in fields:
         if (column := columns.get(field.name)) is None:
