@@ -2,7 +2,7 @@
 
 Most of the time of a short command is spent on importing third-party modules. The fork server
 imports them once; each command is a process of its own, with its own environment, folder, streams
-and exit code, and imports ``learner_app`` itself. In CI every command is started from scratch.
+and exit code, and imports ``learner_app`` itself.
 """
 
 import atexit
@@ -18,8 +18,6 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-
-from tests.environment import IN_CI
 
 PROGRAM = Path(sys.executable).with_name("learner")
 MODULES = (
@@ -45,7 +43,7 @@ def run_program(
         folder: its working directory.
         answer: what it reads from standard input.
     """
-    if IN_CI or any(name.startswith(STARTUP_VARIABLES) for name in environment):
+    if any(name.startswith(STARTUP_VARIABLES) for name in environment):
         return subprocess.run(
             [PROGRAM, *arguments],
             env=dict(environment),

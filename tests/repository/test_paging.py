@@ -29,7 +29,7 @@ Paged = Callable[..., Awaitable[Page[Content]]]
 async def pieces(db: DatabaseEngine) -> list[Content]:
     """23 of them, of which several were generated at one moment."""
     ids = [f"c{number:02}" for number in range(23)]
-    random.Random(1).shuffle(ids)
+    random.shuffle(ids)
     return await content.add_many(
         [new_content(one, generated_at=START + timedelta(hours=int(one[1:]) % 5)) for one in ids]
     )

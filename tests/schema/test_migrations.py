@@ -59,6 +59,7 @@ async def test_tables_and_migrations_agree(app: str):
         await _create_new_migration(APP_REGISTRY.app_configs[app], auto=True)
 
 
+@pytest.mark.slow
 async def test_the_command_builds_everything_from_the_url_alone(empty_database: DatabaseEngine):
     process = await piccolo(empty_database, "migrations", "forwards", "all")
     output = (await process.communicate())[0].decode()
@@ -73,6 +74,7 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
     assert (await schema_of(empty_database)).keys() == {"functions"}
 
 
+@pytest.mark.slow
 async def test_concurrent_processes_apply_each_migration_once(empty_database: DatabaseEngine):
     processes = [await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
@@ -131,6 +133,7 @@ FIRST_TABLES = {
 }
 
 
+@pytest.mark.slow
 async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
     for applied_before in range(6):
         assert (await run_backwards("all", auto_agree=True)).success
