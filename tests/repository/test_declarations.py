@@ -35,8 +35,9 @@ DEFAULTS_OF_THE_PRODUCT = {
         *("preference_weights", "comprehension_level", "content_type_preferences"),
     ),
     "user_preferences": ("difficulty_preference", "preferred_formats"),
+    "tenant_members": ("role",),
 }
-"""What somebody has who is not known yet; the database has no such default, or an empty one."""
+"""Defaults of the inputs by table; the database has no default for these fields, or an empty one."""
 
 INPUTS = [
     one
