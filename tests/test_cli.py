@@ -52,7 +52,7 @@ def run_module(*arguments: str, url: str = "") -> subprocess.CompletedProcess[st
 
 
 def is_one_line(done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether the command failed with exit code 1 and one line of its own."""
+    """Return True if the command failed with exit code 1 and one line on standard error."""
     one_line = done.stderr.count("\n") == 1 and done.stderr.startswith("learner: ")
     return done.returncode == 1 and one_line and CANARY not in done.stdout + done.stderr
 

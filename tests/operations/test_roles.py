@@ -51,7 +51,7 @@ ATTRIBUTES = """
 
 @pytest.fixture
 async def engine(separated: TwoRoles) -> AsyncIterator[DatabaseEngine]:
-    """The engine with its pool, as the application role."""
+    """The engine with its pool, connected as the application role."""
     DB.url, DB.owner_url = separated.app_url, separated.owner_url
     async with DB.running():
         yield DB
@@ -129,7 +129,7 @@ async def test_application_role_can_do_every_operation_of_every_repository(
 
 
 class _Undone(Exception):
-    """Rolls an operation back."""
+    """Exception that rolls an operation back."""
 
 
 async def test_application_role_can_run_accounts_staff_seed_and_health(
@@ -439,7 +439,7 @@ async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
 
 @pytest.mark.slow
 async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
-    """Also with hostile names, and a second time."""
+    """The script also works with names that contain SQL, and a second time."""
     plain = two_roles.roles
     hostile = renamed(
         plain, schema=f"s {HOSTILE}", database=f"learner_test {HOSTILE} ={plain.owner}"[:60]
@@ -479,7 +479,7 @@ async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles:
 
 @pytest.mark.slow
 async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
-    """As on managed servers: CREATEROLE and CREATEDB only, so nobody gets BYPASSRLS."""
+    """As on managed servers: with CREATEROLE and CREATEDB only, BYPASSRLS cannot be granted."""
     name = f"admin_{two_roles.roles.owner}"
     await two_roles.execute(f"CREATE ROLE {name} LOGIN CREATEROLE CREATEDB", database=SUPERUSER)
     try:
@@ -504,7 +504,7 @@ async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
 @pytest.mark.slow
 @ON_EMBEDDED
 async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_roles: TwoRoles):
-    """Since PostgreSQL 16, as on Azure and Neon; the administrator may be the owner as well."""
+    """From PostgreSQL 16 on, as on Azure and Neon; the administrator may also be the owner."""
     name = f"admin_{two_roles.roles.owner}"
     attributes = "LOGIN CREATEROLE CREATEDB BYPASSRLS"
     await two_roles.execute(f"CREATE ROLE {name} {attributes}", database=SUPERUSER)
@@ -523,7 +523,7 @@ async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_role
 @pytest.mark.slow
 @ON_EMBEDDED
 async def test_run_while_an_application_serves(separated: TwoRoles, engine: DatabaseEngine):
-    """Open transactions that only read do not delay it, and temporary tables are no ownership."""
+    """Open read transactions do not delay it, and temporary tables do not count as owned."""
     async with engine.connection() as connection:
         await connection.execute("CREATE TEMP TABLE staging (a int)")
         async with engine.transaction():
