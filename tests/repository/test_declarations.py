@@ -32,12 +32,14 @@ REPOSITORIES = repositories()
 
 DEFAULTS_OF_THE_PRODUCT = {
     "learner_model_state": (
-        *("preference_weights", "comprehension_level", "content_type_preferences"),
+        "preference_weights",
+        "comprehension_level",
+        "content_type_preferences",
     ),
     "user_preferences": ("difficulty_preference", "preferred_formats"),
     "tenant_members": ("role",),
 }
-"""Defaults of the inputs by table; the database has no default for these fields, or an empty one."""
+"""Fields by table whose default is in the input, the database having none or an empty one."""
 
 INPUTS = [
     one
