@@ -37,7 +37,7 @@ DEFAULTS_OF_THE_PRODUCT = {
     "user_preferences": ("difficulty_preference", "preferred_formats"),
     "tenant_members": ("role",),
 }
-"""Defaults of the inputs by table; the database has no default for these fields, or an empty one."""
+"""Fields by table whose default in the input is not the one of the database."""
 
 INPUTS = [
     one
