@@ -32,7 +32,9 @@ REPOSITORIES = repositories()
 
 DEFAULTS_OF_THE_PRODUCT = {
     "learner_model_state": (
-        *("preference_weights", "comprehension_level", "content_type_preferences"),
+        "preference_weights",
+        "comprehension_level",
+        "content_type_preferences",
     ),
     "user_preferences": ("difficulty_preference", "preferred_formats"),
     "tenant_members": ("role",),
