@@ -9,14 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from learner_app.database.dsn import DatabaseUrl, parse_url
-from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, LearnerError, SettingsError
 from learner_app.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # importing the engine takes longer than printing the help
+    from learner_app.database.engine import DatabaseEngine
 
 PROGRAM = "learner"
 ANSWER_SECONDS = 1.0
@@ -108,11 +110,10 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _engine() -> DatabaseEngine:
+def _engine() -> "DatabaseEngine":
     """Return the configured engine, prepared for a command.
 
-    A command sends few statements and opens a connection for each of them. A pool would add
-    connections and a monitor to them.
+    A command sends few statements and opens a connection for each of them, without a pool.
     """
     from learner_app.conf import DB
 
@@ -152,7 +153,8 @@ def up(
         bool, typer.Option("--seed", help="Insert the example data, also with DATABASE_URL.")
     ] = False,
     staff: Annotated[
-        bool, typer.Option("--staff", help="Create the first staff account also with DATABASE_URL.")
+        bool,
+        typer.Option("--staff", help="Create the first staff account, also with DATABASE_URL."),
     ] = False,
 ) -> None:
     """Start the web application, after applying the pending migrations.
@@ -260,7 +262,7 @@ def reset(
         print(f"Database: {engine.target}", flush=True)
         plan = asyncio.run(plan_reset(engine, keep_foreign_tables=keep_foreign_tables))
         kept = f", keep {len(plan.foreign_tables)} other tables" if plan.foreign_tables else ""
-        question = f"Delete all rows of {len(plan.tables)} tables of {engine.target}{kept}?"
+        question = f"Drop {len(plan.tables)} tables of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
         asyncio.run(drop_tables(engine, plan))
     is_development = engine.target.is_development
@@ -343,10 +345,10 @@ def restore(
         names = asyncio.run(tables_to_replace(engine))
         print(f"Database: {engine.target}", flush=True)
         if names:
-            question = f"Delete all rows of {len(names)} tables of {engine.target} and restore?"
+            question = f"Replace {len(names)} tables of {engine.target} with all rows?"
             _require_confirmation(question, yes=yes)
         pending = asyncio.run(load(engine, file, names))
-    print(f"Restored. Pending migrations: {pending}.")
+    print(f"Restored. {pending} migrations are pending.")
 
 
 @staff.command("password")

@@ -30,11 +30,7 @@ class Book(Table, db=None):
     shelf = ForeignKey(Shelf)
 
 
-RUNS = (
-    *("add_columns", "add_constraints", "add_tables", "alter_columns", "change_table_schema"),
-    *("drop_columns", "drop_constraints", "drop_tables", "query", "rename_columns"),
-    "rename_tables",
-)
+RUNS = ("add_columns", "add_tables", "alter_columns", "query", "rename_columns")
 OF_PICCOLO: dict[str, Any] = {
     **{f"_run_{name}": (MigrationManager, f"_run_{name}") for name in RUNS},
     "AppConfig.get_commands": (AppConfig, "get_commands"),
@@ -43,7 +39,6 @@ OF_PICCOLO: dict[str, Any] = {
     "TableMeta.db": (TableMeta, "db"),
     "_add": (Insert(Book).add_delegate, "_add"),
     "_committed": (PostgresTransaction, "_committed"),
-    "_db": (TableMeta(), "_db"),
     "_foreign_key_meta": (Book.shelf, "_foreign_key_meta"),
     "_get_snapshot_table": (SchemaDiffer, "_get_snapshot_table"),
     "_limit": (Select(Book, []).limit_delegate, "_limit"),

@@ -50,6 +50,10 @@ from learner_app.errors import (
 )
 from learner_app.settings import Settings
 
+__all__ = [
+    "DatabaseEngine",
+]
+
 T = TypeVar("T")
 
 

@@ -1,4 +1,4 @@
-"""Conditions that an operation checks before it writes."""
+"""Checks that an operation makes before it writes."""
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MigrationsPending
@@ -6,10 +6,10 @@ from learner_app.schema.pending import pending_migrations
 
 
 async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
-    """Return if the database has every migration of the apps.
+    """Raise MigrationsPending if a migration of the apps is pending.
 
     Args:
-        engine: the database to look at.
+        engine: engine of the database.
         apps: names of Piccolo apps; migrations of other apps may be pending.
 
     Raises:

@@ -1,7 +1,6 @@
 """Retried transactions and writes, and commits with an unknown outcome, which are not retried."""
 
 import asyncio
-import random
 from contextvars import Context
 
 import pytest
@@ -249,7 +248,6 @@ async def test_a_write_whose_answer_is_lost_is_unknown(clone: DatabaseEngine):
 
 async def test_a_dead_connection_is_detected_before_a_statement_is_sent(clone: DatabaseEngine):
     """A write that is not idempotent succeeds. Repeated 20 times, since the timing varies."""
-    random.seed(1)
     await reopen(clone, db_pool_max=2)
     other = DatabaseEngine(clone.url, needs_pool=False)
     for number in range(20):

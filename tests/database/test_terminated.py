@@ -58,7 +58,6 @@ async def terminate_for_a_while(engine: DatabaseEngine) -> int:
 
 
 async def test_reads_succeed_although_their_sessions_are_terminated(clone: DatabaseEngine):
-    random.seed(7)
     await reopen(clone, db_pool_max=10)
     await clone.execute("INSERT INTO sessions (id) SELECT 's' || i FROM generate_series(1, 50) i")
     counted: Counter[str] = Counter()
@@ -98,7 +97,6 @@ async def stream(engine: DatabaseEngine) -> list[Any]:
 async def test_writes_are_neither_lost_nor_repeated_when_sessions_are_terminated(
     clone: DatabaseEngine,
 ):
-    random.seed(8)
     await reopen(clone, db_pool_max=10)
     await clone.execute("CREATE TABLE written (number int NOT NULL)")
     done: set[int] = set()
@@ -297,7 +295,6 @@ async def test_work_terminated_between_two_writes_is_not_repeated(clone: Databas
 
 async def test_a_terminated_session_is_not_reported_as_busy(clone: DatabaseEngine):
     """COPY on a session whose end asyncpg had read, but not processed, left it unusable."""
-    random.seed(9)
     await reopen(clone, db_pool_max=10)
     counted: Counter[str] = Counter()
     unexpected: list[dict[str, Any]] = []

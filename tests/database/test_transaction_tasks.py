@@ -145,7 +145,6 @@ async def test_a_cancelled_block_is_rolled_back(small_pool: DatabaseEngine, how:
 
 async def test_a_block_cancelled_at_any_moment_is_atomic(small_pool: DatabaseEngine):
     """Cancel at random moments, during BEGIN and COMMIT as well."""
-    random.seed(4)
     done = []
 
     async def work(number: int) -> None:

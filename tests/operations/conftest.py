@@ -10,7 +10,7 @@ from tests.operations.two_roles import TwoRoles
 
 @pytest.fixture
 async def two_roles(any_server: TestServer) -> AsyncIterator[TwoRoles]:
-    """Names only: nothing of them exists yet."""
+    """Names of roles and a database that do not exist yet."""
     if not isinstance(any_server, OwnServer):
         pytest.skip("only the superuser of a server of the tests may create roles")
     names = TwoRoles(any_server)

@@ -54,14 +54,14 @@ async def everything(two_roles: TwoRoles, database: str | None = None) -> dict[s
 
 @pytest.fixture
 async def filled(separated: TwoRoles) -> TwoRoles:
-    """Two tenants with members, and the seed."""
+    """A migrated database with two tenants, their members and the example data."""
     await separated.add_tenants()
     assert run("seed", **separated.environment).returncode == 0
     return separated
 
 
 def blocks(page: str, heading: str) -> list[str]:
-    """Return the shell commands of a section of the page, without those of its subsections."""
+    """Return the shell commands of a section of the page, without its subsections."""
     (section,) = re.findall(
         rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL
     )
@@ -91,7 +91,7 @@ def page(checkout: Path) -> str:
 
 @pytest.fixture
 def environment(two_roles: TwoRoles) -> dict[str, str]:
-    """What an operator has set: the programs of the server's version, and both kinds of names."""
+    """Return the environment of an operator: client programs, PG* variables and settings."""
     socket, roles = two_roles.socket, two_roles.roles
     return {
         "PATH": f"{two_roles.programs}:{PROGRAMS}:{os.environ['PATH']}",
@@ -342,7 +342,7 @@ def write(file: Path, content: bytes) -> None:
 
 
 def cut(file: Path) -> None:
-    """Take the end of the file away."""
+    """Truncate the file."""
     write(file, file.read_bytes()[:-2000])
 
 

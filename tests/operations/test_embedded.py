@@ -13,7 +13,7 @@ from learner_app.operations.embedded import EmbeddedServer, embedded_binaries
 
 @pytest.mark.stress
 def test_server_starts_in_a_folder_that_only_root_can_enter(tmp_path: Path, monkeypatch):
-    """As root the server runs under another account; nothing may be opened to it or others."""
+    """As root, the server runs under another account, and no permission is changed."""
     shared = Path(tempfile.gettempdir()) / f"learner-shared-{os.getpid()}"
     monkeypatch.setattr("learner_app.operations.server_account.SHARED_FOLDER", shared)
     closed = tmp_path / "closed"

@@ -51,7 +51,7 @@ ATTRIBUTES = """
 
 @pytest.fixture
 async def engine(separated: TwoRoles) -> AsyncIterator[DatabaseEngine]:
-    """The engine with its pool, as the application role."""
+    """The engine with its pool, connected as the application role."""
     DB.url, DB.owner_url = separated.app_url, separated.owner_url
     async with DB.running():
         yield DB
@@ -129,7 +129,7 @@ async def test_application_role_can_do_every_operation_of_every_repository(
 
 
 class _Undone(Exception):
-    """Rolls an operation back."""
+    """Exception that rolls an operation back."""
 
 
 async def test_application_role_can_run_accounts_staff_seed_and_health(
@@ -209,6 +209,7 @@ async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
             pass
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_migrations_as_the_application_role_name_the_setting(two_roles: TwoRoles):
     await two_roles.set_up()
@@ -240,6 +241,7 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = None
 
 
+@pytest.mark.slow
 async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
 ):
@@ -279,6 +281,7 @@ async def test_second_run_changes_nothing(separated: TwoRoles):
     assert await separated.fetch(PRIVILEGES, "public") == before
 
 
+@pytest.mark.slow
 async def test_concurrent_runs_all_succeed(two_roles: TwoRoles):
     reports = await asyncio.gather(*(two_roles.set_up() for _ in range(6)))
     assert sum(len(report.created) for report in reports) == 2
@@ -312,6 +315,7 @@ async def test_database_of_one_role_is_converted_and_keeps_its_rows(two_roles: T
     DB.url = DB.owner_url = None
 
 
+@pytest.mark.slow
 async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_roles: TwoRoles):
     await two_roles.create_single_role()
     await two_roles.add_tenants()
@@ -329,6 +333,7 @@ async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_
     assert await two_roles.fetch(counted, user=roles.owner) == [(2, 2)]
 
 
+@pytest.mark.slow
 async def test_tables_that_an_administrator_migrated_get_their_owner(two_roles: TwoRoles):
     roles = two_roles.roles
     await two_roles.execute(f'CREATE DATABASE "{roles.database}"', database=SUPERUSER)
@@ -412,6 +417,7 @@ async def test_invalid_names_are_refused(two_roles: TwoRoles):
 HOSTILE = """it's "quoted"; $roles0$ \\ DROP %s :x"""
 
 
+@pytest.mark.slow
 async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
     number = two_roles.roles.owner
     two_roles.roles = renamed(
@@ -431,8 +437,9 @@ async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
         await two_roles.execute(f'TRUNCATE "{path}".sessions', roles.application)
 
 
+@pytest.mark.slow
 async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
-    """Also with hostile names, and a second time."""
+    """The script also works with names that contain SQL, and a second time."""
     plain = two_roles.roles
     hostile = renamed(
         plain, schema=f"s {HOSTILE}", database=f"learner_test {HOSTILE} ={plain.owner}"[:60]
@@ -457,6 +464,7 @@ async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
     await two_roles.migrate()
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles: TwoRoles):
     await two_roles.set_up(renamed(two_roles.roles, schema="lessons"))
@@ -469,8 +477,9 @@ async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles:
     assert await two_roles.fetch(owners) == [("lessons", two_roles.roles.owner)]
 
 
+@pytest.mark.slow
 async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
-    """As on managed servers: CREATEROLE and CREATEDB only, so nobody gets BYPASSRLS."""
+    """As on managed servers: with CREATEROLE and CREATEDB only, BYPASSRLS cannot be granted."""
     name = f"admin_{two_roles.roles.owner}"
     await two_roles.execute(f"CREATE ROLE {name} LOGIN CREATEROLE CREATEDB", database=SUPERUSER)
     try:
@@ -492,9 +501,10 @@ async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_roles: TwoRoles):
-    """Since PostgreSQL 16, as on Azure and Neon; the administrator may be the owner as well."""
+    """From PostgreSQL 16 on, as on Azure and Neon; the administrator may also be the owner."""
     name = f"admin_{two_roles.roles.owner}"
     attributes = "LOGIN CREATEROLE CREATEDB BYPASSRLS"
     await two_roles.execute(f"CREATE ROLE {name} {attributes}", database=SUPERUSER)
@@ -510,9 +520,10 @@ async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_role
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_run_while_an_application_serves(separated: TwoRoles, engine: DatabaseEngine):
-    """Open transactions that only read do not delay it, and temporary tables are no ownership."""
+    """Open read transactions do not delay it, and temporary tables do not count as owned."""
     async with engine.connection() as connection:
         await connection.execute("CREATE TEMP TABLE staging (a int)")
         async with engine.transaction():
@@ -548,6 +559,7 @@ async def test_command_reads_the_settings_and_shows_random_passwords_once(two_ro
     assert "DATABASE_ADMIN_URL" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("password", ["plain 'word' \\ %", "geheim-ü-пароль", None])
 async def test_password_of_a_created_role_is_accepted(open_folder: Path, password: str | None):
     server = EmbeddedServer(open_folder / "data")

@@ -72,7 +72,7 @@ asyncio.run(main())
 
 @pytest.mark.slow
 async def test_data_folder_of_one_role_is_converted_to_two_and_keeps_its_rows(product: Product):
-    """A folder of the version in which the role ``learner`` owned database and tables."""
+    """In an earlier version, the role ``learner`` owned the database and all tables."""
     server = EmbeddedServer(product.data / "postgres-18")
     server.start()
     try:
@@ -245,7 +245,7 @@ def test_data_folder_with_files_of_another_version_is_refused(product: Product):
 
 @pytest.fixture
 def disk(open_folder: Path) -> Iterator[Callable[[str], Path]]:
-    """Makes a file system with mount options of its own; only root can."""
+    """Return a function that mounts a file system with options, which requires root."""
     mounted = []
 
     def mount(options: str) -> Path:

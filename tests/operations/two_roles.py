@@ -46,7 +46,7 @@ PRIVILEGES = """
 
 
 class TwoRoles:
-    """Names of two roles and a database of one test on a server, and ways to connect."""
+    """Names of two roles and a database on a server, and connections to them."""
 
     def __init__(self, server: OwnServer) -> None:
         number = f"{os.getpid()}_{next(_numbers)}"
@@ -65,7 +65,7 @@ class TwoRoles:
 
     @property
     def programs(self) -> Path:
-        """The folder of the server's own client programs."""
+        """Folder of the client programs that belong to the server."""
         return Path(self.server.server._programs) / "bin"
 
     def url(self, user: str, database: str | None = None) -> str:
@@ -107,7 +107,7 @@ class TwoRoles:
             await connection.close()
 
     async def create_single_role(self) -> None:
-        """Make the database as before there were two roles: one role that owns everything."""
+        """Create the database of an earlier version, in which one role owns everything."""
         app, database = self.roles.application, self.roles.database
         await self.execute(f'CREATE ROLE "{app}" LOGIN', database=SUPERUSER)
         await self.execute(f'CREATE DATABASE "{database}" OWNER "{app}"', database=SUPERUSER)

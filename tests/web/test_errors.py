@@ -87,7 +87,7 @@ async def test_admin_without_a_database_is_503(staff: httpx.AsyncClient, clone: 
 
 
 async def test_inputs_of_repositories_as_bodies():
-    """What a client sends is refused before the endpoint runs, with the fields named."""
+    """FastAPI refuses an invalid body before the endpoint runs, and names the fields."""
     api = FastAPI()
 
     @api.post("/events")

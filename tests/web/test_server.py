@@ -16,11 +16,11 @@ from tests.product import Product
 
 HOSTS = ["127.0.0.1", "::1", "localhost"]
 DELAYED_ACK_SECONDS = 0.04
-"""How long Linux delays the acknowledgement that Nagle's algorithm waits for."""
+"""Delay of acknowledgements in Linux, for which Nagle's algorithm waits."""
 
 
 async def two_packets(_scope: dict, _receive: object, send: object) -> None:
-    """ASGI application whose response goes out in three small segments, head and two chunks."""
+    """Send a response in three small segments: the head and two chunks."""
     if _scope["type"] != "http":
         return
     await send({"type": "http.response.start", "status": 200, "headers": []})

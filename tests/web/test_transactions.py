@@ -89,7 +89,7 @@ def _sessions() -> Any:
 
 
 async def serve(app: Any, leave_after: int, spec_version: str) -> None:
-    """Run one request whose client leaves after some parts, as a server tells it."""
+    """Run one request whose client disconnects after some parts of the body."""
     parts, gone = 0, asyncio.Event()
 
     async def receive() -> dict[str, Any]:

@@ -25,6 +25,7 @@ from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.listening.tables import ListeningSessionTable
 from learner_app.schema.piccolo_hooks import current_engine, use_engine
 from learner_app.testing.servers import TestServer
+from learner_app.up import prepare
 from learner_app.web.app import create_app
 from learner_app.web.transactions import in_transaction, in_transaction_of, transactional
 from tests.web.staff import sign_in
@@ -139,6 +140,20 @@ async def test_staff_functions_act_on_the_engine_they_receive(
             assert await has_staff()
             await add_staff("bea")
         assert (await count(other, STAFF), await count(clone, STAFF)) == (2, 0)
+
+
+async def test_preparation_of_learner_up_acts_on_the_engine_it_receives(
+    clone: DatabaseEngine, other: DatabaseEngine
+):
+    async with other.running():
+        prepared = await prepare(other, seed=True, seed_if_empty=False, staff=True)
+        assert prepared.seeded_rows > 0
+        assert prepared.staff_password is not None
+        again = await prepare(other, seed=False, seed_if_empty=True, staff=True)
+        assert (again.migrations, again.seeded_rows, again.staff_password) == (0, 0, None)
+        assert (await count(other, STAFF), await count(clone, STAFF)) == (1, 0)
+        assert await count(other, PRODUCT) > 0
+        assert await count(clone, PRODUCT) == 0
 
 
 async def add_session(key: str) -> None:
