@@ -87,7 +87,7 @@ class Address:
 
 @contextmanager
 def running_server() -> Iterator[OwnServer]:
-    """Yield a server of this run on a unix socket, without fsync so that the disk does not count."""
+    """Yield a server of this run on a unix socket, without fsync: the disk must not count."""
     server = OwnServer()
     try:
         yield server
@@ -96,7 +96,7 @@ def running_server() -> Iterator[OwnServer]:
 
 
 async def prepare(server: OwnServer, rows: int) -> Address:
-    """Yield a new migrated database with ``rows`` small rows and 1,000 content items."""
+    """Return a new migrated database with ``rows`` small rows and 1,000 content items."""
     address = Address(server.url(await server.create(prefix="benchmark")))
     DB.url = address.url
     DB.settings = settings()

@@ -9,6 +9,11 @@ from piccolo.conf.apps import AppRegistry
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema import piccolo_commands
 
+__all__ = [
+    "APP_REGISTRY",
+    "DB",
+]
+
 DB = DatabaseEngine()
 
 APP_REGISTRY = AppRegistry(

@@ -9,6 +9,53 @@ from typing import ClassVar
 
 from asyncpg import ForeignKeyViolationError, InterfaceError, UniqueViolationError
 
+__all__ = [
+    "AccessDenied",
+    "BackupError",
+    "CommitUnknown",
+    "Conflict",
+    "ConnectionLost",
+    "DatabaseError",
+    "DatabaseNotConfigured",
+    "DatabaseReadOnly",
+    "DatabaseRefused",
+    "DatabaseUnavailable",
+    "DeadlockDetected",
+    "InvalidTransition",
+    "InvalidValue",
+    "LearnerError",
+    "LeaseEnded",
+    "LockTimeout",
+    "MigrationError",
+    "MigrationsPending",
+    "MissingReference",
+    "NotFound",
+    "PoolExhausted",
+    "PoolNotStarted",
+    "ResetRefused",
+    "RolesError",
+    "SchemaChanged",
+    "SchemaError",
+    "ScopeError",
+    "SerializationFailure",
+    "ServerError",
+    "SessionStateRefused",
+    "SettingsError",
+    "StaffError",
+    "StaleClaim",
+    "StaleVersion",
+    "StatementRefused",
+    "StatementTimeout",
+    "StillReferenced",
+    "TransactionAborted",
+    "TransactionBusy",
+    "TransactionError",
+    "TransactionFinished",
+    "TransactionId",
+    "TransactionRequired",
+    "TransactionRolledBack",
+]
+
 
 class LearnerError(Exception):
     """Base class of all errors of this package, whose messages are one line."""

@@ -24,7 +24,7 @@ from tests.environment import skip_outside_ci
 from tests.product import Product
 from tests.web.staff import sign_in
 
-pytest_plugins = ["learner_app.testing.plugin"]
+pytest_plugins = ["learner_app.testing.plugin", "tests.options"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job in the background of a shell ignores Ctrl-C, and so would the programs that tests start.

@@ -1,10 +1,13 @@
-"""Environment of the test run: a developer's machine or CI."""
+"""Environment of the test run: a developer's machine or CI, the full or the short form."""
 
 import os
 
 import pytest
 
 IN_CI = bool(os.environ.get("CI"))
+
+short = False
+"""Value of the option ``--short``, set before the test modules are imported."""
 
 
 def skip_outside_ci(reason: str) -> None:

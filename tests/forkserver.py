@@ -2,7 +2,7 @@
 
 Most of the time of a short command is spent on importing third-party modules. The fork server
 imports them once; each command is a process of its own, with its own environment, folder, streams
-and exit code, and imports ``learner_app`` itself. In CI every command is started from scratch.
+and exit code, and imports ``learner_app`` itself.
 """
 
 import atexit
@@ -18,8 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-
-from tests.environment import IN_CI
+from threading import Lock
 
 PROGRAM = Path(sys.executable).with_name("learner")
 MODULES = (
@@ -32,6 +31,7 @@ STARTUP_VARIABLES = ("PYTHON", "LC_", "LANG")
 """Prefixes of variables that Python reads when it starts."""
 
 MAX_MESSAGE = 1_000_000
+_one_at_a_time = Lock()
 
 
 def run_program(
@@ -45,7 +45,7 @@ def run_program(
         folder: its working directory.
         answer: what it reads from standard input.
     """
-    if IN_CI or any(name.startswith(STARTUP_VARIABLES) for name in environment):
+    if any(name.startswith(STARTUP_VARIABLES) for name in environment):
         return subprocess.run(
             [PROGRAM, *arguments],
             env=dict(environment),
@@ -63,10 +63,11 @@ def run_program(
         stdin.write(answer)
         stdin.seek(0)
         request = json.dumps([list(map(str, arguments)), dict(environment), str(folder)])
-        server = _server()
         streams = [stdin.fileno(), stdout.fileno(), stderr.fileno()]
-        socket.send_fds(server, [request.encode()], streams)
-        code = int(server.recv(100) or "1")
+        with _one_at_a_time:
+            server = _server()
+            socket.send_fds(server, [request.encode()], streams)
+            code = int(server.recv(100) or "1")
         stdout.seek(0)
         stderr.seek(0)
         return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())

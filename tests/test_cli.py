@@ -193,6 +193,7 @@ def test_command_interrupted_while_it_imports_modules_ends_with_130(tmp_path: Pa
         assert (process.returncode, stderr) == (130, "")
 
 
+@pytest.mark.slow
 async def test_interrupted_command_ends_with_130_and_no_traceback(clone: DatabaseEngine):
     seeding = start("seed", "--events", "400000", url=clone.url)
     seeding.stdout.readline()
@@ -241,6 +242,7 @@ async def test_reader_that_closes_the_pipe_is_no_error(clone: DatabaseEngine, co
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 async def test_output_that_cannot_be_written_causes_no_traceback(clone: DatabaseEngine):
     reader, writer = os.pipe()
     os.close(reader)
@@ -277,6 +279,7 @@ def test_output_in_a_narrow_encoding_causes_no_traceback():
     assert is_one_line(done), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("reset",), ("rollback", "tenancy")])
 async def test_pipe_without_an_answer_ends_the_command_without_changes(
     clone: DatabaseEngine, command: tuple

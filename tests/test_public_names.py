@@ -20,7 +20,7 @@ PUBLIC = {
     "learner_app.schema.columns",
     "learner_app.schema.objects",
     "learner_app.schema.tables",
-    "learner_app.testing.plugin",
+    "learner_app.tenancy.context",
     *(
         f"learner_app.repository.{name}"
         for name in (
@@ -30,7 +30,7 @@ PUBLIC = {
     ),
     *(
         f"learner_app.{domain}.{name}"
-        for domain in ("accounts", "content", "generation", "learner", "listening")
+        for domain in ("accounts", "content", "generation", "learner", "listening", "tenancy")
         for name in ("repositories", "rows", "tables")
     ),
 }

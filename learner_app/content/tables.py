@@ -37,23 +37,25 @@ class ContentTable(
 ):
     id = Varchar(255, primary_key=True, default=None, help_text="Key, made by the application.")
     title = Varchar(500, default=None, help_text="Shown to the learner.")
-    description = Text(default=None, null=True, help_text="One or two sentences about the piece.")
+    description = Text(default=None, null=True, help_text="One or two sentences about the content.")
     text_content = Text(default=None, help_text="The whole text that is spoken.")
     audio_url = Varchar(1000, default=None, help_text="Where the audio file is.")
     audio_format = Varchar(10, default="mp3", null=True, help_text="mp3, ogg or wav.")
     audio_bitrate = Integer(default=None, null=True, help_text="In kbit/s.")
     audio_size = BigInt(default=None, null=True, help_text="In bytes.")
-    format = Varchar(50, default=None, choices=ContentFormat, help_text="How the piece is told.")
+    format = Varchar(
+        50, default=None, choices=ContentFormat, help_text="Narrative, podcast or educational."
+    )
     genre = Varchar(100, default=None, null=True, help_text="Such as mystery or science.")
     sub_genre = Varchar(100, default=None, null=True, help_text="A finer genre.")
-    topic = Varchar(200, default=None, null=True, help_text="What it is about.")
+    topic = Varchar(200, default=None, null=True, help_text="Subject of the content.")
     template_id = Varchar(255, default=None, help_text="Prompt template it was made with.")
     template_version = Varchar(50, default=None, null=True, help_text="Version of the template.")
     difficulty = Varchar(
         50,
         default=None,
         choices=ContentDifficulty,
-        help_text="What is hard: words or structure.",
+        help_text="Main difficulty: vocabulary or structure.",
     )
     difficulty_score = Numeric((3, 2), default=None, null=True, help_text="0 easy to 1 hard.")
     estimated_comprehension_level = Varchar(
@@ -72,16 +74,14 @@ class ContentTable(
     continuity_context = Text(
         default=None, null=True, help_text="What happened in the series before."
     )
-    related_content_ids = Array(
-        Text(), default=None, null=True, help_text="Other pieces worth hearing."
-    )
+    related_content_ids = Array(Text(), default=None, null=True, help_text="Related content.")
     language = Varchar(10, default="it", null=True, help_text="ISO 639-1 code.")
     locale = Varchar(10, default=None, null=True, help_text="Such as it-IT.")
     quality_score = Numeric((3, 2), default=None, null=True, help_text="0 poor to 1 excellent.")
     engagement_metrics = JSONB(default=None, null=True, help_text="Latest computed engagement.")
     metadata = JSONB(default=None, null=True, help_text="Anything else, by key.")
     created_at = Timestamptz(default=Now(), help_text="Set by the database.")
-    updated_at = Timestamptz(default=Now(), help_text="Moved by the database on every change.")
+    updated_at = Timestamptz(default=Now(), help_text="Set by the database on every change.")
 
     content_difficulty_check = OneOf(difficulty, ContentDifficulty)
     content_format_check = OneOf(format, ContentFormat)  # noqa: A003  # the column's agreed name

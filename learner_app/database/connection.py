@@ -84,6 +84,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "is_unconfirmed",
         "last_sent_at",
         "lease",
+        "propagates_settings",
         "replies",
         "retire_at",
         "sent_at",
@@ -126,6 +127,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Number of calls of ``Pool.expire()`` before the connection was opened."""
         self.server: tuple[Any, Any] = (None, None)
         """Server identity: its own address, and its start time, which changes with a restart."""
+        self.propagates_settings: bool | None = None
+        """True if Citus propagates SET LOCAL to its workers, None until that is known."""
         self.timeline: int | None = None
         """Timeline of the server's write-ahead log, which each promotion of a standby increments.
 

@@ -50,6 +50,10 @@ from learner_app.errors import (
 )
 from learner_app.settings import Settings
 
+__all__ = [
+    "DatabaseEngine",
+]
+
 T = TypeVar("T")
 
 
@@ -81,10 +85,7 @@ class DatabaseEngine(PostgresEngine):
             log_responses: print the number of rows and their columns, or the command tag.
         """
         self.connections = Connections(
-            url,
-            replica_name=name,
-            owner_url=owner_url,
-            needs_pool=needs_pool,
+            url, replica_name=name, owner_url=owner_url, needs_pool=needs_pool
         )
         self._replicas: tuple[Settings, Mapping[str, Self]] | None = None
         super().__init__(config={}, log_queries=log_queries, log_responses=log_responses)
@@ -94,9 +95,8 @@ class DatabaseEngine(PostgresEngine):
         self.observers = observers
         """Observers of statements, transactions and errors: ``DB.observers.add(observer)``."""
         self.connections.observers = observers
-        self._parts = TransactionParts(
-            self, self.connections, self.current_transaction, scopes, observers
-        )
+        current = self.current_transaction
+        self._parts = TransactionParts(self, self.connections, current, scopes, observers)
         self._executor = StatementExecutor(self._parts)
 
     # Piccolo's constructor: it connects and assigns attributes that are derived here.
@@ -198,10 +198,8 @@ class DatabaseEngine(PostgresEngine):
     def prepare_for_command(self, *, exits_without_database: bool, connects_as_owner: bool) -> None:
         """Configure the engine for a command, which sends few statements and needs no pool.
 
-        Args:
-            exits_without_database: raise SystemExit with one line if the database is not
-                configured or not reachable.
-            connects_as_owner: always connect as the owner role, as in :meth:`as_owner`.
+        ``exits_without_database``: raise SystemExit with one line instead of errors.
+        ``connects_as_owner``: always connect as the owner role.
         """
         self.connections.needs_pool = False
         self.connections.exits_without_database = exits_without_database
@@ -252,10 +250,7 @@ class DatabaseEngine(PostgresEngine):
         return self.connections.as_owner(self.transaction_exists)
 
     async def start_connection_pool(self, **_kwargs: Any) -> None:
-        """Open the pool, and those of the replicas.
-
-        An unreachable database is logged and no error: the pool keeps trying to connect.
-        """
+        """Open the pools of the engine and its replicas, which keep trying to connect."""
         if self.pool is not None:
             return
         await self.connections.start_pool()
@@ -263,10 +258,7 @@ class DatabaseEngine(PostgresEngine):
             await replica.start_connection_pool()
 
     async def close_connection_pool(self) -> None:
-        """Close the pool, and those of the replicas.
-
-        Connections in use are terminated after 5 seconds, or when this call is cancelled.
-        """
+        """Close the pools, and after 5 seconds or on cancellation the connections in use."""
         replicas = self._replicas[1].values() if self._replicas else ()
         await asyncio.gather(
             self.connections.close_pool(),
@@ -418,7 +410,7 @@ class DatabaseEngine(PostgresEngine):
         """Refuse Piccolo's batches, which swallow errors and bypass the pool."""
         raise StatementRefused("batch() is not supported: use DB.stream(query)")
 
-    # Transactions.
+    # Transactions and scopes.
 
     def transaction(
         self,
@@ -499,9 +491,7 @@ class DatabaseEngine(PostgresEngine):
         return self.enclosing_transaction() is not None
 
     def after_commit(self, callback: Callback) -> None:
-        """Call a function after the commit of the outermost transaction.
-
-        It is dropped on rollback.
+        """Call a function after the commit of the outermost transaction, drop it on rollback.
 
         Raises:
             TransactionRequired: there is no transaction.
@@ -521,8 +511,6 @@ class DatabaseEngine(PostgresEngine):
         """
         return await was_committed(self._executor, TransactionId(transaction_id), seconds)
 
-    # Scopes.
-
     def scope(
         self,
         *,
@@ -538,7 +526,7 @@ class DatabaseEngine(PostgresEngine):
         replicas. A nested scope inherits the values that it does not set.
 
         Args:
-            tenant: id of the tenant; cannot be changed by a nested scope.
+            tenant: id of the tenant; a nested scope cannot change it.
             actor: user or service on whose behalf the statements run.
             request_id: id of the request.
 

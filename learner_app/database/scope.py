@@ -15,8 +15,16 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from learner_app.database.connection import Connection
 from learner_app.errors import InvalidValue, ScopeError
 from learner_app.schema.session_settings import ACTOR_SETTING, REQUEST_ID_SETTING, TENANT_SETTING
+
+LOG_TEXT = "SET LOCAL (scope)"
+"""Text in the statement log instead of the settings, which contain values."""
+
+_PROPAGATES_SETTINGS = (
+    "SELECT coalesce(current_setting('citus.propagate_set_commands', true) = 'local', false)"
+)
 
 MAX_LENGTH = 200
 """Longest value in characters."""
@@ -174,6 +182,26 @@ class ScopeSettings:
         """Note that ROLLBACK TO SAVEPOINT restored earlier settings, which are not known here."""
         if self._is_used:
             self._sent = None
+
+
+async def send_begin(connection: Connection, begin: str, settings: str) -> None:
+    """Send BEGIN and the settings of a scope, in one message where that is possible.
+
+    Citus with ``citus.propagate_set_commands`` sends the text of the message that contains a SET
+    to its workers. There a BEGIN in it would be a second one, and a warning in the log.
+
+    Args:
+        connection: connection without a transaction.
+        begin: the BEGIN statement.
+        settings: SQL of :meth:`ScopeSettings.at_begin`.
+    """
+    if connection.propagates_settings is None:
+        connection.propagates_settings = await connection.fetchval(_PROPAGATES_SETTINGS)
+    if connection.propagates_settings:
+        await connection.control(begin)
+        await connection.control(settings, log_text=LOG_TEXT)
+    else:
+        await connection.control(f"{begin}; {settings}", log_text=f"{begin}; {LOG_TEXT}")
 
 
 def _set_local(scope: Scope, before: Scope | None) -> str:

@@ -25,7 +25,7 @@ from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown
 from learner_app.database.exclusive_lock import ExclusiveLock
 from learner_app.database.instrumentation import Observers, Outcome, TransactionEvent, sqlstate_of
 from learner_app.database.lease import Lease
-from learner_app.database.scope import ScopeSettings, ScopeStack
+from learner_app.database.scope import LOG_TEXT, ScopeSettings, ScopeStack, send_begin
 from learner_app.database.transaction_id import read_transaction_id
 from learner_app.database.transaction_options import TransactionOptions
 from learner_app.errors import (
@@ -53,9 +53,6 @@ ROLLBACK_SECONDS = 2
 TRANSACTION_CLOSED = (
     "the transaction has ended: await its tasks inside the block, or start them after it"
 )
-
-SCOPE_LOG_TEXT = "SET LOCAL (scope)"
-"""Text in the statement log instead of the settings of a scope, which contain values."""
 
 
 class State(Enum):
@@ -295,7 +292,7 @@ class Transaction(PostgresTransaction):
     async def _before_operation(self, statement: str | None) -> None:
         """Send the settings of the current scope if the transaction has others."""
         if sql := self._root._settings.before(statement):
-            await self._connection.control(sql, log_text=SCOPE_LOG_TEXT)
+            await self._connection.control(sql, log_text=LOG_TEXT)
             self._root._settings.sent()
 
     async def commit(self) -> None:
@@ -374,14 +371,15 @@ class Transaction(PostgresTransaction):
     async def _begin_once(self) -> Connection:
         connections = self._parts.connections
         connection = await connections.acquire(in_pool=self._in_pool)
-        sql = log_text = f"BEGIN{self._options.sql}"
-        if settings := self._settings.at_begin():  # in one message: no additional round trip
-            sql, log_text = f"{sql}; {settings}", f"{sql}; {SCOPE_LOG_TEXT}"
+        sql = f"BEGIN{self._options.sql}"
         try:
-            await connection.control(sql, log_text=log_text)
+            if settings := self._settings.at_begin():
+                await send_begin(connection, sql, settings)
+            else:
+                await connection.control(sql)
         except DRIVER_ERRORS as error:
             # before the release, which may close the connection: the mapping asks for its state
-            failure = connections.failure(error, log_text, connection)
+            failure = connections.failure(error, sql, connection)
             await connections.release(connection)
             raise failure from error
         except BaseException:

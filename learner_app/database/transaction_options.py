@@ -8,7 +8,7 @@ from learner_app.errors import TransactionError
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: created for each transaction, and slower then
 class TransactionOptions:
     """Options of the outermost block of a transaction."""
 

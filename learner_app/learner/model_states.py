@@ -190,7 +190,7 @@ class LearnerModelStateRepository(
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
     ) -> LearnerModelState:
-        """Change the given fields and return the row, unchanged if no field is given.
+        """Change the passed fields and return the row, which is unchanged without any.
 
         Args:
             key: the session.

@@ -164,7 +164,7 @@ class UserPreferencesRepository(
         session_id: str | None = None,
         expect: int | None = None,
     ) -> UserPreferences:
-        """Insert preferences, or change the given fields of the stored ones.
+        """Insert preferences, or change the passed fields of the stored ones.
 
         A call without fields also counts as a save. The first save stores default settings for
         omitted fields, and version 1. With ``expect=1`` it stores version 2, since

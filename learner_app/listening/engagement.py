@@ -120,7 +120,7 @@ TOP_CONTENT = Statement(
 
 
 def characteristics_or_stored(value: Param) -> QueryString:
-    """Return SQL for the given characteristics, or for those of the stored content if NULL."""
+    """Return SQL for the passed characteristics, or for those of the stored content if NULL."""
     sql = f"COALESCE({{}}, {CHARACTERISTICS_BY_ID}, jsonb_build_object())"
     return QueryString(sql, value, Param("content_id"))
 

@@ -112,7 +112,7 @@ def _select_by_characteristics(limit: int) -> Statement:
 
 
 def _timestamp_or_now(value: Param) -> QueryString:
-    """Return SQL for the given time or the current one, NULL if it is over a day ahead.
+    """Return SQL for the passed time or the current one, NULL if it is over a day ahead.
 
     The column rejects NULL. The current time is that of the statement, so that the events of one
     transaction keep their order.

@@ -29,8 +29,3 @@ def lock_oldest_keys_sql(names: SqlNames, key: str, condition: str, order: str, 
         f"ARRAY(SELECT {key} FROM {names} WHERE {condition} "
         f"ORDER BY {order}, {key} LIMIT {batch:d} FOR UPDATE SKIP LOCKED)"
     )
-
-
-def affected_rows(status: str) -> int:
-    """Return the number of rows in a command status such as ``DELETE 3``."""
-    return int(status.rpartition(" ")[2])

@@ -220,43 +220,41 @@ class ReadOnlyRepository(Generic[R, K]):
     # Extension points: operations of a repository are built from these.
 
     async def fetch_row(
-        self, statement: Statement | str, *args: Any, idempotent: bool = False
+        self, statement: Statement, *args: Any, idempotent: bool = False
     ) -> R | None:
         """Return the first row of a statement that returns the columns of the row type."""
-        statement = named(statement)
-        record = await self.engine.fetchrow(statement.sql, *args, idempotent=idempotent)
+        record = await self.engine.fetchrow(
+            statement.sql, *args, idempotent=idempotent, name=statement.name
+        )
         return None if record is None else self.mapper.to_row(record)
 
-    async def fetch_row_by_key(self, key: K, statement: Statement | str, *args: Any) -> R | None:
+    async def fetch_row_by_key(self, key: K, statement: Statement, *args: Any) -> R | None:
         """Return the first row of a statement whose first parameters are the key columns."""
         params = self.key.params(key)
         return None if params is None else await self.fetch_row(statement, *params, *args)
 
     async def fetch_rows(
-        self, statement: Statement | str, *args: Any, idempotent: bool = False
+        self, statement: Statement, *args: Any, idempotent: bool = False
     ) -> builtins.list[R]:
         """Return the rows of a statement that returns the columns of the row type."""
-        statement = named(statement)
-        records = await self.engine.fetch(statement.sql, *args, idempotent=idempotent)
+        records = await self.engine.fetch(
+            statement.sql, *args, idempotent=idempotent, name=statement.name
+        )
         return list(map(self.mapper.to_row, records))
 
     async def fetch_records(
-        self, statement: Statement | str, *args: Any, idempotent: bool = False
+        self, statement: Statement, *args: Any, idempotent: bool = False
     ) -> builtins.list[Any]:
         """Return the records of a statement with any columns."""
-        return await named(statement).fetch(self.engine, *args, idempotent=idempotent)
+        return await statement.fetch(self.engine, *args, idempotent=idempotent)
 
-    async def fetch_value(
-        self, statement: Statement | str, *args: Any, idempotent: bool = False
-    ) -> Any:
+    async def fetch_value(self, statement: Statement, *args: Any, idempotent: bool = False) -> Any:
         """Return the first column of a statement's first record, None if there is none."""
-        return await named(statement).fetchval(self.engine, *args, idempotent=idempotent)
+        return await statement.fetchval(self.engine, *args, idempotent=idempotent)
 
-    async def execute(
-        self, statement: Statement | str, *args: Any, idempotent: bool = False
-    ) -> int:
+    async def execute(self, statement: Statement, *args: Any, idempotent: bool = False) -> int:
         """Run a statement that returns no records and return the number of affected rows."""
-        return await named(statement).execute(self.engine, *args, idempotent=idempotent)
+        return await statement.execute(self.engine, *args, idempotent=idempotent)
 
     async def count_rows(self, filters: Mapping[str, Any], *, operation: str = "count") -> int:
         """Return the number of rows that match the filters.
@@ -442,7 +440,3 @@ class ReadOnlyRepository(Generic[R, K]):
         if lock not in get_args(Lock):
             raise invalid_field(self.table, "lock", f"must be one of {', '.join(get_args(Lock))}")
         self.require_transaction("a lock")
-
-
-def named(statement: Statement | str) -> Statement:
-    return statement if isinstance(statement, Statement) else Statement("", statement)

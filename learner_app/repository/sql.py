@@ -53,30 +53,32 @@ class Statement:
         self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
     ) -> Awaitable[list[Any]]:
         """Return the records."""
-        return engine.fetch(self.sql, *args, idempotent=idempotent)
+        return engine.fetch(self.sql, *args, idempotent=idempotent, name=self.name)
 
     def fetchrow(
         self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
     ) -> Awaitable[Any | None]:
         """Return the first record, None if there is none."""
-        return engine.fetchrow(self.sql, *args, idempotent=idempotent)
+        return engine.fetchrow(self.sql, *args, idempotent=idempotent, name=self.name)
 
     def fetchval(
         self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
     ) -> Awaitable[Any]:
         """Return the first column of the first record, None if there is none."""
-        return engine.fetchval(self.sql, *args, idempotent=idempotent)
+        return engine.fetchval(self.sql, *args, idempotent=idempotent, name=self.name)
 
     async def execute(self, engine: DatabaseEngine, *args: Any, idempotent: bool = False) -> int:
         """Return the number of affected rows."""
-        status = await engine.execute(self.sql, *args, idempotent=idempotent)
+        status = await engine.execute(self.sql, *args, idempotent=idempotent, name=self.name)
         return int(status.rpartition(" ")[2])
 
     def fetchmany(
         self, engine: DatabaseEngine, args: Sequence[Sequence[Any]]
     ) -> Awaitable[list[Any]]:
         """Run the statement once for each sequence of arguments and return all records."""
-        return engine.perform(lambda connection: connection.fetchmany(self.sql, args), self.sql)
+        return engine.perform(
+            lambda connection: connection.fetchmany(self.sql, args), self.sql, name=self.name
+        )
 
 
 def compile_query(name: str, query: Query[Any, Any] | QueryString) -> Statement:

@@ -12,6 +12,13 @@ from piccolo.table import Table
 from learner_app.schema.objects import Deferrable, ForeignKeyConstraint
 from learner_app.schema.schema_object import quoted
 
+__all__ = [
+    "Generated",
+    "Inet",
+    "Now",
+    "Reference",
+]
+
 
 class Now(TimestamptzNow):
     """Default ``now()``, where Piccolo's own writes CURRENT_TIMESTAMP into the catalog."""

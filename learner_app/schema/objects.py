@@ -16,6 +16,22 @@ from piccolo.table import Table
 from learner_app.errors import SchemaError
 from learner_app.schema.schema_object import SchemaObject, literal, quoted
 
+__all__ = [
+    "Check",
+    "Deferrable",
+    "Exclude",
+    "ForeignKeyConstraint",
+    "Index",
+    "IndexKey",
+    "OneOf",
+    "Policy",
+    "PrimaryKey",
+    "RowLevelSecurity",
+    "Uncompressed",
+    "Unique",
+    "UpdatedAtTrigger",
+]
+
 OWN_TABLE = "self"
 """Value of ``references`` for a foreign key to its own table, as in Piccolo."""
 

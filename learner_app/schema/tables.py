@@ -14,6 +14,11 @@ from learner_app.schema.columns import Generated
 from learner_app.schema.objects import PrimaryKey
 from learner_app.schema.schema_object import SchemaObject
 
+__all__ = [
+    "CompositeKey",
+    "SchemaTable",
+]
+
 ROW_KEY = "row_key"
 
 

@@ -31,6 +31,7 @@ from learner_app.accounts.repositories import UserRepository
 from learner_app.database.engine import DatabaseEngine
 from learner_app.settings import Settings
 from tests.accounts.factories import PASSWORD, registered
+from tests.examples import examples
 
 COMPOSED, DECOMPOSED = "caff\u00e8-1234", "caffe\u0300-1234"
 CHEAP = Cost(64, 1, 1)
@@ -174,7 +175,7 @@ def test_malformed_hashes_match_no_password(stored: str):
     assert time.perf_counter() - begin < 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=40), st.integers(0, len(GOOD)), st.text(max_size=5))
 def test_checking_any_hash_raises_no_error(password: str, at: int, put: str):
     for stored in (GOOD[:at] + put + GOOD[at + 1 :], put):

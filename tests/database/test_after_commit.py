@@ -1,4 +1,4 @@
-"""What is to happen after a commit happens then, once, and only then."""
+"""Callbacks of ``after_commit``."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from learner_app.errors import MissingReference, TransactionRequired
 from tests.database.sessions import add, keys
 
 
-async def test_runs_after_the_outermost_commit(small_pool: DatabaseEngine):
+async def test_callbacks_run_once_after_the_outermost_commit(small_pool: DatabaseEngine):
     told: list[object] = []
 
     async def tell() -> None:
@@ -24,7 +24,7 @@ async def test_runs_after_the_outermost_commit(small_pool: DatabaseEngine):
     assert told == [["inner"], "inner"]
 
 
-async def test_dropped_on_rollback(small_pool: DatabaseEngine):
+async def test_callbacks_are_dropped_on_rollback(small_pool: DatabaseEngine):
     told: list[str] = []
     async with small_pool.transaction():
         with pytest.raises(ZeroDivisionError):
@@ -43,7 +43,7 @@ async def test_dropped_on_rollback(small_pool: DatabaseEngine):
     assert told == ["outer"]
 
 
-async def test_dropped_when_the_commit_fails(small_pool: DatabaseEngine):
+async def test_callbacks_are_dropped_when_the_commit_fails(small_pool: DatabaseEngine):
     await small_pool.execute(
         "CREATE TABLE part (whole text REFERENCES sessions (id) DEFERRABLE INITIALLY DEFERRED)"
     )
@@ -55,7 +55,9 @@ async def test_dropped_when_the_commit_fails(small_pool: DatabaseEngine):
     assert told == []
 
 
-async def test_its_errors_do_not_undo_the_commit(small_pool: DatabaseEngine, caplog):
+async def test_errors_of_callbacks_are_logged_and_do_not_undo_the_commit(
+    small_pool: DatabaseEngine, caplog
+):
     told: list[str] = []
 
     def fail() -> None:
@@ -70,7 +72,9 @@ async def test_its_errors_do_not_undo_the_commit(small_pool: DatabaseEngine, cap
     assert "the transaction is committed" in caplog.text
 
 
-async def test_runs_although_the_caller_is_cancelled_at_the_commit(small_pool: DatabaseEngine):
+async def test_callbacks_run_although_the_caller_is_cancelled_during_the_commit(
+    small_pool: DatabaseEngine,
+):
     told: list[int] = []
     for number in range(60):
 
@@ -86,7 +90,7 @@ async def test_runs_although_the_caller_is_cancelled_at_the_commit(small_pool: D
     assert [int(key) for key in await keys()] == told
 
 
-async def test_needs_a_transaction(small_pool: DatabaseEngine):
+async def test_after_commit_requires_a_transaction(small_pool: DatabaseEngine):
     with pytest.raises(TransactionRequired):
         small_pool.after_commit(lambda: None)
 

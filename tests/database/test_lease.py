@@ -1,4 +1,4 @@
-"""Leases: valid inside their block only, and never handed on with a statement running."""
+"""Leases: valid inside their block only, and never reused while a statement is running."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +26,7 @@ KILL = "SELECT pg_terminate_backend($1, 5000)"
 
 
 async def kill(engine: DatabaseEngine, connection: Any) -> None:
-    """End the session of a connection, and wait for its end."""
+    """Terminate the session of a connection and wait for its end."""
     other = DatabaseEngine(engine.url, needs_pool=False)
     assert await other.perform(
         lambda it: it.fetchval(KILL, connection.get_server_pid()), in_pool=False
@@ -192,7 +192,7 @@ KEPT = [
 
 
 @pytest.mark.parametrize("keep", KEPT, ids=lambda keep: keep.__name__)
-async def test_what_is_kept_after_the_block_raises_and_writes_nothing(
+async def test_objects_of_a_lease_raise_after_the_block_and_write_nothing(
     clone: DatabaseEngine, keep: Callable[[Any], Awaitable[Callable[[], Awaitable[Any]]]]
 ):
     await reopen(clone, db_pool_max=1)  # the next caller gets the same connection
@@ -207,7 +207,7 @@ async def test_what_is_kept_after_the_block_raises_and_writes_nothing(
 
 @pytest.mark.parametrize("keep", KEPT, ids=lambda keep: keep.__name__)
 @pytest.mark.parametrize("source", ["connection()", "transaction.connection"])
-async def test_what_is_kept_after_a_transaction_raises_and_writes_nothing(
+async def test_objects_of_a_transaction_raise_after_it_and_write_nothing(
     clone: DatabaseEngine,
     source: str,
     keep: Callable[[Any], Awaitable[Callable[[], Awaitable[Any]]]],
@@ -226,7 +226,7 @@ async def test_what_is_kept_after_a_transaction_raises_and_writes_nothing(
     assert await keys() == ["other caller"]
 
 
-async def test_a_cursor_kept_from_a_block_raises_within_the_same_transaction(clone: DatabaseEngine):
+async def test_a_cursor_raises_after_its_block_within_the_same_transaction(clone: DatabaseEngine):
     async with clone.transaction():
         async with clone.connection() as connection:
             cursor = await connection.cursor("SELECT * FROM generate_series(1, 10)")
@@ -238,7 +238,7 @@ async def test_a_cursor_kept_from_a_block_raises_within_the_same_transaction(clo
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
-async def test_the_connection_of_a_transaction_ended_by_hand_raises(
+async def test_the_connection_raises_after_an_early_commit_or_rollback(
     clone: DatabaseEngine, end: str
 ):
     async with clone.transaction() as transaction, clone.connection() as connection:
@@ -264,7 +264,7 @@ async def test_the_connection_of_a_nested_block_ends_with_it(clone: DatabaseEngi
     assert await keys() == ["nested", "outer"]
 
 
-async def test_a_kept_connection_cannot_end_that_of_another_caller(clone: DatabaseEngine):
+async def test_an_ended_lease_cannot_close_the_connection_of_another_caller(clone: DatabaseEngine):
     await reopen(clone, db_pool_max=1)
     async with clone.connection() as kept:
         pass
@@ -443,7 +443,9 @@ SLOW = "INSERT INTO sessions (id) SELECT 'x' || pg_sleep(30)"
 
 
 @pytest.mark.parametrize("how", ["execute", "prepared"])
-async def test_a_write_killed_under_way_on_a_lease_is_unknown(clone: DatabaseEngine, how: str):
+async def test_a_write_on_a_lease_that_is_killed_while_running_is_unknown(
+    clone: DatabaseEngine, how: str
+):
     async def write(connection: Any) -> None:
         if how == "prepared":
             await (await connection.prepare(SLOW)).fetch()
@@ -495,7 +497,7 @@ async def test_operations_that_perform_left_running_do_not_reach_the_next_caller
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
-async def test_what_is_kept_from_perform_raises_and_writes_nothing(
+async def test_objects_of_perform_raise_after_it_and_write_nothing(
     clone: DatabaseEngine, in_transaction: bool
 ):
     async def keep(connection: Any) -> list[Callable[[], Awaitable[Any]]]:
@@ -532,7 +534,7 @@ async def test_listeners_of_a_lease_survive_an_inner_lease(clone: DatabaseEngine
 
 @pytest.mark.parametrize("kind", ["enum", "transaction"])
 async def test_a_cancelled_type_lookup_leaves_no_transaction(clone: DatabaseEngine, kind: str):
-    """The lookup is cancelled after different times, so that each of its steps is met."""
+    """Cancel the lookup after different times, to interrupt each of its steps."""
     await clone.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
     cancelled = 0
     async with clone.connection() as connection:
@@ -555,7 +557,7 @@ async def test_a_cancelled_type_lookup_leaves_no_transaction(clone: DatabaseEngi
     assert len(await keys()) == 40
 
 
-async def test_a_write_without_an_answer_in_time_is_unknown(clone: DatabaseEngine):
+async def test_a_write_that_times_out_is_unknown(clone: DatabaseEngine):
     slow = "INSERT INTO sessions (id) SELECT 'x' || pg_sleep(30)"
     with pytest.raises(CommitUnknown):
         async with clone.connection() as connection:
@@ -592,7 +594,7 @@ async def test_a_copy_killed_inside_a_transaction_is_not_unknown(clone: Database
     assert await keys() == []
 
 
-async def test_a_task_that_was_cancelled_before_is_told_that_the_block_ended(
+async def test_a_task_that_was_cancelled_before_gets_lease_ended(
     clone: DatabaseEngine,
 ):
     async def outlive(connection: Any) -> None:

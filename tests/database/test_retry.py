@@ -1,7 +1,6 @@
-"""Units of work that run again, and lost commits that do not."""
+"""Retried transactions and writes, and commits with an unknown outcome, which are not retried."""
 
 import asyncio
-import random
 from contextvars import Context
 
 import pytest
@@ -32,7 +31,7 @@ async def increase(engine: DatabaseEngine, number: int = 1) -> None:
     await engine.execute("UPDATE counter SET n = $2 WHERE id = $1", number, found + 1)
 
 
-async def test_serialization_failures_are_run_again(counter: DatabaseEngine):
+async def test_serialization_failures_are_retried(counter: DatabaseEngine):
     runs = 0
 
     async def unit() -> int:
@@ -47,8 +46,8 @@ async def test_serialization_failures_are_run_again(counter: DatabaseEngine):
     assert runs > 20, "without a conflict this shows nothing"
 
 
-async def test_failures_at_commit_are_run_again(counter: DatabaseEngine):
-    """Write skew: each transaction only notices at its COMMIT, or at a read before it."""
+async def test_failures_at_commit_are_retried(counter: DatabaseEngine):
+    """Write skew: a transaction fails at its COMMIT, or at a read before it."""
     await counter.execute("CREATE TABLE on_call (name text PRIMARY KEY, is_on bool)")
     await counter.execute("INSERT INTO on_call VALUES ('a', true), ('b', true)")
     met, runs = asyncio.Barrier(2), 0
@@ -77,7 +76,7 @@ async def test_failures_at_commit_are_run_again(counter: DatabaseEngine):
     assert await counter.fetchval("SELECT count(*) FROM on_call WHERE is_on") == 1
 
 
-async def test_deadlocks_are_run_again(counter: DatabaseEngine):
+async def test_deadlocks_are_retried(counter: DatabaseEngine):
     met, runs = asyncio.Barrier(2), 0
 
     async def unit(first: int, second: int) -> None:
@@ -95,7 +94,7 @@ async def test_deadlocks_are_run_again(counter: DatabaseEngine):
     assert runs == 3
 
 
-async def test_a_caught_serialization_failure_is_still_run_again(counter: DatabaseEngine):
+async def test_a_unit_that_caught_its_serialization_failure_is_retried(counter: DatabaseEngine):
     runs = 0
 
     async def unit() -> None:
@@ -120,7 +119,7 @@ async def outside(engine: DatabaseEngine, sql: str) -> None:
     await engine.execute(sql)
 
 
-async def test_the_deadline_ends_it(counter: DatabaseEngine):
+async def test_no_attempt_begins_after_the_deadline(counter: DatabaseEngine):
     loop, runs = asyncio.get_running_loop(), 0
 
     async def unit() -> None:
@@ -135,7 +134,7 @@ async def test_the_deadline_ends_it(counter: DatabaseEngine):
     assert runs > 2
 
 
-async def test_other_errors_are_not_run_again(clone: DatabaseEngine):
+async def test_other_errors_are_not_retried(clone: DatabaseEngine):
     runs = 0
 
     async def unit() -> None:
@@ -163,7 +162,7 @@ async def test_inside_a_transaction_a_unit_runs_once(counter: DatabaseEngine):
     assert runs == 1
 
 
-async def test_a_connection_lost_before_commit_is_run_again(clone: DatabaseEngine):
+async def test_a_connection_lost_before_commit_is_retried(clone: DatabaseEngine):
     runs = 0
 
     async def unit() -> None:
@@ -191,7 +190,7 @@ async def test_options_reach_the_server(clone: DatabaseEngine):
             pass
 
 
-async def test_what_became_of_a_traced_transaction(clone: DatabaseEngine):
+async def test_commit_status_of_tracked_transactions(clone: DatabaseEngine):
     async with clone.transaction(track_commit=True) as kept:
         await add("kept")
     with pytest.raises(ZeroDivisionError):
@@ -218,7 +217,7 @@ async def read_id(engine: DatabaseEngine):
         return await read_transaction_id(connection)
 
 
-async def test_one_still_in_progress_is_waited_for(clone: DatabaseEngine):
+async def test_commit_status_waits_for_a_transaction_in_progress(clone: DatabaseEngine):
     async with clone.transaction() as transaction:
         await add("slow")
         name = await read_id(clone)
@@ -247,9 +246,8 @@ async def test_a_write_whose_answer_is_lost_is_unknown(clone: DatabaseEngine):
     assert await keys() == []
 
 
-async def test_a_dead_connection_is_noticed_before_anything_is_sent(clone: DatabaseEngine):
-    """Even a plain write needs no repetition then; 20 times, for the moment matters."""
-    random.seed(1)
+async def test_a_dead_connection_is_detected_before_a_statement_is_sent(clone: DatabaseEngine):
+    """A write that is not idempotent succeeds. Repeated 20 times, since the timing varies."""
     await reopen(clone, db_pool_max=2)
     other = DatabaseEngine(clone.url, needs_pool=False)
     for number in range(20):
@@ -262,7 +260,7 @@ async def test_a_dead_connection_is_noticed_before_anything_is_sent(clone: Datab
     assert len(await keys()) == 40
 
 
-async def test_failures_in_a_task_group_are_run_again(counter: DatabaseEngine):
+async def test_failures_in_a_task_group_are_retried(counter: DatabaseEngine):
     runs = 0
 
     async def unit() -> None:
@@ -288,7 +286,7 @@ async def failing_group(engine: DatabaseEngine) -> None:
         group.create_task(engine.execute("SELECT 1 / 0"))
 
 
-async def test_a_caught_error_in_a_traced_block_is_a_rollback(clone: DatabaseEngine):
+async def test_a_caught_error_in_a_tracked_transaction_is_a_rollback(clone: DatabaseEngine):
     with pytest.raises(TransactionRolledBack) as caught:
         async with clone.transaction(track_commit=True):
             with pytest.raises(InvalidValue):

@@ -11,7 +11,9 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.scope import Scope
 from learner_app.errors import (
+    CommitUnknown,
     Conflict,
+    ConnectionLost,
     InvalidValue,
     ScopeError,
     StatementRefused,
@@ -339,10 +341,36 @@ async def test_reads_in_a_scope_survive_a_broken_connection(clone: DatabaseEngin
 
 
 async def test_a_write_in_a_scope_that_breaks_before_commit_is_undone(clone: DatabaseEngine):
-    from learner_app.errors import ConnectionLost
-
     with clone.scope(tenant=TENANT), pytest.raises(ConnectionLost):
         await clone.execute(
             "INSERT INTO sessions (id) SELECT 'x' FROM pg_terminate_backend(pg_backend_pid())"
         )
     assert await keys() == []
+
+
+KILL_AT_COMMIT = """
+    CREATE SEQUENCE kills;
+    CREATE FUNCTION kill_once() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF nextval('kills') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER kill_once AFTER INSERT ON sessions
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION kill_once();
+"""
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_a_lost_commit_in_a_scope_is_unknown_unless_the_write_is_idempotent(
+    clone: DatabaseEngine, idempotent: bool
+):
+    async with clone.connection() as connection:
+        await connection.execute(KILL_AT_COMMIT)
+    insert = "INSERT INTO sessions (id) VALUES ($1) ON CONFLICT DO NOTHING"
+    with clone.scope(actor="ann"):
+        if idempotent:
+            assert await clone.execute(insert, "a", idempotent=True) == "INSERT 0 1"
+        else:
+            with pytest.raises(CommitUnknown):
+                await clone.execute(insert, "a")
+    assert await keys() == ["a"] * idempotent

@@ -1,4 +1,4 @@
-"""``log_queries`` and ``log_responses`` of Piccolo's engine, and DB_ECHO: statements, no values."""
+"""``log_queries``, ``log_responses`` and DB_ECHO print statements without values."""
 
 import pytest
 
@@ -18,7 +18,7 @@ async def logged(clone: DatabaseEngine):
 
 
 async def work(engine: DatabaseEngine) -> None:
-    """Every way to send a statement, each with a value."""
+    """Send a statement with a value in each possible way."""
     await add(CANARY)
     await ListeningSessionTable.select(ListeningSessionTable.id).where(
         ListeningSessionTable.id == CANARY
@@ -85,7 +85,7 @@ async def test_log_responses_prints_the_shape_of_results_without_values(
     assert "-- DELETE 1\n" in printed
 
 
-async def test_the_constructor_takes_both_as_piccolos_does(
+async def test_the_constructor_accepts_both_as_in_piccolo(
     clone: DatabaseEngine, capsys: pytest.CaptureFixture[str]
 ):
     engine = DatabaseEngine(clone.url, log_queries=True, log_responses=True)
@@ -102,7 +102,9 @@ async def test_the_constructor_takes_both_as_piccolos_does(
     assert not quiet.log_responses
 
 
-async def test_echo_is_log_queries(logged: DatabaseEngine, capsys: pytest.CaptureFixture[str]):
+async def test_db_echo_switches_log_queries_on(
+    logged: DatabaseEngine, capsys: pytest.CaptureFixture[str]
+):
     logged.settings.db_echo = True
     await reopen(logged)
     assert logged.log_queries
@@ -114,7 +116,7 @@ async def test_echo_is_log_queries(logged: DatabaseEngine, capsys: pytest.Captur
     logged.settings.db_echo = False
 
 
-async def test_replicas_are_logged_as_well(
+async def test_statements_of_replicas_are_logged(
     logged: DatabaseEngine, capsys: pytest.CaptureFixture[str]
 ):
     from pydantic import SecretStr

@@ -1,4 +1,4 @@
-"""Streams hold nothing while the caller works, and close when the caller stops early."""
+"""Streams hold no connection between pages, and close when the caller stops early."""
 
 import asyncio
 import gc
@@ -31,12 +31,12 @@ def sessions():
 
 
 @pytest.mark.parametrize("batch", [1000, 2500, 7, 5000])
-async def test_pages_give_every_row_once_in_order(filled: DatabaseEngine, batch: int):
+async def test_pages_return_every_row_once_in_order(filled: DatabaseEngine, batch: int):
     found = [row["id"] async for row in filled.stream(sessions(), batch=batch)]
     assert found == [f"s{number:05}" for number in range(1, ROWS + 1)]
 
 
-async def test_nothing_is_held_between_pages(filled: DatabaseEngine):
+async def test_no_connection_is_held_between_pages(filled: DatabaseEngine):
     pool = filled.pool
     assert pool is not None
     count = 0
@@ -47,7 +47,7 @@ async def test_nothing_is_held_between_pages(filled: DatabaseEngine):
     assert count == ROWS
 
 
-async def test_filters_and_rows_that_come_later(filled: DatabaseEngine):
+async def test_filters_apply_to_rows_inserted_meanwhile(filled: DatabaseEngine):
     query = sessions().where(ListeningSessionTable.id >= "s02400")
     found = []
     async for row in filled.stream(query, batch=10):
@@ -60,7 +60,7 @@ async def test_filters_and_rows_that_come_later(filled: DatabaseEngine):
     assert len(found) == 102
 
 
-async def test_all_columns_and_a_composite_key(filled: DatabaseEngine):
+async def test_a_composite_key_orders_the_rows(filled: DatabaseEngine):
     rows = [row async for row in filled.stream(ListeningSessionTable.select(), batch=999)]
     assert len(rows) == ROWS
     assert rows[0].keys() == {column._meta.name for column in ListeningSessionTable._meta.columns}
@@ -70,7 +70,7 @@ async def test_all_columns_and_a_composite_key(filled: DatabaseEngine):
     assert len(set(keys)) == len(keys) == await LikeEngagementTable.count() > 10
 
 
-async def test_inside_a_transaction_it_is_a_cursor_on_one_snapshot(filled: DatabaseEngine):
+async def test_a_stream_in_a_transaction_reads_one_snapshot(filled: DatabaseEngine):
     async with filled.transaction():
         found = []
         async for row in filled.stream(sessions(), batch=100):
@@ -103,7 +103,7 @@ async def test_stopping_early_closes_the_cursor(filled: DatabaseEngine, how: str
     assert await filled.fetchval("SELECT count(*) FROM sessions") == ROWS + 1
 
 
-async def test_a_stream_left_open_does_not_keep_the_transaction(filled: DatabaseEngine):
+async def test_an_open_stream_does_not_prevent_the_commit(filled: DatabaseEngine):
     async with filled.transaction():
         rows = filled.stream(sessions(), batch=100)
         await anext(rows)
@@ -120,13 +120,15 @@ async def test_a_stream_left_open_does_not_keep_the_transaction(filled: Database
         (sessions(), (ListeningSessionTable.started_at,), "started_at"),
     ],
 )
-async def test_queries_that_cannot_be_paged(filled: DatabaseEngine, query, key, says: str):
+async def test_queries_that_cannot_be_streamed_are_refused(
+    filled: DatabaseEngine, query, key, says: str
+):
     with pytest.raises(StatementRefused, match=says):
         async for _ in filled.stream(query, key=key):
             pass
 
 
-async def test_memory_does_not_grow_with_the_rows(filled: DatabaseEngine):
+async def test_memory_does_not_grow_with_the_number_of_rows(filled: DatabaseEngine):
     await filled.execute(
         "INSERT INTO sessions (id) SELECT 't' || i FROM generate_series(1, 40000) i"
     )

@@ -1,4 +1,4 @@
-"""Sessions that an administrator ends (57P01): what is repeated, and what stays unknown."""
+"""Sessions that an administrator terminates (57P01): repeated work and unknown outcomes."""
 
 import asyncio
 import gc
@@ -37,7 +37,7 @@ WRITERS = 5
 
 @asynccontextmanager
 async def administrator(engine: DatabaseEngine) -> AsyncIterator[Any]:
-    """A connection of the driver's own, which survives what it does to the others."""
+    """Yield a connection outside the engine, which terminates the other sessions."""
     connection = await asyncpg.connect(engine.url)
     try:
         yield connection
@@ -46,7 +46,7 @@ async def administrator(engine: DatabaseEngine) -> AsyncIterator[Any]:
 
 
 async def terminate_for_a_while(engine: DatabaseEngine) -> int:
-    """End half of the sessions again and again, any of them; return how many were ended."""
+    """Terminate random halves of the sessions repeatedly and return their number."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + LOAD_SECONDS
     ended = 0
@@ -57,8 +57,7 @@ async def terminate_for_a_while(engine: DatabaseEngine) -> int:
     return ended
 
 
-async def test_reads_survive_the_end_of_their_sessions(clone: DatabaseEngine):
-    random.seed(7)
+async def test_reads_succeed_although_their_sessions_are_terminated(clone: DatabaseEngine):
     await reopen(clone, db_pool_max=10)
     await clone.execute("INSERT INTO sessions (id) SELECT 's' || i FROM generate_series(1, 50) i")
     counted: Counter[str] = Counter()
@@ -95,8 +94,9 @@ async def stream(engine: DatabaseEngine) -> list[Any]:
     return rows
 
 
-async def test_writes_are_neither_lost_nor_doubled_when_sessions_end(clone: DatabaseEngine):
-    random.seed(8)
+async def test_writes_are_neither_lost_nor_repeated_when_sessions_are_terminated(
+    clone: DatabaseEngine,
+):
     await reopen(clone, db_pool_max=10)
     await clone.execute("CREATE TABLE written (number int NOT NULL)")
     done: set[int] = set()
@@ -149,7 +149,7 @@ async def test_writes_are_neither_lost_nor_doubled_when_sessions_end(clone: Data
         pytest.param(False, True, id="race with the farewell"),
     ],
 )
-async def test_writes_on_sessions_ended_while_idle_are_repeated(
+async def test_writes_on_sessions_terminated_while_idle_are_repeated(
     clone: DatabaseEngine, waits: bool, is_bound: bool
 ):
     async def write(key: str) -> None:
@@ -175,7 +175,7 @@ async def test_writes_on_sessions_ended_while_idle_are_repeated(
     assert len(await keys()) >= 120 - unknown
 
 
-async def test_a_write_ended_under_way_is_unknown_and_not_repeated(clone: DatabaseEngine):
+async def test_a_write_terminated_while_running_is_unknown_and_not_repeated(clone: DatabaseEngine):
     slow = "INSERT INTO sessions (id) SELECT $1 || pg_sleep(30)"
     for sql, args in ((slow, ("x",)), (slow.replace("$1", "'x'"), ())):
         writing = asyncio.create_task(clone.execute(sql, *args))
@@ -187,7 +187,7 @@ async def test_a_write_ended_under_way_is_unknown_and_not_repeated(clone: Databa
     assert await keys() == []
 
 
-async def test_a_read_ended_under_way_is_repeated_once(clone: DatabaseEngine):
+async def test_a_read_terminated_while_running_is_repeated_once(clone: DatabaseEngine):
     async def end_sessions() -> None:
         await asyncio.sleep(0.2)
         await connection.fetch(ALL_SESSIONS)
@@ -211,7 +211,9 @@ async def end_first_run(engine: DatabaseEngine, runs: list[int]) -> None:
             await connection.fetch(ALL_SESSIONS)
 
 
-async def test_a_transaction_ended_before_its_first_statement_runs_again(clone: DatabaseEngine):
+async def test_a_transaction_terminated_before_its_first_statement_is_retried(
+    clone: DatabaseEngine,
+):
     runs: list[int] = []
 
     async def unit() -> None:
@@ -228,7 +230,7 @@ async def test_a_transaction_ended_before_its_first_statement_runs_again(clone: 
     assert await keys() == ["once"]
 
 
-async def test_a_transaction_begins_although_its_connection_was_ended(clone: DatabaseEngine):
+async def test_a_transaction_begins_although_its_connection_was_terminated(clone: DatabaseEngine):
     await reopen(clone, db_pool_max=1)
     async with administrator(clone) as connection:
         for number in range(20):
@@ -242,7 +244,7 @@ async def test_a_transaction_begins_although_its_connection_was_ended(clone: Dat
     assert len(await keys()) > 10
 
 
-async def test_a_stream_goes_on_when_sessions_end_between_pages(clone: DatabaseEngine):
+async def test_a_stream_continues_when_sessions_are_terminated_between_pages(clone: DatabaseEngine):
     await clone.execute("INSERT INTO sessions (id) SELECT 's' || i FROM generate_series(1, 50) i")
     found = []
     query = ListeningSessionTable.select(ListeningSessionTable.id)
@@ -255,7 +257,7 @@ async def test_a_stream_goes_on_when_sessions_end_between_pages(clone: DatabaseE
 
 
 @pytest.mark.parametrize("before", ["SELECT 1", "SELEC 1"])
-async def test_a_block_of_statements_ended_after_its_own_commit_is_not_repeated(
+async def test_statements_terminated_after_their_own_commit_are_not_repeated(
     clone: DatabaseEngine, before: str
 ):
     await reopen(clone, db_pool_max=1)
@@ -273,7 +275,7 @@ async def test_a_block_of_statements_ended_after_its_own_commit_is_not_repeated(
 
 
 @pytest.mark.parametrize("how", ["prepared", "copy"])
-async def test_work_ended_between_two_writes_is_not_repeated(clone: DatabaseEngine, how: str):
+async def test_work_terminated_between_two_writes_is_not_repeated(clone: DatabaseEngine, how: str):
     async def work(connection: Any) -> None:
         key = uuid4().hex
         if how == "prepared":
@@ -291,9 +293,8 @@ async def test_work_ended_between_two_writes_is_not_repeated(clone: DatabaseEngi
     assert len(await keys()) == 1
 
 
-async def test_a_session_that_has_ended_is_not_taken_for_a_busy_one(clone: DatabaseEngine):
-    """COPY on a session whose end asyncpg had read but not acted upon spoiled its connection."""
-    random.seed(9)
+async def test_a_terminated_session_is_not_reported_as_busy(clone: DatabaseEngine):
+    """COPY on a session whose end asyncpg had read, but not processed, left it unusable."""
     await reopen(clone, db_pool_max=10)
     counted: Counter[str] = Counter()
     unexpected: list[dict[str, Any]] = []
@@ -324,7 +325,7 @@ async def test_a_session_that_has_ended_is_not_taken_for_a_busy_one(clone: Datab
 
 
 @pytest.mark.parametrize("rest", [b"", b"Z\0\0\0\5I"])
-def test_a_farewell_is_found_behind_an_answer(rest: bytes):
+def test_a_fatal_error_is_found_after_an_answer(rest: bytes):
     fields = b"SSCHWERWIEGEND\0VFATAL\0C57P01\0RProcessInterrupts\0\0"
     farewell = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
     ended: list[bool] = []
@@ -337,7 +338,7 @@ def test_a_farewell_is_found_behind_an_answer(rest: bytes):
 
 
 class SilentProtocol:
-    """What the monitor passes messages to."""
+    """Protocol that receives the messages from the monitor."""
 
     def data_received(self, data: bytes) -> None: ...
     def connection_lost(self, error: Exception | None) -> None: ...

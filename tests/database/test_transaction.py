@@ -1,4 +1,4 @@
-"""Transactions keep their promises and never lose a connection."""
+"""Transactions and savepoints, which always release their connection."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from learner_app.errors import (
 from tests.database.sessions import add, keys
 
 
-async def test_commit_and_rollback(clone: DatabaseEngine):
+async def test_a_block_is_committed_or_rolled_back(clone: DatabaseEngine):
     async with clone.transaction():
         await add("kept")
     with pytest.raises(RuntimeError, match="first"):
@@ -25,7 +25,7 @@ async def test_commit_and_rollback(clone: DatabaseEngine):
     assert await keys() == ["kept"]
 
 
-async def test_nested_is_a_savepoint(clone: DatabaseEngine):
+async def test_a_nested_block_is_a_savepoint(clone: DatabaseEngine):
     async with clone.transaction():
         await add("outer")
         with pytest.raises(Conflict):
@@ -73,7 +73,7 @@ async def test_terminated_session_loses_no_connection(small_pool: DatabaseEngine
     assert await keys() == []
 
 
-async def test_cancelled_transaction_gives_its_connection_back(small_pool: DatabaseEngine):
+async def test_a_cancelled_transaction_releases_its_connection(small_pool: DatabaseEngine):
     for _ in range(4):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05), small_pool.transaction():
@@ -82,7 +82,7 @@ async def test_cancelled_transaction_gives_its_connection_back(small_pool: Datab
     assert await keys() == []
 
 
-async def test_empty_pool_is_a_clear_error_within_the_timeout(small_pool: DatabaseEngine):
+async def test_an_exhausted_pool_raises_within_the_timeout(small_pool: DatabaseEngine):
     async with small_pool.transaction():
         other = await small_pool.connections.acquire()
         loop = asyncio.get_running_loop()
@@ -93,7 +93,7 @@ async def test_empty_pool_is_a_clear_error_within_the_timeout(small_pool: Databa
         await small_pool.connections.release(other)
 
 
-async def test_nested_commit_and_rollback_by_hand(clone: DatabaseEngine):
+async def test_early_commit_and_rollback_of_nested_blocks(clone: DatabaseEngine):
     with pytest.raises(RuntimeError):
         async with clone.transaction():
             await add("outer")
@@ -111,7 +111,7 @@ async def test_nested_commit_and_rollback_by_hand(clone: DatabaseEngine):
     assert await keys() == ["after", "outer"]
 
 
-async def test_error_caught_inside_a_nested_block_spares_the_outer(clone: DatabaseEngine):
+async def test_an_error_caught_in_a_nested_block_leaves_the_outer_usable(clone: DatabaseEngine):
     async with clone.transaction():
         await add("outer")
         with pytest.raises(TransactionRolledBack, match="nested"):

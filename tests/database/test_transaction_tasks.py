@@ -1,4 +1,4 @@
-"""Transactions among tasks: cancellation, second tasks, tasks that outlive the block."""
+"""Transactions and tasks: cancellation, several tasks, tasks that outlive the block."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from learner_app.errors import TransactionBusy, TransactionError, TransactionFin
 from tests.database.sessions import add, keys
 
 
-async def test_a_second_task_takes_part_in_turn(small_pool: DatabaseEngine):
+async def test_statements_of_tasks_are_executed_one_after_another(small_pool: DatabaseEngine):
     async with small_pool.transaction():
         await asyncio.gather(*(add(f"{number:02}") for number in range(20)))
         await asyncio.wait_for(add("waited for"), 5)
@@ -23,7 +23,7 @@ async def test_a_second_task_takes_part_in_turn(small_pool: DatabaseEngine):
     assert len(await keys()) == 22
 
 
-async def test_tasks_roll_back_with_the_block(small_pool: DatabaseEngine):
+async def test_work_of_tasks_is_rolled_back_with_the_block(small_pool: DatabaseEngine):
     with pytest.raises(ZeroDivisionError):
         async with small_pool.transaction():
             await asyncio.gather(*(add(str(number)) for number in range(5)))
@@ -31,7 +31,7 @@ async def test_tasks_roll_back_with_the_block(small_pool: DatabaseEngine):
     assert await keys() == []
 
 
-async def test_nested_blocks_of_tasks_do_not_cross(small_pool: DatabaseEngine):
+async def test_nested_blocks_of_tasks_do_not_overlap(small_pool: DatabaseEngine):
     async def one(number: int) -> None:
         with suppress(ZeroDivisionError):
             async with small_pool.transaction():
@@ -99,7 +99,7 @@ async def test_the_first_of_gathered_errors_ends_the_block(small_pool: DatabaseE
     assert await keys() == []
 
 
-async def test_by_hand_means_over(small_pool: DatabaseEngine):
+async def test_statements_fail_after_an_early_end(small_pool: DatabaseEngine):
     async with small_pool.transaction() as transaction:
         await add("kept")
         await transaction.commit()
@@ -109,7 +109,7 @@ async def test_by_hand_means_over(small_pool: DatabaseEngine):
 
 
 @pytest.mark.parametrize("how", ["task", "timeout", "anyio", "anyio group"])
-async def test_cancelled_inside(small_pool: DatabaseEngine, how: str):
+async def test_a_cancelled_block_is_rolled_back(small_pool: DatabaseEngine, how: str):
     async def work() -> None:
         async with small_pool.transaction():
             await add("lost")
@@ -143,9 +143,8 @@ async def test_cancelled_inside(small_pool: DatabaseEngine, how: str):
     assert await keys() == []
 
 
-async def test_cancelled_at_any_moment(small_pool: DatabaseEngine):
-    """At random moments, of BEGIN and COMMIT too: all or nothing, and nobody waits for ever."""
-    random.seed(4)
+async def test_a_block_cancelled_at_any_moment_is_atomic(small_pool: DatabaseEngine):
+    """Cancel at random moments, during BEGIN and COMMIT as well."""
     done = []
 
     async def work(number: int) -> None:
@@ -175,8 +174,8 @@ async def rows_in_a_transaction(engine: DatabaseEngine) -> AsyncIterator[int]:
             yield number
 
 
-async def test_a_generator_that_is_dropped(small_pool: DatabaseEngine):
-    """As the body of a streaming response whose client leaves."""
+async def test_a_dropped_generator_rolls_back(small_pool: DatabaseEngine):
+    """Drop a generator, as the body of a streaming response whose client disconnects."""
     for _ in range(4):
         rows = rows_in_a_transaction(small_pool)
         assert await anext(rows) == 0
@@ -188,7 +187,7 @@ async def test_a_generator_that_is_dropped(small_pool: DatabaseEngine):
     assert await keys() == ["after"]
 
 
-async def test_a_dropped_generator_in_another_task(small_pool: DatabaseEngine):
+async def test_a_generator_closed_in_another_task_rolls_back(small_pool: DatabaseEngine):
     async def leave() -> None:
         async for _ in rows_in_a_transaction(small_pool):
             return
@@ -200,7 +199,9 @@ async def test_a_dropped_generator_in_another_task(small_pool: DatabaseEngine):
     assert await keys() == []
 
 
-async def test_children_of_a_task_that_dropped_a_generator(small_pool: DatabaseEngine):
+async def test_tasks_started_after_a_dropped_generator_have_no_transaction(
+    small_pool: DatabaseEngine,
+):
     rows = rows_in_a_transaction(small_pool)
     await anext(rows)
     del rows
@@ -212,7 +213,7 @@ async def test_children_of_a_task_that_dropped_a_generator(small_pool: DatabaseE
 
 
 @pytest.mark.parametrize("sql", ["COMMIT", "rollback", "INSERT INTO a VALUES (1); COMMIT", "BEGIN"])
-async def test_a_block_is_not_ended_by_statements(small_pool: DatabaseEngine, sql: str):
+async def test_statements_cannot_end_a_block(small_pool: DatabaseEngine, sql: str):
     with pytest.raises(TransactionError, match="BEGIN, COMMIT and ROLLBACK are not allowed"):
         async with small_pool.transaction():
             await add("lost")
@@ -226,7 +227,7 @@ async def test_a_block_is_not_ended_by_statements(small_pool: DatabaseEngine, sq
     assert await keys() == []
 
 
-async def test_commit_by_hand_takes_its_turn(small_pool: DatabaseEngine):
+async def test_an_early_commit_waits_for_other_tasks(small_pool: DatabaseEngine):
     async with small_pool.transaction() as transaction:
         task = asyncio.create_task(
             small_pool.execute("INSERT INTO sessions (id) SELECT pg_sleep(0.2)::text || 'slow'")

@@ -1,4 +1,4 @@
-"""Writes whose answer is lost on the network while the server completes them."""
+"""Writes whose answer is lost in the network while the server executes them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ WAITS_FOR_LOCK = """
 
 @pytest.fixture
 async def direct(clone: DatabaseEngine) -> AsyncIterator[Any]:
-    """A connection past the proxy."""
+    """Yield a connection that bypasses the proxy."""
     connection = await asyncpg.connect(clone.url)
     yield connection
     await connection.close()
@@ -37,7 +37,7 @@ async def direct(clone: DatabaseEngine) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def proxy(clone: DatabaseEngine, direct: Any) -> AsyncIterator[TcpProxy]:
-    """Between the engine and its server, from now on."""
+    """Yield a proxy between the engine and its server."""
     target = parse_url("url", str(clone.url))
     host, port = target.hosts[0], target.ports[0]
     server = Path(host) / f".s.PGSQL.{port}" if host.startswith("/") else (host, port)
@@ -55,7 +55,7 @@ async def proxy(clone: DatabaseEngine, direct: Any) -> AsyncIterator[TcpProxy]:
 async def answer_lost(
     proxy: TcpProxy, direct: Any, lock: str = "LOCK TABLE sessions"
 ) -> AsyncIterator[None]:
-    """Let the statement of the block wait for a lock, and lose the server while it waits."""
+    """Cut the network while the statement of the block waits for a lock."""
 
     async def cut() -> None:
         while not await direct.fetchval(WAITS_FOR_LOCK):
@@ -70,7 +70,7 @@ async def answer_lost(
 
 
 async def settled(direct: Any) -> None:
-    """Wait until the server has ended what it was doing for the lost connections."""
+    """Wait until the server has executed the statements of the lost connections."""
     others = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> $1"
     async with asyncio.timeout(10):
         while await direct.fetchval(others, direct.get_server_pid()):
@@ -122,7 +122,7 @@ async def test_events_that_may_be_stored_are_never_reported_as_not_stored(
 INSERT = "INSERT INTO sessions (id) VALUES ('x') ON CONFLICT DO NOTHING"
 
 
-async def test_an_idempotent_write_is_unknown_when_its_repetition_finds_no_server(
+async def test_an_idempotent_write_is_unknown_if_its_repetition_reaches_no_server(
     clone: DatabaseEngine, proxy: TcpProxy, direct: Any
 ):
     with pytest.raises(CommitUnknown) as caught:
@@ -153,7 +153,7 @@ async def test_an_idempotent_write_whose_repetition_is_rejected_reports_the_reje
     await losing
 
 
-async def test_a_read_whose_repetition_finds_no_server_is_not_unknown(
+async def test_a_read_whose_repetition_reaches_no_server_is_not_unknown(
     clone: DatabaseEngine, proxy: TcpProxy, direct: Any
 ):
     with pytest.raises(DatabaseError) as caught:
@@ -163,7 +163,7 @@ async def test_a_read_whose_repetition_finds_no_server_is_not_unknown(
     assert caught.value.retry
 
 
-async def test_a_traced_unit_that_was_not_committed_is_not_unknown_at_its_deadline(
+async def test_a_tracked_unit_that_was_not_committed_is_not_unknown_at_its_deadline(
     clone: DatabaseEngine, proxy: TcpProxy, direct: Any
 ):
     proxy.cut_before_commit()

@@ -13,12 +13,6 @@ from tests.faults.pgbouncer import PGBOUNCER, PgBouncer
 from tests.faults.proxy import TcpProxy
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("faults")
-    group.addoption("--soak", action="store_true", help="faults at random for a long time")
-    group.addoption("--soak-minutes", type=float, default=60.0, help="how long --soak lasts")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if measured:
         terminalreporter.section("faults: seconds from the begin or the end of the fault")

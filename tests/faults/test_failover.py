@@ -84,7 +84,9 @@ def assert_all_there(replica: Cluster, acknowledged: Acknowledged) -> None:
     assert set(acknowledged.keys) - rows == set()
 
 
-@pytest.mark.parametrize("silence", [0.1, 1.0, 3.0, 6.0])
+@pytest.mark.parametrize(
+    "silence", [0.1, 3.0, *(pytest.param(one, marks=pytest.mark.long) for one in (1.0, 6.0))]
+)
 async def test_writes_go_on_after_a_frozen_primary_was_replaced(
     replicated: Replicated, silence: float
 ) -> None:
@@ -106,6 +108,7 @@ async def test_writes_go_on_after_a_frozen_primary_was_replaced(
     assert_all_there(replica, acknowledged)
 
 
+@pytest.mark.long
 async def test_writes_go_on_after_a_black_holed_primary_was_replaced(
     replicated: Replicated,
 ) -> None:
@@ -121,6 +124,7 @@ async def test_writes_go_on_after_a_black_holed_primary_was_replaced(
     assert_all_there(replica, acknowledged)
 
 
+@pytest.mark.long
 async def test_an_old_primary_that_comes_back_gets_no_write(cluster: Cluster) -> None:
     """With an asynchronous standby it would acknowledge what nobody ever sees again."""
     cluster.execute(TABLE)

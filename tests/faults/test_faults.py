@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,17 @@ pytestmark = pytest.mark.faults
 SHORT_SOAK_SECONDS = 20
 OTHERS_SHARE = 0.3
 """How often a long soak puts a failover or PgBouncer between."""
+
+
+SHORT_FORM = (harm.KILLED, harm.LOST_HOLE, harm.EXHAUSTED, harm.CUT_AFTER, harm.BOUNCER_KILLED)
+
+
+def form(faults: list[Fault]) -> list[Any]:
+    """Return the faults as parameters, those outside of the short form marked ``long``."""
+    return [
+        fault if fault in SHORT_FORM else pytest.param(fault, marks=pytest.mark.long)
+        for fault in faults
+    ]
 
 
 async def migrate(cluster: Cluster) -> None:
@@ -59,13 +71,14 @@ async def new_pair() -> AsyncIterator[tuple[Cluster, Cluster]]:
             replica.remove()
 
 
-@pytest.mark.parametrize("fault", harm.ONE_SERVER, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", form(harm.ONE_SERVER), ids=lambda fault: fault.name)
 async def test_one_server(server: Cluster, fault: Fault) -> None:
     with TcpProxy(server.address) as proxy:
         async with open_bench(server, proxy) as bench:
             await run_round(bench, fault)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [harm.LOST_HOLE, harm.KILLED], ids=lambda fault: fault.name)
 async def test_short_command_timeout(server: Cluster, fault: Fault) -> None:
     with TcpProxy(server.address) as proxy:
@@ -83,6 +96,7 @@ async def test_failover_to_another_host(pair: tuple[Cluster, Cluster]) -> None:
             await run_round(bench, harm.PROMOTED)
 
 
+@pytest.mark.long
 async def test_failover_behind_one_address(pair: tuple[Cluster, Cluster]) -> None:
     primary, replica = pair
     with TcpProxy(primary.address) as proxy:
@@ -91,7 +105,7 @@ async def test_failover_behind_one_address(pair: tuple[Cluster, Cluster]) -> Non
             await run_round(bench, harm.DEMOTED)
 
 
-@pytest.mark.parametrize("fault", harm.WITH_BOUNCER, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", form(harm.WITH_BOUNCER), ids=lambda fault: fault.name)
 async def test_through_pgbouncer(server: Cluster, pgbouncer_program: object, fault: Fault) -> None:
     limits = {
         "statement_timeout": 54,
@@ -109,6 +123,7 @@ async def test_through_pgbouncer(server: Cluster, pgbouncer_program: object, fau
             await run_round(bench, fault)
 
 
+@pytest.mark.long
 async def test_soak(server: Cluster, pgbouncer_program: object, soak_seconds: float | None) -> None:
     """Faults at random, one engine through all of one server's; failovers and PgBouncer between."""
     ends = time.monotonic() + (soak_seconds or SHORT_SOAK_SECONDS)

@@ -14,7 +14,8 @@ from tests.faults.pgbouncer import PgBouncer
 from tests.faults.processes import wait_until
 from tests.faults.proxy import TcpProxy
 
-pytestmark = pytest.mark.faults
+# The programs of these tests themselves: in the long form only.
+pytestmark = [pytest.mark.faults, pytest.mark.long]
 
 
 class TestCluster:

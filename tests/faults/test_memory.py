@@ -116,6 +116,7 @@ async def engine(cluster: Cluster) -> AsyncIterator[DatabaseEngine]:
         yield engine
 
 
+@pytest.mark.long
 async def test_memory_levels_off(engine: DatabaseEngine, soak_seconds: float | None) -> None:
     """Short by default; ``--soak --soak-minutes 15`` also compares the resident memory."""
     load = Load(engine)

@@ -58,6 +58,23 @@ async def test_many_clients_on_few_sessions(engine: DatabaseEngine):
     assert await engine.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
 
 
+async def test_scopes_do_not_reach_other_clients_of_a_server_connection(engine: DatabaseEngine):
+    """30 tasks with and without a scope over 3 sessions."""
+    read = "SELECT NULLIF(current_setting('app.current_tenant_id', true), '')"
+
+    async def work(number: int) -> None:
+        tenant = f"tenant-{number}" if number % 3 else None
+        with engine.scope(tenant=tenant):
+            for step in range(10):
+                assert await engine.fetchval(read) == tenant
+                async with engine.transaction():
+                    assert await engine.fetchval(read) == tenant
+                    await engine.execute("INSERT INTO notes VALUES ($1)", number * 100 + step)
+
+    await asyncio.gather(*(work(number) for number in range(30)))
+    assert await engine.fetchval("SELECT count(*) FROM notes") == 300
+
+
 @pytest.mark.parametrize(
     "statement",
     [

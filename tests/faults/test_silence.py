@@ -65,7 +65,12 @@ async def _rollback(engine: DatabaseEngine, silence: Silence) -> None:
 
 
 @pytest.mark.parametrize(
-    "work", [_statement, _savepoint, _release, _commit, _traced_commit, _rollback]
+    "work",
+    [_statement, _commit, _rollback]
+    + [
+        pytest.param(work, marks=pytest.mark.long)
+        for work in (_savepoint, _release, _traced_commit)
+    ],
 )
 async def test_ends_here_and_there(
     cluster: Cluster, proxy: TcpProxy, work: Callable[[DatabaseEngine, Silence], Awaitable[None]]

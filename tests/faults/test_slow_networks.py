@@ -16,6 +16,7 @@ from tests.faults.proxy import TcpProxy
 
 pytestmark = pytest.mark.faults
 
+LONG = [pytest.param(seconds, marks=pytest.mark.long) for seconds in (0.2, 0.5)]
 LONG_STATEMENT = "SELECT pg_backend_pid() FROM pg_sleep(9)"
 
 
@@ -25,7 +26,7 @@ def engine_at(port: int, **settings: object) -> DatabaseEngine:
     return engine
 
 
-@pytest.mark.parametrize("round_trip", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("round_trip", [0.3, *LONG])
 async def test_a_long_statement_survives_a_slow_network(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
 ) -> None:
@@ -34,6 +35,7 @@ async def test_a_long_statement_survives_a_slow_network(
         assert await engine.fetchval(LONG_STATEMENT) is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("round_trip", [0.3, 0.5])
 async def test_a_long_statement_survives_a_network_that_was_always_slow(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
@@ -89,6 +91,7 @@ async def test_statements_end_when_everything_is_silent(
         assert time.monotonic() - started < 9
 
 
+@pytest.mark.long
 async def test_a_large_statement_may_take_long_to_send(cluster: Cluster) -> None:
     """The server shows the session as idle until it has received all of a message."""
 
@@ -125,7 +128,7 @@ async def migrated(cluster: Cluster) -> None:
         DB.url = url
 
 
-@pytest.mark.parametrize("round_trip", [0.1, 0.2, 0.3])
+@pytest.mark.parametrize("round_trip", [0.1, 0.3, pytest.param(0.2, marks=pytest.mark.long)])
 async def test_health_is_ok_in_a_slow_network(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
 ) -> None:
@@ -167,6 +170,7 @@ async def test_health_survives_the_end_of_its_connection(cluster: Cluster) -> No
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.long
 async def test_health_waits_for_no_lock_on_the_journal(cluster: Cluster) -> None:
     """A locked journal answers with an error in time, and cuts no healthy statement."""
     await migrated(cluster)
@@ -201,6 +205,7 @@ async def test_health_writes_nothing_without_the_privilege_to_create(cluster: Cl
         assert (await check_database(engine)).database == "up"
 
 
+@pytest.mark.long
 async def test_health_serves_hundreds_of_probes_a_second(cluster: Cluster) -> None:
     await migrated(cluster)
     async with engine_at(cluster.port).running() as engine:

@@ -14,6 +14,7 @@ from learner_app.generation.repositories import GenerationRepository
 from learner_app.generation.rows import Generation
 from learner_app.generation.tables import GenerationStatusTable
 from tests.content.factories import add_contents
+from tests.examples import examples
 from tests.generation.factories import add_sessions, new_job
 
 jobs = GenerationRepository()
@@ -220,7 +221,7 @@ steps = st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(IDS), st.integers
 
 @given(st.lists(steps, min_size=25, max_size=50))
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

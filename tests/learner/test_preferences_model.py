@@ -12,6 +12,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import DatabaseError, NotFound, StaleVersion
 from learner_app.learner.repositories import UserPreferencesRepository
 from learner_app.learner.rows import FORMATS, UserPreferences, UserPreferencesUpdate
+from tests.examples import examples
 
 preferences = UserPreferencesRepository()
 
@@ -141,7 +142,9 @@ operations = st.one_of(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(operations, min_size=5, max_size=25))
 async def test_any_sequence_of_operations_agrees_with_the_model(

@@ -1,8 +1,8 @@
 """Engagement agrees with a computation of its definitions in Python."""
 
+import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any
 
 import msgspec
@@ -47,7 +47,6 @@ def computed(events_of_group: list[dict[str, Any]], like_count: int) -> Engageme
 
 @pytest.fixture
 async def recorded(db: DatabaseEngine) -> list[dict[str, Any]]:
-    random = Random(5)
     await add_contents("c1", "c2", genre="mystery")
     await add_contents("c3", genre=None, format="podcast")
     await ensure_sessions("s1", "s2", "s3")

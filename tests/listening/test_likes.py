@@ -15,6 +15,7 @@ from learner_app.errors import InvalidValue, MissingReference, NotFound
 from learner_app.listening.repositories import LikeRepository
 from learner_app.listening.rows import ContentLikes, Like, LikeCreate, LikeKey, LikeUpdate
 from tests.content.factories import add_contents
+from tests.examples import examples
 from tests.listening.factories import ensure_sessions, minute
 
 T = TypeVar("T")
@@ -36,10 +37,14 @@ async def test_unlike_keeps_the_row_and_the_time_of_the_first_like(references: N
     with pytest.raises(NotFound):
         await likes.unlike(KEY)
     first = await likes.like(KEY, "favorite")
-    gone = await likes.unlike(KEY)
-    assert (gone.liked, gone.liked_at, gone.reaction_type) == (False, first.liked_at, "favorite")
-    assert gone.unliked_at is not None
-    assert await likes.unlike(KEY) == gone
+    removed = await likes.unlike(KEY)
+    assert (removed.liked, removed.liked_at, removed.reaction_type) == (
+        False,
+        first.liked_at,
+        "favorite",
+    )
+    assert removed.unliked_at is not None
+    assert await likes.unlike(KEY) == removed
     again = await likes.like(KEY)
     assert (again.liked, again.liked_at, again.unliked_at) == (True, first.liked_at, None)
     assert again.created_at == first.created_at
@@ -105,13 +110,17 @@ async def test_toggle_with_another_reaction_changes_the_reaction(references: Non
         row = await likes.toggle(KEY, reaction)
         assert (row.liked, row.reaction_type, row.unliked_at) == (True, reaction, None)
         assert row.liked_at == first.liked_at
-    gone = await likes.toggle(KEY, "like")
-    assert (gone.liked, gone.reaction_type, gone.liked_at) == (False, "like", first.liked_at)
+    removed = await likes.toggle(KEY, "like")
+    assert (removed.liked, removed.reaction_type, removed.liked_at) == (
+        False,
+        "like",
+        first.liked_at,
+    )
     back = await likes.toggle(KEY, "love")
     assert (back.liked, back.reaction_type, back.unliked_at) == (True, "love", None)
-    gone = await likes.toggle(KEY)
-    assert (gone.liked, gone.reaction_type) == (False, "love")
-    assert gone.unliked_at is not None
+    removed = await likes.toggle(KEY)
+    assert (removed.liked, removed.reaction_type) == (False, "love")
+    assert removed.unliked_at is not None
 
 
 async def test_toggle_removes_an_imported_like_without_reaction(references: None):
@@ -183,7 +192,9 @@ def expected(model: dict[LikeKey, tuple[bool, str]], step: str, key: LikeKey, re
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS)
 async def test_any_sequence_of_steps_agrees_with_the_model(references: None, steps: list):
@@ -208,8 +219,8 @@ async def test_any_sequence_of_steps_agrees_with_the_model(references: None, ste
 async def test_an_imported_active_like_has_a_time(references: None):
     imported = await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
     assert imported.liked_at is not None
-    gone = await likes.unlike(KEY)
-    assert (gone.liked, gone.liked_at) == (False, imported.liked_at)
+    removed = await likes.unlike(KEY)
+    assert (removed.liked, removed.liked_at) == (False, imported.liked_at)
 
 
 async def test_like_and_unlike_return_the_state_they_wrote(clone: DatabaseEngine):
@@ -259,9 +270,9 @@ async def test_repeated_likes_and_unlikes_write_nothing(references: None):
     like = await likes.like(KEY, "love")
     for reaction in (None, "love"):
         assert await likes.like(KEY, reaction) == like
-    gone = await likes.unlike(KEY)
-    assert await likes.unlike(KEY) == gone
-    assert await likes.get(KEY) == gone
+    removed = await likes.unlike(KEY)
+    assert await likes.unlike(KEY) == removed
+    assert await likes.get(KEY) == removed
 
 
 async def test_like_waits_for_an_uncommitted_unlike(clone: DatabaseEngine):

@@ -120,16 +120,16 @@ async def test_appending_5000_contents_returns_their_places(db: DatabaseEngine):
 
 async def test_navigation_skips_thousands_of_deleted_contents(long_list: str, db: DatabaseEngine):
     """Contents deleted by other means remain in the list, so that the neighbor is far away."""
-    gone = IDS[10:MIDDLE] + IDS[MIDDLE + 1 : LENGTH - 10]
-    await ContentTable.delete().where(ContentTable.id.is_in(gone))
-    for neighbour, content_id in (
+    deleted = IDS[10:MIDDLE] + IDS[MIDDLE + 1 : LENGTH - 10]
+    await ContentTable.delete().where(ContentTable.id.is_in(deleted))
+    for neighbor, content_id in (
         (sessions.next_content, IDS[LENGTH - 10]),
         (sessions.previous_content, IDS[9]),
     ):
-        found = await neighbour("s1")
+        found = await neighbor("s1")
         assert found is not None
         assert found.id == content_id
-        assert await fastest(lambda one=neighbour: one("s1")) < MILLISECONDS
+        assert await fastest(lambda one=neighbor: one("s1")) < MILLISECONDS
     assert await sessions.position("s1") == Position(10, 21)
     last = [row.id for row in await sessions.list_content("s1", after=IDS[MIDDLE])]
     assert last == IDS[-10:]

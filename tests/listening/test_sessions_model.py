@@ -12,6 +12,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue, MissingReference, StaleVersion
 from learner_app.listening.repositories import ListeningSessionRepository
 from tests.content.factories import new_content
+from tests.examples import examples
 
 sessions, contents = ListeningSessionRepository(), ContentRepository()
 CONTENT_IDS = ["a", "b", "c", "d"]
@@ -105,7 +106,9 @@ async def execute(name: str, *args: Any) -> Any:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(STEP, max_size=25))
 async def test_any_sequence_of_steps_agrees_with_the_model(db: DatabaseEngine, steps: list[Any]):

@@ -33,6 +33,7 @@ def running_product(engine: DatabaseEngine, folder: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
@@ -58,6 +59,7 @@ async def test_database_of_learner_up_survives_an_incomplete_target(
     assert await is_untouched(marked)
 
 
+@pytest.mark.slow
 async def test_every_command_refuses_an_incomplete_target(marked: DatabaseEngine, tmp_path: Path):
     data = running_product(marked, tmp_path)
     assert str(marked.target) in run("reset", answer="n\n", LEARNER_DATA=data).stdout
@@ -124,6 +126,7 @@ async def test_foreign_tables_are_refused_or_kept(marked: DatabaseEngine):
     assert await count(marked, "content") == 26
 
 
+@pytest.mark.slow
 async def test_tables_of_an_extension_are_not_foreign(
     marked: DatabaseEngine, main_server: TestServer
 ):
@@ -188,6 +191,7 @@ async def test_foreign_key_of_a_kept_table_is_named(marked: DatabaseEngine):
     assert await is_untouched(marked)
 
 
+@pytest.mark.slow
 async def test_many_dependent_objects_fit_one_line(marked: DatabaseEngine):
     for number in range(7):
         await marked.run_ddl(f"CREATE VIEW v{number} AS SELECT id FROM content")

@@ -209,6 +209,7 @@ async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
             pass
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_migrations_as_the_application_role_name_the_setting(two_roles: TwoRoles):
     await two_roles.set_up()
@@ -240,6 +241,7 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = None
 
 
+@pytest.mark.slow
 async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
 ):
@@ -279,6 +281,7 @@ async def test_second_run_changes_nothing(separated: TwoRoles):
     assert await separated.fetch(PRIVILEGES, "public") == before
 
 
+@pytest.mark.slow
 async def test_concurrent_runs_all_succeed(two_roles: TwoRoles):
     reports = await asyncio.gather(*(two_roles.set_up() for _ in range(6)))
     assert sum(len(report.created) for report in reports) == 2
@@ -312,6 +315,7 @@ async def test_database_of_one_role_is_converted_and_keeps_its_rows(two_roles: T
     DB.url = DB.owner_url = None
 
 
+@pytest.mark.slow
 async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_roles: TwoRoles):
     await two_roles.create_single_role()
     await two_roles.add_tenants()
@@ -329,6 +333,7 @@ async def test_views_and_functions_of_a_converted_role_show_no_other_tenant(two_
     assert await two_roles.fetch(counted, user=roles.owner) == [(2, 2)]
 
 
+@pytest.mark.slow
 async def test_tables_that_an_administrator_migrated_get_their_owner(two_roles: TwoRoles):
     roles = two_roles.roles
     await two_roles.execute(f'CREATE DATABASE "{roles.database}"', database=SUPERUSER)
@@ -412,6 +417,7 @@ async def test_invalid_names_are_refused(two_roles: TwoRoles):
 HOSTILE = """it's "quoted"; $roles0$ \\ DROP %s :x"""
 
 
+@pytest.mark.slow
 async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
     number = two_roles.roles.owner
     two_roles.roles = renamed(
@@ -431,6 +437,7 @@ async def test_names_with_sql_in_them_are_quoted(two_roles: TwoRoles):
         await two_roles.execute(f'TRUNCATE "{path}".sessions', roles.application)
 
 
+@pytest.mark.slow
 async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
     """The script also works with names that contain SQL, and a second time."""
     plain = two_roles.roles
@@ -457,6 +464,7 @@ async def test_script_for_psql_has_the_same_result(two_roles: TwoRoles):
     await two_roles.migrate()
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles: TwoRoles):
     await two_roles.set_up(renamed(two_roles.roles, schema="lessons"))
@@ -469,6 +477,7 @@ async def test_schema_of_the_search_path_is_the_one_that_is_separated(two_roles:
     assert await two_roles.fetch(owners) == [("lessons", two_roles.roles.owner)]
 
 
+@pytest.mark.slow
 async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
     """As on managed servers: with CREATEROLE and CREATEDB only, BYPASSRLS cannot be granted."""
     name = f"admin_{two_roles.roles.owner}"
@@ -492,6 +501,7 @@ async def test_administrator_without_superuser_rights(two_roles: TwoRoles):
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_roles: TwoRoles):
     """From PostgreSQL 16 on, as on Azure and Neon; the administrator may also be the owner."""
@@ -510,6 +520,7 @@ async def test_administrator_with_bypassrls_grants_it_to_the_owner_role(two_role
         await two_roles.execute(f"DROP ROLE {name}", database=SUPERUSER)
 
 
+@pytest.mark.slow
 @ON_EMBEDDED
 async def test_run_while_an_application_serves(separated: TwoRoles, engine: DatabaseEngine):
     """Open read transactions do not delay it, and temporary tables do not count as owned."""
@@ -548,6 +559,7 @@ async def test_command_reads_the_settings_and_shows_random_passwords_once(two_ro
     assert "DATABASE_ADMIN_URL" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("password", ["plain 'word' \\ %", "geheim-ü-пароль", None])
 async def test_password_of_a_created_role_is_accepted(open_folder: Path, password: str | None):
     server = EmbeddedServer(open_folder / "data")

@@ -20,6 +20,8 @@ def make_app(
     conf.DB = empty_database
     monkeypatch.setitem(sys.modules, "changing_conf", conf)
     monkeypatch.setenv("PICCOLO_CONF", "changing_conf")
+    # Formatting takes a third of the time; tests/schema/test_migrations.py checks formatted files.
+    monkeypatch.setattr("black.format_str", lambda source, **_options: source)
     apps: list[str] = []
 
     def make() -> App:

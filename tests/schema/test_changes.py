@@ -1,7 +1,8 @@
 """Every kind of change to a declared table is noticed by auto migrations and goes both ways."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from piccolo.apps.migrations.commands.forwards import run_forwards
@@ -282,7 +283,15 @@ CHANGES: dict[str, tuple[dict, dict]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+def every_third_by_default(names: Iterable[str]) -> list[Any]:
+    """Return the names as parameters, two thirds of them marked slow."""
+    return [
+        name if number % 3 == 0 else pytest.param(name, marks=pytest.mark.slow)
+        for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("change", every_third_by_default(CHANGES))
 async def test_change_goes_both_ways(change: str, make_app: Callable[[], App]):
     before, after = CHANGES[change]
     app = make_app()
@@ -297,6 +306,7 @@ async def test_change_goes_both_ways(change: str, make_app: Callable[[], App]):
     assert await make_app().migrate(article(**after)) == new, "made anew it is the same"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 @pytest.mark.parametrize("change", [name for name in CHANGES if "added" in name or "index" in name])
 async def test_change_undone_by_another_migration(change: str, make_app: Callable[[], App]):

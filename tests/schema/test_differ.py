@@ -172,6 +172,7 @@ async def test_no_is_drop_and_add(make_app: Callable[[], App]):
     assert ("grade" in names, "level" in names) == (True, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", ["", "n\ny\ny\n"])
 def test_the_command_reads_answers_or_fails(
     answers: str, any_server: object, empty_database: DatabaseEngine, tmp_path: Path

@@ -14,26 +14,8 @@ from learner_app.errors import MigrationError
 from learner_app.operations.migrate import apply_migrations
 from learner_app.schema.migration_lock import locked_session
 from learner_app.schema.pending import declared_migrations
-from tests.catalog import read_schema
 from tests.commands import piccolo
-
-HISTORY = "SELECT app_name, name FROM migration ORDER BY name"
-
-
-async def schema_of(engine: DatabaseEngine) -> dict:
-    connection = await engine.get_new_connection()
-    try:
-        return await read_schema(connection)
-    finally:
-        await connection.close()
-
-
-async def history_of(engine: DatabaseEngine) -> list[tuple[str, str]]:
-    connection = await engine.get_new_connection()
-    try:
-        return [tuple(row) for row in await connection.fetch(HISTORY)]
-    finally:
-        await connection.close()
+from tests.schema.state import history_of, schema_of
 
 
 async def test_forwards_backwards_and_forwards_again(empty_database: DatabaseEngine):
@@ -59,6 +41,7 @@ async def test_tables_and_migrations_agree(app: str):
         await _create_new_migration(APP_REGISTRY.app_configs[app], auto=True)
 
 
+@pytest.mark.slow
 async def test_the_command_builds_everything_from_the_url_alone(empty_database: DatabaseEngine):
     process = await piccolo(empty_database, "migrations", "forwards", "all")
     output = (await process.communicate())[0].decode()
@@ -73,6 +56,7 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
     assert (await schema_of(empty_database)).keys() == {"functions"}
 
 
+@pytest.mark.slow
 async def test_concurrent_processes_apply_each_migration_once(empty_database: DatabaseEngine):
     processes = [await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
@@ -131,6 +115,7 @@ FIRST_TABLES = {
 }
 
 
+@pytest.mark.slow
 async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
     for applied_before in range(6):
         assert (await run_backwards("all", auto_agree=True)).success

@@ -69,6 +69,7 @@ async def test_before_the_first_migration_all_are_pending(restricted: DatabaseEn
     assert await relations() == []
 
 
+@pytest.mark.slow
 @EMBEDDED
 async def test_the_commands_write_nothing_either(restricted: DatabaseEngine):
     planned = run("migrate", "--plan", url=restricted.url)
@@ -144,6 +145,7 @@ async def test_each_schema_has_its_own_history(two_schemas: list[str]):
     assert pending == [set(), set(), {"tenancy"}]
 
 
+@pytest.mark.slow
 @EMBEDDED
 async def test_schemas_are_migrated_concurrently(two_schemas: list[str]):
     public = DB.url
@@ -172,6 +174,7 @@ async def test_a_schema_that_does_not_exist_is_named_as_the_cause(empty_database
         await apply_migrations(DB)
 
 
+@pytest.mark.slow
 @EMBEDDED
 async def test_concurrent_first_migrations_create_one_history(empty_database: DatabaseEngine):
     async with asyncio.timeout(60):

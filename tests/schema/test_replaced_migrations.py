@@ -18,7 +18,7 @@ from learner_app.operations.migrate import (
 )
 from learner_app.schema.pending import declared_migrations, migration_modules
 from tests.commands import piccolo, run
-from tests.schema.test_migrations import history_of, schema_of
+from tests.schema.state import history_of, schema_of
 
 FORMER = {
     (name, former)

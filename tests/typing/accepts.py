@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec.structs import replace
 from pydantic import SecretStr
 
+import learner_app
 from learner_app.accounts.repositories import (
     AccountRepository,
     AuthSessionRepository,
@@ -113,6 +114,20 @@ async def content_writes(content: ContentRepository, now: datetime) -> None:
     assert_type(await content.add(new_content(now)), Content)
     assert_type(await content.add_many([new_content(now)]), list[Content])
     assert_type(await content.add_idempotent(new_content(now)), StoredRow[Content])
+    assert_type(await content.list(genre="mystery", order="oldest", limit=5), list[Content])
+    assert_type(await content.list_for_session("s1"), list[Content])
+    assert_type(await content.exists("c1"), bool)
+    assert_type(await content.exists(genre="mystery", min_quality=Decimal("0.5")), bool)
+    row, created = await content.upsert(new_content(now), on=("id",))
+    assert_type(row, Content)
+    assert_type(created, bool)
+    assert_type(await content.update_where(ContentUpdate(genre=None), format="podcast"), int)
+    assert_type(await content.update_where(ContentUpdate(), all_rows=True, batch=10), int)
+    async for streamed in content.stream(order="newest", language="it"):
+        assert_type(streamed, Content)
+    exported: learner_app.Page[learner_app.Content] = await content.page()
+    assert_type(exported.rows, list[Content])
+    assert_type(learner_app.DB, DatabaseEngine)
     assert_type(await content.update("c1", ContentUpdate()), Content)
     assert_type(await content.update("c1", ContentUpdate(title="t", genre=None)), Content)
     audio = await content.attach_audio("c1", url="u", format="ogg", duration=3, bitrate=128)

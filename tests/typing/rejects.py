@@ -62,6 +62,22 @@ async def content_filters(content: ContentRepository, now: datetime) -> None:
     content.stream(duration=5)  # error
 
 
+async def content_orders_and_bulk_operations(content: ContentRepository) -> None:
+    await content.list(order="latest")  # error
+    await content.page(order=None)  # error
+    content.stream(order="episode")  # error
+    await content.list(formt="podcast")  # error
+    await content.list(limit="5")  # error
+    await content.exists("c1", genre="mystery")  # error
+    await content.exists(genre=5)  # error
+    await content.update_where(ContentUpdate(), formt="podcast")  # error
+    await content.update_where({"genre": None}, format="podcast")  # error
+    await content.update_where(ContentUpdate(), all_rows="yes")  # error
+    await content.delete_where(format="podcast")  # error
+    await content.upsert(ContentUpdate())  # error
+    await content.upsert(ContentUpdate(), on=5)  # error
+
+
 async def content_inputs(content: ContentRepository, now: datetime) -> None:
     ContentUpdate(titel="t")  # error
     ContentUpdate(title=5)  # error

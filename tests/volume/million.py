@@ -1,4 +1,4 @@
-"""A million events and the rows that they refer to."""
+"""A million events, fewer with ``--short``, and the rows that they refer to."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -6,9 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from learner_app.listening.rows import IngestResult
+from tests import environment
 
-EVENTS = 1_000_000
-SESSIONS = 20_000
+EVENTS = 200_000 if environment.short else 1_000_000
+STEP = EVENTS // 10
+"""Distance of the measurements and of the invalid events."""
+
+EVENTS_PER_SESSION = 50
+SESSIONS = EVENTS // EVENTS_PER_SESSION
 CONTENTS = 5_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("play", "pause", "skip-forward", "complete", "replay")
@@ -57,7 +62,7 @@ class Million:
     url: str
     result: IngestResult
     memory: list[int]
-    """Bytes of the process after each hundred thousand events."""
+    """Bytes of the process after each tenth of the events."""
 
 
 async def source(note: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
@@ -66,12 +71,12 @@ async def source(note: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
         number = n if n < EVENTS else n - 1000
         yield {
             "id": f"e{number:07}",
-            "content_id": f"c{number // 25 * 7 % CONTENTS}" if number % 100_000 else "nothing",
-            "session_id": f"s{number // 50}",  # each at one stretch, as people listen
+            "content_id": f"c{number // 25 * 7 % CONTENTS}" if number % STEP else "nothing",
+            "session_id": f"s{number // EVENTS_PER_SESSION}",
             "event_type": KINDS[number % 5],
             "playback_position": number % 300,
             "timestamp": START + timedelta(seconds=10 * number),
             "context": {"n": number},
         }
-        if n % 100_000 == 50_000:
+        if n % STEP == STEP // 2:
             note()

@@ -42,7 +42,7 @@ async def forwards():
             "description": Text(
                 default=None,
                 null=True,
-                help_text="One or two sentences about the piece.",
+                help_text="One or two sentences about the content.",
             ),
             "text_content": Text(
                 default=None, help_text="The whole text that is spoken."
@@ -68,7 +68,7 @@ async def forwards():
                         "educational": "educational",
                     },
                 ),
-                help_text="How the piece is told.",
+                help_text="Narrative, podcast or educational.",
             ),
             "genre": Varchar(
                 length=100,
@@ -80,7 +80,7 @@ async def forwards():
                 length=100, default=None, null=True, help_text="A finer genre."
             ),
             "topic": Varchar(
-                length=200, default=None, null=True, help_text="What it is about."
+                length=200, default=None, null=True, help_text="Subject of the content."
             ),
             "template_id": Varchar(
                 default=None, help_text="Prompt template it was made with."
@@ -101,7 +101,7 @@ async def forwards():
                         "discourse_heavy": "discourse-heavy",
                     },
                 ),
-                help_text="What is hard: words or structure.",
+                help_text="Main difficulty: vocabulary or structure.",
             ),
             "difficulty_score": Numeric(
                 default=None,
@@ -149,7 +149,7 @@ async def forwards():
                 default=None,
                 base_column=Text(),
                 null=True,
-                help_text="Other pieces worth hearing.",
+                help_text="Related content.",
             ),
             "language": Varchar(
                 length=10, default="it", null=True, help_text="ISO 639-1 code."
@@ -173,7 +173,7 @@ async def forwards():
                 default=Now(), help_text="Set by the database."
             ),
             "updated_at": Timestamptz(
-                default=Now(), help_text="Moved by the database on every change."
+                default=Now(), help_text="Set by the database on every change."
             ),
         },
         objects=[
