@@ -51,7 +51,7 @@ async def apply_migrations(engine: DatabaseEngine) -> int:
             await MigrationHistory(engine).create()
             for app in _apps():
                 runner = MigrationRunner(engine, app, report=_ignore)
-                await runner.apply(await runner.pending())
+                await runner.apply(await runner.to_apply())
     return pending
 
 
@@ -65,7 +65,7 @@ async def plan_migrations(engine: DatabaseEngine) -> str:
     await engine.wait_until_ready()
     for app in _apps():
         runner = MigrationRunner(engine, app, report=lines.append)
-        await runner.preview(await runner.pending(), backwards=False)
+        await runner.preview(await runner.to_apply(), backwards=False)
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None
         MigrationError: there is no such app or migration, or a migration failed.
     """
     runner = MigrationRunner(engine, _app(app), report=_ignore)
-    await runner.undo(await runner.applied(migration_id))
+    await runner.undo(await runner.to_undo(migration_id))
 
 
 async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> str:
@@ -94,7 +94,7 @@ async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) ->
     """
     lines: list[str] = []
     runner = MigrationRunner(engine, _app(app), report=lines.append)
-    await runner.preview(await runner.applied(migration_id), backwards=True)
+    await runner.preview(await runner.to_undo(migration_id), backwards=True)
     return "\n".join(lines)
 
 
