@@ -153,7 +153,7 @@ def test_each_failed_start_is_one_line(product: Product):
     assert same_port.returncode == 1
     assert same_port.stderr == (
         f"learner: cannot serve on 127.0.0.1:{product.port}: "
-        "Address already in use; see --host and --port\n"
+        "Address already in use: choose another --host or --port\n"
     )
     same_data = product.run("learner", "up", "--port", str(product.port + 1))
     assert same_data.returncode == 1
