@@ -187,7 +187,7 @@ def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str
     assert declined.returncode == 1
     assert "count=0" in psql("SELECT count(*) FROM tenants")
     told = shell(restore, folder, product.environment, answer="y\n").stdout
-    assert "0 migrations are pending" in told
+    assert "Pending migrations: 0" in told
     counts = "SELECT (SELECT count(*) FROM tenants) AS t, (SELECT count(*) > 0 FROM sessions) AS s"
     assert "t=2 s=True" in psql(counts)
     forging = "import asyncio; from learner_app.conf import DB; DB.needs_pool = False\n"
@@ -249,7 +249,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert declined.returncode == 1
     assert filled.roles.database in declined.stdout
     restored = run("restore", str(file), "--yes", **filled.environment)
-    assert restored.stdout.endswith("0 migrations are pending.\n"), restored.stderr
+    assert restored.stdout.endswith("Pending migrations: 0.\n"), restored.stderr
     assert await everything(filled) == before
 
     new = renamed(filled.roles, database=f"{filled.roles.database}_new")
