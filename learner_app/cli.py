@@ -15,7 +15,7 @@ import typer
 
 from learner_app.database.dsn import DatabaseUrl, parse_url
 from learner_app.errors import DatabaseError, LearnerError, SettingsError
-from learner_app.settings import Settings, load_settings
+from learner_app.settings import Settings, load_settings, require_piccolo_conf
 
 if TYPE_CHECKING:  # importing the engine takes longer than printing the help
     from learner_app.database.engine import DatabaseEngine
@@ -118,6 +118,7 @@ def _engine() -> "DatabaseEngine":
     """
     from learner_app.conf import DB
 
+    require_piccolo_conf()
     DB.needs_pool = False
     return DB
 
@@ -205,7 +206,7 @@ def seed(
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Print the SQL without running it.")] = False,
 ) -> None:
-    """Print the SQL of the pending migrations, then apply them without a question."""
+    """Print the SQL of the pending migrations, then apply them without asking."""
     from learner_app.operations.migrate import apply_migrations, plan_migrations
 
     engine = _engine()
@@ -273,12 +274,9 @@ def reset(
     with engine.as_owner():
         print(f"Database: {engine.target}", flush=True)
         plan = asyncio.run(plan_reset(engine, keep_other_tables=keep_other_tables))
-        kept = (
-            f", keep {_count(len(plan.other_tables), 'other table')}" if plan.other_tables else ""
-        )
-        question = (
-            f"Drop {_count(len(plan.tables), 'table')} of {engine.target} with all rows{kept}?"
-        )
+        dropped, others = _count(len(plan.tables), "table"), len(plan.other_tables)
+        kept = f", keep {_count(others, 'other table')}" if others else ""
+        question = f"Drop {dropped} of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
         asyncio.run(drop_tables(engine, plan))
     is_development = engine.target.is_development
@@ -312,6 +310,7 @@ def roles(
     from learner_app.operations import roles as operation
     from learner_app.operations.role_script import psql_script
 
+    require_piccolo_conf()
     settings = load_settings()
     chosen = operation.choose_roles(
         settings, database=database, owner=owner, application=app, schema=schema

@@ -342,6 +342,17 @@ def piccolo_conf_module() -> str | None:
     return None if has_own else PACKAGE_CONF
 
 
+def require_piccolo_conf() -> None:
+    """Raise SettingsError if PICCOLO_CONF names a module that does not exist."""
+    name = os.environ.get(PICCOLO_CONF)
+    try:
+        exists = name is None or find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):  # its package is missing, or the name is empty
+        exists = False
+    if not exists:
+        raise SettingsError(f"{PICCOLO_CONF}: there is no such module: correct or remove it")
+
+
 def connection_variables() -> list[str]:
     """Return the set environment variables that are settings, or variables of libpq."""
     return [

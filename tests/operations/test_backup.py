@@ -242,6 +242,8 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "already exists" in again.stderr
     assert files(tmp_path) == [file.name]
+    lost = run("backup", str(tmp_path / "none" / "learner.dump"), **filled.environment)
+    assert lost.stderr == f"learner: there is no folder {tmp_path / 'none'}: create it first\n"
 
     await filled.execute("DELETE FROM tenants; DELETE FROM content", filled.roles.owner)
     assert await everything(filled) != before
