@@ -400,6 +400,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         else:
             self.terminate()
 
+    async def _copy_out(self, copy_stmt: str, *args: Any, **kwargs: Any) -> Any:
+        self._check_statement(copy_stmt)  # the query may call pg_advisory_lock(), for example
+        return await super()._copy_out(copy_stmt, *args, **kwargs)
+
     async def _copy_in(self, *args: Any, **kwargs: Any) -> Any:
         self._require_session()
         return await super()._copy_in(*args, **kwargs)
