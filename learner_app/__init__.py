@@ -73,6 +73,9 @@ if TYPE_CHECKING:
     )
     from learner_app.repository.paging import Page
     from learner_app.repository.rows import StoredRow, to_json
+    from learner_app.tenancy.context import tenant_context
+    from learner_app.tenancy.repositories import TenantMemberRepository, TenantRepository
+    from learner_app.tenancy.rows import Tenant, TenantCreate, TenantMember
 
 _MODULES = {
     "accounts.repositories": (
@@ -136,6 +139,9 @@ _MODULES = {
     ),
     "repository.paging": ("Page",),
     "repository.rows": ("StoredRow", "to_json"),
+    "tenancy.context": ("tenant_context",),
+    "tenancy.repositories": ("TenantMemberRepository", "TenantRepository"),
+    "tenancy.rows": ("Tenant", "TenantCreate", "TenantMember"),
 }
 """Module of each name. A test checks that the imports above and ``__all__`` are the same names."""
 
@@ -185,6 +191,11 @@ __all__ = [
     "StaleVersion",
     "StillReferenced",
     "StoredRow",
+    "Tenant",
+    "TenantCreate",
+    "TenantMember",
+    "TenantMemberRepository",
+    "TenantRepository",
     "TransactionRequired",
     "User",
     "UserCreate",
@@ -194,6 +205,7 @@ __all__ = [
     "UserRepository",
     "UserUpdate",
     "VerificationRepository",
+    "tenant_context",
     "to_json",
 ]
 

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 PROGRAM = Path(sys.executable).with_name("learner")
 MODULES = (
@@ -30,6 +31,7 @@ STARTUP_VARIABLES = ("PYTHON", "LC_", "LANG")
 """Prefixes of variables that Python reads when it starts."""
 
 MAX_MESSAGE = 1_000_000
+_one_at_a_time = Lock()
 
 
 def run_program(
@@ -61,10 +63,11 @@ def run_program(
         stdin.write(answer)
         stdin.seek(0)
         request = json.dumps([list(map(str, arguments)), dict(environment), str(folder)])
-        server = _server()
         streams = [stdin.fileno(), stdout.fileno(), stderr.fileno()]
-        socket.send_fds(server, [request.encode()], streams)
-        code = int(server.recv(100) or "1")
+        with _one_at_a_time:
+            server = _server()
+            socket.send_fds(server, [request.encode()], streams)
+            code = int(server.recv(100) or "1")
         stdout.seek(0)
         stderr.seek(0)
         return subprocess.CompletedProcess(arguments, code, stdout.read(), stderr.read())

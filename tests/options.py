@@ -57,8 +57,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         reporter.write_line(_seed_line(session.config))
 
 
+def run_seed(config: pytest.Config) -> int:
+    """Return the seed of this run."""
+    return config.stash[_SEED]
+
+
 def _seed_line(config: pytest.Config) -> str:
-    return f"random tests: --seed {config.stash[_SEED]}"
+    return f"random tests: --seed {run_seed(config)}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

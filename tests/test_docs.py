@@ -93,13 +93,12 @@ async def test_service_of_the_readme(clone: DatabaseEngine, readme: str):
     assert [piece.id for piece in await it["play"]("s1", [])] == ["a", "b"]
 
     batch = [event("e1", content_id="a"), event("e2", content_id="nothing", session_id="new")]
-    told = await it["record"](batch)
-    assert told == {
+    assert await it["record"](batch) == {
         "stored": 1,
-        "known": 0,
-        "refused": {1: "content_id: the content does not exist"},
+        "duplicates": 0,
+        "rejected": {1: "content_id: the content does not exist"},
     }
-    assert (await it["record"](batch))["known"] == 1
+    assert (await it["record"](batch))["duplicates"] == 1
 
     await asyncio.gather(*(it["learn"]("s1", completed=True) for _ in range(30)))
     state = await it["states"].get("s1")

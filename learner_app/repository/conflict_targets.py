@@ -69,7 +69,7 @@ def _targets(table: type[Table]) -> Iterator[ConflictTarget]:
     for declared in table._meta.constraints:
         params = declared._meta.params
         if isinstance(declared, PrimaryKey | Unique | constraints.Unique):
-            if "deferrable" not in params:
+            if not params.get("deferrable"):
                 yield _target(table, params["columns"])
         elif isinstance(declared, Index) and params["unique"]:
             keys = [_COLUMN.fullmatch(key) for key in params["on"]]

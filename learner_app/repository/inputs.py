@@ -217,5 +217,7 @@ def _field(item: ErrorDetails) -> str:
 def _reason(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         return "is not a field that can be set"
+    if item["type"] == "uuid_parsing":  # pydantic's message shows a part of the value
+        return "must be a UUID"
     text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return text[:1].lower() + text[1:]

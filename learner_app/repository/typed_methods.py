@@ -155,10 +155,12 @@ def _marked_classes(source: str) -> Iterator[tuple[str, int, int]]:
     stripped = [line.strip() for line in lines]
     classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
     for begin, line in enumerate(lines):
-        if stripped[begin] == BEGIN:
-            # Not by the end of a class: the parser does not count comments that end its body.
-            indent = line.index(BEGIN)
-            outer = [one for one in classes if one.lineno <= begin and one.col_offset < indent]
+        if stripped[begin] != BEGIN:
+            continue
+        # Not by the end of a class: the parser does not count comments that end its body.
+        indent = line.index(BEGIN)
+        outer = [one for one in classes if one.lineno <= begin and one.col_offset < indent]
+        if outer:
             name = max(outer, key=lambda one: one.lineno).name
             yield name, begin, stripped.index(END, begin)
 

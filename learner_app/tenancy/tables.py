@@ -22,6 +22,8 @@ from learner_app.schema.objects import (
 from learner_app.schema.tables import SchemaTable
 from learner_app.schema.tenant_fields import CURRENT_TENANT, TenantFields
 
+__all__ = ["MemberRole", "TenantMemberTable", "TenantStatus", "TenantTable"]
+
 
 class TenantStatus(str, Enum):
     trial = "trial"

@@ -33,11 +33,11 @@ async def add_episode(number: int | None, content_id: str, **fields: Any) -> Con
     return (await add_contents(content_id, episode_number=number, **fields))[0]
 
 
-def test_pieces_are_not_deleted_one_by_one():
+def test_content_has_no_delete():
     assert not hasattr(content, "delete")
 
 
-async def test_the_same_piece_again_is_the_stored_one(db: DatabaseEngine):
+async def test_adding_the_same_content_again_returns_the_stored_row(db: DatabaseEngine):
     full = {
         "metadata": {"a": [1, {"b": None}]},
         "quality_score": Decimal("0.555"),
@@ -57,7 +57,9 @@ async def test_the_same_piece_again_is_the_stored_one(db: DatabaseEngine):
 @pytest.mark.parametrize(
     "other", [{"title": "5ecret"}, {"genre": None}, {"metadata": {"a": 2}}, {"audio_format": None}]
 )
-async def test_another_piece_of_that_id_is_a_conflict(db: DatabaseEngine, other: dict[str, Any]):
+async def test_different_content_with_the_same_id_is_a_conflict(
+    db: DatabaseEngine, other: dict[str, Any]
+):
     first, _ = await content.add_idempotent(new_content(metadata={"a": 1}))
     with pytest.raises(Conflict) as caught:
         await content.add_idempotent(new_content(**other))
@@ -68,14 +70,14 @@ async def test_another_piece_of_that_id_is_a_conflict(db: DatabaseEngine, other:
     assert await content.get("c1") == first
 
 
-async def test_20_retries_at_once_store_one_piece(clone: DatabaseEngine):
+async def test_20_concurrent_retries_store_one_content(clone: DatabaseEngine):
     results = await asyncio.gather(*(content.add_idempotent(new_content()) for _ in range(20)))
     assert {result.row.id for result in results} == {"c1"}
     assert [result.created for result in results].count(True) == 1
     assert await content.count() == 1
 
 
-async def test_of_20_different_pieces_at_once_one_gets_the_id(clone: DatabaseEngine):
+async def test_of_20_concurrent_different_contents_one_gets_the_id(clone: DatabaseEngine):
     calls = (content.add_idempotent(new_content(title=f"t{n}")) for n in range(20))
     results = await asyncio.gather(*calls, return_exceptions=True)
     won = [result for result in results if isinstance(result, StoredRow)]
@@ -83,7 +85,7 @@ async def test_of_20_different_pieces_at_once_one_gets_the_id(clone: DatabaseEng
     assert all(isinstance(result, Conflict) for result in results if result not in won)
 
 
-async def test_audio_replaces_all_of_the_audio(db: DatabaseEngine):
+async def test_attach_audio_replaces_all_audio_fields(db: DatabaseEngine):
     await add_contents("c1", audio_bitrate=64, audio_size=5)
     audio = {"url": "https://a/b.ogg", "format": "ogg", "duration": 61}
     row = await content.attach_audio("c1", **audio, bitrate=128, size=2**40)
@@ -104,7 +106,7 @@ async def test_audio_replaces_all_of_the_audio(db: DatabaseEngine):
         *(("duration", -1), ("bitrate", 0), ("bitrate", 2**31), ("size", -1), ("size", 2**63)),
     ],
 )
-async def test_wrong_audio_is_refused(db: DatabaseEngine, field: str, value: Any):
+async def test_wrong_audio_is_rejected(db: DatabaseEngine, field: str, value: Any):
     (before,) = await add_contents("c1")
     audio = {"url": "https://a/u", "format": "mp3", "duration": 1, field: value}
     with pytest.raises(InvalidValue) as caught:
@@ -113,7 +115,7 @@ async def test_wrong_audio_is_refused(db: DatabaseEngine, field: str, value: Any
     assert await content.get("c1") == before
 
 
-async def test_a_session_lists_its_pieces_the_oldest_first(db: DatabaseEngine):
+async def test_list_for_session_returns_the_oldest_first(db: DatabaseEngine):
     for number, name in enumerate("cab"):
         await add_contents(name, generated_at=START + timedelta(days=number // 2))
     await add_contents("other", session_id="s2")
@@ -124,7 +126,7 @@ async def test_a_session_lists_its_pieces_the_oldest_first(db: DatabaseEngine):
         await content.list_for_session("s1", limit=0)
 
 
-async def test_a_series_is_in_the_order_of_its_numbers(db: DatabaseEngine):
+async def test_a_series_is_ordered_by_number(db: DatabaseEngine):
     for number, name in ((2, "b"), (None, "z"), (10, "c"), (1, "d")):
         await add_episode(number, name)
     await add_episode(11, "of another session", session_id="s2")
@@ -147,7 +149,7 @@ async def test_a_series_without_numbers_has_no_latest_episode(db: DatabaseEngine
         assert await content.next_episode_number("s1", "a") == 1
 
 
-async def test_20_workers_get_20_numbers(clone: DatabaseEngine):
+async def test_20_concurrent_workers_get_20_numbers(clone: DatabaseEngine):
     async def work(worker: int) -> int:
         async with clone.transaction():
             number = await content.next_episode_number("s1", "a")
@@ -160,7 +162,7 @@ async def test_20_workers_get_20_numbers(clone: DatabaseEngine):
     assert numbers == list(range(1, 21))
 
 
-async def test_a_number_that_was_not_used_is_given_again(clone: DatabaseEngine):
+async def test_a_number_is_reused_after_a_rollback(clone: DatabaseEngine):
     with pytest.raises(ZeroDivisionError):
         async with clone.transaction():
             await add_episode(await content.next_episode_number("s1", "a"), "lost")
@@ -201,7 +203,7 @@ async def test_series_do_not_wait_for_each_other(clone: DatabaseEngine):
                 await content.next_episode_number("s1", "a")
 
 
-async def test_a_number_needs_a_transaction_that_sees_the_others(clone: DatabaseEngine):
+async def test_a_number_needs_a_read_committed_transaction(clone: DatabaseEngine):
     with pytest.raises(TransactionRequired):
         await content.next_episode_number("s1", "a")
     for isolation in ("repeatable read", "serializable"):
@@ -214,7 +216,7 @@ async def test_a_number_needs_a_transaction_that_sees_the_others(clone: Database
     ("session", "series", "wrong"),
     [("s1", "a\0", "series_id"), ("s1\0", "a", "session_id"), ("s1", None, "series_id")],
 )
-async def test_a_number_names_the_id_that_is_wrong(
+async def test_the_error_of_a_number_names_the_wrong_id(
     db: DatabaseEngine, session: str, series: Any, wrong: str
 ):
     async with db.transaction():
@@ -223,7 +225,7 @@ async def test_a_number_names_the_id_that_is_wrong(
     assert caught.value.fields == (wrong,)
 
 
-async def test_patches_of_different_keys_at_once_all_survive(clone: DatabaseEngine):
+async def test_concurrent_patches_of_different_keys_all_survive(clone: DatabaseEngine):
     await add_contents("c1", metadata={"kept": 1})
     await asyncio.gather(*(content.merge_metadata("c1", {f"k{n}": n}) for n in range(50)))
     assert (await content.get("c1")).metadata == {"kept": 1, **{f"k{n}": n for n in range(50)}}
@@ -242,7 +244,7 @@ async def test_metadata_begins_with_the_first_patch(db: DatabaseEngine, stored: 
     assert (await content.merge_metadata("c1", {})).metadata == {"a": None}
 
 
-async def test_metadata_stays_below_its_bound(db: DatabaseEngine):
+async def test_metadata_over_the_limit_is_rejected(db: DatabaseEngine):
     await add_contents("c1", metadata={"a": "x" * (JSON_BYTES // 2)})
     before = await content.get("c1")
     with pytest.raises(InvalidValue) as caught:
@@ -260,7 +262,7 @@ async def test_a_patch_is_a_json_object(db: DatabaseEngine, patch: Any):
     assert (caught.value.fields, caught.value.table) == (("metadata",), "content")
 
 
-async def test_a_patch_of_nothing_known_is_not_found(db: DatabaseEngine):
+async def test_a_patch_of_unknown_content_is_not_found(db: DatabaseEngine):
     for key in ("c2", "c\0"):
         with pytest.raises(NotFound):
             await content.merge_metadata(key, {"a": 1})
@@ -285,7 +287,7 @@ async def test_engagement_and_quality_are_replaced(db: DatabaseEngine):
     assert await content.get("c1") == scores[-1]
 
 
-async def test_keys_and_places_are_no_changes():
+async def test_keys_and_places_cannot_be_changed():
     for field in ("id", "session_id", "series_id", "episode_number", "created_at", "updated_at"):
         with pytest.raises(InvalidValue) as caught:
             ContentUpdate.model_validate({field: "s2"})
@@ -293,7 +295,7 @@ async def test_keys_and_places_are_no_changes():
 
 
 @pytest.mark.parametrize("value", [1e23, 1e300, 0.1, 10**30, [1.0, {"a": 2.5e-7}]])
-async def test_numbers_that_come_back_otherwise_are_the_same(db: DatabaseEngine, value: Any):
+async def test_json_numbers_are_compared_as_postgresql_does(db: DatabaseEngine, value: Any):
     first, _ = await content.add_idempotent(new_content("c1", metadata={"x": value}))
     assert await content.add_idempotent(new_content("c1", metadata={"x": value})) == (first, False)
     with pytest.raises(Conflict):
@@ -305,7 +307,7 @@ async def test_an_empty_patch_writes_nothing(db: DatabaseEngine):
     assert await content.merge_metadata("c1", {}) == row
 
 
-async def test_metadata_near_the_bound_can_be_patched(db: DatabaseEngine):
+async def test_metadata_near_the_limit_can_be_patched(db: DatabaseEngine):
     """The server counts spaces that are not sent."""
     await add_contents("c1")
     many = dict.fromkeys(map(str, range(90_000)), 1)
@@ -324,7 +326,7 @@ async def test_scores_and_metrics_are_not_cleared_by_none(db: DatabaseEngine):
     assert (await content.get("c1")).quality_score == Decimal("0.5")
 
 
-def test_numbers_that_the_server_writes_out_count_in_full():
+def test_digits_that_postgresql_adds_count_towards_the_limit():
     with pytest.raises(InvalidValue) as caught:
         ContentUpdate(metadata={"n": [1e300] * 10_000})
     assert caught.value.fields == ("metadata",)

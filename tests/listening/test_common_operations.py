@@ -218,3 +218,13 @@ async def test_20_concurrent_upserts_insert_an_event_once(clone: DatabaseEngine)
     assert sum(created for _, created in results) == 1
     assert (await events.get("e1")).context in [{"n": n} for n in range(20)]
     assert await events.count() == 1
+
+
+async def test_lists_of_a_session_are_sorted_and_streams_follow_the_index(references: None):
+    """A sort in every page of a stream would make a long stream quadratic."""
+    events.statements._statements.clear()
+    await events.list(session_id="s1")
+    assert [row async for row in events.stream(session_id="s1")] == []
+    sql = {statement.name: statement.sql for statement in events.statements._statements.values()}
+    assert "interval '0'" in sql["behavioral_events.list"]
+    assert "interval '0'" not in sql["behavioral_events.stream"]

@@ -252,7 +252,7 @@ async def test_concurrent_seeds_create_each_row_once(clone: DatabaseEngine):
 
 
 async def test_seed_claims_no_job_of_others(db: DatabaseEngine):
-    await ListeningSessionRepository(db).ensure("mine")
+    await ListeningSessionRepository(db).get_or_create("mine")
     await GenerationRepository(db).add(GenerationCreate(generation_id="mine", session_id="mine"))
     await insert_seed(db)
     assert (await GenerationRepository(db).get("mine")).status == "generating"

@@ -1,4 +1,4 @@
-"""What a repository's table, row, inputs and filters must have in common."""
+"""Mismatches between the table, row, inputs and filters of a repository."""
 
 import importlib
 import importlib.util
@@ -25,14 +25,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from learner_app.errors import InvalidValue
-from learner_app.repository.base import DeletingRepository, ReadOnlyRepository, Repository
+from learner_app.repository.base import (
+    DeletingRepository,
+    KeyedRepository,
+    ReadOnlyRepository,
+    Repository,
+)
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import Input
 from learner_app.repository.keys import TableKey
 from learner_app.repository.rows import Row
 from learner_app.repository.values import new_key, new_uuid
+from learner_app.schema.tenant_fields import TenantFields
 
-DOMAINS = ("content", "listening", "learner", "generation", "accounts")
+DOMAINS = ("content", "listening", "learner", "generation", "accounts", "tenancy")
 
 
 EXTENSION_POINTS = {
@@ -67,7 +73,7 @@ def subclasses(base: type) -> Iterator[type]:
 
 
 def repositories() -> list[type[ReadOnlyRepository[Any, Any]]]:
-    """Those of all domains: the classes that nothing inherits from."""
+    """Return the repositories of all domains, without base classes."""
     for domain in DOMAINS:
         name = f"learner_app.{domain}.repositories"
         if importlib.util.find_spec(name):
@@ -77,13 +83,12 @@ def repositories() -> list[type[ReadOnlyRepository[Any, Any]]]:
 
 
 def parameters(repository: type) -> tuple[Any, ...]:
-    """The row, the key and the inputs that the class says in brackets.
+    """Return the type parameters of a repository: row, key and inputs.
 
-    A repository whose writes are all operations of its own says row and key only; its inputs are
-    those that the operations take.
+    A read-only repository has row and key only: its inputs are the parameters of its operations.
     """
     for base in repository.__orig_bases__:  # type: ignore[attr-defined]
-        if typing.get_origin(base) in {Repository, DeletingRepository}:
+        if typing.get_origin(base) in {KeyedRepository, Repository, DeletingRepository}:
             return typing.get_args(base)
         if typing.get_origin(base) is ReadOnlyRepository:
             return (*typing.get_args(base), *inputs_of_operations(repository))
@@ -91,7 +96,7 @@ def parameters(repository: type) -> tuple[Any, ...]:
 
 
 def inputs_of_operations(repository: type) -> list[type[Input]]:
-    """Those about the repository's own table."""
+    """Return the inputs of the repository's own table."""
     table = repository.table  # type: ignore[attr-defined]
     found: dict[type[Input], None] = {}
     for _, method in inspect.getmembers(repository, inspect.isfunction):
@@ -103,7 +108,7 @@ def inputs_of_operations(repository: type) -> list[type[Input]]:
 
 
 def kind_of(column: Column) -> Any:
-    """The Python type of a column, without None."""
+    """Return the Python type of a column, without None."""
     if isinstance(column, Array):
         return list[kind_of(column.base_column)]
     if choices := column._meta.choices:
@@ -127,7 +132,7 @@ def kind_of(column: Column) -> Any:
 
 
 def plain(annotation: Any) -> tuple[Any, bool]:
-    """A type without its constraints and without None, and whether None is one of it."""
+    """Return a type without constraints and None, and whether it includes None."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return plain(args[0])
@@ -144,7 +149,7 @@ def plain(annotation: Any) -> tuple[Any, bool]:
 
 
 def fits(column: Column, kind: Any) -> bool:
-    """Whether values of the (plain) type belong in the column; a Literal may say more than it."""
+    """Return whether the column accepts values of a type; a Literal may be narrower."""
     wanted = kind_of(column)
     if wanted == dict[str, Any]:
         return typing.get_origin(kind) is dict or typing.is_typeddict(kind)
@@ -156,7 +161,7 @@ def fits(column: Column, kind: Any) -> bool:
 
 
 def max_length(annotation: Any) -> int | None:
-    """That of a text, or of the items of a list of texts."""
+    """Return the maximum length of a string, or of the items of a list of strings."""
     found = None
     for part in typing.get_args(annotation):
         if typing.get_origin(annotation) is typing.Annotated:
@@ -167,7 +172,7 @@ def max_length(annotation: Any) -> int | None:
 
 
 def default_of(column: Column) -> Any:
-    """The database's default; None without one, Ellipsis for an expression."""
+    """Return the default of the database, None without one, Ellipsis for an expression."""
     default = getattr(column, "default", None)
     if isinstance(column, JSON) and isinstance(default, str):
         return json.loads(default)
@@ -182,9 +187,11 @@ def columns_of(table: type[Table]) -> dict[str, Column]:
 
 def row_mistakes(table: type[Table], row: type[Row]) -> Iterator[str]:
     columns, fields = columns_of(table), msgspec.structs.fields(row)
-    if [field.name for field in fields] != [
-        name for name, column in columns.items() if not column._meta.secret
-    ]:
+    names = [field.name for field in fields]
+    visible = [name for name, column in columns.items() if not column._meta.secret]
+    if issubclass(table, TenantFields):  # its columns come before those of the table
+        names, visible = sorted(names), sorted(visible)
+    if names != visible:
         yield "row: other fields than the table has columns, or in another order"
     for field in fields:
         if (column := columns.get(field.name)) is None:
@@ -287,12 +294,12 @@ def filter_mistakes(table: type[Table], filters: Filters) -> Iterator[str]:
 
 
 def _may_be_any(column: Column, kind: Any) -> bool:
-    """A filter by text may be wider than the column's choices."""
+    """Return whether a filter by string may be wider than the choices of the column."""
     return kind is str and isinstance(kind_of(column), frozenset)
 
 
 def filtered_column(table: type[Table], filters: Filters, name: str) -> Column | None:
-    """The column that the condition is about."""
+    """Return the column of the condition."""
     (condition,) = [filters.condition((name,))]
     column = getattr(condition, "column", None)
     if column is None:

@@ -1,4 +1,4 @@
-"""What every repository does with one row or some of them."""
+"""Operations of every repository on one row or several."""
 
 import asyncio
 import contextvars
@@ -40,7 +40,7 @@ def new_sessions(*ids: str) -> list[ListeningSessionCreate]:
 
 
 @pytest.mark.parametrize("key", NO_KEYS, ids=lambda key: ascii(key)[:20])
-async def test_what_cannot_be_a_key_is_not_there(db: DatabaseEngine, key: Any):
+async def test_a_malformed_key_counts_as_not_found(db: DatabaseEngine, key: Any):
     await add_contents("c1")
     assert await content.find(key) is None
     assert not await content.exists(key)
@@ -70,7 +70,7 @@ async def test_get_many_keeps_the_order_of_the_keys(db: DatabaseEngine):
     assert await content.get_many([]) == []
 
 
-async def test_an_id_that_is_taken_is_a_conflict(db: DatabaseEngine):
+async def test_an_existing_id_is_a_conflict(db: DatabaseEngine):
     await add_contents("c1")
     with pytest.raises(Conflict) as caught:
         async with db.transaction():
@@ -113,7 +113,7 @@ async def test_defaults_of_the_database_are_in_the_row(db: DatabaseEngine):
     assert later.id > row.id, "keys of our own making sort by time"
 
 
-async def test_add_many_returns_rows_in_the_order_given(db: DatabaseEngine):
+async def test_add_many_returns_rows_in_the_given_order(db: DatabaseEngine):
     assert [row.id for row in await add_contents("b", "a", "d", "c")] == ["b", "a", "d", "c"]
     assert await content.add_many([]) == []
     assert await content.count() == 4
@@ -128,7 +128,7 @@ async def test_add_many_adds_all_or_none(clone: DatabaseEngine, ids: tuple[str, 
     assert [row.id async for row in content.stream()] == ["c1"]
 
 
-async def test_overlapping_batches_at_once_end_in_one_of_them(clone: DatabaseEngine):
+async def test_of_concurrent_overlapping_batches_one_succeeds(clone: DatabaseEngine):
     ids = [f"s{number:03}" for number in range(500)]
     batches = [new_sessions(*(ids if number % 2 else reversed(ids))) for number in range(20)]
     results = await asyncio.gather(*map(sessions.add_many, batches), return_exceptions=True)
@@ -136,7 +136,7 @@ async def test_overlapping_batches_at_once_end_in_one_of_them(clone: DatabaseEng
     assert await sessions.count() == 500
 
 
-async def test_update_changes_only_what_is_given(db: DatabaseEngine):
+async def test_update_changes_only_the_passed_fields(db: DatabaseEngine):
     (before,) = await add_contents("c1", description="d", metadata={"a": 1}, quality_score=1)
     after = await content.update("c1", ContentUpdate(title="t", description=None, metadata=None))
     assert (after.title, after.description, after.metadata) == ("t", None, None)
@@ -156,7 +156,7 @@ async def test_update_without_fields_writes_nothing(db: DatabaseEngine):
         await content.update("c2", ContentUpdate(title="t"))
 
 
-async def test_updates_of_different_fields_at_once_all_survive(clone: DatabaseEngine):
+async def test_concurrent_updates_of_different_fields_all_survive(clone: DatabaseEngine):
     await add_contents("c1")
     await asyncio.gather(
         *(content.update("c1", ContentUpdate(title="t")) for _ in range(10)),
@@ -167,7 +167,7 @@ async def test_updates_of_different_fields_at_once_all_survive(clone: DatabaseEn
     assert (row.title, row.genre, row.topic, row.duration) == ("t", "g", None, 5)
 
 
-async def test_delete_says_whether_there_was_a_row(db: DatabaseEngine):
+async def test_delete_returns_whether_the_row_existed(db: DatabaseEngine):
     await sessions.add_many(new_sessions("s1", "s2"))
     assert await sessions.delete("s1")
     assert not await sessions.delete("s1")
@@ -189,7 +189,7 @@ async def locked_out(lock: Lock, tries: Callable[[], Awaitable[T]], engine: Data
 
 
 @pytest.mark.parametrize("lock", get_args(Lock))
-async def test_a_lock_holds_others_off(clone: DatabaseEngine, lock: Lock):
+async def test_a_lock_blocks_conflicting_locks(clone: DatabaseEngine, lock: Lock):
     await sessions.add_many(new_sessions("s1"))
     with pytest.raises(LockTimeout) as caught:
         await locked_out(lock, lambda: sessions.get("s1", lock="update nowait"), clone)
@@ -200,7 +200,7 @@ async def test_a_lock_holds_others_off(clone: DatabaseEngine, lock: Lock):
         await locked_out(lock, lambda: sessions.get("s1", lock="update skip locked"), clone)
 
 
-async def test_locks_that_agree_do_not_wait(clone: DatabaseEngine):
+async def test_compatible_locks_do_not_wait(clone: DatabaseEngine):
     await sessions.add_many(new_sessions("s1"))
     row = await sessions.get("s1")
     for lock in ("share", "no key update", "update"):
@@ -215,13 +215,13 @@ async def refer_to(key: str, engine: DatabaseEngine) -> str | None:
     return found
 
 
-async def test_a_lock_of_no_key_leaves_others_free_to_refer_to_the_row(clone: DatabaseEngine):
+async def test_no_key_update_allows_others_to_refer_to_the_row(clone: DatabaseEngine):
     await sessions.add_many(new_sessions("s1"))
     assert await locked_out("no key update", lambda: refer_to("s1", clone), clone) == "s1"
     assert await locked_out("update", lambda: refer_to("s1", clone), clone) is None
 
 
-async def test_a_lock_makes_read_and_write_one_step(clone: DatabaseEngine):
+async def test_read_and_write_under_a_lock_lose_no_update(clone: DatabaseEngine):
     await sessions.add_many(new_sessions("s1"))
 
     async def add_one() -> None:
@@ -234,7 +234,7 @@ async def test_a_lock_makes_read_and_write_one_step(clone: DatabaseEngine):
     assert (await sessions.get("s1")).total_listening_time == 30
 
 
-async def test_locks_make_sense_inside_a_transaction_only(clone: DatabaseEngine):
+async def test_a_lock_needs_a_transaction(clone: DatabaseEngine):
     for key in ("s1", "s\0"):
         with pytest.raises(TransactionRequired):
             await sessions.get(key, lock="update")
@@ -243,7 +243,7 @@ async def test_locks_make_sense_inside_a_transaction_only(clone: DatabaseEngine)
 
 
 @pytest.mark.parametrize("lock", ["", "UPDATE", "update; DROP TABLE sessions", True, 5])
-async def test_other_words_are_no_locks(db: DatabaseEngine, lock: Any):
+async def test_unknown_locks_are_rejected(db: DatabaseEngine, lock: Any):
     with pytest.raises(InvalidValue) as caught:
         await sessions.find("s1", lock=lock)
     assert caught.value.fields == ("lock",)

@@ -32,11 +32,14 @@ REPOSITORIES = repositories()
 
 DEFAULTS_OF_THE_PRODUCT = {
     "learner_model_state": (
-        *("preference_weights", "comprehension_level", "content_type_preferences"),
+        "preference_weights",
+        "comprehension_level",
+        "content_type_preferences",
     ),
     "user_preferences": ("difficulty_preference", "preferred_formats"),
+    "tenant_members": ("role",),
 }
-"""What somebody has who is not known yet; the database has no such default, or an empty one."""
+"""Fields by table whose default in the input is not the one of the database."""
 
 INPUTS = [
     one
@@ -60,7 +63,9 @@ HASHED = {
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES, ids=lambda one: one.__name__)
-def test_a_repository_says_one_thing(repository: type[ReadOnlyRepository[Any, Any]]):
+def test_table_row_inputs_and_filters_of_a_repository_agree(
+    repository: type[ReadOnlyRepository[Any, Any]],
+):
     table = repository.table
     row, _, *inputs = parameters(repository)
     assert row is repository.row
@@ -79,7 +84,7 @@ def test_a_repository_says_one_thing(repository: type[ReadOnlyRepository[Any, An
         )
 
 
-def test_no_input_is_left_out():
+def test_every_input_belongs_to_a_repository():
     used = {one for repository in REPOSITORIES for one in parameters(repository)[2:]}
     kept = {
         one
@@ -197,7 +202,7 @@ CONDITIONS = {
 }
 
 
-def test_right_declarations_pass():
+def test_matching_declarations_pass():
     assert [
         *row_mistakes(Thing, ThingRow),
         *create_mistakes(Thing, ThingCreate, ()),
@@ -206,25 +211,25 @@ def test_right_declarations_pass():
     ] == []
 
 
-def test_a_strange_row_is_found():
+def test_a_mismatching_row_is_found():
     found = {mistake.partition(":")[0] for mistake in row_mistakes(Thing, Stranger)}
     wrong = {"kind", "name", "size", "score", "tags", "made_at", "more"}
     assert found == {"row", *(f"row.{name}" for name in wrong)}
 
 
-def test_strange_inputs_are_found():
+def test_mismatching_inputs_are_found():
     found = {mistake.partition(":")[0] for mistake in create_mistakes(Thing, StrangeCreate, ())}
     assert found == {f"create.{name}" for name in {*StrangeCreate.model_fields, "name"}}
     found = {mistake.partition(":")[0] for mistake in update_mistakes(Thing, StrangeUpdate)}
     assert found == {f"update.{name}" for name in StrangeUpdate.model_fields}
 
 
-def test_an_expression_fills_what_the_input_leaves_out():
+def test_an_expression_replaces_a_field_of_the_input():
     assert "create.name" in str(list(create_mistakes(Thing, StrangeCreate, ())))
     assert "create.name" not in str(list(create_mistakes(Thing, StrangeCreate, {"name"})))
 
 
-def test_strange_filters_are_found():
+def test_mismatching_filters_are_found():
     other = {**CONDITIONS, "name": equals(Other.name)}
     found = [*filter_mistakes(Thing, Filters(Thing, StrangeFilters, other))]
     assert {mistake.partition(":")[0] for mistake in found} == {

@@ -1,4 +1,4 @@
-"""Filters that say nothing but names and types."""
+"""Conditions of filters."""
 
 from typing import TypedDict
 

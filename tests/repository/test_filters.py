@@ -1,4 +1,4 @@
-"""Filters of every repository: no value of the caller's ends in an error of the driver's."""
+"""Filters of every repository: no value causes an error of the driver."""
 
 import typing
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def values_for(kind: Any) -> list[Any]:
 
 
 async def outcome(repository: ReadOnlyRepository[Any, Any], name: str, value: Any) -> Any:
-    """How many rows there are, or what the error is about and comes from."""
+    """Return the number of rows, or table, fields and cause of the error."""
     try:
         return await repository.count(**{name: value})
     except InvalidValue as error:
@@ -48,7 +48,7 @@ async def outcome(repository: ReadOnlyRepository[Any, Any], name: str, value: An
 
 
 @pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
-async def test_a_value_counts_or_is_refused_by_its_name(
+async def test_a_value_is_accepted_or_rejected_with_its_filter(
     db: DatabaseEngine, repository: type[ReadOnlyRepository[Any, Any]], name: str, kind: Any
 ):
     table = repository.table._meta.tablename
@@ -66,20 +66,20 @@ CONVERTIBLE: dict[Any, list[Any]] = {
     str: [b"s1", bytearray(b"s1"), 1],
     list[str]: [["play", b"pause"], "play"],
 }
-"""What Pydantic would convert to the type."""
+"""Values that Pydantic would convert to the type."""
 
 
 @pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
-async def test_nothing_is_parsed_for_a_filter(
+async def test_filter_values_are_not_converted(
     db: DatabaseEngine, repository: type[ReadOnlyRepository[Any, Any]], name: str, kind: Any
 ):
     for value in CONVERTIBLE.get(kind, []):
-        told = await outcome(repository(), name, value)
-        assert told == (repository.table._meta.tablename, (name,), None), value
+        result = await outcome(repository(), name, value)
+        assert result == (repository.table._meta.tablename, (name,), None), value
 
 
 @pytest.mark.parametrize(("repository", "name", "kind"), FILTERS)
-async def test_a_filter_set_to_none_is_to_be_omitted(
+async def test_a_filter_set_to_none_is_rejected(
     db: DatabaseEngine, repository: type[ReadOnlyRepository[Any, Any]], name: str, kind: Any
 ):
     with pytest.raises(InvalidValue) as caught:

@@ -43,7 +43,7 @@ NEVER_TAKEN: list[Any] = [
 ]
 
 
-def policy_violation(given: type[Input], **fields: Any) -> InvalidValue | None:
+def validation_error(given: type[Input], **fields: Any) -> InvalidValue | None:
     try:
         given.model_validate(fields)
     except InvalidValue as error:
@@ -52,9 +52,9 @@ def policy_violation(given: type[Input], **fields: Any) -> InvalidValue | None:
 
 
 @pytest.mark.parametrize(("given", "name"), FIELDS)
-def test_what_no_column_takes_is_refused_by_the_field(given: type[Input], name: str):
+def test_a_value_that_no_column_accepts_is_rejected_with_its_field(given: type[Input], name: str):
     for value in NEVER_TAKEN:
-        error = policy_violation(given, **{name: value})
+        error = validation_error(given, **{name: value})
         assert error is not None
         assert name in error.fields
         assert error.table == given.table._meta.tablename
@@ -63,9 +63,9 @@ def test_what_no_column_takes_is_refused_by_the_field(given: type[Input], name: 
 
 
 @pytest.mark.parametrize("given", INPUTS, ids=lambda it: it.__name__)
-def test_columns_of_the_databases_own_are_no_fields(given: type[Input]):
+def test_columns_that_the_database_sets_are_not_fields(given: type[Input]):
     for name in ("created_at", "updated_at", "row_key", "table", "model_config"):
-        error = policy_violation(given, **{name: SECRET})
+        error = validation_error(given, **{name: SECRET})
         assert error is not None
         assert name in error.fields
         assert SECRET not in str(error)
@@ -99,10 +99,10 @@ URL_FIELDS = [
 
 
 @pytest.mark.parametrize(("given", "name", "kind"), TYPED_FIELDS)
-def test_nothing_is_parsed_for_a_field(given: type[Input], name: str, kind: Any):
+def test_field_values_are_not_converted(given: type[Input], name: str, kind: Any):
     """Neither in Python nor in JSON: a text is no number, and a number is no time."""
     for value in CONVERTIBLE[kind]:
-        error = policy_violation(given, **{name: value})
+        error = validation_error(given, **{name: value})
         assert error is not None
         assert name in error.fields, value
         if isinstance(value, str | int | float) and not (kind is int and value == 1.0):
@@ -124,18 +124,18 @@ def test_times_are_accepted_as_iso_8601_text(given: type[Input], name: str):
     ):
         with suppress(InvalidValue):  # of other fields, which are missing
             assert getattr(given.model_validate({name: text}), name) == wanted
-        error = policy_violation(given, **{name: text})
+        error = validation_error(given, **{name: text})
         assert error is None or name not in error.fields
 
 
 @pytest.mark.parametrize(("given", "name"), URL_FIELDS)
 def test_urls_are_http_or_https(given: type[Input], name: str):
     for url in ("javascript:alert(1)", "data:text/html,x", "ftp://a.example/", "//a.example/", "x"):
-        error = policy_violation(given, **{name: url})
+        error = validation_error(given, **{name: url})
         assert error is not None
         assert name in error.fields
     for url in ("http://a.example/x", "HTTPS://a.example"):
-        error = policy_violation(given, **{name: url})
+        error = validation_error(given, **{name: url})
         assert error is None or name not in error.fields
 
 
@@ -163,7 +163,7 @@ def test_every_url_field_is_under_test():
     ],
     ids=lambda one: type(one).__name__,
 )
-def test_the_json_of_an_input_is_accepted_again(made: Input):
+def test_an_input_accepts_its_own_json(made: Input):
     again = type(made).model_validate_json(made.model_dump_json())
     assert again == made
     assert type(made).model_validate(made.model_dump()) == made
@@ -198,7 +198,7 @@ def test_inputs_raise_invalid_value_themselves(way: str):
 
 
 @pytest.mark.parametrize("given", INPUTS, ids=lambda it: it.__name__)
-def test_assignment_to_a_field_is_refused_without_its_value(given: type[Input]):
+def test_assignment_to_a_field_is_rejected_without_its_value(given: type[Input]):
     made = given.model_construct()
     name = next(iter(given.model_fields), "name")
     with pytest.raises(InvalidValue) as caught:
@@ -207,9 +207,9 @@ def test_assignment_to_a_field_is_refused_without_its_value(given: type[Input]):
     assert SECRET not in str(caught.value)
 
 
-def test_a_datetime_is_no_date():
+def test_a_datetime_is_rejected_as_a_date():
     for value in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1)):  # noqa: DTZ001
-        error = policy_violation(UserUpdate, exam_date=value)
+        error = validation_error(UserUpdate, exam_date=value)
         assert error is not None
         assert error.fields == ("exam_date",)
     assert UserUpdate(exam_date=date(2026, 1, 1)).exam_date == date(2026, 1, 1)
@@ -237,7 +237,7 @@ TAKE_INPUTS: dict[str, Call] = {
 
 @pytest.mark.parametrize("name", TAKE_INPUTS)
 @pytest.mark.parametrize("wrong", ["x", {}, 1, object(), GenerationUpdate()], ids=type)
-async def test_other_objects_than_inputs_are_refused(db: DatabaseEngine, name: str, wrong: Any):
+async def test_objects_other_than_inputs_are_rejected(db: DatabaseEngine, name: str, wrong: Any):
     _, argument, wanted = name.split()
     with pytest.raises(InvalidValue, match=f"must be an? {wanted}") as caught:
         await TAKE_INPUTS[name](wrong)

@@ -1,4 +1,4 @@
-"""Keyword arguments of every operation: nothing is parsed, what has the wrong type is refused."""
+"""Arguments of every operation: nothing is converted, a wrong type is rejected."""
 
 import inspect
 import typing
@@ -27,7 +27,7 @@ WRONG: dict[type, list[Any]] = {
     bool: [0, 1, "true", "no", ""],
 }
 FIELDS = {"score": "quality_score"}
-"""Parameters that are named after another field."""
+"""Names in errors of parameters that have another name than their field."""
 
 GIVEN: dict[Any, Any] = {
     str: "s1",
@@ -40,7 +40,7 @@ GIVEN: dict[Any, Any] = {
 
 
 def kinds(annotation: Any) -> set[Any]:
-    """The types that an annotation accepts, without None."""
+    """Return the types that an annotation accepts, without None."""
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     is_union = typing.get_origin(annotation) in {typing.Union, UnionType}
@@ -69,7 +69,7 @@ async def nothing() -> AsyncIterator[Any]:
 
 
 def valid(annotation: Any) -> Any:
-    """Some valid value of a type."""
+    """Return a valid value of a type."""
     kind = min(kinds(annotation), key=str)
     if typing.get_origin(kind) is typing.Literal:
         return typing.get_args(kind)[0]
@@ -104,7 +104,7 @@ async def outcome(call: Any) -> Any:
 
 
 @pytest.mark.parametrize(("repository", "operation", "name", "kind"), PARAMETERS)
-async def test_a_value_of_another_type_is_refused_by_its_name(
+async def test_an_argument_of_another_type_is_rejected_with_its_name(
     db: DatabaseEngine,
     repository: type[ReadOnlyRepository[Any, Any]],
     operation: str,

@@ -103,7 +103,7 @@ async def test_the_export_of_a_user_has_numbers(db: DatabaseEngine):
     assert document["user"]["id"] == str(user.id)
 
 
-def test_rows_that_hold_json_or_lists_are_not_hashable():
+def test_rows_with_json_or_lists_are_not_hashable():
     """As docs/repositories.md says; of all types those that have none are."""
     for row in ROWS:
         types = {field.name: field.type for field in msgspec.structs.fields(row)}
@@ -131,7 +131,7 @@ def test_equality_as_json(one: Any, other: Any, same: bool):
     assert is_same_json(one, other) is same
 
 
-def test_numbers_that_json_lacks_are_null():
+def test_nan_and_infinity_are_null_in_json():
     """Repositories reject them, but NUMERIC columns accept them from other writers."""
     rows = {"a": [Decimal("NaN"), Decimal("-Infinity"), float("nan"), Decimal("1.10")], "b": "NaN"}
     assert to_json(rows) == b'{"a":[null,null,null,1.10],"b":"NaN"}'

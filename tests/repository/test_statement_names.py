@@ -7,7 +7,7 @@ import re
 from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.sql import Statement
 
-DOMAINS = ("accounts", "content", "generation", "learner", "listening")
+DOMAINS = ("accounts", "content", "generation", "learner", "listening", "tenancy")
 
 
 def test_statement_names_are_unique_and_consist_of_table_and_operation():

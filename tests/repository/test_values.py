@@ -86,7 +86,7 @@ WRONG: dict[str, list[Any]] = {
     [(field, value) for field, values in WRONG.items() for value in values],
     ids=lambda it: it if it in list(WRONG) else type(it).__name__,
 )
-def test_a_wrong_value_is_refused_by_its_field(field: str, value: Any):
+def test_a_wrong_value_is_rejected_with_its_field(field: str, value: Any):
     error = refused(ContentUpdate, **{field: value})
     assert (error.fields, error.table) == ((field,), "content")
     assert SECRET not in str(error)
@@ -95,7 +95,7 @@ def test_a_wrong_value_is_refused_by_its_field(field: str, value: Any):
     assert error.__cause__ is None
 
 
-def test_all_wrong_fields_are_named_at_once():
+def test_one_error_names_all_wrong_fields():
     error = refused(ContentUpdate, title=None, duration=-1, id="c2", created_at=SECRET, nope=1)
     assert error.fields == ("title", "duration", "id", "created_at", "nope")
     assert SECRET not in str(error)
@@ -103,7 +103,7 @@ def test_all_wrong_fields_are_named_at_once():
 
 
 @pytest.mark.parametrize("name", ["x" * 10_000, "new\nline " * 1000, "\ud800", "a\0b"])
-def test_made_up_names_do_not_flood_the_message(name: str):
+def test_unknown_names_are_cut_in_the_message(name: str):
     with pytest.raises(InvalidValue) as caught:
         ContentUpdate.model_validate({name: SECRET})
     assert len(str(caught.value)) < 150
@@ -120,14 +120,14 @@ def test_made_up_names_do_not_flood_the_message(name: str):
         ("playback_position_percent", "100.004", "100.005"),
     ],
 )
-def test_bounds_hold_after_rounding(field: str, right: str, wrong: str):
+def test_bounds_apply_after_rounding(field: str, right: str, wrong: str):
     event = {"content_id": "c", "session_id": "s", "event_type": "play", "playback_position": 0}
     BehavioralEventCreate(**{**event, field: Decimal(right)})
     error = refused(BehavioralEventCreate, **{**event, field: Decimal(wrong)})
     assert error.fields == (field,)
 
 
-async def test_numbers_are_rounded_as_the_server_does(db: DatabaseEngine):
+async def test_numbers_are_rounded_as_postgresql_does(db: DatabaseEngine):
     randoms = random.Random(random.random())
     given = [Decimal(randoms.randrange(10**5)).scaleb(-5) for _ in range(300)]
     given += [Decimal(n).scaleb(-3) for n in range(5, 1000, 10)]
@@ -138,7 +138,7 @@ async def test_numbers_are_rounded_as_the_server_does(db: DatabaseEngine):
     assert ContentUpdate.model_validate({"quality_score": 0.285}).quality_score == Decimal("0.29")
 
 
-def test_rounding_does_not_hang_on_the_callers_decimal_context():
+def test_rounding_is_independent_of_the_callers_decimal_context():
     with localcontext() as context:
         context.prec = 1
         assert ContentUpdate(quality_score=Decimal("0.125")).quality_score == Decimal("0.13")
@@ -154,13 +154,13 @@ def test_rounding_does_not_hang_on_the_callers_decimal_context():
     ],
     ids=["backslashes", "deep", "scalars", "long"],
 )
-async def test_json_up_to_the_bounds_comes_back(db: DatabaseEngine, value: dict[str, Any]):
+async def test_json_up_to_the_limits_is_stored_unchanged(db: DatabaseEngine, value: dict[str, Any]):
     added = await content.add(new_content(metadata=value))
     assert added.metadata == value
     assert await content.get("c1") == added
 
 
-async def test_tuples_in_json_are_lists_from_the_start(db: DatabaseEngine):
+async def test_tuples_in_json_become_lists_at_validation(db: DatabaseEngine):
     new = new_content(metadata={"a": (1, ("b",))})
     assert new.metadata == {"a": [1, ["b"]]}
     first, _ = await content.add_idempotent(new)
@@ -168,7 +168,7 @@ async def test_tuples_in_json_are_lists_from_the_start(db: DatabaseEngine):
 
 
 @pytest.mark.parametrize("year", [2, 9998])
-async def test_moments_up_to_the_bounds_come_back(db: DatabaseEngine, year: int):
+async def test_times_up_to_the_limits_are_stored_unchanged(db: DatabaseEngine, year: int):
     moment = datetime(year, 6, 1, 23, 59, 59, 999999, tzinfo=WESTERN)
     added = await content.add(new_content(generated_at=moment))
     assert added.generated_at == moment
@@ -213,7 +213,7 @@ FIELDS = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(fields=FIELDS)
-async def test_what_is_taken_comes_back(db: DatabaseEngine, fields: dict[str, Any]):
+async def test_accepted_values_are_stored_unchanged(db: DatabaseEngine, fields: dict[str, Any]):
     added = await content.add(new_content(new_key(), **fields))
     assert {name: getattr(added, name) for name in fields} == fields
     assert await content.get(added.id) == added
@@ -260,7 +260,7 @@ async def test_what_is_taken_comes_back(db: DatabaseEngine, fields: dict[str, An
         ),
     ],
 )
-def test_urls_other_than_http_and_https_are_refused(url: Any):
+def test_urls_other_than_http_and_https_are_rejected(url: Any):
     for make in (lambda: new_content(audio_url=url), lambda: ContentUpdate(audio_url=url)):
         with pytest.raises(InvalidValue) as caught:
             make()
@@ -284,5 +284,5 @@ def test_urls_other_than_http_and_https_are_refused(url: Any):
         ),
     ],
 )
-async def test_http_urls_are_stored_as_given(db: DatabaseEngine, url: str):
+async def test_http_urls_are_stored_unchanged(db: DatabaseEngine, url: str):
     assert (await content.add(new_content(audio_url=url))).audio_url == url

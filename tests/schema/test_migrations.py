@@ -14,26 +14,8 @@ from learner_app.errors import MigrationError
 from learner_app.operations.migrate import apply_migrations
 from learner_app.schema.migration_lock import locked_session
 from learner_app.schema.pending import declared_migrations
-from tests.catalog import read_schema
 from tests.commands import piccolo
-
-HISTORY = "SELECT app_name, name FROM migration ORDER BY name"
-
-
-async def schema_of(engine: DatabaseEngine) -> dict:
-    connection = await engine.get_new_connection()
-    try:
-        return await read_schema(connection)
-    finally:
-        await connection.close()
-
-
-async def history_of(engine: DatabaseEngine) -> list[tuple[str, str]]:
-    connection = await engine.get_new_connection()
-    try:
-        return [tuple(row) for row in await connection.fetch(HISTORY)]
-    finally:
-        await connection.close()
+from tests.schema.state import history_of, schema_of
 
 
 async def test_forwards_backwards_and_forwards_again(empty_database: DatabaseEngine):

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import get_args
 from uuid import UUID
 
 from learner_app.generation.repositories import GenerationRepository
 from learner_app.generation.rows import Generation, GenerationCreate
 from learner_app.learner.rows import (
-    FORMATS,
     DifficultyLevel,
     LearnerModelStateCreate,
     UserPreferencesCreate,
@@ -16,28 +16,23 @@ from learner_app.learner.rows import (
 from learner_app.operations.seed.contents import SeedContent
 from learner_app.operations.seed.simulation import SimulatedSession
 
-LEVELS: tuple[DifficultyLevel, ...] = ("beginner", "intermediate", "advanced")
+LEVELS: tuple[DifficultyLevel, ...] = get_args(DifficultyLevel)
 SPEEDS = (Decimal("1.00"), Decimal("0.75"), Decimal("1.25"))
 
 
 def learner_states(sessions: Sequence[SimulatedSession]) -> list[LearnerModelStateCreate]:
     """Return a state for every session that completed at least one content."""
-    return [_learner_state(session) for session in sessions if session.completed]
-
-
-def _learner_state(session: SimulatedSession) -> LearnerModelStateCreate:
-    total = len(session.played)
-    played = Counter(content.format for content in session.played)
-    completed = Counter(str(content.genre) for content in session.completed)
-    share = len(session.completed) / total
-    return LearnerModelStateCreate(
-        session_id=session.id,
-        preference_weights={name: round((played[name] + 1) / (total + 3), 2) for name in FORMATS},
-        comprehension_level=Decimal(30 + round(50 * share)) / 100,
-        content_type_preferences={name: round(n / total, 2) for name, n in completed.items()},
-        difficulty_adjustment=Decimal(round(20 * (share - 0.5))) / 100,
-        data_points=len(session.events),
-    )
+    return [
+        LearnerModelStateCreate(
+            session_id=session.id,
+            comprehension_level=Decimal(30 + 50 * len(session.completed) // len(session.played))
+            / 100,
+            content_type_preferences=Counter(str(content.genre) for content in session.completed),
+            data_points=len(session.events),
+        )
+        for session in sessions
+        if session.completed
+    ]
 
 
 def preferences(
@@ -71,13 +66,10 @@ def generation_jobs(
             generation_id=_job_id(content),
             session_id=content.new.session_id,
             webhook_url="https://hooks.example.com/generated" if content.place == 0 else None,
-            estimated_completion_time=60,
         )
         for content in contents
     ] + [
-        GenerationCreate(
-            generation_id=f"job-{session.id}", session_id=session.id, estimated_completion_time=60
-        )
+        GenerationCreate(generation_id=f"job-{session.id}", session_id=session.id)
         for session in sessions[-4:]
     ]
 
@@ -86,17 +78,16 @@ async def finish_jobs(
     jobs: GenerationRepository, added: Sequence[Generation], contents: Sequence[SeedContent]
 ) -> None:
     """Complete the added jobs that have content, fail one of the others and claim one."""
-    missing = {job.generation_id for job in added}
-    for content in contents:
-        if _job_id(content) in missing:
-            await jobs.complete(_job_id(content), content.new.id)
-            missing.remove(_job_id(content))
-    await jobs.mark_webhook_sent(*(job.generation_id for job in added))
-    if missing:
-        await jobs.fail(failed := max(missing), "The model did not answer within 60 seconds.")
-        missing.remove(failed)
-    # A worker claims the oldest job of the queue, so that other jobs must not be waiting there.
-    if missing and await jobs.count(status="generating") == len(missing):
+    ids = {job.generation_id for job in added}
+    done = {_job_id(content): content.new.id for content in contents if _job_id(content) in ids}
+    for job_id, content_id in done.items():
+        await jobs.complete(job_id, content_id)
+    await jobs.mark_webhook_sent(*done)
+    waiting = sorted(ids - done.keys())
+    if waiting:
+        await jobs.fail(waiting.pop(), "The model did not answer within 60 seconds.")
+    # A worker claims the oldest job of the queue: no other job may be waiting there.
+    if waiting and await jobs.count(status="generating") == len(waiting):
         await jobs.claim_next()
 
 
