@@ -216,7 +216,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             LockTimeout: another transaction reserved a number of the series for longer than
                 DB_LOCK_TIMEOUT.
         """
-        self.require_transaction("next_episode_number()")
+        self.require_transaction("next_episode_number")
         series: ContentFilters = {"session_id": session_id, "series_id": series_id}
         for name, value in series.items():
             if self.filters.validate({name: value}) is None:
