@@ -22,7 +22,7 @@ def owner_id(key: Any) -> Any:
 
 
 class OwnerKey(TableKey):
-    """Key that accepts every form of an owner's id."""
+    """Primary key of preferences, which accepts every form of an owner's id."""
 
     def params(self, key: Any) -> tuple[Any, ...] | None:
         """Return the stored id, None if the key is malformed."""
