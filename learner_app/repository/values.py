@@ -74,6 +74,9 @@ JSON_DEPTH = 100
 FIRST_YEAR, LAST_YEAR = 2, 9998
 """Years of accepted times; the driver converts the minimum and maximum datetime to infinity."""
 
+NOT_STORABLE = "must not contain NUL characters or lone surrogates"
+OUT_OF_RANGE = f"must be in the years {FIRST_YEAR} to {LAST_YEAR}"
+
 ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
 """Decimal context of the package; the caller's may have fewer digits or trap inexact results."""
 
@@ -109,7 +112,7 @@ def is_storable(text: str) -> bool:
 
 def _storable(text: str) -> str:
     if not is_storable(text):
-        raise ValueError("must not contain NUL characters or lone surrogates")
+        raise ValueError(NOT_STORABLE)
     return text
 
 
@@ -193,9 +196,9 @@ def _in_utc(time: datetime) -> datetime:
     try:
         time = time.astimezone(UTC)
     except OverflowError:
-        raise ValueError("is out of range") from None
+        raise ValueError(OUT_OF_RANGE) from None
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
-        raise ValueError("is out of range")
+        raise ValueError(OUT_OF_RANGE)
     return time
 
 
