@@ -16,6 +16,9 @@ INNER_MODULES = (
 )
 """Modules between the code that uses the database and the pool."""
 
+OWN_MODULES = (PACKAGE, *INNER_MODULES)
+"""Modules between a service and the pool."""
+
 
 class Checkout(NamedTuple):
     """Location of the code that leased a connection.
@@ -49,8 +52,6 @@ def record_checkout(now: float) -> Checkout:
     code, line = frame.f_code, frame.f_lineno
     if not frame.f_globals.get("__name__", "").startswith(PACKAGE):
         return Checkout(now, code, line)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(
-        (PACKAGE, *INNER_MODULES)
-    ):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(OWN_MODULES):
         frame = frame.f_back
     return Checkout(now, code, line, frame.f_code, frame.f_lineno)

@@ -59,6 +59,9 @@ class StatementExecutor:
     def __init__(self, parts: TransactionParts) -> None:
         self._parts = parts
         self._connections = parts.connections
+        self._current = parts.current
+        self._scopes = parts.scopes
+        self._observers = parts.observers
 
     def enclosing_transaction(self) -> Transaction | None:
         """Return the transaction that statements of this task belong to, None outside of any.
@@ -66,7 +69,7 @@ class StatementExecutor:
         Raises:
             TransactionFinished: the transaction ended before this task, which was started inside.
         """
-        return enclosing_transaction(self._parts.current)
+        return enclosing_transaction(self._current)
 
     async def perform(
         self,
@@ -111,7 +114,7 @@ class StatementExecutor:
             in_pool: False opens a connection for it.
             name: name of the statement for observers.
         """
-        if self._parts.observers.registered:
+        if self._observers.registered:
             return self._run_observed(work, statement, idempotent, in_pool, name)
         return self._run(work, statement, idempotent, in_pool)
 
@@ -123,11 +126,11 @@ class StatementExecutor:
         in_pool: bool,
         retried: Callable[[DatabaseError], None] | None = None,
     ) -> T:
-        transaction = enclosing_transaction(self._parts.current)
+        transaction = enclosing_transaction(self._current)
         if transaction is not None:
             return await transaction.perform(work, statement)
         reads = is_read(statement)
-        has_scope = self._parts.scopes.current() is not NO_SCOPE
+        has_scope = self._scopes.current() is not NO_SCOPE
         attempt = self._attempt_in_scope if has_scope else self._attempt
         try:
             return await attempt(work, statement, in_pool, reads)
@@ -196,7 +199,7 @@ class StatementExecutor:
         self, work: Work[T], statement: str, idempotent: bool, in_pool: bool, name: str | None
     ) -> T:
         """Await work as :meth:`_run` does, and report it to the observers."""
-        observers, replica = self._parts.observers, self._connections.replica_name
+        observers, replica = self._observers, self._connections.replica_name
         attempts = 1
         failed: BaseException | None = None
 
@@ -205,7 +208,7 @@ class StatementExecutor:
             attempts += 1
             observers.notify_error(error, replica, name, is_retried=True)
 
-        in_transaction = self._parts.current.get() is not None
+        in_transaction = self._current.get() is not None
         started = time.perf_counter()
         try:
             return await self._run(work, statement, idempotent, in_pool, count_attempt)
@@ -232,7 +235,7 @@ class StatementExecutor:
         transaction = self.enclosing_transaction()
         if transaction is not None:
             return transaction.exclusive()
-        if self._parts.scopes.current() is not NO_SCOPE:
+        if self._scopes.current() is not NO_SCOPE:
             return self._lease_in_scope()
         return self._lease_alone()
 
@@ -262,7 +265,7 @@ class StatementExecutor:
 
     async def _require_no_scope(self, _statement: str | None) -> None:
         """Raise if a scope was entered after the lease began, whose settings need a transaction."""
-        if self._parts.scopes.current() is not NO_SCOPE:
+        if self._scopes.current() is not NO_SCOPE:
             raise ScopeError(
                 "a scope does not apply to a connection that was leased before it: "
                 "enter the scope first, or use a transaction"

@@ -16,13 +16,14 @@ from piccolo.engine import Engine
 
 from learner_app.errors import LockTimeout, MigrationError
 from learner_app.schema.migration_engine import MigrationEngine
-from learner_app.schema.migration_errors import failures_of
+from learner_app.schema.migration_errors import failures_of, run_statement
 from learner_app.schema.migration_history import MigrationHistory
 from learner_app.schema.migration_lock import locked_session, locked_transaction
 from learner_app.schema.migrations import MigrationManager
 from learner_app.schema.pending import migration_modules
 from learner_app.schema.piccolo_hooks import use_engine
 from learner_app.schema.replaced_migrations import (
+    comment_statements,
     is_replacement_due,
     replaced_by,
     verify_replaced,
@@ -182,6 +183,8 @@ class MigrationRunner:
                 if await self._history.is_applied(self._app, migration_id):
                     continue  # another process was faster
                 await verify_replaced(connection, migration_id, manager)
+                for statement in comment_statements(manager):
+                    await run_statement(self._engine, statement)
                 await self._history.record(self._app, migration_id)
                 await self._history.remove(self._app, replaced_by(module))
             self._report(f"  - {migration_id}: recognised, it replaces former migrations")

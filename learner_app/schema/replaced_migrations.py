@@ -11,6 +11,7 @@ from typing import Any
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 
 from learner_app.errors import MigrationError
+from learner_app.schema.ddl import set_comment, table_stub
 from learner_app.schema.objects import RowLevelSecurity, Uncompressed
 from learner_app.schema.schema_object import SchemaObject
 
@@ -71,6 +72,17 @@ async def verify_replaced(connection: Any, migration_id: str, manager: PiccoloMa
             f"{', '.join(missing[:5])} does not exist: restore it, or delete the data with "
             "`learner reset`"
         )
+
+
+def comment_statements(manager: PiccoloManager) -> Iterator[str]:
+    """Yield the statements that set the comments of the migration's columns.
+
+    Comments may have been reworded when the former migrations were combined.
+    """
+    for added in manager.add_columns.add_columns:
+        table = table_stub(added.table_class_name, added.tablename, added.schema)
+        meta = added.column._meta
+        yield set_comment(table, meta.db_column_name, meta.help_text)
 
 
 async def _missing(connection: Any, manager: PiccoloManager) -> AsyncIterator[str]:

@@ -257,6 +257,7 @@ async def test_hashing_does_not_block_the_event_loop(clone: DatabaseEngine):
     assert min([await lateness(ten()) for _ in range(3)]) < LATE_MS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bcrypt", "scrypt"])
 async def test_imported_hashes_do_not_block_the_event_loop(kind: str):
     stored = bcrypt.hashpw(b"learner-1", bcrypt.gensalt(10)).decode()

@@ -143,6 +143,7 @@ HARM = {
 TABLES = ("users", "accounts", "auth_sessions", "verifications")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", HARM)
 async def test_tracebacks_show_no_secret(world: World, harm: str, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)

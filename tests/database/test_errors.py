@@ -20,7 +20,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.error_mapping import ADVICE, SQLSTATE_ERRORS
 from learner_app.errors import DatabaseError
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.schema.constraints import MADE_BY_MIGRATIONS, constraint_fields
+from learner_app.schema.constraints import MIGRATION_MODULE, constraint_fields
 
 CANARY = "hunter2-canary"
 USER = "INSERT INTO users (email, hashed_password{}) VALUES ('{}', 'x'{})"
@@ -237,7 +237,7 @@ def test_fields_come_from_the_declared_tables():
     """Migrations create classes of the same tables that lack columns."""
     assert constraint_fields("users", "idx_users_email") == ("email",)
     bare = create_table_class("UserTable", class_kwargs={"tablename": "users"})
-    assert bare.__module__ == MADE_BY_MIGRATIONS
+    assert bare.__module__ == MIGRATION_MODULE
     assert constraint_fields("users", "idx_users_email") == ("email",)
     assert constraint_fields("like_engagement", "like_engagement_pkey") == (
         "content_id",

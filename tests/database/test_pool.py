@@ -1,6 +1,7 @@
 """Connection pool: limits, order of waiters, reset between checkouts, validation, closing."""
 
 import asyncio
+import contextvars
 import logging
 import statistics
 from collections import Counter
@@ -214,6 +215,26 @@ async def test_a_long_checkout_is_logged_with_the_calling_code(clone: DatabaseEn
     assert record.levelno == logging.WARNING
     assert "test_pool.py:" in record.message
     assert "test_a_long_checkout_is_logged_with_the_calling_code" in record.message
+
+
+async def test_a_long_checkout_by_a_repository_is_logged_with_its_caller(
+    clone: DatabaseEngine, caplog
+):
+    from learner_app.listening.repositories import ListeningSessionRepository
+
+    async def service() -> None:
+        await ListeningSessionRepository(clone).find("s1")
+
+    await reopen(clone, db_hold_warning=0.2)
+    async with asyncio.timeout(10), clone.transaction():
+        await clone.execute("LOCK TABLE sessions")
+        outside = contextvars.Context()  # the task does not take part in the transaction
+        waiting = asyncio.create_task(service(), context=outside)
+        while "service" not in caplog.text:
+            await asyncio.sleep(0.05)
+    await waiting
+    (record,) = [record for record in caplog.records if "service" in record.message]
+    assert "test_pool.py:" in record.message
 
 
 async def test_a_statement_is_cancelled_at_its_timeout(clone: DatabaseEngine):

@@ -329,7 +329,7 @@ def test_programs_of_the_servers_version_are_preferred(tmp_path: Path, monkeypat
     (tmp_path / "broken" / "pg_dump").write_text("no program")
     folders = ["broken", "17", "14", "16"]
     monkeypatch.setenv("PATH", ":".join(str(tmp_path / name) for name in folders))
-    monkeypatch.setattr("learner_app.operations.backup.INSTALLED", ())
+    monkeypatch.setattr("learner_app.operations.backup.INSTALLATION_FOLDERS", ())
     assert find_programs(16) == tmp_path / "16"
     assert find_programs(15) == tmp_path / "16"
     assert find_programs(18) == embedded_binaries() / "bin"

@@ -205,7 +205,7 @@ async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
     assert await work == [owner, owner, owner]
     assert (await engine.fetchval("SELECT current_user"), engine.target.user) == (app, app)
     async with engine.transaction():
-        with pytest.raises(TransactionError, match="outside a transaction"), engine.as_owner():
+        with pytest.raises(TransactionError, match="inside a transaction"), engine.as_owner():
             pass
 
 

@@ -39,7 +39,7 @@ DEFAULTS_OF_THE_PRODUCT = {
     "user_preferences": ("difficulty_preference", "preferred_formats"),
     "tenant_members": ("role",),
 }
-"""Fields by table whose default is in the input, the database having none or an empty one."""
+"""Fields by table whose default in the input is not the one of the database."""
 
 INPUTS = [
     one

@@ -43,7 +43,7 @@ NEVER_TAKEN: list[Any] = [
 ]
 
 
-def policy_violation(given: type[Input], **fields: Any) -> InvalidValue | None:
+def validation_error(given: type[Input], **fields: Any) -> InvalidValue | None:
     try:
         given.model_validate(fields)
     except InvalidValue as error:
@@ -54,7 +54,7 @@ def policy_violation(given: type[Input], **fields: Any) -> InvalidValue | None:
 @pytest.mark.parametrize(("given", "name"), FIELDS)
 def test_a_value_that_no_column_accepts_is_rejected_with_its_field(given: type[Input], name: str):
     for value in NEVER_TAKEN:
-        error = policy_violation(given, **{name: value})
+        error = validation_error(given, **{name: value})
         assert error is not None
         assert name in error.fields
         assert error.table == given.table._meta.tablename
@@ -65,7 +65,7 @@ def test_a_value_that_no_column_accepts_is_rejected_with_its_field(given: type[I
 @pytest.mark.parametrize("given", INPUTS, ids=lambda it: it.__name__)
 def test_columns_that_the_database_sets_are_not_fields(given: type[Input]):
     for name in ("created_at", "updated_at", "row_key", "table", "model_config"):
-        error = policy_violation(given, **{name: SECRET})
+        error = validation_error(given, **{name: SECRET})
         assert error is not None
         assert name in error.fields
         assert SECRET not in str(error)
@@ -102,7 +102,7 @@ URL_FIELDS = [
 def test_field_values_are_not_converted(given: type[Input], name: str, kind: Any):
     """Neither in Python nor in JSON: a text is no number, and a number is no time."""
     for value in CONVERTIBLE[kind]:
-        error = policy_violation(given, **{name: value})
+        error = validation_error(given, **{name: value})
         assert error is not None
         assert name in error.fields, value
         if isinstance(value, str | int | float) and not (kind is int and value == 1.0):
@@ -124,18 +124,18 @@ def test_times_are_accepted_as_iso_8601_text(given: type[Input], name: str):
     ):
         with suppress(InvalidValue):  # of other fields, which are missing
             assert getattr(given.model_validate({name: text}), name) == wanted
-        error = policy_violation(given, **{name: text})
+        error = validation_error(given, **{name: text})
         assert error is None or name not in error.fields
 
 
 @pytest.mark.parametrize(("given", "name"), URL_FIELDS)
 def test_urls_are_http_or_https(given: type[Input], name: str):
     for url in ("javascript:alert(1)", "data:text/html,x", "ftp://a.example/", "//a.example/", "x"):
-        error = policy_violation(given, **{name: url})
+        error = validation_error(given, **{name: url})
         assert error is not None
         assert name in error.fields
     for url in ("http://a.example/x", "HTTPS://a.example"):
-        error = policy_violation(given, **{name: url})
+        error = validation_error(given, **{name: url})
         assert error is None or name not in error.fields
 
 
@@ -209,7 +209,7 @@ def test_assignment_to_a_field_is_rejected_without_its_value(given: type[Input])
 
 def test_a_datetime_is_rejected_as_a_date():
     for value in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1)):  # noqa: DTZ001
-        error = policy_violation(UserUpdate, exam_date=value)
+        error = validation_error(UserUpdate, exam_date=value)
         assert error is not None
         assert error.fields == ("exam_date",)
     assert UserUpdate(exam_date=date(2026, 1, 1)).exam_date == date(2026, 1, 1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from learner_app.content.repositories import ContentRepository
-from learner_app.content.rows import Content, ContentCreate
+from learner_app.content.rows import Content, ContentCreate, ContentUpdate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.repositories import ListeningSessionRepository
@@ -264,3 +264,73 @@ def test_rounded_limits_are_never_too_small():
     steps = {rounded_limit(limit) for limit in range(1, MAX_LIMIT + 1)}
     assert steps == set(LIMITS)
     assert all(rounded_limit(limit) >= limit for limit in range(1, MAX_LIMIT + 1))
+
+
+@pytest.mark.parametrize(
+    "order", ["", "latest", "generated_at", "Newest", 5, True, ["key"], b"key"]
+)
+async def test_unknown_orders_are_rejected(db: DatabaseEngine, order: Any):
+    for call in (content.list, content.page):
+        with pytest.raises(InvalidValue) as caught:
+            await call(order=order)
+        assert caught.value.fields == ("order",)
+        assert str(caught.value).endswith("must be one of key, newest, oldest")
+    with pytest.raises(InvalidValue):
+        await anext(content.stream(order=order), None)
+
+
+async def test_list_and_stream_have_the_order_of_pages(contents: list[Content]):
+    for order in content.orders:
+        paged = [row async for rows in pages(content.page, 7, order=order) for row in rows]
+        assert [row async for row in content.stream(order=order)] == paged
+        assert await content.list(order=order, limit=9) == paged[:9]
+    assert await content.list() == await content.list(order="key")
+
+
+async def test_list_is_limited_and_filtered(contents: list[Content]):
+    until = START + timedelta(hours=1)
+    found = await content.list(generated_until=until, order="oldest", limit=3)
+    assert [row.id for row in found] == ["c00", "c05", "c10"]
+    assert len(await content.list(generated_until=until)) == 5
+
+
+async def test_exists_takes_a_key_or_filters(contents: list[Content]):
+    assert await content.exists("c00")
+    assert await content.exists(genre="mystery", generated_since=START)
+    assert not await content.exists(genre="mystery", generated_since=START + timedelta(days=9))
+    assert not await content.exists(genre="\0")
+    assert not await content.exists(None)  # type: ignore[call-overload]  # a malformed key
+    wrong: dict[str, Any]
+    for wrong in ({}, {"key": "c00", "genre": "mystery"}, {"formt": "podcast"}, {"genre": None}):
+        with pytest.raises(InvalidValue):
+            await content.exists(**wrong)
+
+
+async def test_statements_have_the_name_of_table_and_operation(contents: list[Content]):
+    content.statements._statements.clear()
+    await content.get("c00")
+    await content.page(total="exact", order="newest")
+    await content.page(total="estimated")
+    await content.list_for_session("s1")
+    await content.exists(genre="mystery")
+    await content.update_where(ContentUpdate(genre=None), genre="none")
+    await content.upsert(new_content("c00"))
+    names = {statement.name for statement in content.statements._statements.values()}
+    operations = "get page count estimate list_for_session exists update_where upsert"
+    assert names == {f"content.{operation}" for operation in operations.split()}
+
+
+async def test_the_engine_receives_the_names(
+    contents: list[Content], monkeypatch: pytest.MonkeyPatch
+):
+    received: list[Any] = []
+    fetch = type(content.engine).fetch
+
+    async def noted(self: DatabaseEngine, sql: str, *args: Any, **options: Any) -> list[Any]:
+        received.append(options["name"])
+        return await fetch(self, sql, *args, **options)
+
+    monkeypatch.setattr(type(content.engine), "fetch", noted)
+    await content.list(limit=1)
+    await content.list_series("s1", "a")
+    assert received == ["content.list", "content.list_series"]

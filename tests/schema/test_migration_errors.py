@@ -176,6 +176,7 @@ async def test_a_table_that_stays_locked(make_app: Callable[[], App], monkeypatc
     await reader.close()
 
 
+@pytest.mark.slow
 async def test_through_every_command(clone: DatabaseEngine):
     assert (await run_backwards("tenancy", "all", auto_agree=True)).success
     await clone.run_ddl("CREATE TABLE tenants (id int)")

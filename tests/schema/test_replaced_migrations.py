@@ -60,6 +60,7 @@ async def test_nothing_is_pending_before_anything_is_written(former: DatabaseEng
 
 async def test_the_history_is_rewritten_and_the_rows_stay(former: DatabaseEngine):
     before = await schema_of(former)
+    await former.run_ddl("COMMENT ON COLUMN sessions.started_at IS 'Former wording.'")
     assert await apply_migrations(former) == 0
     assert set(await history_of(former)) == declared_migrations()
     assert await schema_of(former) == before
