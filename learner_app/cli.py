@@ -239,11 +239,11 @@ def rollback(
     yes: Yes = False,
 ) -> None:
     """Print the SQL that reverses the last migration of an app, then run it."""
-    from learner_app.database.dsn import refuse_other_database
+    from learner_app.database.dsn import require_unambiguous_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
     engine = _engine()
-    refuse_other_database(engine.settings)
+    require_unambiguous_database(engine.settings)
     with engine.as_owner():
         asyncio.run(engine.wait_until_ready())
         text = asyncio.run(plan_roll_back(engine, app, to))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import asyncpg
 from piccolo.conf.apps import Finder
 
-from learner_app.database.dsn import refuse_other_database
+from learner_app.database.dsn import require_unambiguous_database
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import ResetRefused
 from learner_app.operations.seed.insert import refuse_in_production
@@ -73,7 +73,7 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
         MigrationError: the role may not drop the tables.
     """
     if engine.url is None:
-        refuse_other_database(engine.settings)
+        require_unambiguous_database(engine.settings)
     await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:

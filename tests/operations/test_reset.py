@@ -86,6 +86,7 @@ async def test_url_survives_when_another_database_is_named_too(marked: DatabaseE
     assert "takes precedence" in run("status", url=marked.url, **parts).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("reset",), ("rollback", "tenancy")])
 async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, command: tuple):
     for answer in ("", "perhaps\n"):
@@ -97,6 +98,7 @@ async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, comm
     assert await is_untouched(marked)
 
 
+@pytest.mark.slow
 async def test_an_answer_from_a_pipe_counts(marked: DatabaseEngine):
     done = run("reset", url=marked.url, answer="y\n")
     assert done.returncode == 0, done.stderr
