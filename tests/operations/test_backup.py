@@ -262,7 +262,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert await everything(filled, new.database) == before
     refused = run("restore", str(file), "--yes", **settings)
     assert refused.returncode == 1
-    message = "learner: APP_ENV is production: replacing tables by a backup is refused there\n"
+    message = "learner: replacing tables by a backup is refused because APP_ENV is production\n"
     assert refused.stderr == message
 
 
