@@ -229,7 +229,7 @@ def _parse_addresses(
             host, port = (folder, number) if folder and number.isdecimal() else (address, "")
         elif address.startswith("["):
             if "]" not in address:
-                raise SettingsError(f"{setting}: an IPv6 address must end with ]")
+                raise SettingsError(f"{setting} is not a valid URL: an IPv6 address ends with ]")
             host, _, port = address[1:].partition("]")
             port = port.removeprefix(":")
         else:
