@@ -245,10 +245,10 @@ def rollback(
 @cli.command()
 def reset(
     yes: Yes = False,
-    keep_foreign_tables: Annotated[
+    keep_other_tables: Annotated[
         bool,
         typer.Option(
-            "--keep-foreign-tables",
+            "--keep-other-tables",
             help="Keep tables that no registered app declares, instead of refusing.",
         ),
     ] = False,
@@ -260,8 +260,8 @@ def reset(
     engine = _engine()
     with engine.as_owner():
         print(f"Database: {engine.target}", flush=True)
-        plan = asyncio.run(plan_reset(engine, keep_foreign_tables=keep_foreign_tables))
-        kept = f", keep {len(plan.foreign_tables)} other tables" if plan.foreign_tables else ""
+        plan = asyncio.run(plan_reset(engine, keep_other_tables=keep_other_tables))
+        kept = f", keep {len(plan.other_tables)} other tables" if plan.other_tables else ""
         question = f"Drop {len(plan.tables)} tables of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
         asyncio.run(drop_tables(engine, plan))

@@ -23,7 +23,7 @@ ESCAPE_ADVICE = "write # as %23, @ as %40, / as %2F and ? as %3F in user and pas
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """Addresses, user and options of a database; its text form contains no password."""
+    """Addresses, user and options of a database, with a text form that contains no password."""
 
     hosts: tuple[str, ...]
     """Host names, IP addresses, or directories of unix sockets."""

@@ -103,10 +103,10 @@ class DatabaseEngine(PostgresEngine):
     # properties here.
 
     async def check_version(self) -> None:
-        """Do nothing; Piccolo's method would connect in the constructor and query the version."""
+        """Do nothing, as Piccolo's method would connect in the constructor."""
 
     async def prep_database(self) -> None:
-        """Do nothing; Piccolo's method would connect in the constructor and create extensions."""
+        """Do nothing, as Piccolo's method would connect in the constructor to create extensions."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def log_queries(self) -> bool:
-        """True if statements are printed; DB_ECHO sets it at the first connection."""
+        """True if statements are printed, as DB_ECHO sets it at the first connection."""
         return self.connections.statement_log.queries
 
     @log_queries.setter

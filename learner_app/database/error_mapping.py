@@ -39,7 +39,7 @@ from learner_app.errors import (
     TransactionAborted,
     TransactionRequired,
 )
-from learner_app.schema.constraints import constraint_fields
+from learner_app.schema.constraints import constraint_columns
 
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
@@ -165,7 +165,7 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
     sqlstate = error.sqlstate or ""
     rule = SQLSTATE_ERRORS.get(sqlstate) or SQLSTATE_ERRORS.get(sqlstate[:2]) or DEFAULT
     table, constraint = error.table_name, error.constraint_name
-    fields = constraint_fields(table or "", constraint or "")
+    fields = constraint_columns(table or "", constraint or "")
     if error.column_name:
         fields = (error.column_name,)
     if sqlstate == "23503" and DELETES_ROWS.match(statement):

@@ -371,7 +371,7 @@ class Transaction(PostgresTransaction):
             raise TransactionFinished(TRANSACTION_CLOSED)
 
     def _record_failure(self, failure: DatabaseError) -> None:
-        """Record the cause of a rollback; TransactionAborted is only a consequence of it."""
+        """Record the cause of a rollback, unless it is TransactionAborted, a mere consequence."""
         if not isinstance(failure, TransactionAborted):
             self._failure = self._root._failure = failure
 
