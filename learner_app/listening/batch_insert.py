@@ -246,7 +246,7 @@ def _validate(event: Any) -> BehavioralEventCreate:
     if isinstance(event, BehavioralEventCreate):
         return event
     if not isinstance(event, Mapping):
-        raise InvalidValue("is not an event")
+        raise InvalidValue("must be a BehavioralEventCreate or a mapping")
     return BehavioralEventCreate.model_validate(dict(event))
 
 
@@ -292,7 +292,9 @@ async def _insert_with_sessions(
     # No session was created for events that are rejected for another reason.
     rejected = {*outcome["without_content"], *outcome["too_far_ahead"]}
     if not rejected.issuperset(outcome["without_session"]):
-        raise SerializationFailure("a session was deleted while its events were recorded")
+        raise SerializationFailure(
+            "a session was deleted while its events were recorded: retry the transaction"
+        )
     return outcome
 
 

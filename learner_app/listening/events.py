@@ -464,7 +464,7 @@ class BehavioralEventRepository(
         """
         filters = _not_none(session_id=session_id, since=since, until=until)
         if not filters:
-            raise invalid_field(self.table, "session_id", "pass a session or a time range")
+            raise invalid_field(self.table, "session_id", "pass session_id, since or until")
         return self.stream_rows(filters, operation="export")
 
     async def _with_timestamps(
