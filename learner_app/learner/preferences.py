@@ -11,7 +11,7 @@ from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
 from learner_app.errors import StaleVersion
-from learner_app.learner.owner_ids import OwnerKey, owner_id
+from learner_app.learner.owner_ids import owner_id
 from learner_app.learner.rows import (
     UserPreferences,
     UserPreferencesCreate,
@@ -86,7 +86,7 @@ class UserPreferencesRepository(
             "saved_until": before(t.last_updated),
         },
     )
-    key_type = OwnerKey
+    normalise_key = owner_id
     stored_as = INSERT_EXPRESSIONS
     on_update: ClassVar[Mapping[Column, QueryString]] = {
         t.version: QueryString("{} + 1", t.version),
