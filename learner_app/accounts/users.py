@@ -208,28 +208,32 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Exactly one of several concurrent callers with the same old password succeeds.
 
         Returns:
-            The user; None if ``old`` is not the password, or another hash was stored concurrently.
+            The user; None if ``old`` is not the password.
 
         Raises:
             NotFound: the user does not exist.
             InvalidValue: the new password violates the policy.
         """
         old, new, keep_token = as_secret(old), as_secret(new), as_secret(keep_token)
-        key = self.key.params(user_id)
-        credentials = None if key is None else await find_credentials(self.engine, key[0])
-        if credentials is None:
+        if (key := self.key.params(user_id)) is None:
             raise self.not_found()
-        if not await matches_password(self.engine, old, credentials):
-            return None
-        new_hash = await hash_new_password(self.engine, new)
-        async with self.engine.transaction():
-            return await store_password(
-                self.engine,
-                credentials.user.id,
-                new_hash,
-                keep_session=token_hash(keep_token),
-                expect=credentials.stored_hash,
-            )
+        while True:  # repeated only if another hash was stored since the check
+            credentials = await find_credentials(self.engine, key[0])
+            if credentials is None:
+                raise self.not_found()
+            if not await matches_password(self.engine, old, credentials):
+                return None
+            new_hash = await hash_new_password(self.engine, new)
+            async with self.engine.transaction():
+                user = await store_password(
+                    self.engine,
+                    key[0],
+                    new_hash,
+                    keep_session=token_hash(keep_token),
+                    expect=credentials.stored_hash,
+                )
+            if user is not None:
+                return user
 
     async def issue_reset(self, email: str, ttl: timedelta) -> ResetCode | None:
         """Issue a code for :meth:`reset_password`, or return None if no user has the address.
