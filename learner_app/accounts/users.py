@@ -239,7 +239,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         """Issue a code for :meth:`reset_password`, or return None if no user has the address.
 
         Send the code to the address of the returned user, not to the one that was typed, which may
-        look the same and belong to somebody else.
+        look the same and belong to another person.
 
         Raises:
             InvalidValue: ``ttl`` is out of range.
