@@ -184,6 +184,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
             InvalidValue: the password violates the policy.
+            TransactionError: the isolation level is not ``read committed``.
         """
         password, keep_token = as_secret(password), as_secret(keep_token)
         new_hash = await hash_new_password(self.engine, password)
@@ -213,6 +214,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
             InvalidValue: the new password violates the policy.
+            TransactionError: the isolation level is not ``read committed``.
         """
         old, new, keep_token = as_secret(old), as_secret(new), as_secret(keep_token)
         if (key := self.key.params(user_id)) is None:
@@ -267,6 +269,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
 
         Raises:
             InvalidValue: the password violates the policy.
+            TransactionError: the isolation level is not ``read committed``.
         """
         code, password = as_secret(code), as_secret(password)
         new_hash = await hash_new_password(self.engine, password)
@@ -300,6 +303,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             NotFound: the user does not exist.
             Conflict: the address is taken.
             InvalidValue: ``email`` is not an e-mail address.
+            TransactionError: the isolation level is not ``read committed``.
         """
         address = validate(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
@@ -350,7 +354,11 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         ``ListeningSessionRepository.delete``.
 
         Returns:
-            The number of deleted rows by table, all 0 if the user does not exist.
+            The number of deleted rows by table. Codes and preferences under the id are deleted and
+            counted also if no user has it.
+
+        Raises:
+            TransactionError: the isolation level is not ``read committed``.
         """
         params = self.key.params(key)
         return Erased(0, 0, 0, 0, 0) if params is None else await erase(self.engine, *params)
