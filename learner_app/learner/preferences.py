@@ -23,6 +23,7 @@ from learner_app.learner.timestamps import CLOCK_NOW, INSERT_EXPRESSIONS, strict
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
+from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import Page, Total
 from learner_app.repository.queries import DEFAULT
 from learner_app.repository.sql import Param, SqlNames, Statement
@@ -86,7 +87,7 @@ class UserPreferencesRepository(
             "saved_until": before(t.last_updated),
         },
     )
-    normalise_key = owner_id
+    key = TableKey(t, owner_id)
     stored_as = INSERT_EXPRESSIONS
     on_update: ClassVar[Mapping[Column, QueryString]] = {
         t.version: QueryString("{} + 1", t.version),
