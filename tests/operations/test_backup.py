@@ -114,7 +114,7 @@ async def test_commands_of_the_page_back_up_and_restore_every_row(
     shutil.copy(PROJECT / "piccolo_conf.py", tmp_path)
     restored = f"{filled.roles.database}_restored"
     filled._databases.add(restored)
-    sections = ("Backup", "Restore into a new database", "Verify it")
+    sections = ("Backup", "Restore into a new database", "Verify a backup")
     commands = [block for name in sections for block in blocks(page, name)]
     assert len(commands) == 3
     told = [
