@@ -142,7 +142,7 @@ async def test_commands_of_the_page_without_bypassrls(
     owner = filled.roles.owner
     await filled.execute(f"ALTER ROLE {owner} NOBYPASSRLS")
     before = await everything(filled)
-    (commands,) = blocks(page, "Servers that do not give `BYPASSRLS`")
+    (commands,) = blocks(page, "Servers that do not grant `BYPASSRLS`")
     shell(commands, tmp_path, environment)
     assert await everything(filled) == before
 
