@@ -73,8 +73,8 @@ class UserPreferencesRepository(
 ):
     """Repository of preferences, whose key is the id of a user or of a session without a user.
 
-    A ``UUID`` and its text in any case are the same id. Every write increases ``version``. Every
-    save also changes ``last_updated``.
+    A ``UUID`` and its text in upper or lower case are the same id. Every write increases
+    ``version``. Every save also changes ``last_updated``.
     """
 
     table = UserPreferencesTable
@@ -196,7 +196,9 @@ class UserPreferencesRepository(
         version = validate(VERSION, expect, "expect", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
-            raise self.error(StaleVersion, "another version is stored", "version")
+            raise self.error(
+                StaleVersion, "another version is stored: read the row again", "version"
+            )
         return saved
 
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:

@@ -17,8 +17,9 @@ from learner_app.content.rows import ContentCreate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.listening.repositories import BehavioralEventRepository
 from learner_app.listening.tables import ListeningSessionTable
+from learner_app.operations.preconditions import refuse_in_production
 from learner_app.operations.seed.contents import load_contents
-from learner_app.operations.seed.insert import ADVISORY_LOCK, insert_seed, refuse_in_production
+from learner_app.operations.seed.insert import ADVISORY_LOCK, insert_seed
 from learner_app.operations.seed.simulation import SimulatedSession
 
 EVENTS_PER_BATCH = 20_000

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from learner_app.accounts.repositories import UserRepository
 from learner_app.content.repositories import ContentRepository
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import SettingsError
 from learner_app.generation.repositories import GenerationRepository
 from learner_app.learner.repositories import (
     LearnerModelStateRepository,
@@ -18,7 +17,7 @@ from learner_app.listening.repositories import (
     LikeRepository,
     ListeningSessionRepository,
 )
-from learner_app.operations.preconditions import require_migrated
+from learner_app.operations.preconditions import refuse_in_production, require_migrated
 from learner_app.operations.seed.contents import load_contents
 from learner_app.operations.seed.learning import (
     finish_jobs,
@@ -59,14 +58,8 @@ async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
         return await _insert(engine)
 
 
-def refuse_in_production(engine: DatabaseEngine, operation: str) -> None:
-    """Raise SettingsError with the name of the operation if APP_ENV is production."""
-    if engine.settings.app_env == "production":
-        raise SettingsError(f"APP_ENV is production: {operation} is refused there")
-
-
 async def is_empty(engine: DatabaseEngine) -> bool:
-    """Return whether the database has neither users nor contents."""
+    """Return True if the database has neither users nor content."""
     users = await UserRepository(engine).page(limit=1)
     contents = await ContentRepository(engine).page(limit=1)
     return not (users.rows or contents.rows)
