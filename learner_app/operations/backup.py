@@ -159,6 +159,8 @@ def _major_of(folder: Path) -> int:
 async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
     """Return the names of the tables that a restore replaces, none for an empty database.
 
+    Call it in ``with engine.as_owner()``.
+
     Raises:
         SettingsError: the database has tables and APP_ENV is production.
         MigrationError: the role may not drop the tables.

@@ -70,7 +70,7 @@ async def plan_migrations(engine: DatabaseEngine) -> str:
 
 
 async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None:
-    """Undo the migrations of an app down to and including one.
+    """Undo the migrations of an app down to and including one, as the owner role.
 
     Args:
         engine: engine of the database.
@@ -80,8 +80,9 @@ async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None
     Raises:
         MigrationError: there is no such app or migration, or a migration failed.
     """
-    runner = MigrationRunner(engine, _app(app), report=_ignore)
-    await runner.undo(await runner.to_undo(migration_id))
+    with engine.as_owner():
+        runner = MigrationRunner(engine, _app(app), report=_ignore)
+        await runner.undo(await runner.to_undo(migration_id))
 
 
 async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> str:

@@ -1,5 +1,8 @@
 """Reset of a database: drop all tables of the registered apps.
 
+The functions use the role of the engine, which must own the tables: call them in ``with
+engine.as_owner()``.
+
 The migration history is not consulted: tables with wrong or missing rows in it are dropped as well.
 """
 

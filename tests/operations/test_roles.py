@@ -242,6 +242,19 @@ async def test_migrations_as_the_application_role_name_the_setting(two_roles: Tw
     DB.url = None
 
 
+@ON_EMBEDDED
+async def test_roll_back_from_code_connects_as_the_owner_role(two_roles: TwoRoles):
+    await two_roles.set_up()
+    await two_roles.migrate()
+    DB.url, DB.owner_url = two_roles.app_url, two_roles.owner_url
+    try:
+        async with DB.running():
+            await roll_back(DB, "tenancy", "1")
+    finally:
+        DB.url = DB.owner_url = None
+    assert await two_roles.fetch("SELECT to_regclass('tenants')") == [(None,)]
+
+
 @pytest.mark.slow
 async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
