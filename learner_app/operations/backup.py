@@ -19,8 +19,8 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.libpq import libpq_environment
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
+from learner_app.operations.preconditions import refuse_in_production
 from learner_app.operations.reset import HISTORY_EXISTS, find_tables, some
-from learner_app.operations.seed.insert import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import HISTORY_TABLE, protect_history
 from learner_app.schema.pending import pending_migrations

@@ -8,7 +8,7 @@ from piccolo.conf.apps import Finder
 from learner_app.database.dsn import refuse_other_database
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import ResetRefused
-from learner_app.operations.seed.insert import refuse_in_production
+from learner_app.operations.preconditions import refuse_in_production
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import HISTORY_TABLE, require_owner
 from learner_app.schema.schema_object import quoted
