@@ -2,7 +2,7 @@
 # Run once by the postgres image, as its superuser, when the data volume is new. Creates the owner
 # role, which migrates and dumps, the application role, which owns nothing, their database, and a
 # role with a database for the tests. Without DB_OWNER_USER the owner is named after DB_USER; without
-# DB_OWNER_PASSWORD it has that of DB_USER. For a volume that exists already: `learner roles`.
+# DB_OWNER_PASSWORD it has that of DB_USER. For an existing volume use `learner roles`.
 set -euo pipefail
 
 psql --set ON_ERROR_STOP=1 --no-psqlrc --username "${POSTGRES_USER:-postgres}" --dbname postgres \

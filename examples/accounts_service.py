@@ -1,8 +1,9 @@
-"""Sign-in service on the repositories, without SQL. One middleware maps errors to HTTP responses.
+"""Example of a sign-in service on the repositories, without SQL of its own.
 
-Run ``uvicorn examples.accounts_service:app`` while ``learner up`` is running. The session token is
-stored in a cookie that is not readable by scripts (HttpOnly) and not sent with a POST from another
-site (SameSite). Limits of the request rate and the request size belong in the reverse proxy.
+Run ``uvicorn examples.accounts_service:app`` while ``learner up`` is running. One middleware maps
+the errors of the repositories to HTTP responses. The session token is stored in a cookie that
+scripts cannot read (HttpOnly) and that browsers do not send with a POST from another site
+(SameSite). Limit the request rate and the request size in the reverse proxy.
 """
 
 import logging
@@ -34,7 +35,7 @@ Mailer = Callable[[str, SecretStr], Awaitable[None]]
 
 
 class Body(BaseModel):
-    """Request body. Errors do not contain its values."""
+    """Base class of request bodies, whose errors do not contain the values."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -62,16 +63,17 @@ class ResetPassword(Body):
 async def register(request: Request) -> Response:
     """Register a user and sign in.
 
-    The response 409 reveals that an address is taken. A service that must not reveal it would send
-    a mail to the address instead.
+    The response 409 reveals that the address is registered. A service that must not reveal it
+    sends a mail to the address instead.
     """
-    user = await users.register(UserCreate.model_validate_json(await body(request)))
+    user = await users.register(UserCreate.model_validate_json(await json_body(request)))
     opened = await sessions.open(user.id, SESSION_TTL, **device(request))
     return with_cookie(user_response(user, 201), opened)
 
 
 async def sign_in(request: Request) -> Response:
-    form = SignIn.model_validate_json(await body(request))
+    form = SignIn.model_validate_json(await json_body(request))
+    # A failed attempt also ends the previous session of the browser.
     await sessions.close(request.cookies.get(COOKIE, ""))
     opened = await sessions.sign_in(form.email, form.password, SESSION_TTL, **device(request))
     if opened is None:
@@ -98,7 +100,7 @@ async def current_user(request: Request) -> Response:
 
 async def change_password(request: Request) -> Response:
     current = await signed_in(request)
-    form = ChangePassword.model_validate_json(await body(request))
+    form = ChangePassword.model_validate_json(await json_body(request))
     token = request.cookies[COOKIE]
     changed = await users.change_password(current.user.id, form.old, form.new, keep_token=token)
     if changed is None:
@@ -107,9 +109,9 @@ async def change_password(request: Request) -> Response:
 
 
 async def forgot_password(request: Request) -> Response:
-    """Send a code to the address, after a response that is the same for an unknown address."""
-    form = ForgottenPassword.model_validate_json(await body(request))
-    # The task runs after the response, so that its duration does not reveal a known address.
+    """Send a code to the address of a user. The response is the same for an unknown address."""
+    form = ForgottenPassword.model_validate_json(await json_body(request))
+    # The task runs after the response, whose duration would otherwise reveal known addresses.
     task = BackgroundTask(send_code, form.email, request.app.state.mail)
     return Response(status_code=202, background=task)
 
@@ -117,12 +119,12 @@ async def forgot_password(request: Request) -> Response:
 async def send_code(email: str, mail: Mailer) -> None:
     issued = await users.issue_reset(email, CODE_TTL)
     if issued is not None:
-        # to the stored address: the one that was typed may look the same and be another one
+        # The stored address is used: the one that was typed may look the same and be another one.
         await mail(issued.user.email, issued.code)
 
 
 async def reset_password(request: Request) -> Response:
-    form = ResetPassword.model_validate_json(await body(request))
+    form = ResetPassword.model_validate_json(await json_body(request))
     user = await users.reset_password(form.email, form.code, form.password)
     if user is None:
         raise HTTPException(400, "the code is wrong or expired")
@@ -130,15 +132,18 @@ async def reset_password(request: Request) -> Response:
 
 
 async def signed_in(request: Request) -> SignedIn:
-    """Return session and user of the cookie, or raise 401."""
-    found = await sessions.resolve(request.cookies.get(COOKIE, ""))
-    if found is None:
+    """Return the session of the cookie and its user, or raise 401."""
+    current = await sessions.resolve(request.cookies.get(COOKIE, ""))
+    if current is None:
         raise HTTPException(401, "not signed in")
-    return found
+    return current
 
 
-async def body(request: Request) -> bytes:
-    """Return a JSON body, or raise 415. A form on another site cannot send this content type."""
+async def json_body(request: Request) -> bytes:
+    """Return the body of a JSON request, or raise 415.
+
+    A form on another site cannot send this content type.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise HTTPException(415, "send application/json")
@@ -167,8 +172,8 @@ def user_response(user: User, status: int = 200) -> Response:
 
 
 async def invalid_body(_request: Request, error: Exception) -> Response:
-    names = [".".join(map(str, item["loc"])) for item in error.errors()]  # type: ignore[attr-defined]
-    return JSONResponse({"error": "InvalidValue", "fields": names}, 422)
+    fields = [".".join(map(str, item["loc"])) for item in error.errors()]  # type: ignore[attr-defined]
+    return JSONResponse({"error": "InvalidValue", "fields": fields}, 422)
 
 
 async def log_only(email: str, _code: SecretStr) -> None:

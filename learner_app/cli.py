@@ -226,11 +226,11 @@ def rollback(
     yes: Yes = False,
 ) -> None:
     """Print the SQL that reverses the last migration of an app, then run it."""
-    from learner_app.database.dsn import refuse_other_database
+    from learner_app.database.dsn import require_unambiguous_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
     engine = _engine()
-    refuse_other_database(engine.settings)
+    require_unambiguous_database(engine.settings)
     with engine.as_owner():
         asyncio.run(engine.wait_until_ready())
         text = asyncio.run(plan_roll_back(engine, app, to))
@@ -245,10 +245,10 @@ def rollback(
 @cli.command()
 def reset(
     yes: Yes = False,
-    keep_foreign_tables: Annotated[
+    keep_other_tables: Annotated[
         bool,
         typer.Option(
-            "--keep-foreign-tables",
+            "--keep-other-tables",
             help="Keep tables that no registered app declares, instead of refusing.",
         ),
     ] = False,
@@ -260,8 +260,8 @@ def reset(
     engine = _engine()
     with engine.as_owner():
         print(f"Database: {engine.target}", flush=True)
-        plan = asyncio.run(plan_reset(engine, keep_foreign_tables=keep_foreign_tables))
-        kept = f", keep {len(plan.foreign_tables)} other tables" if plan.foreign_tables else ""
+        plan = asyncio.run(plan_reset(engine, keep_other_tables=keep_other_tables))
+        kept = f", keep {len(plan.other_tables)} other tables" if plan.other_tables else ""
         question = f"Drop {len(plan.tables)} tables of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
         asyncio.run(drop_tables(engine, plan))

@@ -1,7 +1,7 @@
 """Errors of the package, without secrets, row values and HTTP status codes.
 
-:mod:`learner_app.database.error_mapping` creates those of the database by SQLSTATE and constraint.
-``docs/errors.md`` lists them, with the advice whether to retry.
+:mod:`learner_app.database.error_mapping` creates those of the database, by SQLSTATE and constraint.
+``docs/errors.md`` lists them and states which ones can be retried.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ __all__ = [
 
 
 class LearnerError(Exception):
-    """Base class of all errors of this package, whose messages are one line."""
+    """Base class of all errors of this package, with a message of one line."""
 
 
 class SettingsError(LearnerError):
@@ -73,14 +73,14 @@ class DatabaseNotConfigured(SettingsError):
 
 
 class DatabaseError(LearnerError):
-    """Failure of a database operation, with asyncpg's error as ``__cause__``.
+    """Failure of a database operation; an error of asyncpg is its ``__cause__``.
 
     An error about a constraint or a value is also an instance of asyncpg's class for its SQLSTATE:
     ``except asyncpg.UniqueViolationError`` catches :class:`Conflict` and nothing else.
     """
 
     retry: ClassVar[bool] = False
-    """True if repeating the whole unit of work may succeed and cannot do it twice."""
+    """True if a retry of the whole unit of work may succeed and cannot apply it twice."""
 
     def __init__(
         self,
@@ -94,10 +94,10 @@ class DatabaseError(LearnerError):
         """
         Args:
             message: one line without row values.
-            sqlstate: PostgreSQL's error code, or None if the error is not the server's.
-            table: the table of the constraint or column.
-            constraint: the name of the violated constraint.
-            fields: the columns of the constraint, or the column that the server names.
+            sqlstate: PostgreSQL's error code, None if the server did not send the error.
+            table: table of the constraint or column.
+            constraint: name of the violated constraint.
+            fields: columns of the constraint, or the column that the server names.
         """
         super().__init__(message)
         self.message = message
@@ -119,38 +119,42 @@ class DatabaseUnavailable(DatabaseError):
 class ConnectionLost(DatabaseUnavailable):
     """The connection was lost, and nothing of the statement or transaction was committed.
 
-    Raised for statements that only read, for statements that were not executed, and inside a
-    transaction before COMMIT. A write with an unknown outcome raises :class:`CommitUnknown`.
+    Raised for a statement that only reads or was not executed, and inside a transaction before
+    COMMIT. If the outcome of a write is unknown, :class:`CommitUnknown` is raised instead.
     """
 
 
 class PoolExhausted(DatabaseUnavailable):
     """All connections of the pool were in use for DB_ACQUIRE_TIMEOUT.
 
-    A retry may succeed. If it happens often, shorten the checkouts or raise DB_POOL_MAX.
+    A retry may succeed. If the error is frequent, shorten the checkouts or increase DB_POOL_MAX.
     """
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """A write reached a read-only server, as after a failover.
+    """A write reached a read-only server, or no host has the requested attributes.
 
-    The pool leaves that server, so the unit of work can be retried.
+    That happens after a failover. The pool closes its connections to that server and connects
+    again, so the unit of work can be retried.
     """
 
 
 class DatabaseRefused(DatabaseError):
-    """The server refused the connection or is not trusted, so a retry does not help."""
+    """The server refused the connection, or its certificate is not trusted.
+
+    A retry does not help: user, password, database or TLS have to be corrected.
+    """
 
 
 class PoolNotStarted(DatabaseError):
-    """A statement was sent before the pool was started or after it was closed.
+    """A statement was sent without an open pool, or in another event loop than the pool's.
 
-    Without a pool each statement would open a connection.
+    Such a statement is refused, since each one would open a connection of its own.
     """
 
 
 class NotFound(DatabaseError):
-    """No row has the given key, or it is locked and the caller skips locked rows."""
+    """No row has the given key, or the row is locked and the caller skips locked rows."""
 
 
 class StaleVersion(DatabaseError):
@@ -239,11 +243,11 @@ class StatementRefused(DatabaseError):
 
 
 class CommitUnknown(DatabaseError):
-    """The answer to COMMIT, or to a write outside a transaction, was lost: done or not.
+    """The answer to COMMIT, or to a write outside a transaction, was lost.
 
-    Not retried automatically, except for a write that is declared idempotent, which raises this
-    error if the retry fails as well. With ``track_commit`` the transaction has an id, and
-    ``DatabaseEngine.was_committed`` looks up what happened.
+    The write may be committed or not. It is not retried automatically, unless it is declared
+    idempotent; then this error means that the retry failed as well. For a transaction with
+    ``track_commit``, ``DatabaseEngine.was_committed`` returns the outcome.
     """
 
     def __init__(
@@ -255,9 +259,10 @@ class CommitUnknown(DatabaseError):
     ) -> None:
         """
         Args:
-            message: what happened.
-            transaction_id: for ``was_committed``, or None without ``track_commit``.
-            unconfirmed: committed on the primary, but not confirmed by its synchronous standby.
+            message: one line without row values.
+            transaction_id: argument for ``was_committed``, None without ``track_commit``.
+            unconfirmed: True if the write is committed on the primary, but its synchronous standby
+                did not confirm it.
         """
         super().__init__(message)
         self.transaction_id = transaction_id
@@ -275,7 +280,7 @@ class TransactionError(DatabaseError):
 
 
 class TransactionRolledBack(TransactionError):
-    """The server answered COMMIT with ROLLBACK, as an error in the block had been caught."""
+    """The transaction was rolled back instead of committed, as its block had caught an error."""
 
 
 class TransactionAborted(TransactionError):
@@ -283,7 +288,7 @@ class TransactionAborted(TransactionError):
 
 
 class TransactionFinished(TransactionError):
-    """A task used the transaction block that it was started in after the end of the block."""
+    """A task that was started in a transaction block used the transaction after its end."""
 
 
 class LeaseEnded(DatabaseError, InterfaceError):
@@ -303,11 +308,11 @@ class TransactionRequired(TransactionError):
 
 
 class ScopeError(TransactionError):
-    """A scope was nested in the scope of another tenant, or cannot apply to a leased connection."""
+    """A scope was nested in the scope of another tenant, or entered after leasing a connection."""
 
 
 class SessionStateRefused(TransactionError):
-    """SET, LISTEN or a session lock would affect other clients of PgBouncer."""
+    """A statement such as SET or LISTEN would leave session state that PgBouncer shares."""
 
 
 class SchemaError(LearnerError):
@@ -315,7 +320,7 @@ class SchemaError(LearnerError):
 
 
 class ResetRefused(LearnerError):
-    """The database has objects that ``learner reset`` does not know, so nothing was deleted."""
+    """The database contains objects that ``learner reset`` does not know; nothing was deleted."""
 
 
 class MigrationError(LearnerError):
@@ -323,15 +328,15 @@ class MigrationError(LearnerError):
 
 
 class MigrationsPending(LearnerError):
-    """The database lacks migrations that the operation requires, which changed nothing."""
+    """The database lacks migrations that the operation requires; the operation changed nothing."""
 
 
 class RolesError(LearnerError):
-    """The owner role and the application role cannot be created as requested."""
+    """The owner role or the application role cannot be created or changed as requested."""
 
 
 class BackupError(LearnerError):
-    """A backup or restore was refused or failed, and no incomplete backup file is left."""
+    """A backup or restore was refused or failed; no incomplete backup file is left."""
 
 
 class ServerError(LearnerError):

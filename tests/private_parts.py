@@ -11,6 +11,7 @@ import importlib
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import learner_app
@@ -127,6 +128,7 @@ def replaced(tree: ast.Module) -> Iterator[str]:
                     yield text
 
 
+@cache
 def private_parts() -> dict[str, set[str]]:
     """Return the parts of the package, such as ``database``, by the private name they use."""
     scanned = list(modules())

@@ -57,6 +57,7 @@ def is_one_line(done: subprocess.CompletedProcess[str]) -> bool:
     return done.returncode == 1 and one_line and CANARY not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*COMMANDS, UP])
 def test_unreachable_server_is_one_line(command: tuple):
     url = f"postgresql://u:{CANARY}@127.0.0.1:1/d"
@@ -114,6 +115,7 @@ async def test_command_on_an_empty_database_advises_to_migrate(
     )
 
 
+@pytest.mark.slow
 async def test_command_on_a_partly_migrated_database_advises_to_migrate(clone: DatabaseEngine):
     assert run("rollback", "generation", "--yes", url=clone.url).returncode == 0
     for command in (("seed",), ("seed", "--events", "10")):
@@ -138,6 +140,7 @@ async def test_command_with_a_missing_table_advises_to_migrate(clone: DatabaseEn
     assert "run `learner migrate`" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--help",), ("status", "--help")])
 def test_module_is_the_same_program(arguments: tuple):
     module = run_module(*arguments)
@@ -158,6 +161,7 @@ async def test_module_runs_commands_and_fails_like_the_program(clone: DatabaseEn
     assert run_module("nothing", url=clone.url).returncode == 2
 
 
+@pytest.mark.slow
 def test_script_in_a_folder_called_learner_is_not_a_command(tmp_path: Path, checkout: Path):
     script = tmp_path / "learner" / "main.py"
     script.parent.mkdir()
@@ -269,6 +273,7 @@ async def test_output_that_cannot_be_written_causes_no_traceback(clone: Database
     assert "no answer" in closed.stderr
 
 
+@pytest.mark.slow
 def test_output_in_a_narrow_encoding_causes_no_traceback():
     done = run(
         "status",

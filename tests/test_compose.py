@@ -17,6 +17,7 @@ from learner_app.settings import Settings
 from tests.operations.two_roles import PRIVILEGES
 
 
+@pytest.mark.slow
 def test_compose_file_follows_the_schema(checkout: Path):
     checker = Path(sys.executable).with_name("check-jsonschema")
     command = [checker, "--builtin-schema", "vendor.compose-spec", checkout / "compose.yaml"]

@@ -43,6 +43,7 @@ def python(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["learner/service.py", "piccolo/main.py", "learner_app/cli.py", "migrations.py"]
 )
@@ -58,6 +59,7 @@ def test_import_has_no_side_effect_whatever_the_script_is_called(tmp_path: Path,
         assert (done.returncode, done.stdout, done.stderr) == (0, "imported\n", "")
 
 
+@pytest.mark.slow
 def test_project_without_piccolo_conf_uses_the_package(tmp_path: Path):
     script = (
         "import learner_app.conf, os; from piccolo.engine import engine_finder;"
@@ -69,6 +71,7 @@ def test_project_without_piccolo_conf_uses_the_package(tmp_path: Path):
     assert done.stdout == "True False\n", done.stderr
 
 
+@pytest.mark.slow
 def test_project_with_piccolo_conf_uses_its_own(tmp_path: Path):
     (tmp_path / "piccolo_conf.py").write_text(
         "from learner_app.conf import APP_REGISTRY\n"
@@ -84,6 +87,7 @@ def piccolo(*arguments: str, url: str = "", **environment: str) -> subprocess.Co
     return python("-m", "piccolo.main", *arguments, DATABASE_URL=url, **environment)
 
 
+@pytest.mark.slow
 async def test_piccolo_commands_need_no_pool(clone: DatabaseEngine):
     checked = piccolo("migrations", "check", url=clone.url)
     assert checked.returncode == 0, checked.stderr
@@ -95,6 +99,7 @@ async def test_piccolo_commands_need_no_pool(clone: DatabaseEngine):
     assert created.returncode == 0, created.stdout + created.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("migrations", "forwards", "all"), ("fixtures", "dump"), ("sql_shell", "run")]
 )
@@ -160,6 +165,7 @@ print(run_script(main))
 """
 
 
+@pytest.mark.slow
 def test_script_without_settings_ends_with_one_line(tmp_path: Path):
     for variables in ({"LEARNER_DATA": str(tmp_path)}, {"DB_POOL_MAX": "0"}):
         done = python("-c", SCRIPT, **variables)

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 MARKS = ",:;.'\""
@@ -18,7 +19,12 @@ def template(node: ast.AST) -> str:
     return PLACEHOLDER.sub("…", node.value) if is_text else ""
 
 
-def templates(package: Path) -> Iterator[list[str]]:
+@cache
+def templates(package: Path) -> list[list[str]]:
+    return list(_templates(package))
+
+
+def _templates(package: Path) -> Iterator[list[str]]:
     for path in package.rglob("*.py"):
         if "piccolo_migrations" not in path.parts:
             for node in ast.walk(ast.parse(path.read_text())):
@@ -50,7 +56,7 @@ def is_quoted(message: list[str], words: list[str]) -> bool:
 def test_every_quoted_message_exists(checkout: Path):
     quoted = messages(checkout / "docs/troubleshooting.md")
     assert len(quoted) > 40
-    found = list(templates(checkout / "learner_app"))
+    found = templates(checkout / "learner_app")
     missing = [" ".join(one) for one in quoted if not any(is_quoted(one, it) for it in found)]
     assert not missing
 

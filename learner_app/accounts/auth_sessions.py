@@ -32,11 +32,14 @@ from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
 WIDTH = len(AuthSession.__struct_fields__)
+"""Number of the columns of the session in a record that also has those of the user."""
+
 MAX_USER_AGENT_LENGTH = 500
+"""Characters of a ``User-Agent`` header that are stored."""
 
 s = SqlNames(AuthSessionTable)
 bare = s.unqualified
-mine = SqlNames(AuthSessionTable, "s")
+aliased = SqlNames(AuthSessionTable, "s")
 u = SqlNames(UserTable, "u")
 ROW = s.fields(AuthSession)
 COLUMNS = (
@@ -44,37 +47,40 @@ COLUMNS = (
     f"{bare.expires_at}, {bare.ip_address}, {bare.user_agent}"
 )
 
-IS_VALID = f"{s.expires_at} > {NOW}"
+IS_UNEXPIRED = f"{s.expires_at} > {NOW}"
 
 OPEN = Statement(
     "auth_sessions.open",
     f"""
     INSERT INTO {s} ({COLUMNS})
-    SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
-    WHERE {u.id} = $2 FOR KEY SHARE RETURNING {ROW}
+    SELECT $2, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
+    WHERE {u.id} = $1 FOR KEY SHARE RETURNING {ROW}
     """,
 )
+"""Parameters: user, id of the session, hash of the token, lifetime, address, user agent."""
 
 SIGN_IN = Statement(
     "auth_sessions.sign_in",
     f"""
     INSERT INTO {s} ({COLUMNS})
-    SELECT $1, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
-    WHERE {u.id} = $2 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
+    SELECT $2, {u.id}, $3, {NOW} + $4::interval, $5::inet, $6 FROM {u}
+    WHERE {u.id} = $1 AND {u.hashed_password} = $7 FOR SHARE RETURNING {ROW}
     """,
 )
-"""FOR SHARE conflicts with a change of the password: one of the two waits for the other.
+"""Parameters: those of :data:`OPEN`, and the expected password hash.
+
+FOR SHARE conflicts with a change of the password: one of the two waits for the other.
 
 If the change commits first, the condition on the hash fails. If the session is inserted first, the
-change deletes it. No session of the old password remains in either case.
+change deletes it. In either case, no session that was opened with the old password remains.
 """
 
 RESOLVE = Statement(
     "auth_sessions.resolve",
     f"""
-    SELECT {mine.fields(AuthSession)}, {u.fields(User)}
-    FROM {mine} JOIN {u} ON {u.id} = {mine.user_id}
-    WHERE {mine.token_hash} = $1 AND {mine.expires_at} > {NOW}
+    SELECT {aliased.fields(AuthSession)}, {u.fields(User)}
+    FROM {aliased} JOIN {u} ON {u.id} = {aliased.user_id}
+    WHERE {aliased.token_hash} = $1 AND {aliased.expires_at} > {NOW}
     """,
 )
 
@@ -82,14 +88,15 @@ EXTEND = Statement(
     "auth_sessions.extend",
     f"""
     UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
-    WHERE {s.token_hash} = $1 AND {IS_VALID} AND {s.updated_at} <= {NOW} - interval '1 day'
+    WHERE {s.token_hash} = $1 AND {IS_UNEXPIRED} AND {s.updated_at} <= {NOW} - interval '1 day'
     RETURNING {ROW}
     """,
 )
 """No other statement updates a session, so ``updated_at`` is the time of the last extension."""
 
 FIND = Statement(
-    "auth_sessions.find_by_token", f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {IS_VALID}"
+    "auth_sessions.find_by_token",
+    f"SELECT {ROW} FROM {s} WHERE {s.token_hash} = $1 AND {IS_UNEXPIRED}",
 )
 CLOSE = Statement("auth_sessions.close", f"DELETE FROM {s} WHERE {s.token_hash} = $1")
 CLOSE_DEVICE = Statement(
@@ -99,7 +106,7 @@ CLOSE_DEVICE = Statement(
 LIST = Statement(
     "auth_sessions.list_for_user",
     f"""
-    SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {IS_VALID}
+    SELECT {ROW} FROM {s} WHERE {s.user_id} = $1 AND {IS_UNEXPIRED}
     ORDER BY {s.created_at} DESC, {s.id} DESC LIMIT $2
     """,
 )
@@ -108,8 +115,8 @@ LIST = Statement(
 class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     """Devices on which users are signed in, each identified by a token.
 
-    Only the device knows the token: the database stores its hash. An operation on a token treats a
-    session as missing once it has expired by the database's clock.
+    Only the device knows the token; the database stores the hash of the token. ``resolve`` and
+    ``extend`` treat a session that has expired by the database's clock as not found.
     """
 
     table = AuthSessionTable
@@ -169,7 +176,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         """Open a session for a user who was authenticated without a password.
 
         Args:
-            user_id: the user, authenticated for instance by a provider.
+            user_id: the user, who was authenticated by a provider, for instance.
             ttl: lifetime of the session, one second to ten years.
             ip_address: IPv4 or IPv6 address of the device.
             user_agent: the ``User-Agent`` header, truncated to 500 characters.
@@ -180,9 +187,8 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         """
         token = new_token()
         device = self._device(ttl, ip_address, user_agent)
-        key = self.key.params(user_id)
-        values = (new_uuid(), *(key or ()), token_hash(token), *device)
-        session = None if key is None else await self.fetch_row(OPEN, *values)
+        values = (new_uuid(), token_hash(token), *device)
+        session = await self.fetch_row_by_key(user_id, OPEN, *values)
         if session is None:
             raise self.missing_reference("user_id")
         return OpenedSession(token, session)
@@ -198,21 +204,24 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     ) -> OpenedSession | None:
         """Open a session if the password matches, else return None.
 
-        The password is checked as by ``UserRepository.check_password``. If it is changed
-        concurrently, no session of the old password remains.
+        The password is checked as by ``UserRepository.check_password``. If the password is changed
+        concurrently, no session that was opened with the old password remains.
+
+        Raises:
+            InvalidValue: ``ttl`` is out of range or ``ip_address`` malformed.
         """
         password = as_secret(password)
         device = self._device(ttl, ip_address, user_agent)
-        known = await check_credentials(self.engine, email, password)
-        if known is None:
+        found = await check_credentials(self.engine, email, password)
+        if found is None:
             return None
         token = new_token()
-        values = (new_uuid(), known.user.id, token_hash(token), *device, known.stored_hash)
+        values = (found.user.id, new_uuid(), token_hash(token), *device, found.stored_hash)
         session = await self.fetch_row(SIGN_IN, *values)
         return None if session is None else OpenedSession(token, session)
 
     async def resolve(self, token: str | SecretStr) -> SignedIn | None:
-        """Return session and user of a token, or None if it is unknown or expired."""
+        """Return the session of a token and its user, or None if it is unknown or expired."""
         token = as_secret(token)
         if (hashed := token_hash(token)) is None:
             return None
@@ -224,9 +233,14 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
     async def extend(self, token: str | SecretStr, ttl: timedelta) -> AuthSession | None:
         """Extend a session to ``ttl`` from now, writing at most once a day.
 
+        A later expiry is kept: the lifetime is never shortened.
+
         Returns:
-            The session, unchanged if it was opened or extended within a day; None if it is unknown
-            or expired.
+            The session, unchanged if it was opened or extended within the last day; None if the
+            token is unknown or expired.
+
+        Raises:
+            InvalidValue: ``ttl`` is out of range.
         """
         token = as_secret(token)
         lifetime = validate(LIFETIME, ttl, "ttl", self.table)
@@ -242,14 +256,14 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         return await self.execute(CLOSE, hashed) == 1
 
     async def close_device(self, user_id: UUID, session_id: UUID) -> bool:
-        """Close a session of the user by its id and return whether the user had it."""
+        """Close a session by its id and return whether it existed and belonged to the user."""
         user, session = self.key.params(user_id), self.key.params(session_id)
         if user is None or session is None:
             return False
         return await self.execute(CLOSE_DEVICE, *user, *session) == 1
 
     async def close_all(self, user_id: UUID, *, keep_token: str | SecretStr | None = None) -> int:
-        """Close the sessions of a user, except the one of a token, and return their number."""
+        """Close the sessions of a user, except that of ``keep_token``, and return how many."""
         keep_token = as_secret(keep_token)
         if (key := self.key.params(user_id)) is None:
             return 0
@@ -264,7 +278,7 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         return [] if key is None else await self.fetch_rows(LIST, *key, limit)
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete a batch of expired sessions and return how many. Call it until 0."""
+        """Delete a batch of expired sessions and return how many. Call it until it returns 0."""
         keys = lock_oldest_keys_sql(s, s.id, f"{s.expires_at} <= {NOW}", s.expires_at, batch)
         sql = f"DELETE FROM {s} WHERE {s.id} = ANY({keys})"
         return await self.execute(Statement("auth_sessions.purge_expired", sql))
@@ -278,11 +292,11 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
             if ip_address is None
             else validate(NETWORK_ADDRESS, ip_address, "ip_address", self.table)
         )
-        return lifetime, address, _storable_agent(user_agent)
+        return lifetime, address, _storable_user_agent(user_agent)
 
 
-def _storable_agent(header: str | None) -> str | None:
-    """Make any header storable, so that a malformed one does not prevent signing in."""
+def _storable_user_agent(header: str | None) -> str | None:
+    """Return a storable form of any header, so that a malformed one does not prevent sign-in."""
     if not isinstance(header, str):
         return None
     return header[:MAX_USER_AGENT_LENGTH].replace("\0", "").encode(errors="replace").decode()

@@ -25,10 +25,11 @@ from learner_app.repository.values import new_uuid
 
 USER = RowMapper(UserTable, User)
 WIDTH = len(User.__struct_fields__)
+"""Number of the columns of the user in a record whose last column is the password hash."""
 
 
 class Credentials(NamedTuple):
-    """User with the stored password hash."""
+    """User and the stored password hash."""
 
     user: User
     stored_hash: RedactedStr
@@ -45,20 +46,20 @@ async def check_credentials(
 ) -> Credentials | None:
     """Return the user with that address if the password matches, else None.
 
-    No connection is leased while the hash is computed. An outdated hash is replaced. If another
-    hash was stored concurrently, the password is checked against that one.
+    No connection is leased while the hash is computed. A hash of another scheme or with other
+    parameters is replaced. If another hash was stored concurrently, the password is checked again.
     """
     cost = Cost.of(engine.settings)
     while True:  # repeated only after a concurrent change of the hash
-        known = await _find_by_email(engine, email)
-        check = await in_thread(check_hash, password, known and known.stored_hash, cost)
-        if known is None or not check.matches:
+        found = await _find_by_email(engine, email)
+        check = await in_thread(check_hash, password, found and found.stored_hash, cost)
+        if found is None or not check.matches:
             return None
         if not check.needs_rehash:
-            return known
+            return found
         new_hash = await in_thread(hash_password, password, cost)
         upgraded = await user_sql.REPLACE_HASH.fetchrow(
-            engine, known.user.id, new_hash, known.stored_hash
+            engine, found.user.id, new_hash, found.stored_hash
         )
         if upgraded is not None:
             return Credentials(USER.to_row(upgraded), new_hash)
@@ -67,7 +68,7 @@ async def check_credentials(
 async def matches_password(
     engine: DatabaseEngine, password: SecretStr, credentials: Credentials
 ) -> bool:
-    """Return whether the password is the user's."""
+    """Return whether the password matches the stored hash of the user."""
     cost = Cost.of(engine.settings)
     check = await in_thread(check_hash, password, credentials.stored_hash, cost)
     return check.matches
@@ -77,7 +78,7 @@ async def hash_new_password(engine: DatabaseEngine, password: SecretStr) -> Reda
     """Return the hash of a new password.
 
     Raises:
-        InvalidValue: the password breaks a rule.
+        InvalidValue: the password violates the policy.
     """
     if violation := policy_violation(password):
         raise invalid_field(UserTable, "password", violation)
@@ -97,18 +98,18 @@ async def store_password(
     Must be called in a transaction.
 
     Args:
-        engine: the engine.
+        engine: engine with the transaction.
         user_id: the user.
         new_hash: the hash to store.
         keep_session: token hash of the session that is not deleted.
-        expect: the stored hash; if another one is stored, nothing changes.
+        expect: nothing changes unless this hash is stored; without it, any hash is replaced.
 
     Returns:
         The user; None if it does not exist or has another hash than expected.
 
     Raises:
         TransactionError: the isolation level is not ``read committed``; the transaction would not
-            see sessions that were opened after its snapshot.
+            see sessions that were opened after its snapshot was taken.
     """
     await require_read_committed(engine)
     if expect is None:
@@ -126,13 +127,13 @@ async def store_password(
 async def revoke_access(
     engine: DatabaseEngine, user: User, *, keep_session: RedactedStr | None = None
 ) -> None:
-    """Delete the user's sessions, except one, and the codes that reset the password."""
+    """Delete the reset codes and sessions of a user, except the one with the token hash."""
     await user_sql.DELETE_OTHER_SESSIONS.execute(engine, user.id, keep_session)
     await user_sql.DELETE_RESET_CODES.execute(engine, user.email, user.id)
 
 
 async def _find_by_email(engine: DatabaseEngine, email: str) -> Credentials | None:
-    # An address that nobody can have is looked up too: the query takes as long as any other.
+    # An address that no user can have is looked up too, so that the answer takes as long.
     record = await user_sql.CREDENTIALS_BY_EMAIL.fetchrow(engine, lookup_form(email) or "")
     return record and _to_credentials(*record)
 

@@ -20,7 +20,7 @@ from learner_app.accounts.rows import (
 )
 from learner_app.accounts.tables import AccountTable, UserTable
 from learner_app.accounts.user_sql import CREDENTIAL, HAS_PASSWORD, SET_HASH
-from learner_app.accounts.values import IDENTITY, PROVIDER
+from learner_app.accounts.values import IDENTIFIER, PROVIDER
 from learner_app.errors import Conflict, InvalidTransition
 from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.filters import Filters
@@ -73,7 +73,7 @@ UNLINK = Statement("accounts.unlink", f"DELETE FROM {a} WHERE {a.id} = $1")
 
 
 class AccountRepository(ReadOnlyRepository[Account, UUID]):
-    """Identities with which users sign in. Rows do not contain the tokens of providers."""
+    """Identities with which users sign in. Rows do not contain the tokens of the providers."""
 
     table = AccountTable
     row = Account
@@ -121,26 +121,27 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         account_id: str,
         tokens: AccountUpdate | None = None,
     ) -> StoredRow[Account]:
-        """Link a provider's identity to a user, and store the tokens if any are passed.
+        """Link an identity at a provider to a user, and store its tokens if they are passed.
 
-        Exactly one of several users who link the same identity concurrently succeeds.
+        If several users link the same identity concurrently, exactly one call succeeds.
 
         Returns:
-            The account, and True if this call created it, False if it was linked to the user
-            before.
+            The account; ``created`` is False if the identity was linked to this user before.
 
         Raises:
             Conflict: the identity belongs to another user.
             MissingReference: the user does not exist.
-            InvalidValue: an id is malformed, or the provider is ``credential``, whose account is
-                created by setting a password.
+            InvalidValue: ``provider_id`` or ``account_id`` is malformed, or the provider is
+                ``credential``: ``set_password`` creates that account.
         """
         provider = validate(PROVIDER, provider_id, "provider_id", self.table)
-        identity = validate(IDENTITY, account_id, "account_id", self.table)
+        identity = validate(IDENTIFIER, account_id, "account_id", self.table)
         if tokens is not None:
             require_instance(AccountUpdate, tokens, "tokens", self.table)
         if provider == CREDENTIAL:
-            raise invalid_field(self.table, "provider_id", "is reserved for passwords")
+            raise invalid_field(
+                self.table, "provider_id", "credential is reserved for passwords: use set_password"
+            )
         if (key := self.key.params(user_id)) is None:
             raise self.missing_reference("user_id")
         async with self.engine.transaction():
@@ -149,7 +150,8 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
                 raise self.error(
                     Conflict,
                     "the identity belongs to another user",
-                    *("provider_id", "account_id"),
+                    "provider_id",
+                    "account_id",
                     constraint="accounts_provider_id_account_id_key",
                 )
             if tokens is not None:
@@ -157,7 +159,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             return StoredRow(account, created)
 
     async def find_by_provider(self, provider_id: str, account_id: str) -> Account | None:
-        """Return the account that is linked to a provider's identity, or None."""
+        """Return the account of an identity at a provider, or None."""
         key = (provider_id, account_id)
         if not all(isinstance(text, str) and is_storable(text) for text in key):
             return None
@@ -172,7 +174,9 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         return await self.list_rows({"user_id": key[0]}, limit, OLDEST, operation="list_for_user")
 
     async def update_tokens(self, account_id: UUID, changes: AccountUpdate) -> Account:
-        """Store the fields that are set, such as new tokens. Without any, nothing is written.
+        """Store the fields that were passed, such as new tokens.
+
+        Without any field nothing is written.
 
         Raises:
             NotFound: the account does not exist.
@@ -184,7 +188,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         return self.require_row(await self.update_row(account_id, fields))
 
     async def tokens(self, account_id: UUID) -> ProviderTokens:
-        """Return the provider's tokens. No other operation reads them.
+        """Return the tokens of the provider, which no other operation reads.
 
         Raises:
             NotFound: the account does not exist.
@@ -198,8 +202,8 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
     async def unlink(self, account_id: UUID) -> bool:
         """Remove a sign-in method and return whether the account existed.
 
-        Removing ``credential`` also removes the password, all sessions and the codes that reset the
-        password.
+        Removing the account ``credential`` also removes the password, all sessions and all codes of
+        ``UserRepository.issue_reset``.
 
         Raises:
             InvalidTransition: the user would have no sign-in method left.
@@ -209,7 +213,8 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
         if not key or owner is None:
             return False
         async with self.engine.transaction():
-            # The lock of the user serialises concurrent calls: of two last methods, one remains.
+            # The lock on the user's row serialises concurrent calls: if two calls remove the last
+            # two methods, the second one sees that no other method is left, and raises.
             await require_read_committed(self.engine)
             has_password = await self.fetch_value(LOCK_USER, owner)
             account = await self.find(account_id)
@@ -218,12 +223,13 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
             is_password = account.provider_id == CREDENTIAL
             others = await self.fetch_value(COUNT_OTHERS, owner, account.id)
             if not others and (is_password or not has_password):
-                message = "the user would have no sign-in method left"
+                message = "the user would have no sign-in method left: add another one first"
                 raise self.error(InvalidTransition, message, "id")
             await self.execute(UNLINK, account.id)
             if is_password:
-                user = await SET_HASH.fetchrow(self.engine, owner, unusable_hash())
-                await revoke_access(self.engine, USER.to_row(user or ()))
+                record = await SET_HASH.fetchrow(self.engine, owner, unusable_hash())
+                if record is not None:
+                    await revoke_access(self.engine, USER.to_row(record))
         return True
 
     async def _get_or_create(

@@ -12,15 +12,15 @@ from learner_app.accounts.redacted import RedactedStr
 BCRYPT_PATTERN = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
 BCRYPT_MAX_BYTES = 72
-"""bcrypt ignores the bytes after these; newer versions of the package raise an error instead."""
+"""bcrypt ignores all further bytes; newer versions of the package raise an error instead."""
 
 MIN_BCRYPT_COST, MAX_BCRYPT_COST = 4, 14
-"""Logarithm of the number of rounds; a check at cost 14 takes seconds, at cost 31 days."""
+"""Binary logarithms of the rounds: a verification takes seconds at cost 14, days at cost 31."""
 
 SCRYPT_PATTERN = re.compile(r"[0-9a-fA-F]{2,126}:[0-9a-fA-F]{128}")
 
 SCRYPT_MAX_MEMORY = 64 * 2**20
-"""Bytes; twice the need of the parameters below."""
+"""Bytes; twice what the parameters in :func:`_scrypt` need."""
 
 
 def is_bcrypt(stored: str) -> bool:
@@ -36,31 +36,31 @@ def is_scrypt(stored: str) -> bool:
 
 
 def matches_bcrypt(candidates: Sequence[RedactedStr], stored: RedactedStr) -> bool:
-    """Return whether one of the candidates has the stored bcrypt hash."""
-    return any(_has_bcrypt(candidate, stored) for candidate in candidates)
+    """Return whether the stored bcrypt hash is that of one of the candidates."""
+    return any(_verify_bcrypt(candidate, stored) for candidate in candidates)
 
 
 def matches_scrypt(candidates: Sequence[RedactedStr], stored: RedactedStr) -> bool:
-    """Return whether one of the candidates has the stored scrypt key.
+    """Return whether the stored scrypt key is that of one of the candidates.
 
-    Some programs used the hexadecimal text as the salt, others the bytes that it encodes: both are
-    tried.
+    Some programs used the hexadecimal text as the salt, others the bytes that it encodes. Both
+    salts are tried.
     """
     salt, key = map(RedactedStr, stored.split(":"))
-    return any(_has_scrypt(candidate, salt, key) for candidate in candidates)
+    return any(_verify_scrypt(candidate, salt, key) for candidate in candidates)
 
 
-def _has_bcrypt(candidate: RedactedStr, stored: RedactedStr) -> bool:
+def _verify_bcrypt(candidate: RedactedStr, stored: RedactedStr) -> bool:
     try:
         return bcrypt.checkpw(candidate.encode()[:BCRYPT_MAX_BYTES], stored.encode())
     except ValueError:  # the package rejects some texts that match the pattern
         return False
 
 
-def _has_scrypt(candidate: RedactedStr, salt: RedactedStr, key: RedactedStr) -> bool:
-    has_text = hmac.compare_digest(_scrypt(candidate, salt, is_text=True), bytes.fromhex(key))
-    if has_text or len(salt) % 2:
-        return has_text
+def _verify_scrypt(candidate: RedactedStr, salt: RedactedStr, key: RedactedStr) -> bool:
+    matches = hmac.compare_digest(_scrypt(candidate, salt, is_text=True), bytes.fromhex(key))
+    if matches or len(salt) % 2:  # an odd number of digits does not encode bytes
+        return matches
     return hmac.compare_digest(_scrypt(candidate, salt, is_text=False), bytes.fromhex(key))
 
 

@@ -1,9 +1,9 @@
 """Password policy, hashing and verification.
 
-New hashes are argon2id. A check does the work of one argon2id verification whether or not there is
-a hash to compare with, so that its duration does not reveal which addresses are registered. It
-cannot hide how much longer the verification of an imported hash, or of one with other parameters,
-takes until that hash is replaced at the next sign-in.
+New hashes are argon2id. A failed check does the work of at least one argon2id verification, also if
+no hash is stored, so that its duration does not reveal which addresses are registered. It cannot
+hide that the verification of an imported hash, or of one with other parameters, takes longer until
+that hash is replaced at the next sign-in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from learner_app.accounts import legacy
 from learner_app.accounts.redacted import RedactedStr, as_secret
-from learner_app.repository.values import is_storable
+from learner_app.repository.values import NOT_STORABLE, is_storable
 from learner_app.settings import Settings
 
 T = TypeVar("T")
@@ -38,8 +38,9 @@ MAX_INPUT_LENGTH = 4096
 MAX_WORK, MAX_LANES = 1_048_576, 16
 """Limits of stored argon2 hashes: memory in KiB times passes, and lanes.
 
-They amount to some seconds of work, or to that of new hashes if these cost more. A hash above the
-limits matches no password, since verifying it would occupy a core for a minute or longer.
+Verification within the limits takes at most a few seconds. If the settings make new hashes more
+expensive, the limits rise to the cost of these. A hash above the limits matches no password, since
+its verification could occupy a core for minutes.
 """
 
 UNUSABLE_PREFIX = "!"
@@ -59,6 +60,7 @@ class Cost(NamedTuple):
 
 
 OWASP = Cost(memory_kib=19_456, passes=2, lanes=1)
+"""Parameters that OWASP's Password Storage Cheat Sheet recommends."""
 
 
 class HashCheck(NamedTuple):
@@ -70,35 +72,35 @@ class HashCheck(NamedTuple):
 
 
 def policy_violation(password: SecretStr) -> str | None:
-    """Return the first rule that a new password breaks, or None."""
+    """Return the first rule of the policy that a new password violates, or None."""
     if not is_storable(RedactedStr(password.get_secret_value())):
-        return "must not contain NUL characters or lone surrogates"
+        return NOT_STORABLE
     text = _normalise(password)
     if text is None or not MIN_LENGTH <= len(text) <= MAX_LENGTH:
         return f"must have {MIN_LENGTH} to {MAX_LENGTH} characters"
     if not any(map(str.isalpha, text)) or not any(map(str.isdecimal, text)):
-        return "must have a letter and a digit"
+        return "must have at least one letter and one digit"
     return None
 
 
 def hash_password(password: str | SecretStr, cost: Cost = OWASP) -> RedactedStr:
     """Return the argon2id hash of the NFKC form, with a random salt.
 
-    Takes about 20 ms of processor time: call it by :func:`in_thread` from a coroutine. The policy
-    is not checked.
+    Takes about 20 ms of processor time: in a coroutine, call it through :func:`in_thread`. The
+    policy is not checked.
 
     Raises:
-        ValueError: the password is empty, over 4,096 characters or not storable.
-        MemoryError: the memory that the parameters demand was not available.
+        ValueError: the password is empty, longer than 4,096 characters or not storable.
+        MemoryError: the memory that the parameters require was not available.
     """
     password = as_secret(password)
     text = _normalise(password)
     if text is None:
-        raise ValueError("cannot be a password")
-    made = _hash(_scheme(cost).hasher, text)
-    if made is None:
-        raise MemoryError("no memory to hash a password")
-    return made
+        raise ValueError(f"the password must have 1 to {MAX_INPUT_LENGTH} storable characters")
+    hashed = _hash(_scheme(cost).hasher, text)
+    if hashed is None:
+        raise MemoryError("not enough memory to hash a password: lower PASSWORD_MEMORY_KIB")
+    return hashed
 
 
 def check_hash(
@@ -108,7 +110,7 @@ def check_hash(
 
     Args:
         password: any text.
-        stored: the hash, or None for an unknown user, which takes as long.
+        stored: the hash; None for an unknown user, for whom the check takes as long.
         cost: parameters of new hashes.
     """
     password = as_secret(password)
@@ -124,7 +126,7 @@ def check_hash(
             matches = legacy.matches_scrypt(_candidates(password, text), stored)
         if matches or not needs_rehash:
             return HashCheck(matches, matches and needs_rehash)
-    # Nothing was verified with the current parameters so far: verify a dummy hash, so that a
+    # No hash with the current parameters has been verified so far. Verify a dummy hash, so that a
     # failure takes as long for an unknown address, a placeholder or a cheap imported hash.
     _matches(scheme.hasher, scheme.dummy_hash, text or scheme.dummy_hash)
     return HashCheck(matches=False, needs_rehash=False)
@@ -138,8 +140,8 @@ def unusable_hash() -> RedactedStr:
 async def in_thread(work: Callable[..., T], *args: object) -> T:
     """Run a function of this module in a thread pool with one thread per usable core.
 
-    Hashing takes tens of milliseconds of processor time, for which the event loop would serve
-    nobody else. argon2, bcrypt and scrypt release the GIL.
+    Hashing takes tens of milliseconds of processor time, which would block the event loop. argon2,
+    bcrypt and scrypt release the GIL.
     """
     return await asyncio.get_running_loop().run_in_executor(_thread_pool(), work, *args)
 
@@ -158,7 +160,7 @@ def _usable_cores() -> int:
 class _Scheme(NamedTuple):
     hasher: PasswordHasher
     dummy_hash: RedactedStr
-    """Hash to verify against where there is none."""
+    """Hash that is verified if the user has none."""
 
 
 @cache
@@ -170,7 +172,7 @@ def _scheme(cost: Cost) -> _Scheme:
 
 
 def _normalise(password: SecretStr) -> RedactedStr | None:
-    """Return the NFKC form, or None if the text cannot be a password."""
+    """Return the NFKC form, or None if no password can have this text."""
     if not 0 < len(password.get_secret_value()) <= MAX_INPUT_LENGTH:
         return None
     text = RedactedStr(unicodedata.normalize("NFKC", password.get_secret_value()))
@@ -178,15 +180,15 @@ def _normalise(password: SecretStr) -> RedactedStr | None:
 
 
 def _candidates(password: SecretStr, text: RedactedStr) -> list[RedactedStr]:
-    """Return the texts that another program may have hashed: the NFKC form and the raw input."""
+    """Return the forms that another program may have hashed: NFKC and the input as typed."""
     raw = RedactedStr(password.get_secret_value())
     return [text] if raw == text else [text, raw]
 
 
 def _hash(hasher: PasswordHasher, text: RedactedStr) -> RedactedStr | None:
-    """Return the hash, or None without memory.
+    """Return the hash, or None if there is not enough memory.
 
-    The error of argon2 is not passed on: its frames refer to the plain bytes of the password.
+    The error of argon2 is not raised further: its frames contain the bytes of the password.
     """
     try:
         return RedactedStr(hasher.hash(text))

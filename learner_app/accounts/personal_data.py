@@ -1,4 +1,4 @@
-"""Export and erasure of personal data, as the GDPR demands."""
+"""Export and erasure of personal data, as the GDPR requires."""
 
 from typing import Any
 from uuid import UUID
@@ -22,16 +22,16 @@ CODE = RowMapper(VerificationTable, Verification)
 async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
     """Delete a user with all personal data and return the number of rows by table."""
     async with engine.transaction():
-        # an older snapshot would miss codes that are issued until the user is locked
+        # A snapshot from before the lock would miss codes that were issued before the lock.
         await require_read_committed(engine)
+        owner = str(user_id)
         email = await user_sql.LOCK_EMAIL.fetchval(engine, user_id)
         return Erased(
-            verifications=await user_sql.DELETE_CODES.execute(
-                engine, email or str(user_id), str(user_id)
-            ),
+            # An unknown user has no address; codes and preferences may still contain the id.
+            verifications=await user_sql.DELETE_CODES.execute(engine, email or owner, owner),
             accounts=await user_sql.DELETE_ACCOUNTS.execute(engine, user_id),
             auth_sessions=await user_sql.DELETE_SESSIONS.execute(engine, user_id),
-            user_preferences=int(await UserPreferencesRepository(engine).delete(str(user_id))),
+            user_preferences=int(await UserPreferencesRepository(engine).delete(owner)),
             users=await user_sql.DELETE_USER.execute(engine, user_id),
         )
 
@@ -46,12 +46,12 @@ async def export(engine: DatabaseEngine, user: User) -> dict[str, Any]:
     async def rows(mapper: RowMapper[Any], statement: Statement, *args: Any) -> list[Any]:
         return list(map(mapper.to_row, await statement.fetch(engine, *args)))
 
-    found = {
+    tables = {
         "user": user,
         "accounts": await rows(ACCOUNT, user_sql.LIST_ACCOUNTS, user.id),
         "auth_sessions": await rows(SESSION, user_sql.LIST_SESSIONS, user.id),
         "verifications": await rows(CODE, user_sql.LIST_CODES, user.email, str(user.id)),
         "preferences": await UserPreferencesRepository(engine).find(str(user.id)),
     }
-    document: dict[str, Any] = msgspec.json.decode(to_json(found))
+    document: dict[str, Any] = msgspec.json.decode(to_json(tables))
     return document

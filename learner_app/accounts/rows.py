@@ -58,7 +58,7 @@ class User(Row, frozen=True):
     email: str
     """Normalised, in lower case."""
     name: str
-    """As the person wants to be called."""
+    """Name to address the person by."""
     email_verified: bool
     image: str | None
     exam_date: date | None
@@ -97,7 +97,7 @@ class AuthSession(Row, frozen=True):
     id: UUID
     user_id: UUID
     expires_at: datetime
-    """The session is invalid from this time on."""
+    """Time from which on the session is invalid."""
     ip_address: str | None
     user_agent: str | None
     created_at: datetime
@@ -105,7 +105,7 @@ class AuthSession(Row, frozen=True):
 
 
 class Verification(Row, frozen=True):
-    """Single-use code that was issued."""
+    """Issued single-use code, without the code itself."""
 
     id: UUID
     identifier: str
@@ -117,21 +117,21 @@ class Verification(Row, frozen=True):
 
 
 class ResetCode(NamedTuple):
-    """Code that resets the password of a user. It cannot be read again."""
+    """Code that resets the password of a user; it cannot be read again."""
 
     user: User
     code: SecretStr
 
 
 class OpenedSession(NamedTuple):
-    """Session with its token. The token cannot be read again."""
+    """Session and its token, which cannot be read again."""
 
     token: SecretStr
     session: AuthSession
 
 
 class SignedIn(NamedTuple):
-    """Session and user of a token."""
+    """Session of a token and its user."""
 
     session: AuthSession
     user: User
@@ -156,7 +156,7 @@ class Erased(NamedTuple):
 
 
 class UserCreate(SecretInput, table=UserTable):
-    """Registration with a password, which neither errors nor dumps show."""
+    """Registration with a password, which errors and ``model_dump`` mask."""
 
     email: Email
     password: Password
@@ -174,7 +174,7 @@ class ProviderUserCreate(SecretInput, table=UserTable):
 
 
 class UserUpdate(SecretInput, table=UserTable):
-    """Changes of the profile and the onboarding answers. Other fields have their own operations."""
+    """Changes of the profile and the onboarding answers. Each other field has its own operation."""
 
     name: Text255 = UNSET
     image: Image | None = None
@@ -188,7 +188,7 @@ class UserUpdate(SecretInput, table=UserTable):
 
 
 class AccountUpdate(SecretInput, table=AccountTable):
-    """Tokens and scope that a provider issued. Neither errors nor dumps show the tokens."""
+    """Tokens and scope that a provider issued. Errors and ``model_dump`` mask the tokens."""
 
     access_token: ProviderToken | None = None
     refresh_token: ProviderToken | None = None
@@ -199,7 +199,7 @@ class AccountUpdate(SecretInput, table=AccountTable):
 
 
 class UserResponse(BaseModel):
-    """User in the response of a web service: ``UserResponse.of(user)``."""
+    """User for the response of a web service, created by ``UserResponse.of(user)``."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True, frozen=True)
 

@@ -1,4 +1,4 @@
-"""Users and how they sign in. Secret columns hold hashes or tokens and never leave this package."""
+"""Tables of users and sign-in. Secret columns contain hashes or tokens that no row contains."""
 
 from enum import Enum
 

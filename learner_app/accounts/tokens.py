@@ -1,7 +1,7 @@
 """Session tokens and verification codes: 256 random bits, stored as a hash only.
 
 SHA-256 without a salt or a work factor is enough here, unlike for passwords: 2^256 values cannot be
-enumerated, and a fast hash keeps the lookup by an index possible.
+enumerated. Without a salt, the hash of a token can be looked up by an index.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""SQL of users and of what belongs to them.
+"""SQL of users and of the rows that belong to them.
 
 Each operation is one statement that checks and writes, or several statements under a lock of the
 user's row. Locks are acquired in one order everywhere, the user first and then the rows that belong
@@ -24,12 +24,13 @@ bare_u, bare_a = u.unqualified, a.unqualified
 ROW = u.fields(User)
 
 CREDENTIAL = "credential"
-"""``provider_id`` of the account that stands for the local password."""
+"""``provider_id`` of the account that represents the local password."""
 
 RESET = "reset-password"
 """Purpose of the codes that become invalid when the password changes."""
 
 HAS_PASSWORD = f"left({u.hashed_password}, 1) <> '{UNUSABLE_PREFIX}'"
+"""Condition that the stored hash is not the placeholder of a user without a password."""
 
 REGISTER = Statement(
     "users.register",
@@ -87,7 +88,7 @@ REPLACE_HASH = Statement(
     RETURNING {ROW}
     """,
 )
-"""Parameters: id, new hash, expected hash. A concurrent change of the password is kept."""
+"""Parameters: id, new hash, expected hash. A hash that was stored concurrently is not replaced."""
 
 ADD_CREDENTIAL = Statement(
     "accounts.add_credential",
@@ -104,7 +105,7 @@ DELETE_OTHER_SESSIONS = Statement(
     DELETE FROM {s} WHERE {s.user_id} = $1 AND {s.token_hash} IS DISTINCT FROM $2::text
     """,
 )
-"""Parameters: user, hash of the token to keep; NULL keeps none."""
+"""Parameters: user, hash of the token whose session is kept; NULL deletes all."""
 
 DELETE_RESET_CODES = Statement(
     "verifications.delete_reset_codes",
@@ -144,8 +145,8 @@ IS_CODE_OF_USER = (
 )
 """Condition on a code of any purpose. Parameters: address and id of the user, both as text.
 
-Services choose the purposes, so no index serves this condition and the whole table is read. It
-contains unexpired codes only as long as it is purged.
+Services choose the purposes, so no index supports this condition and the whole table is read. The
+table remains small if ``purge_expired`` is called periodically.
 """
 
 DELETE_CODES = Statement(

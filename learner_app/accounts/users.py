@@ -50,8 +50,8 @@ from learner_app.repository.values import STRICT_BOOL, new_uuid
 class UserRepository(ReadOnlyRepository[User, UUID]):
     """People with an account.
 
-    A password is passed as ``SecretStr``, or as ``str``, which then remains visible in the frames
-    of the caller. Only the operations that check a password read a hash.
+    Passwords are passed as ``SecretStr`` or as ``str``; a ``str`` remains visible in the frames of
+    the caller. Only the operations that check a password read a hash.
     """
 
     table = UserTable
@@ -128,7 +128,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         require_instance(UserCreate, new, "new", self.table)
         new_hash = await hash_new_password(self.engine, new.password)
         values = (new_uuid(), new.email, new_hash, new.name, new_uuid())
-        return self._inserted(await self.fetch_row(user_sql.REGISTER, *values))
+        return self._require_inserted(await self.fetch_row(user_sql.REGISTER, *values))
 
     async def register_with_provider(
         self,
@@ -137,16 +137,18 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         account_id: str,
         tokens: AccountUpdate | None = None,
     ) -> User:
-        """Insert a user without a password together with a provider's identity.
+        """Insert a user without a password, together with an identity at a provider.
 
         Raises:
-            Conflict: ``table`` is ``users`` if the address is taken (its user may sign in and link
-                the identity), ``accounts`` if the identity belongs to another user.
+            Conflict: the address is taken (``table`` is ``users``; its user may sign in and link
+                the identity), or the identity belongs to another user (``accounts``).
         """
         require_instance(ProviderUserCreate, new, "new", self.table)
         values = (new_uuid(), new.email, unusable_hash(), new.name, new.email_verified, new.image)
         async with self.engine.transaction():
-            user = self._inserted(await self.fetch_row(user_sql.ADD_WITHOUT_PASSWORD, *values))
+            user = self._require_inserted(
+                await self.fetch_row(user_sql.ADD_WITHOUT_PASSWORD, *values)
+            )
             accounts = AccountRepository(self.engine)
             await accounts.link(user.id, provider_id, account_id, tokens)
         return user
@@ -154,9 +156,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     async def check_password(self, email: str, password: str | SecretStr) -> User | None:
         """Return the user with that address if the password matches, else None.
 
-        An unknown address takes the same work, so that the duration does not reveal it. An imported
-        hash, or one with other parameters, is replaced by a new one. To sign a user in, call
-        ``AuthSessionRepository.sign_in``, which cannot race with a change of the password.
+        The check takes as long for an unknown address, so that the duration does not reveal which
+        addresses are registered. An imported hash, or one with other parameters, is replaced by a
+        new one. To sign a user in, call ``AuthSessionRepository.sign_in``, which is safe against a
+        concurrent change of the password.
         """
         password = as_secret(password)
         found = await check_credentials(self.engine, email, password)
@@ -171,17 +174,16 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     ) -> User:
         """Set the password and delete the user's sessions, in one transaction.
 
-        Codes of :meth:`issue_reset` become invalid. A user without a password can sign in with this
-        one from then on.
+        Codes of :meth:`issue_reset` become invalid. The user may have had no password before.
 
         Args:
             user_id: the user.
             password: the new password.
-            keep_token: token of the session that stays open.
+            keep_token: token of the session that is not deleted.
 
         Raises:
             NotFound: the user does not exist.
-            InvalidValue: the password breaks a rule.
+            InvalidValue: the password violates the policy.
         """
         password, keep_token = as_secret(password), as_secret(keep_token)
         new_hash = await hash_new_password(self.engine, password)
@@ -203,9 +205,14 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     ) -> User | None:
         """Change the password like :meth:`set_password` if the old one is correct.
 
+        Exactly one of several concurrent callers with the same old password succeeds.
+
         Returns:
-            The user; None if ``old`` is not the password. Exactly one of several concurrent callers
-            with the same old password succeeds.
+            The user; None if ``old`` is not the password, or another hash was stored concurrently.
+
+        Raises:
+            NotFound: the user does not exist.
+            InvalidValue: the new password violates the policy.
         """
         old, new, keep_token = as_secret(old), as_secret(new), as_secret(keep_token)
         key = self.key.params(user_id)
@@ -227,12 +234,12 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     async def issue_reset(self, email: str, ttl: timedelta) -> ResetCode | None:
         """Issue a code for :meth:`reset_password`, or return None if no user has the address.
 
-        Send it to the address of the returned user, not to the one that was typed, which may look
-        the same and belong to somebody else.
+        Send the code to the address of the returned user, not to the one that was typed, which may
+        look the same and belong to somebody else.
 
         Raises:
             InvalidValue: ``ttl`` is out of range.
-            TransactionError: as of ``VerificationRepository.issue``.
+            TransactionError: as for ``VerificationRepository.issue``.
         """
         validate(LIFETIME, ttl, "ttl", VerificationTable)  # for unknown addresses too
         async with self.engine.transaction():
@@ -248,14 +255,14 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         """Consume a code of :meth:`issue_reset`, set the password and delete all sessions.
 
         The code is valid for the user to whom it was issued, as long as that user keeps the
-        address. A password that breaks a rule does not consume it; a wrong code counts as a failed
-        attempt, see ``VerificationRepository.consume``.
+        address. A password that violates the policy does not consume the code. A wrong code counts
+        as a failed attempt, see ``VerificationRepository.consume``.
 
         Returns:
             The user; None if the code is wrong or no user has the address.
 
         Raises:
-            InvalidValue: the password breaks a rule.
+            InvalidValue: the password violates the policy.
         """
         code, password = as_secret(code), as_secret(password)
         new_hash = await hash_new_password(self.engine, password)
@@ -267,7 +274,9 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             return await store_password(self.engine, user.id, new_hash)
 
     async def update(self, key: UUID, changes: UserUpdate) -> User:
-        """Change the fields of the profile that are set. Without any, nothing is written.
+        """Change the fields of the profile that were passed.
+
+        Without any field nothing is written.
 
         Raises:
             NotFound: the user does not exist.
@@ -286,7 +295,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
             Conflict: the address is taken.
-            InvalidValue: it is not an e-mail address.
+            InvalidValue: ``email`` is not an e-mail address.
         """
         address = validate(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
@@ -299,7 +308,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         return changed
 
     async def verify_email(self, user_id: UUID, email: str) -> User:
-        """Mark the address as verified. The same call again changes nothing.
+        """Mark the address as verified. Repeating the call changes nothing.
 
         Args:
             user_id: the user.
@@ -314,13 +323,13 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         if changed:
             return changed
         user = await self.get(user_id)
-        known = await self.find_by_email(email)
-        if known is None or known.id != user.id:
+        owner = await self.find_by_email(email)
+        if owner is None or owner.id != user.id:
             raise self.error(StaleVersion, "the user has another address now", "email")
-        return known
+        return owner
 
     async def set_admin(self, user_id: UUID, is_admin: bool) -> User:
-        """Grant or withdraw the right to administrate the product.
+        """Grant or revoke the right to administer the product.
 
         Raises:
             NotFound: the user does not exist.
@@ -330,17 +339,17 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         return changed or await self.get(user_id)
 
     async def delete(self, key: UUID) -> Erased:
-        """Erase a user with accounts, sessions, codes and preferences.
+        """Erase a user with all accounts, sessions, codes and preferences.
 
         Memberships in tenants are deleted too, but not counted: they belong to the tenants.
-        Listening sessions are not tied to users; erase them by id with
+        Listening sessions do not refer to users; erase them by id with
         ``ListeningSessionRepository.delete``.
 
         Returns:
             The number of deleted rows by table, all 0 if the user does not exist.
         """
-        parts = self.key.params(key)
-        return Erased(0, 0, 0, 0, 0) if parts is None else await erase(self.engine, *parts)
+        params = self.key.params(key)
+        return Erased(0, 0, 0, 0, 0) if params is None else await erase(self.engine, *params)
 
     async def export(self, user_id: UUID) -> dict[str, Any]:
         """Return all personal data of a user as one JSON document, without hashes and tokens.
@@ -353,8 +362,8 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         async with self.engine.transaction():
             return await export(self.engine, await self.get(user_id, lock="share"))
 
-    def _inserted(self, user: User | None) -> User:
-        """Return the inserted user, or raise ``Conflict`` if ``ON CONFLICT`` inserted none."""
+    def _require_inserted(self, user: User | None) -> User:
+        """Return the inserted user, or raise ``Conflict`` if ``ON CONFLICT DO NOTHING`` applied."""
         if user is None:
             raise self.error(
                 Conflict, "the address is taken", "email", constraint="idx_users_email"

@@ -14,6 +14,8 @@ from learner_app.repository.values import (
     DAY,
     FIRST_YEAR,
     LAST_YEAR,
+    NOT_STORABLE,
+    OUT_OF_RANGE,
     STORABLE,
     HttpUrlText2000,
     Text255,
@@ -37,7 +39,7 @@ def _check_policy(password: SecretStr) -> SecretStr:
 
 def _check_storable(token: SecretStr) -> SecretStr:
     if not is_storable(token.get_secret_value()):
-        raise ValueError("must not contain NUL characters or lone surrogates")
+        raise ValueError(NOT_STORABLE)
     return token
 
 
@@ -50,7 +52,7 @@ def _canonical_address(text: str) -> str:
 
 def _check_year(day: date) -> date:
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
-        raise ValueError("is out of range")
+        raise ValueError(OUT_OF_RANGE)
     return day
 
 
@@ -58,11 +60,13 @@ Email = Annotated[Text255, BeforeValidator(_normalise)]
 """E-mail address, normalised by :mod:`learner_app.accounts.emails`."""
 
 Password = Annotated[SecretStr, Field(strict=True), AfterValidator(_check_policy)]
-"""New password: 8 to 128 characters after NFKC, among them a letter and a digit."""
+"""New password: 8 to 128 characters in NFKC form, at least one letter and one digit."""
 
 ProviderToken = Annotated[SecretStr, Field(strict=True), AfterValidator(_check_storable)]
 Provider = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
-Identity = Annotated[str, Field(strict=True, min_length=1, max_length=255), STORABLE]
+Identifier = Annotated[str, Field(strict=True, min_length=1, max_length=255), STORABLE]
+"""Id of an identity at a provider, or identifier of a code."""
+
 Image = HttpUrlText2000
 Essay = Annotated[str, Field(strict=True, max_length=10_000), STORABLE]
 Day = Annotated[date, DAY, AfterValidator(_check_year)]
@@ -81,4 +85,4 @@ EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 LIFETIME: TypeAdapter[timedelta] = TypeAdapter(Lifetime)
 NETWORK_ADDRESS: TypeAdapter[str] = TypeAdapter(NetworkAddress)
 PROVIDER: TypeAdapter[str] = TypeAdapter(Provider)
-IDENTITY: TypeAdapter[str] = TypeAdapter(Identity)
+IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)

@@ -15,7 +15,7 @@ from learner_app.accounts.redacted import as_secret
 from learner_app.accounts.rows import Verification, VerificationFilters
 from learner_app.accounts.tables import VerificationTable
 from learner_app.accounts.tokens import new_token, token_hash
-from learner_app.accounts.values import IDENTITY, LIFETIME
+from learner_app.accounts.values import IDENTIFIER, LIFETIME
 from learner_app.errors import InvalidValue
 from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.batches import lock_oldest_keys_sql
@@ -27,7 +27,7 @@ from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import new_uuid
 
 MAX_ATTEMPTS = 10
-"""Number of wrong codes after which the right one is invalid."""
+"""Number of wrong codes after which the correct one is invalid."""
 
 v = SqlNames(VerificationTable)
 bare = v.unqualified
@@ -68,9 +68,8 @@ INVALIDATE = Statement("verifications.invalidate", f"DELETE FROM {v} WHERE {v.id
 class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
     """Single-use codes, for instance for resetting a password or confirming an address.
 
-    An identifier consists of a purpose and an address, ``verify-email:<address>``, or of a purpose
-    and the id of a user. The address may have any spelling. At most one code per identifier is
-    valid.
+    An identifier consists of a purpose, a colon, and an address in any spelling or the id of a
+    user, such as ``verify-email:<address>``. At most one code per identifier is valid.
     """
 
     table = VerificationTable
@@ -125,19 +124,19 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
         The code cannot be read again: only its hash is stored.
 
         Args:
-            identifier: purpose and address.
+            identifier: purpose, colon, and an address or the id of a user.
             ttl: lifetime of the code, one second to ten years.
 
         Raises:
             InvalidValue: ``identifier`` is malformed or ``ttl`` out of range.
             TransactionError: the isolation level is not ``read committed``; the transaction would
-                not see earlier codes.
+                not see codes that were issued after its snapshot was taken.
         """
-        name = validate(IDENTITY, _normalise(identifier), "identifier", self.table)
+        name = validate(IDENTIFIER, _normalise(identifier), "identifier", self.table)
         lifetime = validate(LIFETIME, ttl, "ttl", self.table)
         code = new_token()
         async with self.engine.transaction():
-            # Without the lock, two concurrent calls would not see each other's row and keep both.
+            # Without the lock, concurrent calls would not see each other's row: both would remain.
             await advisory_xact_lock(self.engine, f"verifications {name}")
             await self.execute(ISSUE, new_uuid(), name, token_hash(code), lifetime)
         return code
@@ -145,27 +144,27 @@ class VerificationRepository(ReadOnlyRepository[Verification, UUID]):
     async def consume(self, identifier: str, code: str | SecretStr) -> bool:
         """Consume the code. Returns True at most once, also under concurrency.
 
-        A wrong code counts as a failed attempt once the transaction commits, so commit after False
-        too. After ten failed attempts the right code is invalid.
+        A wrong code counts as a failed attempt once the transaction commits, so commit also if the
+        result is False. After ten failed attempts the correct code is invalid.
         """
         code = as_secret(code)
-        name = _known(identifier)
+        name = _lookup_identifier(identifier)
         return name is not None and await self.fetch_value(CONSUME, name, token_hash(code))
 
     async def invalidate(self, identifier: str) -> bool:
-        """Delete the code of an identifier and return whether there was one."""
-        name = _known(identifier)
+        """Delete the code of an identifier and return whether one existed."""
+        name = _lookup_identifier(identifier)
         return name is not None and await self.execute(INVALIDATE, name) > 0
 
     async def purge_expired(self, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete a batch of expired codes and return how many. Call it until 0."""
+        """Delete a batch of expired codes and return how many. Call it until it returns 0."""
         keys = lock_oldest_keys_sql(v, v.id, f"{v.expires_at} <= {NOW}", v.expires_at, batch)
         sql = f"DELETE FROM {v} WHERE {v.id} = ANY({keys})"
         return await self.execute(Statement("verifications.purge_expired", sql))
 
 
 def _normalise(identifier: Any) -> Any:
-    """Normalise the address after the purpose, so that it equals the address of the user."""
+    """Return the identifier with a normalised address, if it contains one."""
     if not isinstance(identifier, str):
         return identifier
     purpose, colon, address = identifier.partition(":")
@@ -174,9 +173,9 @@ def _normalise(identifier: Any) -> Any:
     return f"{purpose}{colon}{lookup_form(address) or address}"
 
 
-def _known(identifier: Any) -> str | None:
+def _lookup_identifier(identifier: Any) -> str | None:
     """Return the normalised identifier, or None if no code can have it."""
     try:
-        return validate(IDENTITY, _normalise(identifier), "identifier", VerificationTable)
+        return validate(IDENTIFIER, _normalise(identifier), "identifier", VerificationTable)
     except InvalidValue:
         return None

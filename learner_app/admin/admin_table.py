@@ -26,13 +26,13 @@ class AdminTable:
     filters: Sequence[Column]
     """Columns that the list can be filtered by."""
     order: Sequence[OrderBy] = field(default_factory=tuple)
-    """Initial order of the list; by the primary key if empty."""
+    """Initial order of the list, by the primary key if empty."""
     link: Column | None = None
-    """Column whose value links to the row; the primary key if None."""
+    """Column whose value links to the row, the primary key if None."""
 
     @property
     def config(self) -> TableConfig:
-        """The same in the form that Piccolo Admin requires."""
+        """Configuration of the table for Piccolo Admin."""
         return TableConfig(
             self.table,
             visible_columns=list(self.columns),
@@ -51,7 +51,7 @@ def newest_first(column: Column) -> tuple[OrderBy]:
 
 
 async def _refuse_changes(piccolo_crud: PiccoloCRUD, request: Request) -> None:
-    """Raise a response with status 405 for every method that is not a read.
+    """Raise HTTPException with status 405 for every method that is not a read.
 
     Routes outside of the tables are not affected: staff can still change their own password.
     """

@@ -34,10 +34,10 @@ TABLES = (
 
 
 class Desk:
-    """ASGI application that builds the desk at its first use.
+    """ASGI application that builds the desk when it is first used.
 
-    Building it reads the settings. Later than at import, so that an invalid setting is reported
-    when the application starts.
+    Building it reads the settings. It is not built at import, so that an invalid setting is
+    reported when the application starts.
     """
 
     def __init__(self, engine: DatabaseEngine) -> None:
@@ -45,7 +45,7 @@ class Desk:
         self._router: AdminRouter | None = None
 
     def build(self) -> AdminRouter:
-        """Return the built desk.
+        """Return the desk, built by the first call.
 
         Raises:
             SettingsError: a setting is invalid.

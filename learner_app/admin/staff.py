@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 100
 
 
 async def has_staff(engine: DatabaseEngine | None = None) -> bool:
-    """Return True if there is a staff account."""
+    """Return True if at least one staff account exists."""
     with use_engine(engine or _table_engine()):
         return bool(await StaffUserTable.exists())
 
@@ -36,12 +36,15 @@ async def add_staff(name: str, engine: DatabaseEngine | None = None) -> str:
         MigrationsPending: the tables of the admin do not exist yet.
     """
     if not 0 < len(name) <= MAX_NAME_LENGTH:
-        raise StaffError("the name of a staff account has 1 to 100 characters")
+        raise StaffError("the name of a staff account must have 1 to 100 characters")
     engine = engine or _table_engine()
     await require_migrated(engine, APP)
     with use_engine(engine):
         if await StaffUserTable.exists().where(StaffUserTable.username == name):
-            raise StaffError(f"there is already a staff account {name!r}")
+            raise StaffError(
+                f"there is already a staff account {name!r}: choose another name, or set a new "
+                "password with `learner staff password`"
+            )
         password = _new_password()
         await StaffUserTable.create_user(
             username=name,
@@ -61,7 +64,7 @@ async def renew_password(name: str, engine: DatabaseEngine | None = None) -> str
         The password. Only its hash is stored, so it cannot be shown again.
 
     Raises:
-        StaffError: there is no account of this name.
+        StaffError: no account has this name.
         MigrationsPending: the tables of the admin do not exist yet.
     """
     engine = engine or _table_engine()

@@ -51,7 +51,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
     """Repository of the content that learners listen to.
 
     Content is deleted by ``ListeningSessionRepository.delete_content``, which also removes it from
-    the lists of the sessions.
+    the lists of all sessions.
     """
 
     table = ContentTable
@@ -120,12 +120,12 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
     # end of typed methods
 
     async def add_idempotent(self, new: ContentCreate) -> StoredRow[Content]:
-        """Insert content, or return the stored content if it is the same.
+        """Insert a content item, or return the stored one if all passed fields are equal.
 
-        For callers that retry: the same call again returns the row with ``created`` False.
+        For callers that retry: a repeated call returns the row with ``created`` False.
 
         Raises:
-            Conflict: other content has the id; the message names the passed fields that differ.
+            Conflict: the id belongs to other content. The message names the fields that differ.
         """
         stored = await self.get_or_add(new)
         if stored.created:
@@ -150,7 +150,15 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         bitrate: int | None = None,
         size: int | None = None,
     ) -> Content:
-        """Set the audio file: duration in seconds, bitrate in kbit/s, size in bytes.
+        """Set the fields of the audio file.
+
+        Args:
+            content_id: the content item.
+            url: absolute http or https URL.
+            format: audio format.
+            duration: duration in seconds.
+            bitrate: bitrate in kbit/s.
+            size: size in bytes.
 
         Raises:
             NotFound: the content does not exist.
@@ -168,7 +176,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
     async def list_for_session(
         self, session_id: str, *, limit: int = DEFAULT_LIMIT
     ) -> builtins.list[Content]:
-        """Return the content generated for a session, oldest first."""
+        """Return the content that a session requested, oldest first."""
         filters: ContentFilters = {"session_id": session_id}
         return await self.list_rows(filters, limit, "oldest", operation="list_for_session")
 
@@ -202,13 +210,13 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         Concurrent callers for the same series wait for each other.
 
         Raises:
-            TransactionRequired: there is no transaction.
-            TransactionError: the transaction is ``repeatable read`` or ``serializable``: it would
+            TransactionRequired: the call is outside a transaction.
+            TransactionError: the transaction is ``repeatable read`` or ``serializable`` and would
                 not see the latest number.
             LockTimeout: another transaction reserved a number of the series for longer than
                 DB_LOCK_TIMEOUT.
         """
-        self.require_transaction("next_episode_number()")
+        self.require_transaction("next_episode_number")
         series: ContentFilters = {"session_id": session_id, "series_id": series_id}
         for name, value in series.items():
             if self.filters.validate({name: value}) is None:
@@ -220,7 +228,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
     async def merge_metadata(self, content_id: str, patch: dict[str, Any]) -> Content:
         """Set the keys of the patch in the metadata and keep all others.
 
-        Keys that concurrent calls set are kept too.
+        Keys that concurrent calls set are kept as well. A nested object is replaced as a whole.
 
         Raises:
             NotFound: the content does not exist.
@@ -238,9 +246,10 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         """Replace the engagement metrics that are stored with the content.
 
         Args:
-            content_id: the content.
-            metrics: the result of ``BehavioralEventRepository.engagement_for_content`` or another
-                structure, stored by its field names, times as ISO 8601 text; or a JSON object.
+            content_id: the content item.
+            metrics: a JSON object, or a struct such as the result of
+                ``BehavioralEventRepository.engagement_for_content``. A struct is stored by its
+                field names, with times as ISO 8601 strings.
 
         Raises:
             NotFound: the content does not exist.
@@ -260,17 +269,18 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         return self.require_row(await self.update_row(content_id, {"quality_score": valid}))
 
     async def _has_value(self, row: Content, name: str, value: Any) -> bool:
-        """Return whether a stored field equals a value, JSON as PostgreSQL compares it."""
+        """Return True if a stored field equals a value; JSON is compared by PostgreSQL."""
         stored = getattr(row, name)
         if stored == value or not (isinstance(stored, dict) and isinstance(value, dict)):
             return bool(stored == value)
-        # In Python they may differ: PostgreSQL returns 1e23 as an integer with 24 digits.
+        # Equal JSON may differ in Python: PostgreSQL returns 1e23 as an integer with 24 digits.
         return bool(await self.fetch_value(IS_SAME_JSON, json_text(stored), json_text(value)))
 
     async def _merge_locked(self, content_id: str, patch: dict[str, Any]) -> Content:
-        """Merge in Python where PostgreSQL found no row, or a result over the limit.
+        """Merge in Python, after PostgreSQL found no row or a result over the limit.
 
-        PostgreSQL counts the spaces that it adds to JSON; without them the result may fit.
+        The limit excludes white space, but PostgreSQL's text of JSON contains spaces: the result
+        may be below the limit without them.
         """
         async with self.engine.transaction():
             stored = (await self.get(content_id, lock="no key update")).metadata

@@ -1,4 +1,4 @@
-"""Content: row, inputs and filters."""
+"""Row, inputs and filters of content."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -47,7 +47,7 @@ AudioFormat = Literal["mp3", "ogg", "wav"]
 
 
 class Content(Row, frozen=True):
-    """Content that learners listen to."""
+    """Content item that learners listen to."""
 
     id: str
     title: str
@@ -67,6 +67,7 @@ class Content(Row, frozen=True):
     template_version: str | None
     difficulty: Difficulty
     difficulty_score: Decimal | None
+    """From 0 (easy) to 1 (hard), in hundredths."""
     estimated_comprehension_level: str | None
     duration: int
     """In seconds."""
@@ -75,14 +76,16 @@ class Content(Row, frozen=True):
     generated_at: datetime
     generated_by: str | None
     session_id: str
-    """Listening session that the content was generated for; it may have been deleted."""
+    """Listening session that requested the content. It may have been deleted."""
     episode_number: int | None
+    """Number in the series, from 1."""
     series_id: str | None
     continuity_context: str | None
     related_content_ids: list[str] | None
     language: str | None
     locale: str | None
     quality_score: Decimal | None
+    """From 0 (poor) to 1 (excellent), in hundredths."""
     engagement_metrics: dict[str, Any] | None
     metadata: dict[str, Any] | None
     created_at: datetime
@@ -90,9 +93,10 @@ class Content(Row, frozen=True):
 
 
 class ContentCreate(Input, table=ContentTable):
-    """New content, with a generated id unless one is passed."""
+    """New content item."""
 
     id: Key = Field(default_factory=new_key)
+    """A UUIDv7 if omitted."""
     title: Text500
     description: Text | None = None
     text_content: Text
@@ -113,7 +117,7 @@ class ContentCreate(Input, table=ContentTable):
     word_count: NonNegativeInt | None = None
     model_parameters: JsonObject
     generated_at: UtcDatetime | None = None
-    """Current time of the database's clock if omitted."""
+    """Current time of the database if omitted."""
     generated_by: Text255 | None = None
     session_id: Key
     episode_number: PositiveInt | None = None
@@ -128,7 +132,7 @@ class ContentCreate(Input, table=ContentTable):
 
 
 class ContentUpdate(Input, table=ContentTable):
-    """Changes of content, except of its session and its place in a series."""
+    """Changes of a content item, except of its session and its number in a series."""
 
     title: Text500 = UNSET
     description: Text | None = None
@@ -161,7 +165,7 @@ class ContentUpdate(Input, table=ContentTable):
 
 
 class Audio(Input, table=ContentTable):
-    """Audio file of content."""
+    """Audio file of a content item."""
 
     url: HttpUrlText1000
     format: AudioFormat
@@ -174,7 +178,7 @@ class Audio(Input, table=ContentTable):
 
 
 class ContentFilters(TypedDict, total=False):
-    """Filters of content, each of which narrows the selection."""
+    """Filters of content, combined with AND."""
 
     format: Format
     genre: str
@@ -183,7 +187,8 @@ class ContentFilters(TypedDict, total=False):
     session_id: str
     series_id: str
     generated_since: UtcDatetime
-    """Generated at this time or later."""
+    """Minimum of ``generated_at``, inclusive."""
     generated_until: UtcDatetime
-    """Generated before this time."""
+    """Maximum of ``generated_at``, exclusive."""
     min_quality: Annotated[Decimal, Field(ge=0, le=1, decimal_places=100), NUMBER]
+    """Minimum of ``quality_score``, inclusive."""

@@ -1,4 +1,4 @@
-"""Complete work although the caller is cancelled."""
+"""Protection of work that must be completed although its caller is cancelled."""
 
 import asyncio
 import logging
@@ -13,18 +13,22 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CANCEL_GRACE_SECONDS = 3
-"""Time that a cancelled caller waits for its work; after that the work goes on without it."""
+"""Time that a cancelled caller waits for its work, which continues in its own task after that."""
 
 _detached: set[asyncio.Task[Any]] = set()
-"""Strong references to tasks whose callers were cancelled; the event loop keeps weak ones only."""
+"""Strong references to tasks whose callers were cancelled.
+
+The event loop has only weak references, so that the tasks could be garbage-collected while running.
+"""
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Await work to its end, then raise a cancellation of the caller.
+    """Run work in a task that a cancellation of the caller does not reach, and return its result.
 
-    COMMIT and ROLLBACK must not be interrupted: the connection would stay in an unknown state. The
-    work runs in a task of its own, which neither ``Task.cancel`` nor a cancel scope of anyio
-    reaches. The latter cancels the caller again at every await, hence the shielded scope below.
+    COMMIT and ROLLBACK must not be interrupted: the connection would stay in an unknown state. If
+    the caller is cancelled by ``Task.cancel`` or by a cancel scope of anyio, the cancellation is
+    raised when the work has ended, but after 3 seconds at the latest. The work then continues in
+    its task, and an error of it is logged.
     """
     task = asyncio.get_running_loop().create_task(work)
     try:
@@ -35,6 +39,10 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _wait_with_grace(task: asyncio.Task[Any]) -> None:
+    """Wait for a task up to CANCEL_GRACE_SECONDS, whatever cancels the caller meanwhile.
+
+    A cancel scope of anyio cancels the caller again at each await, hence the shielded scope.
+    """
     _detached.add(task)
     task.add_done_callback(_log_failure)
     loop = asyncio.get_running_loop()
@@ -48,4 +56,4 @@ async def _wait_with_grace(task: asyncio.Task[Any]) -> None:
 def _log_failure(task: asyncio.Task[Any]) -> None:
     _detached.discard(task)
     if not task.cancelled() and (error := task.exception()):
-        log.warning("after the caller was cancelled: %s", error)
+        log.warning("work that was completed after its caller was cancelled failed: %s", error)

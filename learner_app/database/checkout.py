@@ -1,4 +1,4 @@
-"""Checkout: the code that leased a connection, and since when."""
+"""Record of a checkout: the code that checked a connection out, and the time."""
 
 import sys
 from types import CodeType
@@ -14,23 +14,21 @@ INNER_MODULES = (
     "asyncio.",
     "anyio.",
 )
-"""Modules between the code that uses the database and the pool."""
+"""Prefixes of the modules whose frames lie between the code that uses the database and the pool."""
 
 OWN_MODULES = (PACKAGE, *INNER_MODULES)
 """Modules between a service and the pool."""
 
 
 class Checkout(NamedTuple):
-    """Location of the code that leased a connection.
-
-    ``since`` is the event loop's time. ``caller`` is the code outside of the package that called
-    the location, None if the location itself is outside.
-    """
+    """Code that checked a connection out, or waits for one, and the time."""
 
     since: float
+    """Loop time of the checkout, or of the beginning of the wait."""
     code: CodeType
     line: int
     caller: CodeType | None = None
+    """Code outside of the package that called ``code``, None if ``code`` itself is outside."""
     caller_line: int = 0
 
     def __str__(self) -> str:
@@ -41,12 +39,12 @@ class Checkout(NamedTuple):
         return f"{location}, called by {code.co_filename}:{self.caller_line} in {code.co_qualname}"
 
 
-def record_checkout(now: float) -> Checkout:
-    """Return the location that the caller of the pool works for.
+def locate_caller(now: float) -> Checkout:
+    """Return the code that needs the connection, to be called by the pool.
 
-    In a repository of the package that is its method, and the service that called the method.
+    For a repository of the package that is the code that called its method.
     """
-    frame = sys._getframe(2)
+    frame = sys._getframe(2)  # the caller of the pool
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(INNER_MODULES):
         frame = frame.f_back
     code, line = frame.f_code, frame.f_lineno

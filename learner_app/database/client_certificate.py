@@ -17,7 +17,7 @@ CERTIFICATE_LINE = b"-----BEGIN CERTIFICATE-----"
 
 
 class _Names(NamedTuple):
-    """Names of the settings or URL options, for messages."""
+    """Names of the settings, or of the URL options, that messages show."""
 
     certificate: str
     key: str
@@ -38,7 +38,11 @@ class ClientCertificate:
 
     @classmethod
     def from_options(cls, setting: str, options: dict[str, str]) -> Self | None:
-        """Take ``sslcert``, ``sslkey`` and ``sslpassword`` out of the options of a URL.
+        """Remove the certificate's options from those of a URL and return the certificate, or None.
+
+        Args:
+            setting: name of the setting with the URL, for messages.
+            options: options of the URL; ``sslcert``, ``sslkey`` and ``sslpassword`` are removed.
 
         Raises:
             SettingsError: a key or its password is set without a certificate.
@@ -70,7 +74,9 @@ class ClientCertificate:
             return cls(certificate, key or None, password or None, names)
         if key or password:
             name = names.key if key else names.password
-            raise SettingsError(f"{name} is set without {names.certificate}")
+            raise SettingsError(
+                f"{name} is set without {names.certificate}: set both, or remove {name}"
+            )
         return None
 
     def load_into(self, context: ssl.SSLContext) -> None:
@@ -85,11 +91,11 @@ class ClientCertificate:
             raise SettingsError(f"{self.names.certificate}: the file contains no PEM certificate")
         if self.key:
             _read(self.names.key, self.key)
-        _refuse_open_file(*self._key_file())
+        _require_private_file(*self._key_file())
         try:
-            context.load_cert_chain(self.certificate, self.key, self._take_password)
+            context.load_cert_chain(self.certificate, self.key, self._key_password)
         except (ssl.SSLError, ValueError) as error:  # ValueError: the password is too long
-            raise SettingsError(self._reason(error)) from None
+            raise SettingsError(self._describe(error)) from None
 
     def libpq_variables(self) -> dict[str, str]:
         """Return the environment variables that make libpq use the same files.
@@ -110,15 +116,16 @@ class ClientCertificate:
             return self.names.key, self.key
         return self.names.certificate, self.certificate
 
-    def _take_password(self) -> str:
-        # Without this callback OpenSSL asks on the terminal.
+    def _key_password(self) -> str:
+        # a callback even without a password, or OpenSSL would ask for it on the terminal
         if self.password is None:
             raise SettingsError(
-                f"{self._key_file()[0]}: the key is encrypted and {self.names.password} is not set"
+                f"{self._key_file()[0]}: the key is encrypted and {self.names.password} "
+                "is not set: set it, or decrypt the key"
             )
         return self.password
 
-    def _reason(self, error: Exception) -> str:
+    def _describe(self, error: Exception) -> str:
         reason = getattr(error, "reason", None) or ""
         if "MISMATCH" in reason:
             return f"{self._key_file()[0]} is not the key of {self.names.certificate}"
@@ -141,7 +148,7 @@ def _read(name: str, path: str) -> bytes:
         raise SettingsError(f"{name}: cannot read the file ({reason})") from None
 
 
-def _refuse_open_file(name: str, path: str) -> None:
+def _require_private_file(name: str, path: str) -> None:
     """Raise SettingsError if other users can read the private key.
 
     The rule is libpq's: a key that belongs to root may be readable by its group.
@@ -149,4 +156,6 @@ def _refuse_open_file(name: str, path: str) -> None:
     status = os.stat(path)  # noqa: PTH116  # a str, as open() above
     allowed = stat.S_IRWXU | stat.S_IRGRP if status.st_uid == 0 else stat.S_IRWXU
     if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o777 & ~allowed:
-        raise SettingsError(f"{name}: other users can access the private key: chmod 600")
+        raise SettingsError(
+            f"{name}: other users can access the private key: run chmod 600 on the file"
+        )

@@ -1,10 +1,10 @@
 """Connection of asyncpg that tracks its operations, its session state and the server's replies.
 
-asyncpg's own connection cannot answer three questions that the pool has to ask when a connection
-comes back: is an operation still running, did a statement leave something in the session, has the
-server closed the other end. Its public methods offer no place to observe that, so this class
-overrides private ones. The version of asyncpg is pinned, and ``docs/private-parts.md`` lists each
-private attribute with the test that guards it.
+The pool needs to know three things about a released connection that asyncpg's own class does not
+report: whether an operation is still running, whether a statement left session state, and whether
+the server has closed the connection. asyncpg has no public hook for them, so this class overrides
+private methods. The version of asyncpg is pinned, and ``docs/private-parts.md`` lists each private
+attribute with the test that detects a change of it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from learner_app.database.cancellation import finish
 from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.database.reply_monitor import ReplyMonitor
 from learner_app.database.sql_inspection import controls_transaction, leaves_session_state
-from learner_app.database.statement_log import NO_ANSWER, StatementLog
+from learner_app.database.statement_log import NO_LOG, StatementLog
 from learner_app.errors import LeaseEnded, SessionStateRefused, TransactionError
 
 T = TypeVar("T")
 
-# asyncpg's stubs leave out the private attributes that this class uses
+# Any, as asyncpg's stubs omit the private attributes that this class uses
 _Base: Any = asyncpg.Connection
 
 PING_SECONDS = 0.5
@@ -48,23 +48,25 @@ JIT_OFF_IN_SAVEPOINT = (
     "SAVEPOINT introspection; SET LOCAL jit = off",
     "ROLLBACK TO SAVEPOINT introspection; RELEASE SAVEPOINT introspection",
 )
-"""Begin and end of a block around the introspection query, which takes a second with JIT.
+"""Statements before and after asyncpg's type lookup, whose query takes a second with JIT.
 
-The rollback restores the previous setting.
+The rollback restores the previous value of the setting.
 """
 
 JIT_RESTORE_SECONDS = 2
-"""Time limit for the end of that block after a failure, then the connection is terminated."""
+"""Time limit for the rollback after a failed lookup, then the connection is terminated."""
 
 UNNAMED_STATEMENT = SimpleNamespace(name="")
-"""Reports to asyncpg that its unnamed statement was replaced, so that it is parsed again."""
+"""Statement of a type lookup, which replaced the unnamed one: asyncpg has to parse that again."""
 
 PEER_CLOSED = getattr(select, "POLLRDHUP", 0)
+"""Poll event: the server has closed its side (Linux only)."""
 UNREAD = select.POLLIN | PEER_CLOSED
+"""Poll events: there is unread input, the end of the stream included."""
 
 
 class Connection(_Base):  # type: ignore[misc]  # see above
-    """Pooled connection with the whole interface of ``asyncpg.Connection``."""
+    """Connection with the whole interface of ``asyncpg.Connection``, in the pool or outside it."""
 
     __slots__ = (
         "_cancelled",
@@ -72,9 +74,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "_operations",
         "_poll",
         "_session_has_ended",
-        "answered",
         "answered_at",
         "backend",
+        "completed_operations",
         "generation",
         "has_session_state",
         "idle_since",
@@ -96,46 +98,54 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.has_session_state = False
-        """A statement may have left a setting, lock, temporary table or listener in the session."""
+        """True if a setting, lock, temporary table or listener may be left in the session."""
         self.is_invalidated = False
-        """The connection must not be used again."""
+        """True if the connection must not be used again after its release."""
         self.is_unconfirmed = False
-        """A commit is done on this server, but its synchronous standby did not confirm it."""
+        """True after a commit that this server did, but its synchronous standby did not confirm."""
         self.is_transaction_pooled = False
-        """Statements that leave session state are refused, as PgBouncer shares the session."""
+        """True if PgBouncer shares the session, so that statements must leave no session state."""
         self.is_managed = False
-        """A transaction block owns the transaction, so that only the block begins or ends one."""
+        """True while a transaction block owns the transaction and alone begins and ends it."""
         self.sent_at = self.last_sent_at = 0.0
-        """Loop time at which the running statement was sent, 0 when there is none."""
-        self.answered = 0
+        """Loop time at which the running statement was sent, 0 while there is none.
+
+        ``last_sent_at`` keeps the value after the end of the statement.
+        """
+        self.completed_operations = 0
         """Number of operations that have succeeded so far."""
         self._operations: list[asyncio.Task[Any] | None] = []
         """Tasks of the running operations, nested operations included."""
         self._cancelled: dict[asyncio.Task[Any] | None, int] = {}
-        """Tasks cancelled by :meth:`cancel_operations`, with their earlier cancel requests."""
+        """Tasks cancelled by :meth:`cancel_operations`, with ``Task.cancelling()`` before that."""
         self._session_has_ended = False
+        """True after the server has sent the error that ends the session."""
         self.lease: Any = None
         """The lease through which the connection is used at present, or None."""
-        self.statement_log: StatementLog = NO_ANSWER
+        self.statement_log: StatementLog = NO_LOG
         self._idle_callbacks: list[Callable[[], object]] = []
         self.answered_at = 0.0
-        """Loop time of the last answer, 0 before the first."""
+        """Loop time of the last answer to a statement, 0 before the first."""
         self.idle_since = self._loop.time()
+        """Loop time since which the connection is idle in the pool."""
         self.retire_at = float("inf")
         """Loop time after which the pool replaces the connection."""
         self.generation = 0
         """Number of calls of ``Pool.expire()`` before the connection was opened."""
         self.server: tuple[Any, Any] = (None, None)
-        """Server identity: its own address, and its start time, which changes with a restart."""
+        """Identity of the server: its addresses, and its start time, which changes with a restart.
+
+        (None, None) where it is not known, as through PgBouncer.
+        """
         self.propagates_settings: bool | None = None
-        """True if Citus propagates SET LOCAL to its workers, None until that is known."""
+        """True if Citus sends SET LOCAL to its workers as well, None until that is known."""
         self.timeline: int | None = None
         """Timeline of the server's write-ahead log, which each promotion of a standby increments.
 
         None for a standby, and where it is not known.
         """
         self.backend: tuple[int, Any] | None = None
-        """Process id and start time of the server process, known also after the end."""
+        """Process id and start time of the server process, kept when the connection is closed."""
         self.replies = ReplyMonitor(self._protocol, self._end_session)
         self._transport.set_protocol(self.replies)
         self._poll = select.poll()
@@ -149,25 +159,26 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return address
 
     def has_unread(self) -> bool:
-        """Return True if the server sent something unrequested, usually FATAL before it closed.
+        """Return True if there is input that asyncpg has not read, or the server has closed.
 
-        Takes a microsecond, unlike :meth:`ping`.
+        For an idle connection that is usually the FATAL error with which the server ended the
+        session. The check takes a microsecond, unlike :meth:`ping`.
         """
         return bool(self._poll.poll(0))
 
-    def has_hung_up(self) -> bool:
+    def is_closed_by_server(self) -> bool:
         """Return True if the server closed the connection, even before asyncpg reads that."""
         events = self._poll.poll(0)
         return bool(events) and bool(events[0][1] & (PEER_CLOSED | select.POLLHUP))
 
-    def unsent(self) -> int:
-        """Return the number of bytes that the other side has not acknowledged yet."""
-        waiting = bytearray(4)
+    def unacknowledged_bytes(self) -> int:
+        """Return the number of bytes to send that the other side has not acknowledged yet."""
+        in_kernel = bytearray(4)
         with suppress(OSError, ValueError):  # the socket is closed, or TIOCOUTQ is not supported
             socket = self._transport.get_extra_info("socket")
-            fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, waiting)
+            fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, in_kernel)
         size: int = self._transport.get_write_buffer_size()
-        return size + int.from_bytes(waiting, sys.byteorder)
+        return size + int.from_bytes(in_kernel, sys.byteorder)
 
     async def ping(self) -> None:
         """Raise an error unless the server answers ``SELECT 1`` within 0.5 s."""
@@ -175,9 +186,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             await self.fetchval("SELECT 1")
 
     async def reset(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's
-        """Roll back an open transaction and discard what was left in the session.
+        """Roll back an open transaction and discard the session state.
 
-        A clean session gets no statement. ``DISCARD ALL`` also discards what asyncpg's own reset
+        If there is neither, nothing is sent. ``DISCARD ALL`` also discards what asyncpg's own reset
         leaves: the role, temporary tables and prepared statements.
 
         Args:
@@ -202,11 +213,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
                 self.has_session_state = False
 
     def is_busy(self) -> bool:
-        """Return True while an operation runs, is being cancelled or a transaction is open."""
+        """Return True while an operation runs or is being cancelled, or a transaction is open."""
         return self.is_running or self._needs_rollback()
 
     def _needs_rollback(self) -> bool:
-        # a cancelled statement counts: asyncpg sends the ROLLBACK after the cancellation has ended
+        # also while a statement is being cancelled: asyncpg delays the ROLLBACK until that is done
         protocol = self._protocol
         return bool(
             protocol.is_in_transaction() or protocol._is_cancelling() or self._top_xact is not None
@@ -225,10 +236,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
                 task.cancel()
 
     def call_when_idle(self, callback: Callable[[], object]) -> None:
-        """Call back once, when the running operations have ended."""
+        """Call a function once, when the running operations have ended."""
         self._idle_callbacks.append(callback)
 
-    async def until_idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until the running operations have ended."""
         while self._operations:
             idle = asyncio.Event()
@@ -236,7 +247,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             await idle.wait()
 
     def leave_block(self) -> None:
-        """Return control of the transaction from a transaction block to the caller."""
+        """End the ownership of a transaction block, see ``is_managed``."""
         if self.is_managed:
             self.is_managed = False
             self._top_xact = None  # type: ignore[misc]  # see transaction_on()
@@ -249,7 +260,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._query_loggers.clear()
 
     def is_read_only(self) -> bool:
-        """Return True if the server has reported to be read-only (PostgreSQL 14 or newer)."""
+        """Return True if the server has reported that it is read-only (PostgreSQL 14 or newer)."""
         settings = None if self.is_closed() else self.get_settings()
         return (
             getattr(settings, "in_hot_standby", "off") == "on"
@@ -257,24 +268,24 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         )
 
     def clear_statement_cache(self) -> None:
-        """Have all statements prepared again after a change of tables or types."""
+        """Make asyncpg prepare all statements again, after a change of tables or types."""
         self._drop_local_statement_cache()
         self._drop_local_type_cache()
         self._protocol.get_settings().register_data_types(KNOWN_TYPES)
 
     async def control(self, sql: str, *, log_text: str | None = None) -> str:
-        """Send a transaction control statement of the transaction block, such as COMMIT.
+        """Send a statement of the package itself, such as COMMIT, which is not checked.
 
         Args:
             sql: one or more statements without parameters.
-            log_text: text for the statement log instead of SQL that contains values.
+            log_text: text for the statement log, where the SQL contains values.
         """
         status: str = await self.timed(super().execute(sql), log_text or sql)
         return status
 
     async def execute(self, query: str, *args: Any, **kwargs: Any) -> str:
         tag: str
-        if args:  # asyncpg sends it by _execute()
+        if args:  # asyncpg calls _execute(), which is overridden below
             tag = await super().execute(query, *args, **kwargs)
         else:
             self._check_statement(query)
@@ -296,7 +307,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """Return asyncpg's transaction for this connection or for a lease of it.
 
         asyncpg sends BEGIN for the first transaction that it knows, and SAVEPOINT for one inside.
-        The block began its transaction itself, so asyncpg does not know it until it is set here.
+        The transaction of a block was begun without asyncpg's class, so it is made known here.
+
+        Args:
+            holder: the connection, or the lease of it, on which the transaction is used.
+            options: arguments of :meth:`transaction`.
         """
         self._check_open()
         if self.is_managed:
@@ -313,13 +328,13 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return asyncpg.transaction.Transaction(holder, **options)
 
     async def close_cursor(self, cursor: Any) -> None:
-        """Close a cursor, and deallocate its statement if the session is shared."""
+        """Close a cursor, and deallocate its statement if PgBouncer shares the session."""
         await cursor._close_portal(None)
         if self.is_transaction_pooled:
             await self.control(f'DEALLOCATE "{cursor._state.name}"')
 
     async def tracked(self, work: Awaitable[T]) -> T:
-        """Await an operation, and keep the connection out of the pool until it has ended."""
+        """Await an operation of any kind, during which the connection counts as running."""
         task = asyncio.current_task()
         if not self._operations:
             self.replies.forget()
@@ -330,28 +345,28 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             self._translate_cancellation(task)
             raise
         except asyncpg.InternalClientError:
-            self.terminate()  # asyncpg may regard the failed operation as still running
+            self.terminate()  # asyncpg may still consider the failed operation as running
             raise
         finally:
             self._operation_ended(task)
-        self.answered += 1
+        self.completed_operations += 1
         return result
 
     async def timed(self, work: Awaitable[T], sql: str = "", *, is_bound: bool = False) -> T:
-        """Await a statement, timed for the watchdog and written to the statement log.
+        """Await a statement, during which the watchdog observes it, and write it to the log.
 
         Args:
             work: the driver's operation.
-            sql: its text, for the log.
-            is_bound: it uses the extended query protocol, in which the server confirms Bind before
-                it executes; the simple query protocol has no such step.
+            sql: its SQL, for the statement log.
+            is_bound: True in the extended query protocol, where the server confirms Bind before it
+                executes the statement; the simple query protocol has no such step.
         """
         task = asyncio.current_task()
         operations = self._operations
         if not operations:
             if is_bound:
                 self.replies.start()
-            else:  # the first reply to an earlier statement proves nothing about this one
+            else:  # the reply to an earlier statement proves nothing about this one
                 self.replies.forget()
         operations.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
@@ -367,17 +382,17 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         finally:
             self.replies.stop()
             self._operation_ended(task)
-        self.answered += 1
+        self.completed_operations += 1
         self.answered_at = self._loop.time()
         if self.statement_log.is_on:
             self._log(sql, result)
         return result
 
     def _end_session(self) -> None:
-        """Close after the server has ended the session.
+        """Close the connection after the server has ended the session.
 
-        A running operation gets the server's error first: closing immediately would replace it by
-        "connection is closed".
+        A running operation is completed before that, so that it raises the server's error instead
+        of "connection is closed".
         """
         self._session_has_ended = True
         if self._operations:
@@ -385,12 +400,16 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         else:
             self.terminate()
 
+    async def _copy_out(self, copy_stmt: str, *args: Any, **kwargs: Any) -> Any:
+        self._check_statement(copy_stmt)  # the query may call pg_advisory_lock(), for example
+        return await super()._copy_out(copy_stmt, *args, **kwargs)
+
     async def _copy_in(self, *args: Any, **kwargs: Any) -> Any:
         self._require_session()
         return await super()._copy_in(*args, **kwargs)
 
     async def _prepare(self, *args: Any, **kwargs: Any) -> Any:
-        # the first step of copy_records_to_table()
+        # also the first step of copy_records_to_table()
         statement = await super()._prepare(*args, **kwargs)
         self._require_session()
         return statement
@@ -405,8 +424,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             raise asyncpg.InterfaceError("connection is closed")
 
     def _abort(self) -> None:
-        # asyncpg also sets _protocol to None, and a running operation of several steps then fails
-        # with AttributeError instead of "connection is closed"
+        # asyncpg's method also sets _protocol to None, so that a running operation of several steps
+        # fails with AttributeError instead of "connection is closed"
         self._aborted = True  # type: ignore[misc]  # asyncpg's
         self._protocol.abort()
 
@@ -424,11 +443,12 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     def _translate_cancellation(self, task: asyncio.Task[Any] | None) -> None:
         """Raise :class:`LeaseEnded` if only :meth:`cancel_operations` cancelled the task.
 
-        Its task goes on after the error, so the cancel request has to be taken back. If somebody
-        else cancelled it as well, the cancellation must reach that caller.
+        The task continues after that error, so its cancel request is withdrawn by ``uncancel``. If
+        the task was also cancelled from elsewhere, it must end with the CancelledError.
         """
         if task is not None and task in self._cancelled:
-            earlier = self._cancelled.pop(task)  # Python 3.11 leaves some requests in the count
+            # compared with the earlier number, as Python 3.11 does not always count down to 0
+            earlier = self._cancelled.pop(task)
             if task.uncancel() <= earlier:
                 raise LeaseEnded("the block ended while the statement was running") from None
 
@@ -444,10 +464,11 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return await self.timed(work, query, is_bound=True)
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
-        # all statements except those of execute() without arguments are made here
+        # called for all statements except COPY and those of execute() without arguments
         self._check_statement(query)
         if self.is_transaction_pooled and kwargs.get("named") is True:
-            # asyncpg numbers the names per process: two processes would collide in one session
+            # asyncpg numbers the names per process, so two processes would use one name in the
+            # session that PgBouncer shares
             kwargs["named"] = f"cursor_{uuid4().hex}"
         return super()._get_statement(query, timeout, **kwargs)
 
@@ -456,9 +477,9 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         typeoids: Any,
         timeout: float | None,  # noqa: ASYNC109  # asyncpg's signature
     ) -> Any:
-        """Look types up in the catalog, with JIT off for this query only.
+        """Look types up in the catalog, with JIT off in a transaction or savepoint.
 
-        asyncpg switches JIT off and on for the session, which other clients of PgBouncer share.
+        asyncpg would switch JIT off and on for the session, which PgBouncer shares with others.
         """
         if not self._server_caps.jit:
             return await self._look_up_types(typeoids, seconds=timeout), UNNAMED_STATEMENT
@@ -474,7 +495,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return types, UNNAMED_STATEMENT
 
     async def _end_introspection(self, end: str) -> None:
-        """End the block of a failed or cancelled lookup, terminate the connection if that fails."""
+        """Roll back a failed or cancelled lookup, or terminate the connection if that fails."""
         try:
             await finish(self._protocol.query(end, JIT_RESTORE_SECONDS))
         except asyncpg.PostgresError:  # BEGIN itself had failed
@@ -489,7 +510,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         return types
 
     def add_log_listener(self, callback: Any) -> None:
-        self.is_invalidated = True  # it would be called for the next caller as well
+        self.is_invalidated = True  # or the listener would receive messages of the next caller
         super().add_log_listener(callback)
 
     def add_query_logger(self, callback: Any) -> None:
@@ -509,20 +530,20 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         await super().reset_type_codec(*args, **kwargs)
 
     def _unwrap(self) -> Any:
-        """Return the lease, so that what asyncpg passes to listeners ends with its block."""
+        """Return the lease, which asyncpg passes to listeners, as it ends with its block."""
         return self.lease or self
 
     def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
-        if fields.get("R") == "SyncRepWaitForLSN":
+        if fields.get("R") == "SyncRepWaitForLSN":  # the C function that sent the warning
             self.is_unconfirmed = True
         super()._process_log_message(fields, last_query)
 
     def _check_statement(self, query: str) -> None:
-        """Record session state that the statement may leave.
+        """Set ``has_session_state`` if the statement may leave session state.
 
         Raises:
-            TransactionError: it begins or ends a transaction that a block owns.
-            SessionStateRefused: it would leave session state in a session shared by PgBouncer.
+            TransactionError: the statement begins or ends a transaction that a block owns.
+            SessionStateRefused: the statement would leave session state in a shared session.
         """
         if self.is_managed and controls_transaction(query):
             raise TransactionError(INSIDE_BLOCK)

@@ -1,13 +1,15 @@
 """Opening of a single connection: hosts in parallel, server checks, session settings.
 
-Several hosts are tried with a head start each, as RFC 8305 advises for addresses: a host that does
-not answer costs a quarter of a second instead of its whole timeout. The first connection to a host
-with the requested attributes wins.
+Several hosts are tried in parallel, each with a head start of a quarter of a second before the next
+one, as RFC 8305 recommends for IP addresses: a host that does not answer delays the others by that
+time instead of its whole timeout. The first connection to a host with the requested attributes is
+used.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +18,7 @@ import asyncpg
 from learner_app.database.connection import Connection
 from learner_app.database.dsn import DatabaseUrl
 from learner_app.database.error_mapping import CONNECT_ERRORS, translate_connect_error
-from learner_app.database.server_identity import OtherProtocol, answers_otherwise
+from learner_app.database.protocol_check import OtherProtocol, speaks_other_protocol
 from learner_app.errors import (
     DatabaseNotConfigured,
     DatabaseRefused,
@@ -34,11 +36,23 @@ STAGGER_SECONDS = 0.25
 """Head start of a host before the next one is tried in parallel."""
 
 IDENTIFY_SECONDS = 0.5
-"""Silence of a server never connected to, after which its protocol is checked."""
+"""Time without an answer of a server never connected to, after which its protocol is checked."""
 
 PRIMARY_ATTRIBUTES = ("primary", "read-write")
+"""Values of ``target_session_attrs`` that require a server that accepts writes."""
+
 MONITOR_TIMEOUTS = {"statement_timeout": "2000", "lock_timeout": "400"}
-"""Milliseconds. An answer in time is worth more than the result."""
+"""Timeouts of the monitoring connection, in milliseconds.
+
+A health check has less than a second, so it has to fail rather than wait for a lock.
+"""
+
+TIMEOUT_SETTINGS = {
+    "statement_timeout": "DB_STATEMENT_TIMEOUT",
+    "lock_timeout": "DB_LOCK_TIMEOUT",
+    "idle_in_transaction_session_timeout": "DB_IDLE_IN_TRANSACTION_TIMEOUT",
+}
+"""Settings of the package by the session setting that they determine."""
 
 
 class Connector:
@@ -49,26 +63,29 @@ class Connector:
 
         Raises:
             SettingsError: the encryption mode is not allowed, a certificate is not usable, or the
-                URL sets what belongs to a setting.
+                URL contains a session setting that DB_* settings determine or PgBouncer forbids.
         """
         self.target = target
         self.settings = settings
         self._arguments = target.connect_arguments(settings)
         self._arguments["connection_class"] = Connection
-        if reserved := set(target.server_settings) & set(_timeouts(settings)):
-            raise SettingsError(
-                f"the URL sets {', '.join(sorted(reserved))}: use the DB_ setting of that name"
-            )
+        if reserved := sorted(set(target.server_settings) & set(TIMEOUT_SETTINGS)):
+            replacements = ", ".join(TIMEOUT_SETTINGS[name] for name in reserved)
+            raise SettingsError(f"the URL sets {', '.join(reserved)}: use {replacements} instead")
         if settings.db_pgbouncer:
             if target.server_settings:
                 names = ", ".join(target.server_settings)
-                raise SettingsError(f"DB_PGBOUNCER: the URL cannot set {names} through PgBouncer")
+                raise SettingsError(
+                    f"DB_PGBOUNCER: the URL cannot set {names} through PgBouncer: remove it there, "
+                    "and set it for the role"
+                )
             self._arguments |= {"statement_cache_size": 0, "server_settings": {}}
         self.newest_timeline = 0
-        """Highest timeline of the open connections; a primary with a lower one was replaced."""
+        """Highest timeline of the open connections; a primary with a lower one is outdated."""
         self._avoid_until: dict[tuple[str, int], float] = {}
+        """Loop time until which an address is tried after the others."""
         self._identified: set[tuple[str, int]] = set()
-        """Addresses at which PostgreSQL has answered."""
+        """Addresses at which a PostgreSQL server has answered."""
 
     @property
     def wants_primary(self) -> bool:
@@ -76,40 +93,47 @@ class Connector:
         return self.target.session_attributes in PRIMARY_ATTRIBUTES
 
     async def connect(self, seconds: float) -> Connection:
-        """Open a connection for long work, without timeouts of statements.
+        """Open a connection for long work, without statement timeouts.
 
         Raises:
             DatabaseUnavailable: no host answered in time, or none has the requested
                 ``target_session_attrs``.
             DatabaseRefused: the hosts refuse the connection or are not trusted.
         """
-        named = {} if self.settings.db_pgbouncer else self._session_settings()
-        return await self._connect_any(seconds, server_settings=named)
+        settings = {} if self.settings.db_pgbouncer else self._session_settings()
+        return await self._connect_any(seconds, server_settings=settings)
 
     async def connect_to(self, address: tuple[str, int], seconds: float) -> Connection:
-        """Open a connection to one of the hosts, primary or standby."""
+        """Open a connection to one address, whether a primary or a standby answers there.
+
+        Errors of asyncpg and the network are raised unchanged.
+        """
         target = replace(self.target, hosts=(address[0],), ports=(address[1],))
         options = {"server_settings": self._session_settings()}
         connection = await self._connect_host(target, "any", seconds, options)
-        await self._prepare(connection, _identify_server)
+        await self._complete(connection, _identify_server)
         return connection
 
     async def connect_for_monitor(self, seconds: float | None = None) -> Connection:
-        """Open a connection for short queries, with the errors of :meth:`connect`."""
+        """Open a monitoring connection, with the errors of :meth:`connect`.
+
+        Args:
+            seconds: time limit, DB_CONNECT_TIMEOUT if left out.
+        """
         options: dict[str, Any] = {}
         if not self.settings.db_pgbouncer:
             options["server_settings"] = MONITOR_TIMEOUTS | self._session_settings()
         connection = await self._connect_any(seconds or self.settings.db_connect_timeout, **options)
         if not self.settings.db_pgbouncer:
-            await self._prepare(connection, _identify_server)
+            await self._complete(connection, _identify_server)
         return connection
 
     async def connect_for_pool(self) -> Connection:
-        """Open a connection with timeouts of statements, with the errors of :meth:`connect`."""
+        """Open a connection with statement timeouts, with the errors of :meth:`connect`."""
         try:
             return await self._connect_for_pool()
         except DatabaseNotConfigured as error:
-            # the server of `learner up` was killed: `learner up` starts it again, so retry
+            # the server of `learner up` was killed and is started again: an error to retry
             raise DatabaseUnavailable(str(error)) from error.__cause__
 
     async def _connect_for_pool(self) -> Connection:
@@ -118,7 +142,7 @@ class Connector:
         seconds = settings.db_connect_timeout
         if settings.db_pgbouncer:
             connection = await self._connect_any(seconds, command_timeout=command)
-            await self._prepare(connection, self._verify_role)
+            await self._complete(connection, self._verify_role)
             connection.is_transaction_pooled = True
         else:
             connection = await self._connect_any(
@@ -126,7 +150,7 @@ class Connector:
                 command_timeout=command,
                 server_settings=_timeouts(settings) | self._session_settings(),
             )
-            await self._prepare(connection, _identify_server)
+            await self._complete(connection, _identify_server)
         return connection
 
     def _session_settings(self) -> dict[str, str]:
@@ -146,7 +170,7 @@ class Connector:
             connection = await self._try_hosts(attributes, max(left, 0.001), options, errors)
             if connection is not None:
                 return connection
-        # one host that may come back makes the whole attempt worth a retry
+        # if a retry may succeed on one host, the error must be one that is retried
         chosen, cause = next(
             (pair for pair in errors if isinstance(pair[0], DatabaseUnavailable)), errors[0]
         )
@@ -159,7 +183,14 @@ class Connector:
         options: dict[str, Any],
         errors: list[tuple[LearnerError, BaseException]],
     ) -> Connection | None:
-        """Try the hosts in parallel with head starts, and return None if all of them fail."""
+        """Try the hosts in parallel with head starts, and return None if all of them fail.
+
+        Args:
+            attributes: ``target_session_attrs`` of this stage.
+            seconds: time limit per host, at most DB_HOST_TIMEOUT if there are several.
+            options: arguments of ``asyncpg.connect``.
+            errors: list to which the error of each failed host is appended, with its cause.
+        """
         loop = asyncio.get_running_loop()
         hosts = self._hosts()
         if len(hosts) > 1 or self.target.session_attributes == "prefer-standby":
@@ -192,7 +223,7 @@ class Connector:
                 attempt.cancel()
 
     def _hosts(self) -> list[DatabaseUrl]:
-        """Return a URL for each host, with those that did not answer last."""
+        """Return one URL per host, with the hosts that did not answer recently at the end."""
         now = asyncio.get_running_loop().time()
         addresses = sorted(
             zip(self.target.hosts, self.target.ports, strict=True),
@@ -221,14 +252,14 @@ class Connector:
     async def _open(self, target: DatabaseUrl, arguments: dict[str, Any]) -> Connection:
         """Connect, and refuse a server that is not PostgreSQL.
 
-        Such a server may leave asyncpg waiting for the rest of a message. Without TLS, where no
-        SSLRequest comes first, asyncpg would even parse the greeting of another protocol as
-        messages, and loop for ever over that of MySQL, so the protocol is checked before.
+        asyncpg may wait endlessly for the rest of a message of such a server. Without TLS, where no
+        SSLRequest is sent first, it would parse the greeting of another protocol as messages, and
+        that of MySQL in an endless loop. Then the protocol is checked before the attempt.
         """
         address = target.hosts[0], target.ports[0]
         if address in self._identified or target.is_local:
             return await _connect(arguments)
-        if arguments["ssl"] in (False, "allow") and await answers_otherwise(*address):
+        if arguments["ssl"] in (False, "allow") and await speaks_other_protocol(*address):
             raise OtherProtocol
         attempt = asyncio.create_task(_connect(arguments))
         try:
@@ -245,14 +276,14 @@ class Connector:
     async def _refuse_other_protocol(
         self, attempt: asyncio.Task[Connection], address: tuple[str, int]
     ) -> None:
-        """Check the protocol beside a silent attempt, or after one that failed ambiguously.
+        """Check the protocol during an attempt without an answer, or after an ambiguous failure.
 
         Raises:
             OtherProtocol: the server is not PostgreSQL.
         """
         if attempt.done() and not _is_ambiguous(attempt.exception()):
             return
-        check = asyncio.create_task(answers_otherwise(*address))
+        check = asyncio.create_task(speaks_other_protocol(*address))
         tasks = [check] if attempt.done() else [attempt, check]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -264,9 +295,9 @@ class Connector:
             check.cancel()
 
     async def _refuse_old_primary(self, connection: Connection, attributes: str) -> None:
-        """Raise an error if another server was promoted while this primary was frozen.
+        """Raise an error if a standby was promoted while this primary was frozen.
 
-        Such a server still reports to be the primary; its timeline shows that it is not.
+        Such a server still reports that it is the primary, but its timeline is an older one.
         """
         if (
             attributes not in PRIMARY_ATTRIBUTES
@@ -286,8 +317,8 @@ class Connector:
     def _translate(self, error: BaseException, target: DatabaseUrl) -> LearnerError:
         """Return the error of the package for a failed attempt.
 
-        PgBouncer sends 08P01 for a wrong password as for an unreachable server. Only the text
-        distinguishes them, which PgBouncer does not translate.
+        PgBouncer sends 08P01 both for a wrong password and for an unreachable server. Only the text
+        distinguishes the two; PgBouncer's messages are always English.
         """
         address = f"{target.hosts[0]}:{target.ports[0]}"
         if isinstance(error, OtherProtocol):
@@ -315,7 +346,10 @@ class Connector:
             return error
         return type(error)(f"{self.target}: no host is available; one of the errors: {error}")
 
-    async def _prepare(self, connection: Connection, step: Any) -> None:
+    async def _complete(
+        self, connection: Connection, step: Callable[[Connection], Awaitable[None]]
+    ) -> None:
+        """Run the first query on a new connection, and terminate the connection if it fails."""
         try:
             async with asyncio.timeout(self.settings.db_connect_timeout):
                 await step(connection)
@@ -329,7 +363,7 @@ class Connector:
     async def _verify_role(self, connection: Connection) -> None:
         """Raise DatabaseRefused unless the role has timeouts below DB_COMMAND_TIMEOUT.
 
-        PgBouncer ignores session settings sent on connect, so the role must have them.
+        Session settings cannot be sent on connect through PgBouncer, so the role must have them.
         """
         expected = {name: int(value) for name, value in _timeouts(self.settings).items()}
         rows = await connection.fetch(
@@ -349,7 +383,7 @@ class Connector:
             )
 
 
-SERVER_IDENTITY = """
+SERVER_AND_BACKEND = """
     SELECT inet_server_addr(), inet_server_port(), pg_postmaster_start_time(), pid, backend_start,
         {timeline} AS timeline
     FROM pg_stat_activity WHERE pid = pg_backend_pid()
@@ -360,13 +394,14 @@ WAL_TIMELINE = """
 
 
 async def _identify_server(connection: Connection) -> None:
-    """Set the server, backend and timeline of a connection, once."""
+    """Query server, backend and timeline of a connection, if they are not known yet."""
     if connection.backend is not None:
         return
     try:
-        row = await connection.fetchrow(SERVER_IDENTITY.format(timeline=WAL_TIMELINE))
+        row = await connection.fetchrow(SERVER_AND_BACKEND.format(timeline=WAL_TIMELINE))
     except (asyncpg.FeatureNotSupportedError, asyncpg.InsufficientPrivilegeError):
-        row = await connection.fetchrow(SERVER_IDENTITY.format(timeline="NULL::text"))
+        # a managed server without access to the write-ahead log
+        row = await connection.fetchrow(SERVER_AND_BACKEND.format(timeline="NULL::text"))
     address, port, started, pid, backend_start, timeline = row
     connection.server = ((address, port, connection.address), started)
     connection.backend = (pid, backend_start)
@@ -380,7 +415,7 @@ async def _connect(arguments: dict[str, Any]) -> Connection:
 
 
 def _terminate_result(attempt: asyncio.Task[Connection]) -> None:
-    """Close the connection of an attempt that succeeded although it is no longer awaited."""
+    """Close the connection of an attempt that succeeded after the caller stopped waiting."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().terminate()
 
@@ -392,13 +427,14 @@ def _is_ambiguous(error: BaseException | None) -> bool:
 
 
 def _was_closed(error: BaseException) -> bool:
+    """Return True if the server closed the connection without an answer."""
     if isinstance(error, ConnectionResetError | asyncpg.ConnectionDoesNotExistError):
         return not isinstance(error.__cause__, asyncpg.PostgresError)
     return isinstance(error, ConnectionError) and "connection_lost" in str(error)
 
 
 def _timeouts(settings: Settings) -> dict[str, str]:
-    """Return the timeouts of the session in milliseconds."""
+    """Return the session's timeouts in milliseconds, by the names of TIMEOUT_SETTINGS."""
     seconds = {
         "statement_timeout": settings.statement_seconds,
         "lock_timeout": settings.lock_seconds,

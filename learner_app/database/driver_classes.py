@@ -25,11 +25,16 @@ COPIED_ATTRIBUTES = (
     "data_type_name",
     "constraint_name",
 )
-"""Attributes of asyncpg's errors without row values; ``detail`` quotes rows and stays None."""
+"""Attributes of asyncpg's errors without row values; ``detail`` quotes rows and is not copied."""
 
 
 def with_driver_class(kind: type[E], driver: type[Exception]) -> type[E]:
-    """Return the class that inherits from both, under the name of ``kind``."""
+    """Return the class that inherits from both and has the name of ``kind``.
+
+    Args:
+        kind: error class of this package.
+        driver: error class of asyncpg.
+    """
     if issubclass(kind, driver):
         return kind
     combined: type[E] = _combined(kind, driver)  # type: ignore[arg-type]  # classes are hashable
@@ -42,7 +47,7 @@ def _combined(kind: Any, driver: Any) -> Any:
         return _restore, (kind, driver, error.args, error.__dict__)
 
     def fill(namespace: dict[str, Any]) -> None:
-        # tracebacks, logs and responses show the documented name
+        # so that tracebacks, logs and responses show the documented name
         namespace["__module__"] = kind.__module__
         namespace["__qualname__"] = kind.__qualname__
         namespace["__doc__"] = kind.__doc__
@@ -52,7 +57,7 @@ def _combined(kind: Any, driver: Any) -> Any:
 
 
 def copy_attributes(error: DatabaseError, source: Exception) -> None:
-    """Copy the attributes of asyncpg's error that hold no row value."""
+    """Copy the attributes of asyncpg's error that contain no row value."""
     found = {name: getattr(source, name, None) for name in COPIED_ATTRIBUTES}
     error.__dict__.update(found)
 

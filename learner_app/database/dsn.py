@@ -1,6 +1,6 @@
-"""Database URL: parsed from DATABASE_URL or the DB_* settings, converted to asyncpg's arguments.
+"""Database URL: parsing of DATABASE_URL and the DB_* settings, conversion to asyncpg's arguments.
 
-All arguments are explicit, so that PG* variables of the environment have no effect.
+All arguments are explicit, so that the PG* environment variables have no effect.
 """
 
 import getpass
@@ -10,30 +10,33 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from learner_app.database.tls import TlsOptions
-from learner_app.database.url_options import take_choice, take_session_settings
+from learner_app.database.url_options import find_session_settings, take_choice
 from learner_app.errors import DatabaseNotConfigured, SettingsError
 from learner_app.settings import Settings, warn_once
 
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 DEFAULT_PORT = 5432
 MAX_PORT = 65_535
-ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
-ESCAPES = "write # as %23, @ as %40, / as %2F and ? as %3F in user and password"
+SESSION_ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+ESCAPE_ADVICE = "write # as %23, @ as %40, / as %2F and ? as %3F in user and password"
 
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """Address, user and options of a database, without the password when converted to text."""
+    """Addresses, user and options of a database; its text form contains no password."""
 
     hosts: tuple[str, ...]
-    """Host names, addresses, or directories of unix sockets."""
+    """Host names, IP addresses, or directories of unix sockets."""
     ports: tuple[int, ...]
+    """Ports, one per host."""
     user: str
     database: str
     password: str | None = field(default=None, repr=False)
     tls: TlsOptions = field(default_factory=TlsOptions)
     session_attributes: str = "any"
+    """``target_session_attrs``: the kind of server to connect to."""
     server_settings: dict[str, str] = field(default_factory=dict)
+    """Settings of each session, such as ``search_path``."""
     is_development: bool = False
     """True for the database of ``learner up``."""
 
@@ -59,7 +62,7 @@ class DatabaseUrl:
             "host": list(self.hosts),
             "port": list(self.ports),
             "user": self.user,
-            "password": self.password or "",  # with None asyncpg reads PGPASSWORD and files
+            "password": self.password or "",  # with None asyncpg reads PGPASSWORD and .pgpass
             "direct_tls": False,
             "database": self.database,
             "ssl": False if self.is_local else self.tls.ssl_argument(settings),
@@ -69,24 +72,23 @@ class DatabaseUrl:
 
 
 def find_database_url(settings: Settings) -> DatabaseUrl:
-    """Return the database of DATABASE_URL, of DB_HOST, or of a running ``learner up``.
-
-    DATABASE_URL takes precedence over DB_HOST and the other DB_* settings.
+    """Return the URL of DATABASE_URL, else of the DB_* settings, else of a running ``learner up``.
 
     Raises:
         DatabaseNotConfigured: none of them exists.
-        SettingsError: a setting is malformed, or another one that it requires is missing.
+        SettingsError: a setting is malformed, a setting that it requires is missing, or a DB_*
+            setting contradicts DATABASE_URL and DB_HOST is not set.
     """
     if settings.database_url:
         target = parse_url("DATABASE_URL", settings.database_url.get_secret_value())
-        _report_other_database(settings, target)
+        _check_overridden_settings(settings, target)
         return target
     if settings.has_database:
-        return _from_parts(settings)
+        return _from_db_settings(settings)
     try:
         running = json.loads(settings.running_file.read_text())
         target = parse_url("running.json", running["url"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise DatabaseNotConfigured(
             "no database is configured: start one with `learner up`, or set DATABASE_URL"
         ) from None
@@ -95,37 +97,38 @@ def find_database_url(settings: Settings) -> DatabaseUrl:
     )
 
 
-def refuse_other_database(settings: Settings) -> None:
+def require_unambiguous_database(settings: Settings) -> None:
     """Raise SettingsError if DATABASE_URL and the ``DB_*`` settings name different databases.
 
-    For commands that delete: they do not rely on the precedence of DATABASE_URL.
+    Commands that delete data call it, so that they never depend on the precedence of DATABASE_URL.
     """
     if settings.database_url is None:
         return
     target = parse_url("DATABASE_URL", settings.database_url.get_secret_value())
-    if names := _differing_parts(settings, target):
+    if names := _differing_settings(settings, target):
         raise SettingsError(
             f"DATABASE_URL and {', '.join(names)} name different databases: remove one of them"
         )
 
 
-def _report_other_database(settings: Settings, target: DatabaseUrl) -> None:
-    """Warn of ``DB_*`` settings that DATABASE_URL overrides.
+def _check_overridden_settings(settings: Settings, target: DatabaseUrl) -> None:
+    """Warn if DATABASE_URL overrides ``DB_*`` settings that name another database.
 
     Raises:
-        SettingsError: DB_HOST is not set, so they do not name a database of their own.
+        SettingsError: such settings exist without DB_HOST. They name no complete database, so they
+            are probably meant to change a part of DATABASE_URL, which they do not.
     """
-    names = _differing_parts(settings, target)
+    names = _differing_settings(settings, target)
     if names and settings.db_host is None:
-        refuse_other_database(settings)
+        require_unambiguous_database(settings)
     if names:
         warn_once(
             f"DATABASE_URL takes precedence: {', '.join(names)} differ from it and are ignored"
         )
 
 
-def _differing_parts(settings: Settings, target: DatabaseUrl) -> list[str]:
-    """Return the names of the ``DB_*`` settings that differ from the target."""
+def _differing_settings(settings: Settings, target: DatabaseUrl) -> list[str]:
+    """Return the names of the ``DB_*`` settings whose values differ from the target's."""
     allowed = {
         "db_host": target.hosts,
         "db_port": target.ports,
@@ -143,10 +146,11 @@ def _differing_parts(settings: Settings, target: DatabaseUrl) -> list[str]:
     ]
 
 
-def _from_parts(settings: Settings) -> DatabaseUrl:
+def _from_db_settings(settings: Settings) -> DatabaseUrl:
     missing = [name for name in ("DB_NAME", "DB_USER") if not getattr(settings, name.lower())]
     if missing:
-        raise SettingsError(f"DB_HOST is set without {' and '.join(missing)}")
+        names = " and ".join(missing)
+        raise SettingsError(f"DB_HOST is set without {names}: set {names} as well")
     password = settings.db_password.get_secret_value() if settings.db_password else None
     return DatabaseUrl(
         hosts=(settings.db_host or "",),
@@ -160,6 +164,10 @@ def _from_parts(settings: Settings) -> DatabaseUrl:
 def parse_url(setting: str, url: str) -> DatabaseUrl:
     """Parse a PostgreSQL URL.
 
+    Args:
+        setting: name of the setting with the URL, for messages.
+        url: the URL.
+
     Raises:
         SettingsError: the URL is malformed or has an unsupported option; the message names the
             setting and what is allowed, never a value.
@@ -168,23 +176,23 @@ def parse_url(setting: str, url: str) -> DatabaseUrl:
     if not separator or scheme not in SCHEMES:
         allowed = ", ".join(f"{name}://" for name in SCHEMES)
         raise SettingsError(f"{setting} must begin with one of {allowed}")
-    # Not urlsplit: some versions of it refuse an IPv6 address among several hosts.
+    # Without urlsplit(), which in some Python versions refuses an IPv6 address among several hosts.
     before_query, _, query = rest.partition("?")
     netloc, _, path = before_query.partition("/")
     if "#" in rest or "@" in path or netloc.count("@") > 1:
-        raise SettingsError(f"{setting}: {ESCAPES}")
-    if "\0" in unquote(rest):  # ends a string of PostgreSQL's protocol
+        raise SettingsError(f"{setting}: {ESCAPE_ADVICE}")
+    if "\0" in unquote(rest):  # NUL ends a string in PostgreSQL's protocol
         raise SettingsError(f"{setting} must not contain a NUL character (%00)")
     try:
-        options = _options(query)
+        options = _parse_query(query)
     except ValueError:
-        raise SettingsError(f"{setting} is not a valid URL; {ESCAPES}") from None
+        raise SettingsError(f"{setting} is not a valid URL: {ESCAPE_ADVICE}") from None
     credentials, _, addresses = netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     addresses = options.pop("host", "") or unquote(addresses)
     hosts, ports = _parse_addresses(setting, addresses, options.pop("port", ""))
     user = options.pop("user", unquote(user)) or getpass.getuser()
-    attributes = take_choice(setting, "target_session_attrs", options, ATTRIBUTES)
+    attributes = take_choice(setting, "target_session_attrs", options, SESSION_ATTRIBUTES)
     return DatabaseUrl(
         hosts=hosts,
         ports=ports,
@@ -193,29 +201,35 @@ def parse_url(setting: str, url: str) -> DatabaseUrl:
         database=options.pop("dbname", unquote(path)) or user,
         tls=TlsOptions.from_options(setting, options),
         session_attributes=attributes or "any",
-        server_settings=take_session_settings(setting, options),
+        server_settings=find_session_settings(setting, options),
     )
 
 
-def _options(query: str) -> dict[str, str]:
+def _parse_query(query: str) -> dict[str, str]:
     if not query:
         return {}
     return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
 
 
 def _parse_addresses(
-    setting: str, text: str, default: str
+    setting: str, text: str, common_port: str
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the hosts and ports of a comma-separated list, where IPv6 addresses have brackets."""
+    """Return the hosts and ports of a comma-separated list, where IPv6 addresses have brackets.
+
+    Args:
+        setting: name of the setting with the URL, for messages.
+        text: the list.
+        common_port: port of the addresses without one, 5432 if empty.
+    """
     hosts, ports = [], []
-    default_port = _parse_port(setting, default)
+    default_port = _parse_port(setting, common_port)
     for address in text.split(","):
         if address.startswith("/"):
             folder, _, number = address.rpartition(":")
             host, port = (folder, number) if folder and number.isdecimal() else (address, "")
         elif address.startswith("["):
             if "]" not in address:
-                raise SettingsError(f"{setting} is not a valid URL; {ESCAPES}")
+                raise SettingsError(f"{setting}: an IPv6 address must end with ]")
             host, _, port = address[1:].partition("]")
             port = port.removeprefix(":")
         else:

@@ -1,6 +1,6 @@
 """Mapping of asyncpg's errors to those of the package, by SQLSTATE, class and constraint.
 
-Never by the text of a server's message, which depends on its language and may quote row values.
+The text of a server's message is not used: its language varies, and it may quote row values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from learner_app.errors import (
     TransactionAborted,
     TransactionRequired,
 )
-from learner_app.schema.constraints import constraint_fields
+from learner_app.schema.constraints import constraint_columns
 
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
@@ -48,12 +48,12 @@ DRIVER_ERRORS = (
     OSError,
     asyncio.TimeoutError,
 )
-"""Errors that a statement raises; a lost connection shows as any of them."""
+"""Base classes of what asyncpg raises for a statement; any of them may mean a lost connection."""
 
 DELETES_ROWS = re.compile(
     r"\s*(DELETE\b|WITH\b(?!.*\bINSERT\s+INTO\b).*\bDELETE\s+FROM\b)", re.IGNORECASE | re.DOTALL
 )
-"""Statements that violate a foreign key by deleting rows, not by inserting one."""
+"""Statements whose violation of a foreign key (23503) means that a deleted row is referenced."""
 
 
 class ErrorRule(NamedTuple):
@@ -62,10 +62,10 @@ class ErrorRule(NamedTuple):
     error: type[DatabaseError]
     message: str
     with_fields: str = ""
-    """Message with ``{fields}`` in place of one column or several, if they are known."""
+    """Message for known columns, whose names replace ``{fields}``."""
 
     def describe(self, fields: Sequence[str]) -> str:
-        """Return the message, with the columns if there are any."""
+        """Return the message, with the names of the columns if they are known."""
         if self.with_fields and fields:
             return self.with_fields.format(fields=_enumerate(fields))
         return self.message
@@ -120,7 +120,7 @@ SQLSTATE_ERRORS = {
     "42": ErrorRule(StatementRefused, "the statement is invalid"),
     "53": ErrorRule(DatabaseUnavailable, "the server is out of connections, memory or disk"),
 }
-"""Rules by SQLSTATE, or by its first two characters."""
+"""Rules by SQLSTATE, or by its class (the first two characters) for all others of that class."""
 
 DEFAULT = ErrorRule(DatabaseError, "the server could not execute the statement")
 LOST = ErrorRule(ConnectionLost, "the connection was lost")
@@ -128,21 +128,21 @@ REJECTED_BY_DRIVER = ErrorRule(StatementRefused, "the driver rejected the statem
 NO_ANSWER = ErrorRule(StatementTimeout, "no answer within DB_COMMAND_TIMEOUT")
 
 VALUES_IN_MESSAGE = ("22", "42601", "42704", "P0")
-"""SQLSTATEs whose messages may quote values: malformed data, RAISE, parts of the statement."""
+"""Prefixes of SQLSTATEs whose messages may quote values: malformed data, RAISE, syntax errors."""
 
 
 def translate(error: BaseException, statement: str = "", *, lost: bool = False) -> DatabaseError:
     """Return the error of the package for an error of asyncpg or the network.
 
-    Raise it ``from`` the original. Row values are removed from asyncpg's error, since tracebacks
-    show causes as well. An error about a constraint or a value is also an instance of asyncpg's
-    class.
+    The caller raises it ``from`` the original. Row values are removed from the original, since
+    tracebacks show causes as well. An error about a constraint or a value is also an instance of
+    asyncpg's class.
 
     Args:
-        error: what asyncpg or the event loop raised.
-        statement: the SQL that was sent, which distinguishes a rejected DELETE from a missing
-            reference: both are 23503.
-        lost: the connection is closed now, which some errors do not show.
+        error: error that asyncpg or the event loop raised.
+        statement: the SQL that was sent. It distinguishes a rejected DELETE from a missing
+            reference, which both have the SQLSTATE 23503.
+        lost: True if the connection is closed, which the error itself may not show.
     """
     _remove_values(error)
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
@@ -165,17 +165,17 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
     sqlstate = error.sqlstate or ""
     rule = SQLSTATE_ERRORS.get(sqlstate) or SQLSTATE_ERRORS.get(sqlstate[:2]) or DEFAULT
     table, constraint = error.table_name, error.constraint_name
-    fields = constraint_fields(table or "", constraint or "")
+    fields = constraint_columns(table or "", constraint or "")
     if error.column_name:
         fields = (error.column_name,)
     if sqlstate == "23503" and DELETES_ROWS.match(statement):
         rule = SQLSTATE_ERRORS["23001"]
-    place = f"{table}: " if table else ""
-    source = f"{constraint}, " if constraint else ""
+    prefix = f"{table}: " if table else ""
+    constraint_name = f"{constraint}, " if constraint else ""
     is_about_values = sqlstate.startswith(("22", "23"))
     kind = with_driver_class(rule.error, type(error)) if is_about_values else rule.error
     failure = kind(
-        f"{place}{rule.describe(fields)} ({source}{sqlstate} {type(error).__name__})",
+        f"{prefix}{rule.describe(fields)} ({constraint_name}{sqlstate} {type(error).__name__})",
         sqlstate=sqlstate,
         table=table,
         constraint=constraint,
@@ -187,14 +187,15 @@ def _from_server(error: Any, statement: str) -> DatabaseError:
 
 
 def _enumerate(fields: Sequence[str]) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    """Join names as ``a``, ``a and b`` or ``a, b and c``."""
     *others, last = fields
     return f"{', '.join(others)} and {last}" if others else last
 
 
 def _is_about_an_argument(error: Any) -> TypeGuard[Exception]:
     """Return True if the driver could not encode an argument, so that nothing was sent."""
-    if isinstance(error, asyncpg.DataError):  # also a class of server errors, which have a severity
+    # asyncpg also raises DataError for errors of the server, but those have a severity
+    if isinstance(error, asyncpg.DataError):
         return error.severity is None
     return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
 
@@ -230,7 +231,8 @@ def outcome_is_unknown(error: BaseException) -> bool:
 def was_sent(error: BaseException) -> bool:
     """Return True unless the error was raised before anything was sent."""
     if isinstance(error, asyncpg.InternalClientError):
-        # asyncpg had read FATAL before; it has no class for this error, and its version is pinned
+        # asyncpg had read FATAL before it could send. Only the text shows that, which cannot change
+        # unnoticed, as the version of asyncpg is pinned.
         return "cannot switch to state" not in str(error)
     return not isinstance(error, asyncpg.InterfaceError)
 
@@ -242,7 +244,7 @@ CONNECT_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""Errors of ``asyncpg.connect``; timeouts, name resolution and TLS raise OSError."""
+"""Errors of ``asyncpg.connect``; those of timeouts, name resolution and TLS are OSErrors."""
 
 ADVICE = {
     "28P01": "password authentication failed: check user and password",
@@ -253,13 +255,14 @@ ADVICE = {
     "22023": "the server rejects the value of a setting: check those of the URL and DB_*_TIMEOUT",
     "08P01": "protocol error: check that this is a PostgreSQL server, and user and password",
 }
-"""Messages for refusals by SQLSTATE, with what to do, as a retry does not help."""
+"""Messages for refused connections by SQLSTATE, with what to do, as a retry does not help."""
 
 
 def translate_connect_error(error: BaseException, target: DatabaseUrl) -> LearnerError:
-    """Return the error of the package for a failed attempt to connect, in one line.
+    """Return the error of the package for a failed attempt to connect, with a one-line message.
 
-    :class:`DatabaseUnavailable` if a retry may succeed, :class:`DatabaseRefused` if not.
+    It is :class:`DatabaseUnavailable` if a retry may succeed, else :class:`DatabaseRefused` or
+    :class:`DatabaseNotConfigured`.
     """
     if target.is_development and isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return DatabaseNotConfigured(
@@ -273,12 +276,14 @@ def translate_connect_error(error: BaseException, target: DatabaseUrl) -> Learne
         return DatabaseReadOnly(
             f"{target}: no host is {target.session_attributes} (target_session_attrs)"
         )
-    # no socket in an existing directory: the server is stopped or just starting
+    # the directory exists without a socket: the server is stopped or just starting
     is_stopped = isinstance(error, FileNotFoundError) and Path(target.hosts[0]).is_dir()
-    refusal = None if is_stopped else _permanent_cause(error)
-    if refusal:
-        return DatabaseRefused(f"{target}: {refusal}")
-    return DatabaseUnavailable(f"{target}: {_temporary_cause(error, sqlstate)}", sqlstate=sqlstate)
+    permanent = None if is_stopped else _describe_permanent_error(error)
+    if permanent:
+        return DatabaseRefused(f"{target}: {permanent}")
+    return DatabaseUnavailable(
+        f"{target}: {_describe_connect_error(error, sqlstate)}", sqlstate=sqlstate
+    )
 
 
 def _settings_in(error: BaseException, target: DatabaseUrl) -> str:
@@ -287,9 +292,10 @@ def _settings_in(error: BaseException, target: DatabaseUrl) -> str:
     return ", ".join(names) or "a setting of the URL"
 
 
-def _permanent_cause(error: BaseException) -> str | None:
+def _describe_permanent_error(error: BaseException) -> str | None:
+    """Return the message for an error that a retry cannot repair, None for any other."""
     if isinstance(error, UnicodeError):
-        return "the host name is not valid"
+        return "the host name is not valid: correct it"
     if isinstance(error, asyncpg.ClientConfigurationError):
         return f"the driver rejects the settings ({type(error).__name__})"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -297,17 +303,17 @@ def _permanent_cause(error: BaseException) -> str | None:
             f"the server's certificate is not trusted ({error.verify_message}): "
             "set DB_SSL_ROOT_CERT to the certificate of its authority"
         )
-    if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):  # asyncpg's text
+    if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):  # text of asyncpg
         return (
             "the server does not support TLS: enable it there, or use sslmode=disable outside "
             "production"
         )
     if isinstance(error, ssl.SSLError | PermissionError | FileNotFoundError):
-        return f"{_temporary_cause(error)}: check host and TLS settings"
+        return f"{_describe_connect_error(error)}: check host and TLS settings"
     return None
 
 
-def _temporary_cause(error: BaseException, sqlstate: str | None = None) -> str:
+def _describe_connect_error(error: BaseException, sqlstate: str | None = None) -> str:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "no answer within the connect timeout"
     if isinstance(error, socket.gaierror):
@@ -315,5 +321,5 @@ def _temporary_cause(error: BaseException, sqlstate: str | None = None) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused: is PostgreSQL running there?"
     if isinstance(error, FileNotFoundError):
-        return "the directory contains no unix socket of PostgreSQL"
+        return "the directory contains no unix socket of PostgreSQL: is it running?"
     return f"cannot connect ({sqlstate or type(error).__name__})"

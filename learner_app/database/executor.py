@@ -146,7 +146,7 @@ class StatementExecutor:
             _BrokenConnection: the connection broke.
         """
         connection = await self._connections.acquire(in_pool=in_pool)
-        answered = connection.answered
+        completed = connection.completed_operations
         try:
             result = await work(connection)
             _require_committed(connection)
@@ -159,7 +159,7 @@ class StatementExecutor:
                 raise (_lost_write(error) if is_unknown else failure) from error
             # Nothing of the work was executed if none of its statements was answered, and the last
             # one was not sent, or the server ended the session before it read the statement.
-            is_unexecuted = connection.answered == answered and (
+            is_unexecuted = connection.completed_operations == completed and (
                 not was_sent(error) or connection.replies.proves_unexecuted(error)
             )
             raise _BrokenConnection(

@@ -1,8 +1,8 @@
 """Health check for probes: bounded in time, independent of the pool, free of secrets.
 
-It asks over the monitoring connection, which is open already, in one round trip: a probe that had
-to wait for a connection of the pool would report an outage whenever the pool is busy. A connection
-is opened only if the monitoring connection was lost, or if there is no pool.
+It sends one query on the monitoring connection, which is already open. A probe that waited for a
+connection of the pool would report an outage whenever the pool is busy. A connection is opened only
+if the monitoring connection was lost, or if there is no pool.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from learner_app.errors import DatabaseReadOnly, DatabaseUnavailable, LearnerErr
 from learner_app.schema.pending import declared_migrations, pending_migrations
 
 PROBE_SECONDS = 0.8
+"""Time limit for the answer of the server."""
+
 EXHAUSTED_SECONDS = 0.5
 """Time without a checkin after which a full pool counts as exhausted."""
 
@@ -33,12 +35,17 @@ CONNECT_SECONDS = 0.75
 """Below PROBE_SECONDS, so that the probe can report why connecting failed."""
 
 POLL_SECONDS = 0.02
+"""Interval in which a full pool is observed."""
 
 READ_ONLY = "SELECT current_setting('transaction_read_only')"
 WITH_READ_ONLY = """
     SELECT state.read_only, migrations.*
     FROM (SELECT current_setting('transaction_read_only') AS read_only) AS state
     LEFT JOIN ({}) AS migrations ON true
+"""
+"""Query of the migrations together with the read-only mode, for one round trip.
+
+The join returns one row even if no migration is recorded.
 """
 
 Reason = Literal["unreachable", "pool_exhausted", "read_only", "timeout", "migrations_pending"]
@@ -67,30 +74,36 @@ class DatabaseHealth:
     database: Literal["up", "down"]
     """``up`` if the server answered, even if the application cannot use it."""
     latency_ms: float
-    """Duration of the check."""
+    """Duration of the check in milliseconds."""
     pool: PoolStatus | None
     """None without a pool."""
     pending_migrations: int | None
     """None if the server did not answer, or the role may not read the migration table."""
     time: datetime
+    """End of the check, in UTC."""
 
 
 @dataclass
-class _Answer:
-    """Answer of the server, or the reason why there is none."""
+class _ServerState:
+    """State of server and migrations, see :class:`DatabaseHealth` for the fields."""
 
     answered: bool = False
     reason: Reason | None = None
     pending: int | None = None
 
 
-AskQuery = Callable[[str], Awaitable[list[Any]]]
+Fetch = Callable[[str], Awaitable[list[Any]]]
+"""Function that executes a query and returns its records."""
 
 _running_checks: WeakKeyDictionary[DatabaseEngine, asyncio.Task[DatabaseHealth]] = (
     WeakKeyDictionary()
 )
-_unanswered_queries: WeakKeyDictionary[DatabaseEngine, asyncio.Task[_Answer]] = WeakKeyDictionary()
-"""Queries that a probe stopped waiting for; the next probe waits for them, not for new ones."""
+"""Running check of each engine, which concurrent callers share."""
+
+_unanswered_queries: WeakKeyDictionary[DatabaseEngine, asyncio.Task[_ServerState]] = (
+    WeakKeyDictionary()
+)
+"""Query of each engine that got no answer in time; the next check waits for it again."""
 
 
 async def check_database(engine: DatabaseEngine | None = None) -> DatabaseHealth:
@@ -105,7 +118,7 @@ async def check_database(engine: DatabaseEngine | None = None) -> DatabaseHealth
     - ``migrations_pending``: the database lacks migrations of the code.
 
     Args:
-        engine: that of ``piccolo_conf`` if left out.
+        engine: engine of ``piccolo_conf`` if left out.
 
     Raises:
         SettingsError: ``piccolo_conf`` has no engine of this package.
@@ -127,26 +140,26 @@ def _configured_engine() -> DatabaseEngine:
 async def _check(engine: DatabaseEngine) -> DatabaseHealth:
     started = time.perf_counter()
     pool = engine.pool
-    answer, is_exhausted = await asyncio.gather(_ask_within_limit(engine), _is_exhausted(pool))
-    if is_exhausted and answer.reason in (None, "migrations_pending"):
-        answer.reason = "pool_exhausted"
-    is_usable = answer.reason in (None, "migrations_pending")
+    state, is_exhausted = await asyncio.gather(_query_within_limit(engine), _is_exhausted(pool))
+    if is_exhausted and state.reason in (None, "migrations_pending"):
+        state.reason = "pool_exhausted"
+    is_usable = state.reason in (None, "migrations_pending")
     return DatabaseHealth(
-        status="ok" if answer.reason is None else "warn" if is_usable else "unavailable",
-        reason=answer.reason,
-        database="up" if answer.answered else "down",
+        status="ok" if state.reason is None else "warn" if is_usable else "unavailable",
+        reason=state.reason,
+        database="up" if state.answered else "down",
         latency_ms=round((time.perf_counter() - started) * 1000, 1),
         pool=_pool_status(pool) if pool else None,
-        pending_migrations=answer.pending,
+        pending_migrations=state.pending,
         time=datetime.now(UTC),
     )
 
 
-async def _ask_within_limit(engine: DatabaseEngine) -> _Answer:
-    """Return the server's answer within PROBE_SECONDS.
+async def _query_within_limit(engine: DatabaseEngine) -> _ServerState:
+    """Return the state of server and migrations within PROBE_SECONDS.
 
-    The query goes on after that: cancelling it would take a connection, and a server that does not
-    answer would get a new query with each probe.
+    The query continues after that: asyncpg opens a connection to cancel one, and a server that does
+    not answer would get a new query with each probe.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -157,83 +170,85 @@ async def _ask_within_limit(engine: DatabaseEngine) -> _Answer:
     done, _ = await asyncio.wait([task], timeout=PROBE_SECONDS)
     if not done:
         _unanswered_queries[engine] = task
-        return _Answer(reason="timeout")
+        return _ServerState(reason="timeout")
     try:
         return task.result()
     except DatabaseReadOnly:
-        return _Answer(answered=True, reason="read_only")
+        return _ServerState(answered=True, reason="read_only")
     except (LearnerError, *DRIVER_ERRORS) as error:
         cause = error.__cause__ or error
         is_late = isinstance(cause, TimeoutError) or loop.time() - started > PROBE_SECONDS
-        return _Answer(reason="timeout" if is_late else "unreachable")
+        return _ServerState(reason="timeout" if is_late else "unreachable")
 
 
-def _retrieve_exception(task: asyncio.Task[_Answer]) -> None:
-    """Retrieve an error that no probe waits for, so that asyncio does not log it."""
+def _retrieve_exception(task: asyncio.Task[_ServerState]) -> None:
+    """Retrieve the error of a query that no check awaits, or asyncio would log it."""
     if not task.cancelled():
         task.exception()
 
 
-async def _query(engine: DatabaseEngine) -> _Answer:
+async def _query(engine: DatabaseEngine) -> _ServerState:
     if not declared_migrations.cache_info().currsize:
-        await asyncio.to_thread(declared_migrations)  # reads files and imports them
+        await asyncio.to_thread(declared_migrations)  # blocks: it reads files and imports them
     monitor = engine.connections.monitor
     if monitor is None:
-        return await _ask_once(engine)
+        return await _query_on_new_connection(engine)
     if monitor.connection is not None:
         try:
-            return await _ask_monitor(engine, monitor)
+            return await _query_on_monitor(engine, monitor)
         except (*DRIVER_ERRORS, DatabaseUnavailable):
             if monitor.connection is not None:  # the server rejected the query
                 raise
     monitor.adopt(await engine.connections.connector.connect_for_monitor(CONNECT_SECONDS))
-    return await _ask_monitor(engine, monitor)
+    return await _query_on_monitor(engine, monitor)
 
 
-async def _ask_monitor(engine: DatabaseEngine, monitor: Monitor) -> _Answer:
-    async def ask(query: str) -> list[Any]:
+async def _query_on_monitor(engine: DatabaseEngine, monitor: Monitor) -> _ServerState:
+    async def fetch(query: str) -> list[Any]:
         return (await monitor.ask(query)).rows
 
-    answer = await _ask(engine, ask)
-    if answer.reason == "read_only":
+    state = await _read_state(engine, fetch)
+    if state.reason == "read_only":
         monitor.leave_read_only_server()
-    return answer
+    return state
 
 
-async def _ask_once(engine: DatabaseEngine) -> _Answer:
+async def _query_on_new_connection(engine: DatabaseEngine) -> _ServerState:
     connection = await engine.get_new_connection(CONNECT_SECONDS)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            return await _ask(engine, connection.fetch)
+            return await _read_state(engine, connection.fetch)
     finally:
-        # not close(), which waits for the server
-        connection.terminate()
+        connection.terminate()  # close() would wait for the server
 
 
-async def _ask(engine: DatabaseEngine, ask: AskQuery) -> _Answer:
-    """Ask for pending migrations and read-only mode, in one round trip."""
-    reader = _MigrationReader(ask)
+async def _read_state(engine: DatabaseEngine, fetch: Fetch) -> _ServerState:
+    """Read pending migrations and read-only mode, in one round trip if the table is readable."""
+    reader = _MigrationReader(fetch)
     try:
         pending = len(await pending_migrations(reader))
     except asyncpg.InsufficientPrivilegeError:
         pending = None
     if reader.is_read_only is None:
-        rows = await ask(READ_ONLY)
+        rows = await fetch(READ_ONLY)
         reader.is_read_only = rows[0][0] == "on"
-    if reader.is_read_only and engine.name is None:
-        return _Answer(answered=True, reason="read_only", pending=pending)
-    return _Answer(answered=True, reason="migrations_pending" if pending else None, pending=pending)
+    reason: Reason | None = "migrations_pending" if pending else None
+    if reader.is_read_only and engine.name is None:  # a replica is read-only by design
+        reason = "read_only"
+    return _ServerState(answered=True, reason=reason, pending=pending)
 
 
 class _MigrationReader:
     """Connection for :func:`pending_migrations` that adds the read-only mode to its query."""
 
-    def __init__(self, ask: AskQuery) -> None:
+    def __init__(self, fetch: Fetch) -> None:
         self.is_read_only: bool | None = None
-        self._ask = ask
+        """Read-only mode of the server, None before a query has succeeded."""
+        self._fetch = fetch
 
     async def fetch(self, query: str) -> list[Any]:
-        rows = await self._ask(WITH_READ_ONLY.format(query))
+        """Execute the query of the migrations, and read the read-only mode with it."""
+        rows = await self._fetch(WITH_READ_ONLY.format(query))
         self.is_read_only = rows[0]["read_only"] == "on"
         return [row for row in rows if row["app_name"] is not None]
 

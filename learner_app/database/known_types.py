@@ -1,7 +1,7 @@
 """Array types of pg_catalog, registered with asyncpg without a query.
 
-asyncpg has codecs for the base types but only for ``text[]`` among the arrays. For every other
-array it would query the catalog on each new connection. The OIDs are fixed in ``pg_type.dat``.
+Among the array types asyncpg knows only ``text[]``. For every other one it would query the catalog
+on each new connection. PostgreSQL's source file ``pg_type.dat`` fixes the OIDs.
 """
 
 from types import MappingProxyType
@@ -34,11 +34,11 @@ ARRAYS = MappingProxyType(
         "jsonb": (3807, 3802),
     }
 )
-"""OIDs of the array and of its elements, by the name of the element type."""
+"""OID of the array type and OID of its element type, by the name of the element type."""
 
 
 def _introspection_row(name: str, array: int, element: int) -> dict[str, Any]:
-    """Return a row as asyncpg's introspection query would."""
+    """Return an array type in the format of asyncpg's introspection query."""
     return {
         "oid": array,
         "ns": "pg_catalog",
@@ -59,3 +59,4 @@ def _introspection_row(name: str, array: int, element: int) -> dict[str, Any]:
 KNOWN_TYPES = [
     _introspection_row(name, array, element) for name, (array, element) in ARRAYS.items()
 ]
+"""Argument of ``register_data_types()`` of asyncpg's protocol settings."""

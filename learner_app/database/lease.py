@@ -28,11 +28,19 @@ T = TypeVar("T")
 _Driver: Any = asyncpg.connection.Connection
 _Proxy: Any = asyncpg.connection._ConnectionProxy
 
-STATEMENTS = {"execute", "executemany", "fetch", "fetchmany", "fetchrow", "fetchval"}
-"""Methods whose first argument is a statement."""
+STATEMENT_METHODS = {
+    "copy_from_query",
+    "execute",
+    "executemany",
+    "fetch",
+    "fetchmany",
+    "fetchrow",
+    "fetchval",
+}
+"""Methods whose first argument is a statement, which decides whether they may write."""
 
-READS = {"copy_from_query", "copy_from_table", "add_listener", "remove_listener", "ping"}
-"""Methods that write no row whatever their arguments are."""
+READ_METHODS = {"copy_from_table", "add_listener", "remove_listener", "ping"}
+"""Methods that never write a row."""
 
 PROTOCOL_OPERATIONS = {
     "bind",
@@ -179,7 +187,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         if self._before_operation is not None:
             await self._before_operation(sql)
         is_closed = connection.is_closed()
-        if not (is_closed or self._is_repeatable) and connection.has_hung_up():
+        if not (is_closed or self._is_repeatable) and connection.is_closed_by_server():
             connection.terminate()
             raise ConnectionLost("the server had closed the connection, nothing was sent")
         in_transaction = not is_closed and connection.is_in_transaction()
@@ -222,8 +230,8 @@ def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
     The lease is checked when a coroutine starts to run, which may be after the block has ended.
     """
-    sends_statement = name in STATEMENTS
-    is_read = name in READS
+    sends_statement = name in STATEMENT_METHODS
+    is_read = name in READ_METHODS
 
     async def operate(self: Lease, *args: Any, **kwargs: Any) -> Any:
         sql = None

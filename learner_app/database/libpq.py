@@ -1,4 +1,4 @@
-"""Environment variables with which psql, pg_dump and pg_restore connect as this package does."""
+"""Environment variables of libpq, for psql, pg_dump and pg_restore."""
 
 import ssl
 
@@ -7,10 +7,13 @@ from learner_app.settings import Settings
 
 
 def libpq_environment(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
-    """Return PG* variables for the target, with the password, for a child process only.
+    """Return the PG* variables with which libpq connects as the engine does.
+
+    They contain the password: pass them to a child process only.
 
     Raises:
-        SettingsError: the encryption mode is not allowed, or a certificate is not usable.
+        SettingsError: the encryption mode is not allowed, a certificate is not usable, or the key
+            of the client certificate is encrypted.
     """
     variables = {
         "PGHOST": ",".join(target.hosts),
@@ -41,7 +44,10 @@ def _tls_variables(target: DatabaseUrl, settings: Settings) -> dict[str, str]:
 
 
 def _root_certificate(target: DatabaseUrl, settings: Settings) -> str:
-    """Return the file of trusted authorities, as libpq before 16 does not support ``system``."""
+    """Return the path of the trusted certificate authorities.
+
+    ``system`` is replaced by the file of the operating system, as libpq before 16 does not know it.
+    """
     named = target.tls.root_certificate or settings.db_ssl_root_cert
     if named in (None, "system"):
         return ssl.get_default_verify_paths().cafile or "system"
@@ -49,4 +55,5 @@ def _root_certificate(target: DatabaseUrl, settings: Settings) -> str:
 
 
 def _escape(value: str) -> str:
+    """Return the value as PGOPTIONS requires it, where a space separates arguments."""
     return value.replace("\\", r"\\").replace(" ", r"\ ")

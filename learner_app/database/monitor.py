@@ -1,9 +1,10 @@
-"""Monitoring connection: one connection beside the pool for the watchdog and the health check.
+"""Monitoring connection: one connection outside the pool for the watchdog and the health check.
 
-Opening a connection takes several round trips and a responsive postmaster, so a new connection that
-fails is no evidence about the statements that are running. An established connection gets an answer
-in one round trip as long as server and network work; its silence is evidence. It is replaced in the
-background when it is lost, silent or read-only. The old one remains until the new one is open.
+Opening a connection takes several round trips and a responsive postmaster, so a failure to connect
+is no evidence about the statements that are running. An established connection gets an answer in
+one round trip as long as server and network work, so a missing answer is evidence. The connection
+is replaced in the background when it is lost, gets no answer, is read-only or has reached its
+maximum age. The old one is kept until the new one is open.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from learner_app.errors import DatabaseUnavailable, LearnerError
 
 ANSWER_SECONDS = 0.5
 ANSWER_ROUND_TRIPS = 3
-"""Time limit of an answer: seconds plus round trips. After it a replacement is opened."""
+"""Time limit for an answer: the sum of these seconds and round trips, then it is silent."""
 
 PING_INTERVAL_SECONDS = 10
-"""Keeps the connection alive in firewalls, and the measured round trip current."""
+"""Time without a query after which a ping keeps the connection open in firewalls."""
 
 MAX_ATTEMPTS = 2
+"""Attempts of a query: the second one is sent if the connection was replaced meanwhile."""
 KEPT_ROUND_TRIPS = 8
+"""Number of recent round trips that are remembered."""
 
 
 class Answer(NamedTuple):
-    """Rows, and the connection that they came from."""
+    """Rows of a query, and the connection on which it was executed."""
 
     connection: Connection
     rows: list[Any]
@@ -47,21 +50,26 @@ class Monitor:
     ) -> None:
         """
         Args:
-            name: of the target, for the log.
+            name: name of the target for the log, without a password.
             connect: opens one connection.
-            lifetime: seconds after which the connection is replaced, as those of the pool are.
+            lifetime: seconds after which the connection is replaced.
         """
         self.connection: Connection | None = None
+        """The open connection, None while there is none."""
         self.silent_since: dict[Any, float] = {}
-        """Loop time since which an established connection to the address got no answer."""
+        """Loop time since which an established connection got no answer, by its address."""
         self._loop = asyncio.get_running_loop()
         self._lifetime = lifetime
-        self._reconnect = ReconnectLoop(name, connect, self.adopt, self._failed, is_quiet=True)
+        self._reconnect = ReconnectLoop(
+            name, connect, self.adopt, self._connect_failed, is_quiet=True
+        )
         self.attempted = asyncio.Event()
         """Set when the first attempt to connect has ended."""
         self._lock = asyncio.Lock()
         self._asked_at = 0.0
+        """Loop time at which the running query was sent, 0 while there is none."""
         self._answered_at = 0.0
+        """Loop time of the last answer."""
         self._is_read_only = False
         self._is_closed = False
         self._round_trips: deque[float] = deque(maxlen=KEPT_ROUND_TRIPS)
@@ -70,23 +78,23 @@ class Monitor:
 
     @property
     def round_trip(self) -> float:
-        """Longest recent time to an answer, in seconds."""
+        """Longest of the recent round trips, in seconds."""
         return max(self._round_trips, default=0.0)
 
     async def ask(self, query: str, *args: Any, address: Any = None) -> Answer:
-        """Return the answer to a query, without a time limit.
+        """Execute a query on the monitoring connection, without a time limit.
 
-        Callers limit their own wait with ``asyncio.wait`` and let the query go on, as cancelling it
-        would take another connection. If the connection is replaced, the query is sent again on the
-        new one.
+        Callers limit their own wait with ``asyncio.wait`` and let the query continue, as asyncpg
+        opens another connection to cancel one. If the connection is replaced meanwhile, the query
+        is sent again on the new one.
 
         Args:
-            query: a statement that only reads, since it may be sent twice.
-            args: its parameters.
-            address: ask only a server at this address.
+            query: statement that only reads, since it may be sent twice.
+            args: values of its parameters.
+            address: required address of the server; None for any.
 
         Raises:
-            DatabaseUnavailable: there is no connection, or none to that address.
+            DatabaseUnavailable: the connection is not open, or leads to another address.
             asyncpg.PostgresError: the server rejected the query.
         """
         async with self._lock:
@@ -99,10 +107,10 @@ class Monitor:
                 except DRIVER_ERRORS:
                     if self.connection in (None, connection) or attempt == MAX_ATTEMPTS:
                         raise
-        raise AssertionError
+        raise AssertionError  # the last attempt returns or raises
 
     def adopt(self, connection: Connection) -> None:
-        """Use a new connection, unless the present one needs no replacement."""
+        """Use a new connection, or close it if the present one needs no replacement."""
         old = self.connection
         if self._is_closed or (old is not None and not self._needs_replacement()):
             connection.terminate()
@@ -113,19 +121,19 @@ class Monitor:
         self._round_trips.clear()
         lifetime = self._lifetime * random.uniform(0.9, 1)  # noqa: S311  # no secret
         connection.retire_at = self._loop.time() + lifetime
-        connection.add_termination_listener(self._lost)
+        connection.add_termination_listener(self._connection_lost)
         self.silent_since.pop(connection.address, None)
         if old is not None:
             old.terminate()
         self._start_ping()
 
     def leave_read_only_server(self) -> None:
-        """Replace the connection, whose server has turned out to be read-only."""
+        """Request a replacement, as the server of the connection is read-only."""
         self._is_read_only = True
         self._reconnect.request(1, is_urgent=False)
 
     def tick(self) -> None:
-        """Detect silence, replace the connection if needed, ping it if it is unused.
+        """Detect a missing answer, replace the connection if needed, and ping an unused one.
 
         The watchdog calls it several times per second.
         """
@@ -138,11 +146,17 @@ class Monitor:
             self._start_ping()
 
     def note_answer(self, address: Any, at: float) -> None:
-        """Record that another connection to the address got an answer, at that loop time."""
+        """End the silence of an address if another connection to it got a later answer.
+
+        Args:
+            address: address of the server.
+            at: loop time of the answer.
+        """
         if at > self.silent_since.get(address, at):
             del self.silent_since[address]
 
     def close(self) -> None:
+        """Close the connection and open no other one."""
         self._is_closed = True
         self._reconnect.close()
         if self._ping is not None:
@@ -157,7 +171,7 @@ class Monitor:
         except DRIVER_ERRORS as error:
             if _ends_session(error):
                 connection.terminate()
-                self._lost(connection)
+                self._connection_lost(connection)
             raise
         finally:
             asked_at, self._asked_at = self._asked_at, 0.0
@@ -180,10 +194,10 @@ class Monitor:
             or self._loop.time() > connection.retire_at
         )
 
-    def _failed(self, _error: LearnerError) -> None:
+    def _connect_failed(self, _error: LearnerError) -> None:
         self.attempted.set()
 
-    def _lost(self, connection: Any) -> None:
+    def _connection_lost(self, connection: Any) -> None:
         if connection is self.connection:
             self.connection = None
             if not self._is_closed:

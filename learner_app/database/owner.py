@@ -1,4 +1,4 @@
-"""Database URL of the owner role, which migrates and dumps the database."""
+"""Database URL of the owner role, the role that migrates and dumps the database."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from learner_app.settings import Settings
 
 
 def find_owner_url(settings: Settings) -> DatabaseUrl:
-    """Return the URL of the owner role, or that of the application if no owner is configured.
+    """Return the URL of the owner role, or that of the application role if none is configured.
 
     Raises:
         DatabaseNotConfigured: no database is configured.
@@ -58,10 +58,10 @@ def _search_path(target: DatabaseUrl) -> str | None:
 
 
 def _development_owner(settings: Settings) -> str | None:
-    """Return the owner role of a running ``learner up``, or None if it has only one role."""
+    """Return the owner role of the running ``learner up``, None if it has a single role."""
     try:
         running = json.loads(settings.running_file.read_text())
-    except (OSError, ValueError):  # it was just stopped, connecting reports that
+    except (OSError, ValueError):  # `learner up` was just stopped, which connecting reports
         return None
     owner = running.get("owner")
     return owner if isinstance(owner, str) else None

@@ -1,21 +1,22 @@
 """Bounded connection pool: last in first out, validated on checkout, waiters served in order.
 
-Why not asyncpg's pool: it sends a reset query each time a connection comes back, and its callers
-wait without limit. This pool resets a connection only if something was left in its session, passes
-it to the next waiter in the same step of the event loop, and checks on checkout that the server is
-still there.
+Why not asyncpg's pool: it sends a reset query each time a connection is released, and its callers
+wait without limit. This pool resets a connection only if session state was left, passes it to the
+next waiter in the same step of the event loop, and checks on checkout that the server has not
+closed it.
 
 Last in first out: a few connections do most of the work, so that their prepared statements stay
-cached, and those at the bottom become idle long enough to be closed.
+cached, and the others are idle long enough to be closed.
 
 Validation on checkout has three levels, from cheap to expensive. A closed or outdated connection is
-closed. One with unread input (usually the FATAL message of a server that stops) or one that was
-idle for 5 s has to answer ``SELECT 1`` first; until then the caller waits in the queue, so that
-another connection that becomes free is used instead. If that ping fails, all idle connections are
-closed, since they were idle even longer.
+closed. One with unread input (usually the FATAL message of a server that stops), or one that was
+idle for 5 s, is pinged. Meanwhile the caller waits in the queue, so that it gets another connection
+if one becomes free earlier. If the ping fails, all idle connections are closed, since they were
+idle even longer.
 
-In an outage (see :class:`ReconnectLoop`) a caller waits one second, not DB_ACQUIRE_TIMEOUT: a
-service that answers 503 quickly recovers, one whose requests pile up for ten seconds does not.
+In an outage (see :class:`ReconnectLoop`) a caller waits one second instead of DB_ACQUIRE_TIMEOUT:
+a service that answers 503 quickly recovers soon after the outage, one with ten seconds of queued
+requests does not.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from learner_app.database.checkout import Checkout, record_checkout
+from learner_app.database.checkout import Checkout, locate_caller
 from learner_app.database.connection import Connection
 from learner_app.database.reconnect import ReconnectLoop, copy_exception
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
 
 PING_AFTER_SECONDS = 5
-"""Idle time after which a connection has to answer a ping before it is lent."""
+"""Idle time after which a connection is pinged before it is checked out."""
 
 CANCEL_SECONDS = 2
-"""Time limit for the cancellation of a statement that was still running on release."""
+"""Time limit for cancelling a statement that is still running when its connection is released."""
 
 OUTAGE_SECONDS = 1
-"""Time that a caller waits for a server that is known to be unreachable."""
+"""Time that a caller waits for a connection in an outage."""
 
-POOL_CLOSED = "the connection pool was closed"
+POOL_CLOSED = "the connection pool was closed: send statements only inside `DB.running()`"
 
 
 class Pool:
-    """Connection pool of one engine and one event loop, in which it has to be created."""
+    """Connection pool of one engine, bound to the event loop in which it is created."""
 
     def __init__(
         self,
@@ -54,12 +55,12 @@ class Pool:
         *,
         needs_primary: bool = False,
     ) -> None:
-        """Start without connections, which the first request or :meth:`prune` opens.
+        """Start without connections; :meth:`acquire` and :meth:`prune` open them.
 
         Args:
-            name: of the target, for the log; without a password.
+            name: name of the target for the log, without a password.
             connect: opens one connection.
-            settings: sizes and time limits.
+            settings: pool sizes and time limits.
             needs_primary: close idle connections to a server that has become read-only.
         """
         self.loop = asyncio.get_running_loop()
@@ -68,17 +69,23 @@ class Pool:
         self.in_use: dict[Connection, Checkout] = {}
         """Connections that are checked out."""
         self.checkins = 0
-        """Number of times that a connection became free, a new one included."""
+        """Number of times that a connection became available, new connections included."""
         self.orphans: dict[Connection, float] = {}
-        """Connections that broke in use, with the time; their sessions may still hold locks."""
+        """Connections that broke in use, with the loop time; their sessions may still hold locks.
+
+        The watchdog terminates these sessions on the server.
+        """
         self._settings = settings
         self._needs_primary = needs_primary
         self._idle: list[Connection] = []
         self._waiters: dict[asyncio.Future[Connection], Checkout] = {}
         self._validating: dict[Connection, asyncio.Task[None]] = {}
+        """Connections that are being pinged or reset."""
         self._reconnect = ReconnectLoop(name, connect, self._add, self._connect_failed)
         self._generation = 0
+        """Number of calls of :meth:`expire`."""
         self._server_starts: dict[Any, Any] = {}
+        """Latest known start time of each server, which changes with a restart."""
         self.is_closing = False
 
     @property
@@ -88,7 +95,7 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """Number of connections that can be lent."""
+        """Number of connections that are not in use."""
         return len(self._idle)
 
     @property
@@ -98,11 +105,11 @@ class Pool:
 
     @property
     def outage(self) -> LearnerError | None:
-        """The reason why the server is unreachable, or None if the last attempt succeeded."""
+        """Error of the last attempt if it did not reach the server, else None."""
         return self._reconnect.outage
 
     async def acquire(self) -> Connection:
-        """Check out a connection, which is the caller's alone until :meth:`release`.
+        """Check out a connection for exclusive use until :meth:`release`.
 
         Raises:
             PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
@@ -111,7 +118,7 @@ class Pool:
         """
         if self.is_closing:
             raise PoolNotStarted(POOL_CLOSED)
-        checkout = record_checkout(self.loop.time())
+        checkout = locate_caller(self.loop.time())
         connection = self._take_idle()
         if connection is None:
             return await self._wait(checkout)
@@ -119,11 +126,11 @@ class Pool:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Check a connection in, whatever its state.
+        """Return a connection in any state to the pool.
 
-        A second call does nothing. A clean connection is available immediately. One that needs a
-        cancellation, a rollback or a reset becomes available after it, in a task, so that the
-        caller does not wait.
+        A second call does nothing. A clean connection is available immediately. If a statement has
+        to be cancelled, a transaction rolled back or the session reset, a task does that, and the
+        connection is available after it; the caller does not wait.
         """
         if self.in_use.pop(connection, None) is None:
             return
@@ -136,7 +143,7 @@ class Pool:
             or self._is_outdated(connection)
         ):
             self._discard(connection)
-        elif connection.is_running:  # of a task that the caller did not await
+        elif connection.is_running:  # a statement of a task that the caller did not await
             connection.cancel_operations()
             self._validate_later(connection, _reset_when_idle(connection))
         elif connection.has_session_state or connection.is_busy():
@@ -150,13 +157,14 @@ class Pool:
         self.drop_idle()
 
     def drop_idle(self) -> None:
-        """Close the idle connections, which are probably broken."""
+        """Close the idle connections, after a sign that they are broken or outdated."""
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.terminate()
         self.replenish()
 
     def open_connections(self) -> list[Connection]:
+        """Return the idle connections and those in use, without those being pinged or reset."""
         return [*self._idle, *self.in_use]
 
     def terminate(self, connection: Connection) -> None:
@@ -167,8 +175,8 @@ class Pool:
         self.replenish()
 
     def clear_statement_cache(self) -> None:
-        """Have all statements prepared again after a change of tables or types."""
-        for connection in (*self._idle, *self.in_use):
+        """Make asyncpg prepare all statements again, after a change of tables or types."""
+        for connection in self.open_connections():
             connection.clear_statement_cache()
 
     def prune(self) -> None:
@@ -176,7 +184,7 @@ class Pool:
         now = self.loop.time()
         spare = self.size - self.min_size
         kept = []
-        for connection in self._idle:  # the longest idle first
+        for connection in self._idle:  # beginning with the one that was idle for the longest time
             is_spare = spare > 0 and now - connection.idle_since > self._settings.db_pool_idle
             is_demoted = self._needs_primary and connection.is_read_only()
             if is_spare or is_demoted or connection.is_closed() or self._is_outdated(connection):
@@ -188,7 +196,7 @@ class Pool:
         self.replenish()
 
     def replenish(self) -> None:
-        """Open connections for the waiters, or up to the minimum."""
+        """Request connections for the waiters and up to the minimum size."""
         if self.is_closing:
             return
         missing = max(len(self._waiters) - len(self._validating), self.min_size - self.size)
@@ -199,7 +207,7 @@ class Pool:
         """Close all connections, immediately if cancelled.
 
         Args:
-            seconds: how long connections in use have to be released before they are closed.
+            seconds: time to wait for the release of connections in use.
         """
         self.is_closing = True
         self._reconnect.close()
@@ -212,7 +220,7 @@ class Pool:
                 await asyncio.sleep(0.01)
         finally:
             self._terminate_all()
-        await asyncio.sleep(0)  # asyncpg calls query loggers in the next step of the loop
+        await asyncio.sleep(0)  # asyncpg calls listeners and query loggers in the next step
 
     def _terminate_all(self) -> None:
         for task in self._validating.values():
@@ -278,7 +286,7 @@ class Pool:
     async def _validate(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception:  # noqa: BLE001  # after any error the connection is not lent again
+        except Exception:  # noqa: BLE001  # after any error the connection is not used again
             connection.is_invalidated = True
         finally:
             self._validating.pop(connection, None)
@@ -291,11 +299,11 @@ class Pool:
         try:
             await connection.ping()
         except Exception:
-            self.drop_idle()  # they were idle even longer
+            self.drop_idle()  # the others were idle even longer
             raise
 
     def _add(self, connection: Connection) -> None:
-        """Add a new connection, and drop older ones if their server was restarted since."""
+        """Add a new connection, and close the idle ones if the server was restarted before it."""
         if self.is_closing or self.size >= self.max_size:
             connection.terminate()
             return
@@ -304,7 +312,7 @@ class Pool:
             self.drop_idle()
         self._server_starts[server] = started
         connection.generation = self._generation
-        # spread over time, as connections opened together would be replaced together
+        # random, as connections that were opened together would be replaced together
         lifetime = self._settings.db_pool_age * random.uniform(0.9, 1)  # noqa: S311  # no secret
         connection.retire_at = self.loop.time() + lifetime
         self._check_in(connection)
@@ -314,14 +322,14 @@ class Pool:
         for waiter, checkout in self._waiters.items():
             if isinstance(error, DatabaseUnavailable):
                 self._limit_in_outage(waiter, checkout)
-            elif not waiter.done():  # refused, for example the password: waiting does not help
+            elif not waiter.done():  # the server refused, for example the password
                 waiter.set_exception(copy_exception(error))
 
     def _limit_in_outage(self, waiter: asyncio.Future[Connection], checkout: Checkout) -> None:
-        """Limit the caller's wait to one second of the outage.
+        """Limit the caller's wait during an outage to one second.
 
         The second begins with the outage or with the wait, whichever is later. If the outage ends
-        within it, the caller goes on waiting until DB_ACQUIRE_TIMEOUT.
+        within it, the caller continues to wait, up to DB_ACQUIRE_TIMEOUT.
         """
         since = max(checkout.since, self._reconnect.failing_since)
         self.loop.call_at(since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
@@ -331,17 +339,18 @@ class Pool:
             self._give_up(waiter)
 
     def _server_unreachable(self) -> bool:
-        """Return True if connecting failed, or gets no answer and no connection is in use.
+        """Return True if the last attempt failed, or no attempt is answered and nothing is in use.
 
-        A connection in use is evidence that the server works, only slowly.
+        A connection in use is evidence that the server is slow rather than unreachable.
         """
         return bool(self.outage or (self._reconnect.is_silent and not self.in_use))
 
     def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
         if not waiter.done():
-            waiter.set_exception(self._reason_without_connection())
+            waiter.set_exception(self._acquire_error())
 
-    def _reason_without_connection(self) -> LearnerError:
+    def _acquire_error(self) -> LearnerError:
+        """Return the reason why a caller gets no connection."""
         error = self._reconnect.last_error
         is_full = len(self.in_use) >= self.max_size
         if error is not None and (self.outage or not is_full):
@@ -355,7 +364,7 @@ class Pool:
         return DatabaseUnavailable(f"no connection could be opened within {seconds:g} s, {used}")
 
     def _is_outdated(self, connection: Connection) -> bool:
-        """Return True after ``expire()``, at the end of its lifetime, or after a server restart."""
+        """Return True after :meth:`expire`, its lifetime, or a restart of its server."""
         server, started = connection.server
         return bool(
             connection.generation != self._generation
@@ -370,5 +379,5 @@ class Pool:
 
 async def _reset_when_idle(connection: Connection) -> None:
     async with asyncio.timeout(CANCEL_SECONDS):
-        await connection.until_idle()
+        await connection.wait_until_idle()
     await connection.reset()

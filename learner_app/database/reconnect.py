@@ -1,17 +1,17 @@
-"""Background task that opens connections and finds a server again after an outage.
+"""Opening of connections in background tasks, with reconnection after an outage.
 
-While the server is reachable, requested connections are opened concurrently. In an outage one
-attempt follows another after a short random pause, at most half a second: below the second that a
-caller waits, so that a server that is back is found before callers give up. The pause is random so
-that many processes do not connect in the same moment.
+While the server is reachable, requested connections are opened concurrently. In an outage there is
+one attempt after another, with a random pause of at most half a second between them. That is less
+than the second for which a caller waits, so that callers get a connection if the server is
+available again. The pause is random so that many processes do not connect at the same moment.
 
 Hedged attempts: in a network that drops packets an attempt neither succeeds nor fails. Waiting for
-its timeout would hide for seconds that the server is back, and cancelling it early would never
-succeed in a slow network. So after half a second without an answer another attempt is started in
-parallel, and the first of them that succeeds wins.
+its timeout would delay the reconnection by seconds, and cancelling it early would never succeed in
+a slow network. Therefore another attempt is started in parallel after half a second without an
+answer, and the first one that succeeds is used.
 
 Cool-down: after a refusal, such as a wrong password, retries in the background would fill the
-server's log and may lock the account. For 30 s only a caller that waits triggers an attempt.
+server's log and could lock the account. For 30 s only a waiting caller triggers an attempt.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from learner_app.errors import DatabaseRefused, DatabaseUnavailable, LearnerErro
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(initial=0.1, maximum=0.5)
-"""The maximum is below the second that a request may spend on connecting."""
+"""Its maximum is below the second for which a caller waits in an outage."""
 
 HEDGE_SECONDS = 0.5
-"""Time without an answer after which another attempt is started beside the first one."""
+"""Time without an answer after which another attempt is started in parallel."""
 
 MAX_SILENT_ATTEMPTS = 20
+"""Limit of the parallel attempts without an answer; beyond it the oldest one is cancelled."""
 
 REFUSED_COOLDOWN_SECONDS = 30
-"""Time after a refusal during which only an urgent request triggers an attempt."""
+"""Time after a refusal during which only a request for a waiting caller triggers an attempt."""
 
 
 class ReconnectLoop:
@@ -53,16 +54,17 @@ class ReconnectLoop:
     ) -> None:
         """
         Args:
-            name: of the target, for the log; without a password.
+            name: name of the target for the log, without a password.
             connect: opens one connection.
             on_connected: called with each new connection.
-            on_failure: called with the error of each failed attempt.
-            is_quiet: log attempts at DEBUG, as another loop reports the outage.
+            on_failure: called with the error of an attempt that failed or got no answer, unless the
+                server was reached and is out of connections.
+            is_quiet: log attempts at DEBUG, as the loop of the pool reports the outage.
         """
         self.outage: LearnerError | None = None
-        """The error of the last attempt if it did not reach the server, else None."""
+        """Error of the last attempt if it did not reach the server, else None."""
         self.last_error: LearnerError | None = None
-        """As ``outage``, also if the server was reached but is out of connections."""
+        """Error of the last attempt if it is retried: an outage, or a server out of connections."""
         self.failing_since = 0.0
         """Loop time of the first failure since the last success, 0 if there was none."""
         self._name = name
@@ -72,6 +74,7 @@ class ReconnectLoop:
         self._loop = asyncio.get_running_loop()
         self._attempts: set[asyncio.Task[None]] = set()
         self._silent_attempts: dict[asyncio.Task[None], None] = {}
+        """Attempts without an answer, oldest first; a dict because a set has no order."""
         self._timer: asyncio.TimerHandle | None = None
         self._failures = 0
         self._cooldown_until = 0.0
@@ -85,11 +88,11 @@ class ReconnectLoop:
         return bool(self._silent_attempts)
 
     def request(self, count: int, *, is_urgent: bool) -> None:
-        """Have ``count`` attempts in progress, but only one in an outage.
+        """Start attempts until ``count`` are in progress, or only one in an outage.
 
         Args:
-            count: connections that are missing; attempts in progress are counted in.
-            is_urgent: a caller waits, so that an attempt is made even in the cool-down.
+            count: number of missing connections.
+            is_urgent: a caller is waiting, so that an attempt is started even in the cool-down.
         """
         if self._is_closed or self._timer is not None:
             return
@@ -101,6 +104,7 @@ class ReconnectLoop:
             self._start_attempt()
 
     def close(self) -> None:
+        """Cancel all attempts and start no more."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -110,7 +114,8 @@ class ReconnectLoop:
     def _start_attempt(self) -> None:
         task = self._loop.create_task(self._attempt())
         self._attempts.add(task)
-        seconds = max(HEDGE_SECONDS, 2 * self._last_connect_seconds)  # a slow network is not silent
+        # longer in a slow network, where half a second without an answer is normal
+        seconds = max(HEDGE_SECONDS, 2 * self._last_connect_seconds)
         hedge = self._loop.call_later(seconds, self._start_parallel_attempt, task)
         task.add_done_callback(lambda _task: hedge.cancel())
 
@@ -134,7 +139,7 @@ class ReconnectLoop:
         else:
             self._forget(task)
             seconds = self._loop.time() - started
-            level = logging.INFO if number == 1 else logging.WARNING  # the end of an outage
+            level = logging.INFO if number == 1 else logging.WARNING  # WARNING ends an outage
             self._last_connect_seconds = seconds
             self._log(level, "%s: connected (attempt %d, %.2f s)", self._name, number, seconds)
             self._after_success(connection)
@@ -162,7 +167,7 @@ class ReconnectLoop:
             self._cooldown_until = self._loop.time() + REFUSED_COOLDOWN_SECONDS
             self._on_failure(error)
             return
-        # class 53: the server is reachable, and its existing connections work
+        # SQLSTATE class 53: the server is reachable, and the existing connections work
         is_full = (error.sqlstate or "").startswith("53")
         self.outage, self.last_error = None if is_full else error, error
         pause = BACKOFF.pause(self._failures)
@@ -172,7 +177,7 @@ class ReconnectLoop:
             self._on_failure(error)
 
     def _start_parallel_attempt(self, task: asyncio.Task[None]) -> None:
-        """Start another attempt beside one without an answer, and cancel the oldest of many."""
+        """Start another attempt if the given one still has no answer."""
         if task in self._attempts:
             self._attempts.discard(task)
             self._silent_attempts[task] = None
@@ -201,10 +206,10 @@ class ReconnectLoop:
 
 
 def copy_exception(error: LearnerError) -> LearnerError:
-    """Return a copy to raise for another caller.
+    """Return a copy of an error, to raise it for another caller.
 
     Each ``raise`` appends to the traceback of the exception, so callers cannot share one.
     """
-    twin = copy(error)
-    twin.__cause__ = error.__cause__
-    return twin
+    copied = copy(error)
+    copied.__cause__ = error.__cause__
+    return copied

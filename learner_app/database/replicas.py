@@ -14,11 +14,11 @@ E = TypeVar("E")
 
 
 class _Replicas(dict[str, E], Generic[E]):
-    """Engines by name, with an error that lists the known names."""
+    """Engines by name, where an unknown name is a SettingsError that lists the known ones."""
 
     def __missing__(self, name: str) -> Never:
         known = ", ".join(self) or "none"
-        raise SettingsError(f"DB_REPLICAS has no replica {name!r}, it has: {known}")
+        raise SettingsError(f"DB_REPLICAS has no replica {name!r}, use one of: {known}")
 
 
 def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Mapping[str, E]:
@@ -26,7 +26,7 @@ def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Mapping[
 
     Args:
         settings: settings with DB_REPLICAS.
-        make: returns the engine for a name and a URL.
+        make: function that returns the engine for a name and a URL.
 
     Raises:
         SettingsError: an entry is not ``name=postgresql://...``, or two entries have one name.
@@ -37,9 +37,10 @@ def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Mapping[
         name, separator, url = entry.partition("=")
         if not separator or not NAME.fullmatch(name):
             raise SettingsError(
-                "DB_REPLICAS: each entry is name=postgresql://..., the name of a-z, 0-9 and _"
+                "DB_REPLICAS: each entry must be name=postgresql://..., where the name begins with "
+                "a letter and consists of a-z, 0-9 and _"
             )
         if name in replicas:
-            raise SettingsError(f"DB_REPLICAS: {name!r} occurs twice")
+            raise SettingsError(f"DB_REPLICAS: the name {name!r} occurs twice: rename one entry")
         replicas[name] = make(name, url)
     return MappingProxyType(replicas)

@@ -1,7 +1,7 @@
-"""Evidence that the server did not execute a statement that was sent.
+"""Protocol that finds evidence that the server did not execute a statement that was sent.
 
-PostgreSQL answers a bound statement with BindComplete before it begins to execute it. If the first
-message is an error instead, the statement was not executed, and it is safe to send it again.
+In the extended query protocol the server sends BindComplete before it executes a statement. If its
+first message is an error instead, the statement was not executed and can safely be sent again.
 asyncpg discards BindComplete, so this protocol reads the type of the message before asyncpg does.
 """
 
@@ -15,29 +15,30 @@ import asyncpg
 
 ERROR_RESPONSE = b"E"
 FATAL = b"\0VFATAL\0"
-"""Severity field of an error that ends the session, untranslated."""
+"""Untranslated severity field of an error that ends the session."""
 
 READY_FOR_QUERY = ord("Z")
 READY_BYTES = 6
-"""ReadyForQuery, with which almost all received data ends, and its length."""
+"""Type and length of ReadyForQuery, the message with which almost all received data ends."""
 
 FATAL_ERROR_BYTES = 1000
+"""Maximum length of the error that ends a session."""
 HEADER_BYTES = 50
-"""Upper limits: of the error that ends a session, and of its part before the severity."""
+"""Maximum length of the part of an error before its untranslated severity."""
 
 SESSION_END_FUNCTION = "ProcessInterrupts"
-"""PostgreSQL's function that ends a session; an error of a proxy does not have this source."""
+"""Source function of the error with which PostgreSQL ends a session; a proxy does not send it."""
 
 
 class ReplyMonitor(asyncio.Protocol):
-    """Protocol that notes the type of an awaited message and passes all data to asyncpg's."""
+    """Protocol that records the type of the first reply and passes all data to asyncpg's."""
 
     def __init__(self, protocol: Any, on_session_end: Callable[[], None]) -> None:
         """
         Args:
-            protocol: asyncpg's.
+            protocol: protocol of asyncpg that receives the data.
             on_session_end: called when the server has sent the error that ends the session. asyncpg
-                itself waits for the end of the stream, and until then its COPY leaves the protocol
+                itself waits for the end of the stream, and a COPY before that leaves its protocol
                 in an inconsistent state.
         """
         self.first = b""
@@ -51,15 +52,16 @@ class ReplyMonitor(asyncio.Protocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def start(self) -> None:
-        """Note the type of the next message, while no other reply is awaited."""
+        """Record the type of the next message; to be called while no reply is awaited."""
         self.first = b""
         self._is_waiting = True
 
     def forget(self) -> None:
-        """Discard the evidence about earlier statements."""
+        """Discard the recorded type, which is about an earlier statement."""
         self.first = b""
 
     def stop(self) -> None:
+        """Record nothing until the next :meth:`start`."""
         self._is_waiting = False
 
     def data_received(self, data: bytes) -> None:
@@ -75,7 +77,7 @@ class ReplyMonitor(asyncio.Protocol):
             self._on_session_end()
 
     def proves_unexecuted(self, error: BaseException) -> bool:
-        """Return True if the session was ended before the bound statement was executed."""
+        """Return True if the server ended the session before it executed the statement."""
         cause: Any = error.__cause__
         return bool(
             self.first == ERROR_RESPONSE

@@ -1,15 +1,15 @@
-"""Classification of statements by their text: read-only, session state, transaction control.
+"""Classification of statements by their text: reads, session state, transaction control.
 
-It errs on the safe side: a SELECT that calls an unknown function counts as a write, and a statement
-that may leave session state counts as leaving it. Such a mistake costs a retry that is not made, or
-a reset of the session.
+In doubt a statement counts as the more dangerous kind: a SELECT that calls an unknown function
+counts as a write, and a statement that may leave session state counts as leaving it. If that is
+wrong, the only cost is that a read is not retried, or that a session is reset unnecessarily.
 """
 
 import re
 from functools import lru_cache
 
 CACHE_SIZE = 4096
-"""Number of statements whose classification is cached; repositories use a few hundred."""
+"""Number of statements whose classification is cached; the repositories send a few hundred."""
 
 _QUOTED = re.compile(
     r"""(?P<name>"[^"]*")
@@ -82,18 +82,25 @@ _FUNCTIONS = """
 _SAFE_BEFORE_PARENTHESIS = frozenset(_FUNCTIONS.split())
 """Words that may precede a parenthesis in a read: keywords, functions without side effects."""
 
+_TRANSACTION_CONTROL = re.compile(
+    r"(?:^|;)\s*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction"
+    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    re.IGNORECASE,
+)
+
 
 def _strip_strings_and_comments(sql: str) -> str:
     return _QUOTED.sub(_replacement, sql)
 
 
 def _replacement(match: re.Match[str]) -> str:
+    """Return a quoted name as it is, an empty string literal, or a space for a comment."""
     return match["name"] or ("''" if match["text"] or match["escaped"] else " ")
 
 
 @lru_cache(CACHE_SIZE)
 def is_read(sql: str) -> bool:
-    """Return True if the statement certainly only reads, so that it can be sent again."""
+    """Return True if the statement certainly only reads, so that it can be executed again."""
     text = _strip_strings_and_comments(sql)
     if _AMBIGUOUS.search(sql) or not _READS.match(text) or _WRITES.search(text):
         return False
@@ -102,19 +109,15 @@ def is_read(sql: str) -> bool:
 
 @lru_cache(CACHE_SIZE)
 def leaves_session_state(sql: str) -> bool:
-    """Return True if the statement may leave session state, as SET, LISTEN and session locks do."""
+    """Return True if the statement may leave session state, such as SET, LISTEN or a session lock.
+
+    A nested comment is not parsed and counts as session state.
+    """
     text = _LOCAL_SETTING.sub("", _strip_strings_and_comments(sql))
     return bool(_NESTED_COMMENT.search(sql)) or bool(_LEAVES_STATE.search(text))
 
 
-_CONTROLS = re.compile(
-    r"(?:^|;)\s*(?:begin|start\s+transaction|commit|end|abort|prepare\s+transaction"
-    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE,
-)
-
-
 @lru_cache(CACHE_SIZE)
 def controls_transaction(sql: str) -> bool:
-    """Return True if the statement begins or ends a transaction, unlike a savepoint."""
-    return bool(_CONTROLS.search(_strip_strings_and_comments(sql)))
+    """Return True if the statement begins or ends a transaction; False for savepoints."""
+    return bool(_TRANSACTION_CONTROL.search(_strip_strings_and_comments(sql)))

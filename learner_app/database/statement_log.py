@@ -1,4 +1,4 @@
-"""Log of statements for development: SQL, duration and shape of the result, without values."""
+"""Log of statements for development: SQL, duration, and row count and columns of the result."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from typing import Any
 
 
 class StatementLog:
-    """Printer of the statements that the connections of one engine send."""
+    """Printer of the statements of one engine, without the values of parameters and rows."""
 
     __slots__ = ("is_on", "queries", "responses")
 
     def __init__(self) -> None:
         self.queries = False
+        """True if the SQL is printed."""
         self.responses = False
+        """True if row count and columns of the result, or the command tag, are printed."""
         self.is_on = False
-        """True if statements or results are printed."""
+        """True if one of both is printed."""
 
     def switch(self, *, queries: bool | None = None, responses: bool | None = None) -> None:
-        """Switch the printing of statements or results on or off.
-
-        None leaves a switch unchanged.
-        """
+        """Set ``queries`` and ``responses``, where None leaves the value unchanged."""
         if queries is not None:
             self.queries = queries
         if responses is not None:
@@ -34,22 +33,23 @@ class StatementLog:
         Args:
             sql: text with parameters, without their values.
             seconds: time from sending the statement to its answer.
-            result: result of asyncpg, or the error that it raised.
+            result: asyncpg's result, or the error that it raised.
         """
         lines = [f"-- {seconds * 1000:.1f} ms"]
         if self.queries:
             lines.append(sql)
         if self.responses:
-            lines.append(f"-- {_shape(result)}")
-        with suppress(OSError, ValueError):  # a closed output must not fail the statement
+            lines.append(f"-- {_describe(result)}")
+        with suppress(OSError, ValueError):  # with stdout closed the statement must not fail
             print("\n".join(lines), flush=True)
 
 
-NO_ANSWER = StatementLog()
-"""Log of connections that belong to no engine."""
+NO_LOG = StatementLog()
+"""Log that prints nothing, for connections that belong to no engine."""
 
 
-def _shape(result: Any) -> str:
+def _describe(result: Any) -> str:
+    """Return the row count and columns, the command tag, or the SQLSTATE of an error."""
     if isinstance(result, BaseException):
         return f"failed: {getattr(result, 'sqlstate', None) or type(result).__name__}"
     if isinstance(result, tuple):  # asyncpg's execute() with arguments: rows, tag, completed

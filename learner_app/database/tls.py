@@ -1,4 +1,4 @@
-"""TLS of a connection: encryption mode, trusted authorities and client certificate."""
+"""TLS of a connection: encryption mode, trusted certificate authorities, client certificate."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class TlsOptions:
 
     @classmethod
     def from_options(cls, setting: str, options: dict[str, str]) -> Self:
-        """Take the ``ssl…`` options out of the options of a URL.
+        """Remove the ``ssl…`` options from those of a URL and return them.
 
         Raises:
-            SettingsError: ``sslmode`` is unknown, or there is a key without a certificate.
+            SettingsError: the value of ``sslmode`` is unknown, or a key is set without a
+                certificate.
         """
         return cls(
             take_choice(setting, "sslmode", options, SSL_MODES),
@@ -42,19 +43,19 @@ class TlsOptions:
     def ssl_argument(self, settings: Settings) -> SslArgument:
         """Return the ``ssl`` argument of ``asyncpg.connect``.
 
-        In production the connection is encrypted and the certificate verified. DB_SSL_VERIFY=false
-        turns off only the verification.
+        In production the connection is always encrypted, and the server's certificate is verified
+        unless DB_SSL_VERIFY is false.
 
         Raises:
-            SettingsError: encryption is off in production or despite a client certificate, or a
-                certificate file is not usable.
+            SettingsError: the mode allows an unencrypted connection in production or with a client
+                certificate, or a certificate file is not usable.
         """
         client = self.find_client_certificate(settings)
         mode = self.sslmode or self._mode_from_settings(settings, client)
         if mode in UNENCRYPTED_MODES:
             self._refuse_unencrypted(settings, client)
             return False if mode == "disable" else "allow" if mode == "allow" else "prefer"
-        context = self._server_context(settings, mode)
+        context = self._make_context(settings, mode)
         if client:
             client.load_into(context)
         return context
@@ -68,10 +69,10 @@ class TlsOptions:
         return settings.db_ssl_verify or (self.sslmode or "").startswith("verify")
 
     def find_client_certificate(self, settings: Settings) -> ClientCertificate | None:
-        """Return the certificate of the URL, else that of DB_SSL_CERT.
+        """Return the client certificate of the URL, else that of DB_SSL_CERT, else None.
 
         Raises:
-            SettingsError: DB_SSL_KEY is set without DB_SSL_CERT.
+            SettingsError: DB_SSL_KEY or DB_SSL_KEY_PASSWORD is set without DB_SSL_CERT.
         """
         return self.client_certificate or ClientCertificate.from_settings(settings)
 
@@ -94,7 +95,7 @@ class TlsOptions:
             "use sslmode=verify-full, or DB_SSL=true"
         )
 
-    def _server_context(self, settings: Settings, mode: str) -> ssl.SSLContext:
+    def _make_context(self, settings: Settings, mode: str) -> ssl.SSLContext:
         if not self.verifies_server(settings):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -111,7 +112,9 @@ def _verifying_context(root_certificate: str | Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=root_certificate)
     except FileNotFoundError:
-        raise SettingsError("DB_SSL_ROOT_CERT (or sslrootcert): the file does not exist") from None
+        raise SettingsError(
+            "DB_SSL_ROOT_CERT (or sslrootcert): the file does not exist: correct the path"
+        ) from None
     except (OSError, ssl.SSLError):
         raise SettingsError(
             "DB_SSL_ROOT_CERT (or sslrootcert) is not a readable PEM certificate"

@@ -1,4 +1,4 @@
-"""Options of a PostgreSQL URL: ignored, unsupported, or settings of the session."""
+"""Options of a PostgreSQL URL: ignored ones, unsupported ones, and session settings."""
 
 import re
 from types import MappingProxyType
@@ -24,10 +24,10 @@ IGNORED_LIBPQ_OPTIONS = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Options of libpq that providers put into their URLs and that have no effect in asyncpg."""
+"""Options of libpq that hosting providers add to their URLs and that have no effect in asyncpg."""
 
 UNSUPPORTED_VALUES = MappingProxyType({"gssencmode": "require", "load_balance_hosts": "random"})
-"""Values of ignored options that require something that asyncpg cannot do."""
+"""Values of ignored options that request what asyncpg cannot do."""
 
 REPLACEMENTS = MappingProxyType(
     {
@@ -85,31 +85,33 @@ REPLACEMENTS = MappingProxyType(
         "sslcrldir": "remove it",
     }
 )
-"""Options of other drivers and tools, by their name in lower case, with their replacements.
+"""Options of other drivers and tools, in lower case, with what to use instead.
 
-asyncpg would send them to the server as settings of the session. The server then refuses the
-connection, or misinterprets ``database`` and ``replication``.
+asyncpg would send them to the server as session settings. The server would then refuse the
+connection, or misinterpret ``database`` and ``replication``.
 """
 
 SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*")
 
 
-def take_session_settings(setting: str, options: dict[str, str]) -> dict[str, str]:
-    """Return the options that are settings of the session, such as ``search_path``.
+def find_session_settings(setting: str, options: dict[str, str]) -> dict[str, str]:
+    """Return the options that are session settings, such as ``search_path``.
 
     Args:
         setting: name of the setting with the URL, for messages.
-        options: what remains of the URL's options after those of the connection.
+        options: the URL's options without those of the connection.
 
     Raises:
-        SettingsError: an option belongs to another driver or tool, or is not a valid name.
+        SettingsError: an option belongs to another driver or tool, its name is not valid for a
+            server setting, or its value is not supported.
     """
     for name, value in options.items():
         if advice := REPLACEMENTS.get(name.lower()):
             raise SettingsError(f"{setting}: the option {name} is not supported: {advice}")
         if not SETTING_NAME.fullmatch(name):
             raise SettingsError(
-                f"{setting}: the name of an option is not valid for a server setting"
+                f"{setting}: the name of an option is not valid for a server setting: "
+                "correct or remove the option"
             )
         if UNSUPPORTED_VALUES.get(name) == value:
             raise SettingsError(f"{setting}: {name}={value} is not supported: remove it")
@@ -119,10 +121,10 @@ def take_session_settings(setting: str, options: dict[str, str]) -> dict[str, st
 def take_choice(
     setting: str, name: str, options: dict[str, str], choices: tuple[str, ...]
 ) -> str | None:
-    """Take an option with a fixed set of values out of the options of a URL.
+    """Remove an option with a fixed set of values from those of a URL and return its value.
 
     Raises:
-        SettingsError: it has another value.
+        SettingsError: the option has a value that is not in ``choices``.
     """
     value = options.pop(name, None)
     if value is not None and value not in choices:

@@ -1,22 +1,22 @@
-"""Watchdog of a pool: prunes it, reports long checkouts, and detects silent losses.
+"""Watchdog of a pool: prunes it, reports long checkouts, detects statements lost by the network.
 
 Why it exists: a network can lose a statement or its answer without an error on either side, for
-example when a firewall drops the state of a connection. The client then waits for
+example when a firewall drops the state of a connection. The client then waits until
 DB_COMMAND_TIMEOUT, and the server keeps the session with its locks. TCP keepalive does not help
 where a proxy acknowledges the packets.
 
 How a loss is detected: when a statement has been running for half a second, the watchdog asks the
 server over the monitoring connection which of its processes are active. If the statement's process
-is idle, statement or answer was lost, and the connection is closed. If the established monitoring
-connection is silent as well, the server is unreachable, and all statements to it are given up after
-five seconds. A *new* connection that fails is no evidence: a busy postmaster accepts none while its
-sessions work on.
+is idle, the statement or its answer was lost, and the connection is closed. If the established
+monitoring connection gets no answer either, the server is unreachable, and the connections of all
+statements sent to it are closed after five seconds. A *new* connection that fails is no evidence: a
+busy postmaster accepts none while its sessions continue to work.
 
 The server does not notice such a loss either. Therefore the watchdog terminates the sessions of
 broken connections on the server, since they may hold locks.
 
-After a failover the connections to the old primary are closed, whether it answers or not. A
-promotion begins a new timeline of the write-ahead log, by which the old primary is recognised.
+After a failover the connections to the old primary are closed, whether it answers or not. It is
+recognised by its timeline: a promotion begins a new timeline of the write-ahead log.
 """
 
 from __future__ import annotations
@@ -25,44 +25,49 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from learner_app.database.checkout import Checkout
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
 from learner_app.database.error_mapping import DRIVER_ERRORS
-from learner_app.database.monitor import Monitor
+from learner_app.database.monitor import Answer, Monitor
 from learner_app.database.pool import Pool
 from learner_app.errors import LearnerError
 
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.25
+"""Time between two rounds."""
 PRUNE_ROUNDS = 4
+"""Number of rounds after which the pool is pruned."""
 ORPHAN_ROUNDS = 2
-"""The pool is pruned in each fourth round, and orphaned sessions are ended in each second one."""
+"""Number of rounds after which the sessions of broken connections are terminated."""
 
 SUSPECT_SECONDS = 0.5
-"""Running time from which on the server is asked about a statement."""
+"""Running time of a statement after which the server is asked about it."""
 
 UNREACHABLE_SECONDS = 5
-"""Silence of an established connection after which the server's statements are given up."""
+"""Time without an answer to the monitoring connection after which a server is unreachable."""
 
 IDLE_GRACE_SECONDS = 0.3
-"""Time that a session may be idle between two messages of one statement, beyond round trips."""
+"""Time that a session may be idle between two messages of one statement, plus round trips."""
 
+CHECK_SECONDS = 2
 ROUND_TRIPS = 10
-"""Round trips of connecting, authenticating and asking, by which time limits grow."""
+"""Time limit for a query on a new connection: the sum of these seconds and round trips."""
 
 ALARM_SECONDS = 10
-"""Time after a loss during which all long statements are checked in every round."""
+"""Time after a loss during which all long-running statements are checked in each round."""
 
 ORPHAN_SECONDS = 0.2
-"""Time that the server has to notice by itself that a connection is broken."""
+"""Time for the server to notice by itself that a connection is broken."""
 
 ORPHAN_FORGET_SECONDS = 60
-CHECK_SECONDS = 2
+"""Time after which the session of a broken connection is no longer terminated."""
+
 MAX_CONCURRENT_CHECKS = 4
+"""Limit of the addresses that are asked concurrently."""
 
 ACTIVE_BACKENDS = """
     SELECT pid FROM pg_stat_activity
@@ -74,16 +79,11 @@ ACTIVE_BACKENDS = """
 TERMINATE_ORPHANS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE usename = current_user
-    AND wait_event IS DISTINCT FROM 'SyncRep'  -- ended in it, a commit is done on one server only
+    -- a session that waits for a synchronous standby has committed: without the wait the commit
+    -- would be visible although the standby may not have it
+    AND wait_event IS DISTINCT FROM 'SyncRep'
     AND (pid, backend_start) IN (SELECT * FROM unnest($1::int[], $2::timestamptz[]))
 """
-
-
-class _ActiveBackends(NamedTuple):
-    """Process ids of the active sessions, and the connection over which the server was asked."""
-
-    connection: Connection
-    pids: set[int]
 
 
 class Watchdog:
@@ -94,14 +94,19 @@ class Watchdog:
         self._connector = connector
         self._monitor = monitor
         self._reported: set[Checkout] = set()
+        """Long checkouts that the log already contains."""
         self._checks: dict[Any, asyncio.Task[None]] = {}
+        """Running or completed checks, by the address of the server."""
         self._next_check: dict[Connection, float] = {}
-        self._unsent: dict[Connection, int] = {}
+        """Loop time before which a statement is not checked again."""
+        self._unacknowledged: dict[Connection, int] = {}
+        """Unacknowledged bytes of long-running statements in the previous round."""
         self._alarm_until = 0.0
         self._orphan_tasks: set[asyncio.Task[None]] = set()
         self._task = pool.loop.create_task(self._run())
 
     def stop(self) -> None:
+        """Cancel the task and the checks that it has started."""
         for task in (self._task, *self._orphan_tasks, *self._checks.values()):
             task.cancel()
 
@@ -126,14 +131,14 @@ class Watchdog:
     def _report_long_checkouts(self) -> None:
         now = self._pool.loop.time()
         longest = self._connector.settings.db_hold_warning
-        late = {one for one in self._pool.in_use.values() if now - one.since > longest}
-        for checkout in late - self._reported:
+        long = {one for one in self._pool.in_use.values() if now - one.since > longest}
+        for checkout in long - self._reported:
             seconds = now - checkout.since
             log.warning("a connection has been held for %.0f s by %s", seconds, checkout)
-        self._reported = late
+        self._reported = long
 
     def _leave_old_primaries(self) -> None:
-        """Close the connections to servers of an older timeline than the newest one."""
+        """Close the connections to servers whose timeline is older than the newest known one."""
         connections = self._pool.open_connections()
         if self._monitor.connection is not None:
             connections.append(self._monitor.connection)
@@ -150,13 +155,14 @@ class Watchdog:
     def _detect_losses(self) -> None:
         now, in_use, monitor = self._pool.loop.time(), self._pool.in_use, self._monitor
         self._next_check = {one: at for one, at in self._next_check.items() if one in in_use}
-        self._unsent = {one: size for one, size in self._unsent.items() if one.sent_at}
+        self._unacknowledged = {
+            one: size for one, size in self._unacknowledged.items() if one.sent_at
+        }
         if monitor.silent_since:
             self._alarm_until = now + ALARM_SECONDS
             for one in self._pool.open_connections():
                 monitor.note_answer(one.address, one.answered_at)
-        for address in [one for one, check in self._checks.items() if check.done()]:
-            del self._checks[address]
+        self._checks = {where: check for where, check in self._checks.items() if not check.done()}
         for address, suspects in self._suspects(now).items():
             self._close_unreachable(address, suspects)
             is_alarm = now < self._alarm_until
@@ -168,7 +174,7 @@ class Watchdog:
     def _suspects(self, now: float) -> dict[Any, list[Connection]]:
         """Return the connections with a long-running statement, by address.
 
-        Without those over a unix socket, whose end the operating system reports.
+        Unix sockets are left out: the operating system reports when the other side closes them.
         """
         found: dict[Any, list[Connection]] = {}
         seconds = SUSPECT_SECONDS + self._monitor.round_trip
@@ -181,15 +187,16 @@ class Watchdog:
         return found
 
     def _is_being_sent(self, connection: Connection) -> bool:
-        """Return True while the upload of a large statement makes progress.
+        """Return True while the transmission of a large statement makes progress.
 
-        The server begins to work once it has received all of it, and is idle until then.
+        The server's process is idle until it has received the whole statement.
         """
-        before = self._unsent.get(connection)
-        now = self._unsent[connection] = connection.unsent()
+        before = self._unacknowledged.get(connection)
+        now = self._unacknowledged[connection] = connection.unacknowledged_bytes()
         return now > 0 and (before is None or now < before)
 
     def _close_unreachable(self, address: Any, suspects: list[Connection]) -> None:
+        """Close the connections of statements that were sent to an unreachable server."""
         monitor, now = self._monitor, self._pool.loop.time()
         silent_since = monitor.silent_since.get(address)
         if silent_since is None:
@@ -202,41 +209,49 @@ class Watchdog:
                 self._close(one, one.sent_at, "the monitoring connection got no answer either")
 
     async def _check(self, address: Any, suspects: list[Connection]) -> None:
-        """Ask the server about long-running statements, and close the connections of lost ones."""
+        """Ask the server about long-running statements, and close the connections of lost ones.
+
+        If the server cannot be asked, nothing is closed, and a later round asks again.
+        """
         sent = {one: one.sent_at for one in suspects}
         try:
-            active = await self._ask(address, suspects)
+            answer = await self._ask(address, suspects)
         except (LearnerError, *DRIVER_ERRORS):
             return
         now = self._pool.loop.time()
-        server = active.connection.server
+        server = answer.connection.server
+        active = {row["pid"] for row in answer.rows}
         for one, sent_at in sent.items():
             if one.is_closed():
                 continue
-            if one.server == server and one.get_server_pid() in active.pids:
-                self._next_check[one] = now + (now - sent_at)  # with growing intervals
-            elif one.server[0] == server[0]:  # several servers may share one address
+            if one.server == server and one.get_server_pid() in active:
+                self._next_check[one] = now + (now - sent_at)  # in intervals that double
+            elif one.server[0] == server[0]:  # another server may answer at the same address
                 self._close(one, sent_at, "the server is not executing it")
 
-    async def _ask(self, address: Any, suspects: list[Connection]) -> _ActiveBackends:
-        """Ask over the monitoring connection, or over a new one if that has another address."""
+    async def _ask(self, address: Any, suspects: list[Connection]) -> Answer:
+        """Query which of the statements' processes are active, on the monitoring connection.
+
+        If that is connected to another address, a new connection is opened.
+        """
         pids = [one.get_server_pid() for one in suspects if not one.is_closed()]
         grace = IDLE_GRACE_SECONDS + 2 * self._monitor.round_trip
         established = self._monitor.connection
         if established is not None and established.address == address:
-            answer = await self._monitor.ask(ACTIVE_BACKENDS, pids, grace, address=address)
-            return _ActiveBackends(answer.connection, {row[0] for row in answer.rows})
+            return await self._monitor.ask(ACTIVE_BACKENDS, pids, grace, address=address)
+        return await self._ask_on_new_connection(address, ACTIVE_BACKENDS, pids, grace)
+
+    async def _ask_on_new_connection(self, address: Any, query: str, *args: Any) -> Answer:
         seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
         async with asyncio.timeout(seconds):
             connection = await self._connector.connect_to(address, seconds)
             try:
-                rows = await connection.fetch(ACTIVE_BACKENDS, pids, grace)
+                return Answer(connection, await connection.fetch(query, *args))
             finally:
                 connection.terminate()
-        return _ActiveBackends(connection, {row[0] for row in rows})
 
     def _close(self, connection: Connection, sent_at: float, reason: str) -> None:
-        """Close a connection, unless its statement has ended by now."""
+        """Close a connection, unless its statement has ended meanwhile."""
         if connection.sent_at == sent_at and not connection.is_closed():
             elapsed = self._pool.loop.time() - sent_at
             log.warning(
@@ -259,34 +274,27 @@ class Watchdog:
             task.add_done_callback(self._orphan_tasks.discard)
 
     async def _terminate_sessions(self, orphans: list[Connection]) -> None:
-        """Terminate the sessions of broken connections, with a retry in a later round."""
+        """Terminate the sessions of broken connections on one of the servers.
+
+        If that server cannot be reached, a later round tries again.
+        """
         address, here = _of_one_server(orphans)
         if not isinstance(address, str):
-            seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
+            pids, starts = zip(*(one.backend for one in here), strict=True)
             try:
-                async with asyncio.timeout(seconds):
-                    count = await self._terminate_at(address, here)
+                answer = await self._ask_on_new_connection(address, TERMINATE_ORPHANS, pids, starts)
             except (LearnerError, *DRIVER_ERRORS):
                 return
-            if count:
+            if count := len(answer.rows):
                 log.warning("terminated %d sessions of broken connections on the server", count)
         for one in here:
             self._pool.orphans.pop(one, None)
 
-    async def _terminate_at(self, address: tuple[str, int], orphans: list[Connection]) -> int:
-        seconds = CHECK_SECONDS + ROUND_TRIPS * self._monitor.round_trip
-        connection = await self._connector.connect_to(address, seconds)
-        try:
-            pids, starts = zip(*(one.backend for one in orphans), strict=True)
-            return len(await connection.fetch(TERMINATE_ORPHANS, pids, starts))
-        finally:
-            connection.terminate()
-
 
 def _of_one_server(connections: Iterable[Connection]) -> tuple[Any, list[Connection]]:
-    """Return a random address among those of the connections, and its connections.
+    """Return one of the addresses of the connections, and the connections to it.
 
-    Random, so that a server without an answer does not delay the others for ever.
+    The choice is random, so that a server without an answer cannot block the other servers.
     """
     found = list(connections)
     address = random.choice(found).address  # noqa: S311  # no secret

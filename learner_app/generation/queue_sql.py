@@ -1,7 +1,7 @@
-"""SQL of the work queue. Each step of a job is checked and written by one statement.
+"""SQL of the work queue. One statement checks and writes each transition of a job.
 
 Rows are locked in one order everywhere: content, sessions, jobs (see
-:mod:`learner_app.listening.playlist_sql`). Statements that process some of many jobs skip the rows
+:mod:`learner_app.listening.playlist_sql`). Statements that process a batch of jobs skip the rows
 that other transactions have locked.
 """
 
@@ -26,37 +26,47 @@ IS_ACTIVE = f"{g.status} IN ('generating', 'processing')"
 IS_FINISHED = f"{g.status} IN ('completed', 'failed')"
 
 IS_WEBHOOK_DUE = f"{IS_FINISHED} AND {g.webhook_url} IS NOT NULL AND NOT {g.webhook_sent}"
-"""The job has a webhook that was not marked as sent."""
+"""Condition on finished jobs with a webhook that was not marked as sent."""
 
 END_TIME = f"GREATEST({NOW}, {g.started_at})"
-"""Time of completion or failure. Never before the start, even if the clock was set back."""
+"""Time of completion or failure, never before the start, even if the clock was set back."""
 
 NEXT_START = f"GREATEST({NOW}, {g.updated_at}, {g.started_at} + interval '1 microsecond')"
-"""Start of a new attempt, or of a new wait: strictly after the previous start, and not before the
-last write of the previous attempt, even if the clock was set back. Two claims of a job therefore
-never have the same ``started_at``, which serves as the fencing token.
+"""New ``started_at`` of a job that is claimed or requeued.
+
+It is strictly after the previous start and not before the last write of the previous attempt, even
+if the clock was set back. Two claims of a job therefore never have the same ``started_at``, which
+is the fencing token.
 """
 
 REQUESTED_AT = f"LEAST({g.created_at}, {g.started_at})"
-"""Time at which the job was requested. A claim moves ``started_at`` forward, but must not change
-the place in the queue; imported jobs may have been requested before their row was created.
+"""Time at which the job was requested.
+
+A claim changes ``started_at``, but must not change the place in the queue. Imported jobs may have
+been requested before their row was created.
 """
 
 QUEUE_ORDER = f"{REQUESTED_AT}, {g.started_at}"
-"""ORDER BY terms of the queue, to be followed by the key.
+"""ORDER BY terms of the queue, without the key, which must follow.
 
 The expression has no index on purpose: the few active jobs are found by the index on the status or
-the session and then sorted. If the order were ``started_at`` alone, the planner would read its
-index through all finished jobs.
+the session and then sorted. If the order were ``started_at`` alone, the planner would walk the
+index on it, past all finished jobs.
 """
 
 IS_CLAIMED_BY = (
     f"({{0}}::timestamptz IS NULL OR {g.status} = 'processing' AND {g.started_at} = {{0}})"
 )
-"""Fence with a parameter for the ``started_at`` of the caller's claim; NULL matches any job."""
+"""Condition that the job has the fencing token of the caller's claim; NULL matches any job.
+
+A template: ``{0}`` is the placeholder of the bind parameter.
+"""
 
 IS_STALE = f"{g.status} = 'processing' AND {g.updated_at} < {NOW} - $1::interval"
-"""Claimed and not updated for longer than the interval. A claim sets ``updated_at``."""
+"""Condition on claimed jobs that were not updated for longer than ``$1``.
+
+A claim is an update: the trigger sets ``updated_at``.
+"""
 
 
 def _claim(name: str, condition: str) -> Statement:
@@ -75,7 +85,7 @@ CLAIM = _claim("generation_status.claim_next", IS_WAITING)
 CLAIM_OR_TAKE_OVER = _claim(
     "generation_status.claim_next_or_stale", f"({IS_WAITING} OR {IS_STALE})"
 )
-"""Parameter: the age above which a claimed job is stale and may be claimed by another worker."""
+"""Parameter: age above which a claimed job is stale and may be claimed by another worker."""
 
 COMPLETE = Statement(
     "generation_status.complete",
@@ -87,7 +97,7 @@ COMPLETE = Statement(
     RETURNING {ROW}
     """,
 )
-"""Parameters: job, content, claim. The join starts with the content, which is locked first."""
+"""Parameters: job, content, fencing token. The content is locked first, as in the lock order."""
 
 FAIL = Statement(
     "generation_status.fail",
@@ -97,7 +107,7 @@ FAIL = Statement(
     WHERE {g.generation_id} = $1 AND {IS_ACTIVE} AND {IS_CLAIMED_BY.format("$3")} RETURNING {ROW}
     """,
 )
-"""Parameters: job, error, claim."""
+"""Parameters: job, error message, fencing token."""
 
 LOCK_SESSION = Statement(
     "sessions.lock", f"SELECT {ISOLATION} FROM {s} WHERE {s.id} = $1 FOR NO KEY UPDATE"
@@ -148,9 +158,9 @@ MARK_WEBHOOK_SENT = Statement(
 
 
 def requeue_stale(batch: int) -> Statement:
-    """Return the statement that ends the claims of stale jobs.
+    """Return the statement that requeues a batch of stale jobs.
 
-    Its parameter is the age above which a claimed job is stale.
+    Parameter: age above which a claimed job is stale.
     """
     keys = lock_oldest_keys_sql(g, g.generation_id, IS_STALE, g.updated_at, batch)
     return Statement(
@@ -165,11 +175,11 @@ def requeue_stale(batch: int) -> Statement:
 def claim_webhooks(limit: int) -> Statement:
     """Return the statement that locks finished jobs with a due webhook.
 
-    Its parameter is the maximum age of their last attempt; NULL selects all.
+    Parameter: maximum age of the last attempt; NULL selects jobs of any age.
 
     The limit is a literal: PostgreSQL plans a bound LIMIT as if it were a tenth of the table. The
-    CASE hides the condition from the planner, which would read the whole table if it expected few
-    rows. Now it walks the index on ``started_at`` and stops at the limit.
+    CASE hides the condition from the planner, which would otherwise expect few rows and read the
+    whole table. With it, the plan walks the index on ``started_at`` and stops at the limit.
     """
     return Statement(
         "generation_status.claim_webhooks",
@@ -184,12 +194,13 @@ def claim_webhooks(limit: int) -> Statement:
 
 
 def purge_finished(batch: int) -> Statement:
-    """Return the statement that deletes jobs which ended before its parameter.
+    """Return the statement that deletes a batch of jobs which ended before a time.
 
-    The condition on ``started_at`` follows from the one on ``completed_at``, but has an index.
+    Parameter: the time. The condition on ``started_at`` follows from that on ``completed_at``,
+    and has an index.
     """
-    is_over = f"{g.started_at} < $1 AND {g.completed_at} < $1 AND {IS_FINISHED}"
-    condition = f"{is_over} AND NOT ({IS_WEBHOOK_DUE})"
+    has_ended = f"{g.started_at} < $1 AND {g.completed_at} < $1 AND {IS_FINISHED}"
+    condition = f"{has_ended} AND NOT ({IS_WEBHOOK_DUE})"
     keys = lock_oldest_keys_sql(g, g.generation_id, condition, g.started_at, batch)
     sql = f"DELETE FROM {g} WHERE {g.generation_id} = ANY({keys})"
     return Statement("generation_status.purge_finished", sql)

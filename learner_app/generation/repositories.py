@@ -41,11 +41,13 @@ CONTENT = RowMapper(ContentTable, Content)
 AGE = TypeAdapter(Age)
 TEXT = TypeAdapter(Text)
 WIDTH = len(Generation.__struct_fields__)
+"""Number of the columns of the job in a record that also has those of the content."""
 
-CLAIM = Param("claim")
+FENCING_TOKEN = Param("fencing token")
 IS_CLAIMED = WhereRaw("{} = 'processing'", GenerationStatusTable.status) & (
-    GenerationStatusTable.started_at == CLAIM
+    GenerationStatusTable.started_at == FENCING_TOKEN
 )
+"""Condition that the job is claimed with the fencing token."""
 
 
 class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, GenerationUpdate]):
@@ -55,13 +57,14 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
     ``failed``. A claimed job that was not updated for some time is stale and can be claimed again.
 
     **Claims are fenced.** A worker passes the row that :meth:`claim_next` returned to
-    :meth:`complete`, :meth:`fail`, :meth:`store_for_session` and :meth:`update`. Once the job was
-    requeued or claimed by another worker, these raise ``StaleClaim`` and change nothing, so that a
-    worker that was slow or cut off cannot overwrite the result of its successor. The fencing token
-    is ``started_at``, which increases at every claim. A call with an id instead of a row is not
-    fenced: operators end a job that way, whichever worker has claimed it.
+    :meth:`complete`, :meth:`fail`, :meth:`store_for_session` and :meth:`update`. If the job was
+    requeued or claimed by another worker since, these raise ``StaleClaim`` and change nothing, so
+    that a slow or disconnected worker cannot overwrite the result of its successor. The fencing
+    token is ``started_at``, which increases at every claim. A call with an id instead of a row is
+    not fenced: operators can end any job that way, whichever worker has claimed it.
 
-    A worker extends its claim by :meth:`update`, for instance of ``estimated_completion_time``.
+    Every :meth:`update` by a worker, for instance of ``estimated_completion_time``, extends its
+    claim: the job is stale later.
     """
 
     table = GenerationStatusTable
@@ -125,7 +128,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         """
         require_instance(GenerationCreate, new, "new", self.table)
         async with self.engine.transaction():
-            # The lock of the session serialises concurrent callers, also before there is any job.
+            # The lock on the session's row serialises concurrent callers, also while no job exists.
             isolation = await self.fetch_value(queue_sql.LOCK_SESSION, new.session_id)
             if isolation is None:
                 raise self.missing_reference("session_id")
@@ -136,13 +139,16 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
     async def claim_next(self, *, stale_older_than: timedelta | None = None) -> Generation | None:
         """Claim the waiting job that was requested first.
 
-        Returns None if no job is waiting. Concurrent workers claim different jobs. The row is the
-        claim: pass it to the operations that end the job. Its ``started_at`` is later than that of
-        every earlier claim of the job, and not before the end of the previous attempt.
+        Concurrent workers claim different jobs. Pass the returned row to the operations that end
+        the job. Its ``started_at`` is later than that of every earlier claim of the job, and not
+        before the last write of the previous attempt.
 
         Args:
-            stale_older_than: also claim stale jobs, which were not updated for longer than that.
-                The claims of their previous workers end.
+            stale_older_than: also claim stale jobs: claimed jobs that were not updated for longer
+                than this time. The claims of their previous workers end.
+
+        Returns:
+            The claimed job, or None if there is no job to claim.
 
         Raises:
             InvalidValue: ``stale_older_than`` is negative or over ten years.
@@ -153,11 +159,11 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         return await self.fetch_row(queue_sql.CLAIM_OR_TAKE_OVER, age)
 
     async def update(self, key: Generation | str, changes: GenerationUpdate) -> Generation:
-        """Change the fields that are set. An update by a worker also extends its claim.
+        """Change the fields that were passed. An update by a worker also extends its claim.
 
         Args:
-            key: the claimed job, or the id of a job.
-            changes: the fields; without any, nothing is written.
+            key: the claimed job as :meth:`claim_next` returned it, or the id of a job.
+            changes: the fields; without any field nothing is written.
 
         Raises:
             NotFound: the job does not exist.
@@ -165,13 +171,13 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         """
         if not isinstance(key, Generation):
             return await super().update(key, changes)
-        fields, job_id, claim = self.changed_fields(changes), key.generation_id, key.started_at
+        fields, (job_id, token) = self.changed_fields(changes), _id_and_token(key)
         if fields:
-            changed = await self.update_row(job_id, fields, IS_CLAIMED, **{CLAIM: claim})
+            changed = await self.update_row(job_id, fields, IS_CLAIMED, **{FENCING_TOKEN: token})
             if changed is not None:
                 return changed
         row = await self.get(job_id)
-        if fields or row.status != "processing" or row.started_at != claim:
+        if fields or row.status != "processing" or row.started_at != token:
             raise self._stale_claim()
         return row
 
@@ -181,12 +187,12 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         return params is not None and await self.execute(self.statements.delete(), *params) == 1
 
     async def complete(self, generation_id: Generation | str, content_id: str) -> Generation:
-        """Complete a job with its content. The same call again changes nothing.
+        """Complete a job with its content. Repeating the call changes nothing.
 
         Args:
             generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
                 which may then be waiting or claimed by any worker.
-            content_id: the content that was generated.
+            content_id: the generated content.
 
         Raises:
             NotFound: the job does not exist.
@@ -194,36 +200,38 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
             InvalidTransition: the job failed, or was completed with other content.
             MissingReference: the content does not exist.
         """
-        job_id, claim = _job_and_token(generation_id)
-        content = self.key.params(content_id)
-        done = content and await self.fetch_row_by_key(job_id, queue_sql.COMPLETE, *content, claim)
-        done = done or await self._ended(job_id, claim, status="completed", content_id=content_id)
-        if not done:
+        job_id, token = _id_and_token(generation_id)
+        row = None
+        if (content := self.key.params(content_id)) is not None:
+            row = await self.fetch_row_by_key(job_id, queue_sql.COMPLETE, *content, token)
+        if row is None:
+            row = await self._find_ended(job_id, token, status="completed", content_id=content_id)
+        if row is None:
             raise self.missing_reference("content_id")
-        return done
+        return row
 
     async def fail(self, generation_id: Generation | str, error: str) -> Generation:
-        """End a job that failed. The same call again changes nothing.
+        """End a job that failed. Repeating the call changes nothing.
 
         Args:
             generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
                 which may then be waiting or claimed by any worker.
-            error: the reason, any text without NUL characters.
+            error: the reason; any text without NUL characters and lone surrogates.
 
         Raises:
             NotFound: the job does not exist.
             StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
             InvalidTransition: the job was completed, or failed with another error.
         """
-        job_id, claim = _job_and_token(generation_id)
+        job_id, token = _id_and_token(generation_id)
         error = validate(TEXT, error, "error", self.table)
-        failed = await self.fetch_row_by_key(job_id, queue_sql.FAIL, error, claim)
-        return self.require_row(
-            failed or await self._ended(job_id, claim, status="failed", error_message=error)
-        )
+        row = await self.fetch_row_by_key(job_id, queue_sql.FAIL, error, token)
+        if row is None:
+            row = await self._find_ended(job_id, token, status="failed", error_message=error)
+        return self.require_row(row)
 
     async def get_with_content(self, generation_id: str) -> GenerationWithContent:
-        """Return a job with the generated content, by one query.
+        """Return a job together with the generated content, by one query.
 
         Raises:
             NotFound: the job does not exist.
@@ -238,7 +246,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
     async def list_active(
         self, session_id: str | None = None, *, limit: int = DEFAULT_LIMIT
     ) -> builtins.list[Generation]:
-        """Return unfinished jobs, of one session or of all, the oldest first."""
+        """Return unfinished jobs of one session or of all, in the order of the queue."""
         check_limit(limit, self.table)
         if session_id is None:
             return await self.fetch_rows(queue_sql.LIST_ACTIVE, limit)
@@ -247,9 +255,10 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         return await self.fetch_rows(queue_sql.LIST_ACTIVE_OF_SESSION, limit, *session)
 
     async def requeue_stale(self, older_than: timedelta, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Requeue a batch of stale jobs and return how many. Call it until 0.
+        """Requeue a batch of stale jobs and return how many. Call it until it returns 0.
 
-        Their claims end. They keep their place in the queue. Locked jobs are skipped.
+        The claims of these jobs end, and the jobs keep their place in the queue. Locked jobs are
+        skipped.
 
         Args:
             older_than: time since the last update above which a claimed job is stale.
@@ -266,15 +275,15 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
     ) -> builtins.list[Generation]:
         """Lock and return finished jobs whose webhook is due, the oldest first.
 
-        They are locked until the caller's transaction ends: send the webhooks, call
-        :meth:`mark_webhook_sent`, commit. A job that is not marked then is returned to a later
-        caller, so each webhook is sent at least once. The sessions of locked jobs cannot be
-        deleted: use a small limit.
+        The jobs are locked until the caller's transaction ends: send the webhooks, call
+        :meth:`mark_webhook_sent`, commit. A job that is not marked is returned again to a later
+        caller, so each webhook is sent at least once. Deleting the session of a locked job waits
+        for its lock: use a small limit.
 
         Args:
             limit: maximum number of jobs.
-            max_age: only jobs whose last attempt started within that time. Without it, all finished
-                jobs are read when few are due, which is slow for millions of jobs.
+            max_age: only jobs whose last attempt started within this time. Without it, all
+                finished jobs are read if few webhooks are due, which is slow for millions of jobs.
 
         Raises:
             TransactionRequired: the call is outside a transaction.
@@ -286,21 +295,20 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         return await self.fetch_rows(queue_sql.claim_webhooks(limit), age)
 
     async def mark_webhook_sent(self, *generation_ids: str) -> int:
-        """Mark the webhooks of these jobs as sent.
+        """Mark the due webhooks of these jobs as sent and return how many.
 
-        Returns:
-            The number of webhooks that were due. Jobs that do not exist, are not finished, have no
-            webhook or were marked before are not counted.
+        Jobs that do not exist, are not finished, have no webhook or were marked before are not
+        counted.
         """
         found = map(self.key.params, generation_ids)
         keys = [key for params in found if params for key in params]
         return await self.execute(queue_sql.MARK_WEBHOOK_SENT, keys) if keys else 0
 
     async def purge_finished(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete a batch of jobs that ended before a time and return how many. Call it until 0.
+        """Delete a batch of jobs that ended before a time and return how many.
 
-        Jobs whose webhook is due are kept until it is marked as sent or cancelled by ``update``.
-        Locked jobs are skipped.
+        Call it until it returns 0. Jobs whose webhook is due are kept until it is marked as sent or
+        cancelled by ``update``. Locked jobs are skipped.
         """
         time = validate(UTC_DATETIME, before, "before", self.table)
         return await self.execute(queue_sql.purge_finished(batch), time)
@@ -310,7 +318,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
     ) -> Content:
         """Store content, append it to its session and complete the job, in one transaction.
 
-        The same call again for a job changes nothing, so a worker may retry it.
+        Repeating the call for a job changes nothing, so a worker may retry it.
 
         Args:
             session_id: the session.
@@ -318,18 +326,20 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
             generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job.
 
         Raises:
-            InvalidValue: content or job belongs to another session.
-            NotFound: session or job does not exist; ``table`` names which.
+            InvalidValue: the content or the job belongs to another session.
+            NotFound: the session or the job does not exist; ``table`` names which one.
             StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
             Conflict: other content has the id.
             InvalidTransition: the job failed, or was completed with other content.
         """
         if require_instance(ContentCreate, new, "new", ContentTable).session_id != session_id:
-            raise invalid_field(ContentTable, "session_id", "must be the session_id of the call")
+            raise invalid_field(
+                ContentTable, "session_id", "must be equal to the argument session_id"
+            )
         async with self.engine.transaction():
             if isinstance(generation_id, Generation):
-                # Checked before the content is stored: a worker that took over may have stored
-                # other content under the same id, and the caller must see StaleClaim, not Conflict.
+                # Checked before the content is stored: the worker that claimed the job next may
+                # have stored other content under the same id, and StaleClaim precedes Conflict.
                 await self._was_completed_with(generation_id, new.id)
             content, _ = await ContentRepository(self.engine).add_idempotent(new)
             if await self._was_completed_with(generation_id, content.id):
@@ -349,23 +359,28 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         """
         if job is None:
             return False
-        job_id, claim = _job_and_token(job)
+        job_id, token = _id_and_token(job)
         row = await self.find(job_id)
         if row is None:
             return False
-        self._require_claim(row, claim)
+        self._require_token(row, token)
         return (row.status, row.content_id) == ("completed", content_id)
 
-    def _require_claim(self, row: Generation, claim: datetime | None) -> None:
-        """Raise ``StaleClaim`` unless the job is claimed by that claim, or ended under it."""
-        if claim is not None and (row.started_at != claim or row.status == "generating"):
+    def _require_token(self, row: Generation, token: datetime | None) -> None:
+        """Raise ``StaleClaim`` unless the last claim of the job has the token, if any is given.
+
+        A requeued job (``generating``) has no claim.
+        """
+        if token is not None and (row.started_at != token or row.status == "generating"):
             raise self._stale_claim()
 
     def _stale_claim(self) -> StaleClaim:
         return self.error(StaleClaim, "the caller's claim on the job has ended", "started_at")
 
-    async def _ended(self, job_id: str, claim: datetime | None, **same: Any) -> Generation | None:
-        """Return the job if it ended with these values, None if it has not ended.
+    async def _find_ended(
+        self, job_id: str, token: datetime | None, **expected: Any
+    ) -> Generation | None:
+        """Return the job if it ended with the expected values, None if it has not ended.
 
         Raises:
             NotFound: the job does not exist.
@@ -373,18 +388,18 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
             InvalidTransition: the job ended with other values.
         """
         row = await self.get(job_id)
-        self._require_claim(row, claim)
+        self._require_token(row, token)
         if row.status not in ("completed", "failed"):
             return None
-        if row.content_id is None and (content_id := same.get("content_id")) is not None:
-            # the foreign key sets content_id to NULL when the content is deleted
+        if row.content_id is None and (content_id := expected.get("content_id")) is not None:
+            # The foreign key sets content_id to NULL when the content is deleted.
             was_deleted = not await ContentRepository(self.engine).exists(content_id)
-            same |= {"content_id": None} if was_deleted else {}
-        if any(getattr(row, name) != value for name, value in same.items()):
+            expected |= {"content_id": None} if was_deleted else {}
+        if any(getattr(row, name) != value for name, value in expected.items()):
             raise self.error(InvalidTransition, f"the job is already {row.status}", "status")
         return row
 
 
-def _job_and_token(job: Generation | str) -> tuple[str, datetime | None]:
-    """Return the id of a job and the fencing token of its claim, None for an id alone."""
+def _id_and_token(job: Generation | str) -> tuple[str, datetime | None]:
+    """Return the id of a job, and the fencing token of a claimed job, None for an id."""
     return (job.generation_id, job.started_at) if isinstance(job, Generation) else (job, None)

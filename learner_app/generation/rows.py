@@ -33,17 +33,19 @@ class Generation(Row, frozen=True):
     generation_id: str
     session_id: str
     status: Status
-    """``generating`` is waiting, ``processing`` is claimed, the others are final."""
+    """``generating``: waiting; ``processing``: claimed; ``completed`` and ``failed`` are final."""
     content_id: str | None
-    """The generated content. None if there is none yet, or if it was deleted."""
+    """The generated content; None before completion, or if the content was deleted."""
     webhook_url: str | None
     webhook_sent: bool
     error_message: str | None
     estimated_completion_time: int | None
     """In seconds."""
     started_at: datetime
-    """Start of the current or last attempt. Until the first claim, the time of the request; after a
-    requeue, the time of the requeue. It identifies the claim."""
+    """Start of the current or last attempt, which identifies the claim.
+
+    Until the first claim, it is the time of the request; after a requeue, the time of the requeue.
+    """
     completed_at: datetime | None
     """Time of completion or failure."""
     created_at: datetime
@@ -51,14 +53,14 @@ class Generation(Row, frozen=True):
 
 
 class GenerationWithContent(NamedTuple):
-    """Job with the generated content, None if there is none."""
+    """Job and the generated content, None if it does not exist."""
 
     generation: Generation
     content: Content | None
 
 
 class GenerationCreate(Input, table=GenerationStatusTable):
-    """New job, which waits for a worker. Its id is generated if omitted."""
+    """New job, which waits for a worker. An omitted id is generated."""
 
     generation_id: Key = Field(default_factory=new_key)
     session_id: Key
@@ -69,10 +71,10 @@ class GenerationCreate(Input, table=GenerationStatusTable):
 
 
 class GenerationUpdate(Input, table=GenerationStatusTable):
-    """Changes of a job. Its status is changed by the operations of the queue."""
+    """Changes of a job. The operations of the queue change its status."""
 
     webhook_url: HttpUrlText1000 | None = None
-    """None cancels a webhook that was not sent yet."""
+    """None cancels a webhook that has not been sent yet."""
     estimated_completion_time: NonNegativeInt | None = None
 
 

@@ -1,4 +1,4 @@
-"""The work queue of content generation."""
+"""Table of the jobs that generate content, which is also their work queue."""
 
 from enum import Enum
 

@@ -29,6 +29,8 @@ from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME
 
 LEARNED = tuple(LearnerModelStateUpdate.model_fields)
+"""Fields that the adaptive model learns, and that ``fold`` and ``reset`` write."""
+
 READ_ONLY = tuple(name for name in LearnerModelState.__struct_fields__ if name not in LEARNED)
 
 SCALES = {
@@ -43,12 +45,12 @@ IS_EXPECTED = LearnerModelStateTable.last_updated == EXPECTED
 
 
 def _defaults() -> dict[str, Any]:
-    """Return the learned fields of an untrained model, with dicts of their own."""
+    """Return the learned fields of an untrained model, in new dicts."""
     fields = LearnerModelStateCreate.model_fields
     return {name: fields[name].get_default(call_default_factory=True) for name in LEARNED}
 
 
-RESET = LearnerModelStateUpdate.model_validate(_defaults())
+UNTRAINED = LearnerModelStateUpdate.model_validate(_defaults())
 
 
 class LearnerModelStateRepository(
@@ -138,7 +140,7 @@ class LearnerModelStateRepository(
     # end of typed methods
 
     async def get_or_default(self, session_id: str) -> LearnerModelState:
-        """Return the stored state, or the state of an untrained model without storing it."""
+        """Return the stored state, or that of an untrained model, which is not stored."""
         return await self.find(session_id) or _untrained_state(session_id)
 
     async def get_or_create(self, session_id: str) -> StoredRow[LearnerModelState]:
@@ -161,18 +163,18 @@ class LearnerModelStateRepository(
 
         Args:
             session_id: the session, whose state is created if it does not exist.
-            fn: returns a changed copy, made by ``msgspec.structs.replace(state, data_points=...)``.
-                It is called while the row is locked, so it should be quick. If it raises, nothing
-                is changed.
+            fn: function that returns a changed copy of the state, for instance
+                ``msgspec.structs.replace(state, data_points=...)``. It runs while the row is
+                locked, so it should be fast. If it raises, nothing is changed.
 
         Returns:
             The stored state. NUMERIC fields are rounded to hundredths.
 
         Raises:
             InvalidValue: a value is out of range, a read-only field was changed, or the change of a
-                NUMERIC field is so small that rounding removes it. Repeated small changes would
-                otherwise have no effect. Accumulate them in ``content_type_preferences``, which is
-                exact. Nothing is changed.
+                NUMERIC field is so small that rounding removes it: repeated small changes would
+                have no effect. Accumulate them in ``content_type_preferences``, which stores every
+                digit. Nothing is changed.
             MissingReference: the session does not exist.
             SerializationFailure: the transaction is ``repeatable read`` and began before another
                 transaction changed the state.
@@ -190,12 +192,12 @@ class LearnerModelStateRepository(
     async def update(
         self, key: str, changes: LearnerModelStateUpdate, *, expect: datetime | None = None
     ) -> LearnerModelState:
-        """Change the passed fields and return the row, which is unchanged without any.
+        """Change the passed fields and return the row. Without any field nothing is written.
 
         Args:
             key: the session.
             changes: the fields to change.
-            expect: the ``last_updated`` that the caller knows.
+            expect: the ``last_updated`` that the caller has read.
 
         Raises:
             NotFound: the session has no state.
@@ -215,7 +217,7 @@ class LearnerModelStateRepository(
         Raises:
             NotFound: the session has no state.
         """
-        return await self.update(session_id, RESET)
+        return await self.update(session_id, UNTRAINED)
 
     async def list_stale(
         self, before: datetime, *, limit: int = DEFAULT_LIMIT
@@ -228,7 +230,7 @@ class LearnerModelStateRepository(
 
     async def _lock_or_create(self, new: LearnerModelStateCreate) -> LearnerModelState:
         """Return the row, which no other transaction can change until this one ends."""
-        # The loop repeats only if another task inserts or deletes the row at the same time.
+        # It repeats only if another transaction inserts or deletes the row between the statements.
         while True:
             row = await self.find(new.session_id, lock="no key update")
             if row is not None:
@@ -240,7 +242,11 @@ class LearnerModelStateRepository(
     def _validate_learned(
         self, old: LearnerModelState, new: LearnerModelState
     ) -> LearnerModelStateUpdate:
-        """Return the learned fields of a state that the caller made from the old one."""
+        """Return the learned fields of a state that ``fn`` made from the old one.
+
+        Raises:
+            InvalidValue: as for :meth:`fold`.
+        """
         if not isinstance(new, LearnerModelState):
             raise invalid_field(self.table, "fn", "must return a LearnerModelState")
         for name in READ_ONLY:
@@ -271,7 +277,7 @@ class LearnerModelStateRepository(
 
 
 def _differs(new: Decimal | float, old: Decimal) -> bool:
-    """Return True if a value was changed by more than the error of float arithmetic."""
+    """Return True if two values differ by more than the rounding error of floats."""
     return not isclose(new, old, rel_tol=1e-9) if isinstance(new, float) else new != old
 
 

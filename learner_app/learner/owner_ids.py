@@ -4,8 +4,6 @@ import re
 from typing import Any
 from uuid import UUID
 
-from learner_app.repository.keys import TableKey
-
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -19,11 +17,3 @@ def owner_id(key: Any) -> Any:
         return str(key)
     is_uuid = isinstance(key, str) and UUID_TEXT.fullmatch(key)
     return key.lower() if is_uuid else key
-
-
-class OwnerKey(TableKey):
-    """Key that accepts every form of an owner's id."""
-
-    def params(self, key: Any) -> tuple[Any, ...] | None:
-        """Return the stored id, None if the key is malformed."""
-        return super().params(owner_id(key))

@@ -1,4 +1,4 @@
-"""Piccolo app of the learner: its tables and its migrations."""
+"""Piccolo app of the learner model and preferences: its tables and migrations."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from piccolo.querystring import QueryString
 from pydantic import TypeAdapter
 
 from learner_app.errors import StaleVersion
-from learner_app.learner.owner_ids import OwnerKey, owner_id
+from learner_app.learner.owner_ids import owner_id
 from learner_app.learner.rows import (
     UserPreferences,
     UserPreferencesCreate,
@@ -31,7 +31,9 @@ from learner_app.repository.values import Key, NonNegativeInt
 t = UserPreferencesTable
 KEY = TypeAdapter(Key)
 VERSION = TypeAdapter(NonNegativeInt)
+
 FIRST_VERSION = 1
+"""Version of the first save, and of the default preferences while nothing is stored."""
 
 EXPECTED = Param("expected")
 IS_EXPECTED = t.version == EXPECTED
@@ -68,10 +70,10 @@ It returns no row if the session has no preferences, or if those of the user wer
 class UserPreferencesRepository(
     DeletingRepository[UserPreferences, UUID | str, UserPreferencesCreate, UserPreferencesUpdate]
 ):
-    """Repository of preferences, by the id of a user or of a listening session without a user.
+    """Repository of preferences, whose key is the id of a user or of a session without a user.
 
-    A ``UUID`` and its text in any case are the same id. Every write adds 1 to ``version`` and
-    changes ``last_updated``.
+    A ``UUID`` and its text in any case are the same id. Every write increases ``version``. Every
+    save also changes ``last_updated``.
     """
 
     table = UserPreferencesTable
@@ -84,7 +86,7 @@ class UserPreferencesRepository(
             "saved_until": before(t.last_updated),
         },
     )
-    key_type = OwnerKey
+    normalise_key = owner_id
     stored_as = INSERT_EXPRESSIONS
     on_update: ClassVar[Mapping[Column, QueryString]] = {
         t.version: QueryString("{} + 1", t.version),
@@ -153,7 +155,7 @@ class UserPreferencesRepository(
         return await self.find(session_id)
 
     async def get_or_default(self, key: UUID | str) -> UserPreferences:
-        """Return the stored preferences, or the default ones without storing them."""
+        """Return the stored preferences, or the default ones, which are not stored."""
         return await self.find(key) or _default_preferences(owner_id(key))
 
     async def save(
@@ -167,19 +169,19 @@ class UserPreferencesRepository(
         """Insert preferences, or change the passed fields of the stored ones.
 
         A call without fields also counts as a save. The first save stores default settings for
-        omitted fields, and version 1. With ``expect=1`` it stores version 2, since
-        :meth:`get_or_default` returns version 1 while nothing is stored: exactly one of several
-        concurrent callers that expect this version succeeds.
+        omitted fields, and version 1, or version 2 with ``expect=1``: :meth:`get_or_default`
+        returns version 1 while nothing is stored, and exactly one of several concurrent callers
+        that expect this version succeeds.
 
         Args:
             key: id of the user, or of the session without a signed-in user.
             changes: the fields to change.
             session_id: the session in which they are saved, the stored one if omitted.
-            expect: the version that the caller knows.
+            expect: the version that the caller has read.
 
         Raises:
             StaleVersion: another version is stored. Nothing is changed.
-            InvalidValue: an id is malformed.
+            InvalidValue: ``key`` or ``session_id`` is malformed.
         """
         fields = self.changed_fields(changes)
         if session_id is not None:
@@ -221,7 +223,7 @@ class UserPreferencesRepository(
     async def _save_expected(
         self, new: UserPreferencesCreate, names: Sequence[str], expected: int
     ) -> UserPreferences | None:
-        if expected == FIRST_VERSION:  # stored, or the version of preferences not yet stored
+        if expected == FIRST_VERSION:  # the stored version, or that of the default preferences
             values = {"version": FIRST_VERSION + 1, EXPECTED: FIRST_VERSION}
             return await self._insert_or_update(new, names, values)
         fields = {name: getattr(new, name) for name in names}

@@ -1,4 +1,4 @@
-"""Repositories of learner states and preferences, one per table."""
+"""Repositories of learner states and preferences."""
 
 from learner_app.learner.model_states import LearnerModelStateRepository
 from learner_app.learner.preferences import UserPreferencesRepository

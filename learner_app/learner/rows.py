@@ -48,7 +48,7 @@ def _equal_weights() -> dict[Format, float]:
     return dict.fromkeys(FORMATS, 0.33)
 
 
-def _without_duplicates(formats: list[Format]) -> list[Format]:
+def _require_distinct(formats: list[Format]) -> list[Format]:
     if len(set(formats)) < len(formats):
         raise ValueError("must not name a format twice")
     return formats
@@ -56,12 +56,12 @@ def _without_duplicates(formats: list[Format]) -> list[Format]:
 
 Weight = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Weights = dict[Format, Weight]
-"""Weight of each format, 0 to 1. Formats may be missing."""
+"""Weight of each format, 0 to 1. A format may be omitted."""
 
 Adjustment = Annotated[Decimal, NUMBER, numeric(5, 2), AS_NUMBER]
-"""Absolute value below 1,000, in hundredths."""
+"""Number above -1,000 and below 1,000, in hundredths."""
 
-Formats = Annotated[list[Format], AfterValidator(_without_duplicates)]
+Formats = Annotated[list[Format], AfterValidator(_require_distinct)]
 Genres = Annotated[list[Text100], Field(max_length=MAX_GENRES)]
 
 OwnerId = Annotated[Key, BeforeValidator(owner_id)]
@@ -84,7 +84,7 @@ class LearnerModelState(Row, frozen=True):
     difficulty_adjustment: Decimal
     """Added to the requested difficulty, in hundredths."""
     last_updated: datetime
-    """Time of the last write, different for any two writes. It serves as the row's version."""
+    """Time of the last write, different for any two writes. It serves as a version of the row."""
     data_points: int
     """Number of events that the model has learned from."""
     created_at: datetime
@@ -128,7 +128,7 @@ class UserPreferences(Row, frozen=True):
     id: str
     """Id of the user, or of the listening session without a user. A UUID is in lower case."""
     session_id: str | None
-    """Listening session in which they were saved, if known. It may have been deleted."""
+    """Listening session of the last save that passed one. It may have been deleted."""
     difficulty_preference: DifficultyLevel
     preferred_formats: list[Format]
     preferred_genres: list[str]
@@ -137,9 +137,9 @@ class UserPreferences(Row, frozen=True):
     auto_play: bool
     """True if the next content starts automatically."""
     last_updated: datetime
-    """Time of the last save, different for any two saves."""
+    """Time of the last save, different for any two saves. ``migrate_to_user`` keeps it."""
     version: int
-    """Number of writes, from 1."""
+    """Version, from 1, which every write increases."""
     created_at: datetime
     updated_at: datetime
 

@@ -83,7 +83,7 @@ class UserPreferencesTable(
     )
     auto_play = Boolean(default=True, help_text="True if the next content starts automatically.")
     last_updated = Timestamptz(default=Now(), help_text="Time of the last save.")
-    version = Integer(default=1, help_text="Number of writes.")
+    version = Integer(default=1, help_text="Version, which every write increases.")
     created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
     updated_at = Timestamptz(
         default=Now(), help_text="Time of the last change, set by the database."

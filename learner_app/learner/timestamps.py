@@ -1,4 +1,4 @@
-"""Time of the last write of a row, different for any two writes of the row.
+"""SQL of ``last_updated``, the time of the last write, different for any two writes of a row.
 
 ``now()`` is the start of the transaction, so all writes of a transaction would get the same time.
 """
@@ -14,12 +14,12 @@ CLOCK_NOW = QueryString("clock_timestamp()")
 """SQL expression for the current time, which advances within a statement and a transaction."""
 
 INSERT_EXPRESSIONS: Mapping[str, Expression] = {"last_updated": lambda _: CLOCK_NOW}
-"""Value of ``stored_as`` for tables with a column ``last_updated``."""
+"""Attribute ``stored_as`` of the repositories of tables with a column ``last_updated``."""
 
 
 def strictly_after(column: Column) -> QueryString:
-    """Return SQL for the current time, at least a microsecond after the column's value.
+    """Return SQL for the current time, but at least a microsecond after the column's value.
 
-    The value may be in the future of a clock that was set back.
+    The stored time may be later than the current one if the clock was set back.
     """
     return QueryString("GREATEST(clock_timestamp(), {} + interval '1 microsecond')", column)

@@ -1,10 +1,10 @@
 """Batch insert of events that stores every valid event once and reports the others.
 
-A batch is one statement. Its events are sent as one JSON document, which takes half the time of
-twelve array parameters to build and send, and no longer on the server. A stream of any length is
-cut into chunks. Each chunk is sent by COPY into a temporary staging table in a transaction of its
-own. COPY itself cannot skip duplicates or missing references, so the same statement as for a batch
-moves the events from the staging table.
+A batch is one statement. Its events are sent as one JSON document: twelve array parameters would
+take twice as long to build and send, and as long on the server. A stream of any length is cut into
+chunks. Each chunk is sent by COPY into a temporary staging table in a transaction of its own. COPY
+cannot skip duplicates and events that refer to a missing row, so the statement that stores a batch
+also moves the events from the staging table.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from learner_app.repository.sql import NOW, SqlNames, Statement
 from learner_app.repository.values import KEY_LENGTH
 
 EventInput = BehavioralEventCreate | Mapping[str, Any]
-"""Validated event, or an event as a client sent it."""
+"""Validated event, or the mapping of a client's JSON."""
 
-Encoder: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+ToParams: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Conversion of field values to statement parameters."""
 
 COLUMNS = {
@@ -44,13 +44,13 @@ COLUMNS = {
     "network_type": "text",
     "context": "jsonb",
 }
-"""Columns of an event input, each with the SQL type in the document and the staging table."""
+"""Columns that an event sets, each with the SQL type in the document and the staging table."""
 
 JSON_COLUMNS = [name for name, sql_type in COLUMNS.items() if sql_type == "jsonb"]
-IN_COLUMN_ORDER = itemgetter(*COLUMNS)
+in_column_order = itemgetter(*COLUMNS)
 
 YIELD_EVERY_SECONDS = 0.005
-"""Maximum time of validation between two yields to the event loop, since JSON may be large."""
+"""Time of validation after which other tasks of the event loop run, since JSON may be large."""
 
 e = SqlNames(BehavioralEventTable)
 c = SqlNames(ContentTable, "c")
@@ -62,15 +62,17 @@ COLUMN_DEFINITIONS = ", ".join(f'"{name}" {sql_type}' for name, sql_type in COLU
 STAGING = "incoming_events"
 
 FROM_DOCUMENT = f"""
-SELECT {COLUMN_LIST}, place
+SELECT {COLUMN_LIST}, ordinality
 FROM ROWS FROM (json_to_recordset($1::json) AS ({COLUMN_DEFINITIONS}))
-WITH ORDINALITY AS event ({COLUMN_LIST}, place)
+WITH ORDINALITY AS event ({COLUMN_LIST}, ordinality)
 """
-FROM_STAGING = f"SELECT {COLUMN_LIST}, place FROM {STAGING}"
-"""Events with their places, which count the valid events of the batch from 1."""
+"""Query for the events of a document; ``ordinality`` numbers the valid events of a batch from 1."""
+
+FROM_STAGING = f"SELECT {COLUMN_LIST}, ordinality FROM {STAGING}"
+"""Query for the events of the staging table, with the same columns."""
 
 CREATE_STAGING = f"""
-CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({COLUMN_DEFINITIONS}, place bigint)
+CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({COLUMN_DEFINITIONS}, ordinality bigint)
 ON COMMIT DROP
 """
 TRUNCATE_STAGING = f"TRUNCATE {STAGING}"
@@ -78,16 +80,26 @@ TRUNCATE_STAGING = f"TRUNCATE {STAGING}"
 IS_TOO_FAR_AHEAD = f"incoming.timestamp > {MAX_TIMESTAMP}"
 
 
+REFERENCED_CONTENT = f"""
+SELECT {c.id} AS id, {CHARACTERISTICS} AS characteristics FROM {c}
+WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
+ORDER BY {c.id} FOR KEY SHARE
+"""
+"""Query that locks the existing content items to which the events refer."""
+
+
 def _create_sessions(operation: str, source: str) -> Statement:
     """Return the statement that inserts the missing sessions of all events that can be stored.
 
-    The sessions are inserted in the order of their ids, so that two overlapping batches wait for
-    each other's rows in the same order and do not deadlock.
+    It locks the content first, which is the lock order of the package. The sessions are inserted in
+    the order of their ids, so that two overlapping batches wait for each other's rows in the same
+    order and do not deadlock.
     """
     sql = f"""
+    WITH incoming AS MATERIALIZED ({source}), content_items AS MATERIALIZED ({REFERENCED_CONTENT})
     INSERT INTO {s} ({bare.id})
-    SELECT incoming.session_id FROM ({source}) AS incoming
-    JOIN {c} ON {c.id} = incoming.content_id
+    SELECT incoming.session_id FROM incoming
+    JOIN content_items ON content_items.id = incoming.content_id
     WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
     ON CONFLICT ({bare.id}) DO NOTHING
@@ -96,14 +108,14 @@ def _create_sessions(operation: str, source: str) -> Statement:
 
 
 def _insert_events(operation: str, source: str) -> Statement:
-    """Return the statement that inserts valid events and returns the places of the others.
+    """Return the statement that inserts valid events and returns the ordinalities of the others.
 
-    Locks. The referenced contents and sessions are locked first, as the foreign keys would do
-    row by row: contents, then sessions, each in the order of their ids. This is the lock order of
-    the whole package (see ``playlist_sql``), so a batch cannot deadlock with ``delete_content`` or
-    with another batch, and no row can be deleted between the check and the insert. The condition
-    on ``count(*)`` is always true. It makes the second CTE depend on the first one: PostgreSQL
-    evaluates CTEs in no defined order otherwise.
+    Locks. The referenced content and sessions are locked first, as the foreign keys would do row by
+    row: content, then sessions, each in the order of their ids. This is the lock order of the
+    package (see ``playlist_sql``), so a batch cannot deadlock with ``delete_content`` or with
+    another batch, and no row can be deleted between the check and the insert. The condition on
+    ``count(*)`` is always true. It makes the second CTE depend on the first one, because PostgreSQL
+    evaluates independent CTEs in no defined order.
 
     The events are inserted in the order of their ids, as in ``add_many``, so that batches with
     common events wait for each other in one direction only.
@@ -115,39 +127,38 @@ def _insert_events(operation: str, source: str) -> Statement:
     stored = {
         **{name: f'resolved."{name}"' for name in COLUMNS},
         "timestamp": (
-            f"COALESCE(resolved.timestamp, {NOW} + resolved.place * interval '1 microsecond')"
+            f"COALESCE(resolved.timestamp, {NOW} + resolved.ordinality * interval '1 microsecond')"
         ),
         "content_characteristics": (
             "COALESCE(resolved.content_characteristics, resolved.characteristics)"
         ),
     }
     sql = f"""
-    WITH incoming AS MATERIALIZED ({source}), contents AS MATERIALIZED (
-        SELECT {c.id} AS id, {CHARACTERISTICS} AS characteristics FROM {c}
-        WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
-        ORDER BY {c.id} FOR KEY SHARE
-    ), listeners AS MATERIALIZED (
+    WITH incoming AS MATERIALIZED ({source}), content_items AS MATERIALIZED ({REFERENCED_CONTENT}),
+    locked_sessions AS MATERIALIZED (
         SELECT {s.id} AS id FROM {s}
         WHERE {s.id} = ANY(ARRAY(SELECT DISTINCT session_id FROM incoming))
-          AND (SELECT count(*) FROM contents) >= 0
+          AND (SELECT count(*) FROM content_items) >= 0
         ORDER BY {s.id} FOR KEY SHARE
     ), resolved AS MATERIALIZED (
-        SELECT incoming.*, contents.characteristics, contents.id IS NULL AS lacks_content,
-               listeners.id IS NULL AS lacks_session, ({IS_TOO_FAR_AHEAD}) IS TRUE AS is_ahead
+        SELECT incoming.*, content_items.characteristics,
+               content_items.id IS NULL AS lacks_content,
+               locked_sessions.id IS NULL AS lacks_session,
+               ({IS_TOO_FAR_AHEAD}) IS TRUE AS is_too_far_ahead
         FROM incoming
-        LEFT JOIN contents ON contents.id = incoming.content_id
-        LEFT JOIN listeners ON listeners.id = incoming.session_id
+        LEFT JOIN content_items ON content_items.id = incoming.content_id
+        LEFT JOIN locked_sessions ON locked_sessions.id = incoming.session_id
     ), recorded AS (
         INSERT INTO {e} ({", ".join(getattr(e.unqualified, name) for name in COLUMNS)})
         SELECT DISTINCT ON (resolved.id COLLATE "C") {", ".join(stored.values())} FROM resolved
-        WHERE NOT (resolved.lacks_content OR resolved.lacks_session OR resolved.is_ahead)
-        ORDER BY resolved.id COLLATE "C", resolved.place
+        WHERE NOT (resolved.lacks_content OR resolved.lacks_session OR resolved.is_too_far_ahead)
+        ORDER BY resolved.id COLLATE "C", resolved.ordinality
         ON CONFLICT ({e.unqualified.id}) DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM recorded) AS recorded,
-           ARRAY(SELECT place FROM resolved WHERE lacks_content) AS lack_content,
-           ARRAY(SELECT place FROM resolved WHERE lacks_session) AS lack_session,
-           ARRAY(SELECT place FROM resolved WHERE is_ahead) AS ahead
+           ARRAY(SELECT ordinality FROM resolved WHERE lacks_content) AS without_content,
+           ARRAY(SELECT ordinality FROM resolved WHERE lacks_session) AS without_session,
+           ARRAY(SELECT ordinality FROM resolved WHERE is_too_far_ahead) AS too_far_ahead
     """
     return Statement(f"behavioral_events.{operation}", sql)
 
@@ -158,11 +169,11 @@ INSERT_FROM_DOCUMENT = _insert_events("record_batch", FROM_DOCUMENT)
 INSERT_FROM_STAGING = _insert_events("ingest", FROM_STAGING)
 
 REASONS = {
-    "lack_content": "content_id: the content does not exist",
-    "lack_session": "session_id: the session does not exist",
-    "ahead": f"timestamp: {TOO_FAR_AHEAD}",
+    "without_content": "content_id: the content does not exist",
+    "without_session": "session_id: the session does not exist",
+    "too_far_ahead": f"timestamp: {TOO_FAR_AHEAD}",
 }
-"""Reason for each array of places that the statement returns; an event gets its first one."""
+"""Reason for each array of ordinalities that the insert returns, the first one that applies."""
 
 
 class ParsedBatch(NamedTuple):
@@ -171,7 +182,7 @@ class ParsedBatch(NamedTuple):
     rows: list[tuple[Any, ...]]
     """Statement parameters of the valid events, in the order of :data:`COLUMNS`."""
     indexes: list[int]
-    """Position of each valid event in the caller's input."""
+    """Index of each valid event in the caller's input."""
     failed: list[EventFailure]
 
     def document(self) -> str:
@@ -182,11 +193,11 @@ class ParsedBatch(NamedTuple):
         """Return the result of the batch, given the record that the insert statement returned."""
         reasons: dict[int, str] = {}
         for name, reason in REASONS.items():
-            for place in outcome[name]:
-                reasons.setdefault(place - 1, reason)
+            for ordinality in outcome[name]:
+                reasons.setdefault(ordinality - 1, reason)
         rejected = [
-            EventFailure(self.indexes[at], self.rows[at][0], reason)
-            for at, reason in reasons.items()
+            EventFailure(self.indexes[number], self.rows[number][0], reason)
+            for number, reason in reasons.items()
         ]
         duplicates = len(self.rows) - len(rejected) - outcome["recorded"]
         failed = sorted(self.failed + rejected, key=lambda failure: failure.index)
@@ -202,14 +213,14 @@ def _json_object(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 async def parse_batch(
-    events: Sequence[EventInput], encode: Encoder, *, first_index: int = 0
+    events: Sequence[EventInput], to_params: ToParams, *, first_index: int = 0
 ) -> ParsedBatch:
     """Validate events, yielding to the event loop at regular intervals.
 
     Args:
         events: the batch, or a chunk of a stream.
-        encode: conversion of field values to statement parameters.
-        first_index: position of the first event in the stream.
+        to_params: conversion of field values to statement parameters.
+        first_index: index of the first event in the stream.
     """
     batch = ParsedBatch([], [], [])
     loop = asyncio.get_running_loop()
@@ -219,7 +230,7 @@ async def parse_batch(
             await asyncio.sleep(0)
             next_yield = loop.time() + YIELD_EVERY_SECONDS
         try:
-            row = IN_COLUMN_ORDER(encode(vars(_validate(event))))
+            row = in_column_order(to_params(vars(_validate(event))))
         except InvalidValue as error:
             reason = str(error).removeprefix("behavioral_events: ")
             batch.failed.append(EventFailure(index, _id_of(event), reason))
@@ -247,8 +258,8 @@ async def insert_batch(
 ) -> BatchResult:
     """Store a batch that is sent as a JSON document.
 
-    Without ``ensure_sessions`` it is a single statement. A repetition inserts no event twice, so
-    the engine may retry it after a lost connection.
+    Without ``ensure_sessions`` it is a single statement, which the engine may execute again after a
+    lost connection, because it inserts no event twice.
     """
     if not batch.rows:
         return BatchResult(0, 0, batch.failed)
@@ -271,14 +282,14 @@ async def _insert_with_sessions(
 
     Raises:
         SerializationFailure: another transaction deleted a session after the first statement. The
-            whole transaction has to be retried: creating the session now would lock it after
-            contents and other sessions, against the lock order.
+            whole transaction has to be retried: creating the session now would lock it after other
+            sessions, not in the order of the ids.
     """
     await create_sessions.execute(engine, *args)
     outcome: Any = await insert_events.fetchrow(engine, *args)
     # No session was created for events that are rejected for another reason.
-    rejected = {*outcome["lack_content"], *outcome["ahead"]}
-    if not rejected.issuperset(outcome["lack_session"]):
+    rejected = {*outcome["without_content"], *outcome["too_far_ahead"]}
+    if not rejected.issuperset(outcome["without_session"]):
         raise SerializationFailure("a session was deleted while its events were recorded")
     return outcome
 
@@ -289,12 +300,12 @@ async def copy_batch(
     """Store a batch that is sent by COPY into the staging table."""
     if not batch.rows:
         return BatchResult(0, 0, batch.failed)
-    records = [(*row, place) for place, row in enumerate(batch.rows, 1)]
-    columns = [*COLUMNS, "place"]
+    records = [(*row, ordinality) for ordinality, row in enumerate(batch.rows, 1)]
+    columns = [*COLUMNS, "ordinality"]
 
     async def unit() -> Any:
         await engine.execute(CREATE_STAGING, name="behavioral_events.create_staging")
-        # In a transaction of the caller, the table has the events of the previous chunk.
+        # Inside the caller's transaction, the table still contains the previous chunk.
         await engine.execute(TRUNCATE_STAGING, name="behavioral_events.truncate_staging")
         await engine.perform(
             lambda connection: connection.copy_records_to_table(

@@ -1,4 +1,4 @@
-"""Upper limit of the timestamps that clients may send, since their clocks may be wrong."""
+"""Upper limit of the timestamps that clients send, whose clocks may be wrong."""
 
 from learner_app.repository.sql import NOW
 

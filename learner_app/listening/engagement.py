@@ -1,4 +1,4 @@
-"""SQL of engagement and of likes grouped by characteristics, one query per operation."""
+"""SQL of engagement, and of likes by characteristic."""
 
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ jsonb_build_object('format', {c.format}, 'genre', {c.genre},
                    'difficulty', {c.difficulty}, 'template_id', {c.template_id})
 """
 CHARACTERISTICS_BY_ID = f"(SELECT {CHARACTERISTICS} FROM {c} WHERE {c.id} = {{}})"
-"""Characteristics of the stored content whose id replaces the placeholder."""
+"""Characteristics of the stored content whose id replaces the placeholder ``{}``."""
 
 CHARACTERISTIC_KEYS: dict[Dimension, str] = {
     "format": "format",
@@ -29,6 +29,7 @@ CHARACTERISTIC_KEYS: dict[Dimension, str] = {
 }
 
 MAX_GROUPS = 1000
+"""Maximum number of values of a characteristic that a query returns."""
 
 EVENTS_WITH_DURATION = f"""
 {e} CROSS JOIN LATERAL (
@@ -46,9 +47,9 @@ FURTHEST_POSITION = f"""
 max(LEAST({e.playback_position}, content.duration))
     FILTER (WHERE {e.playback_position} BETWEEN 0 AND content.max_position)
 """
-"""Furthest position of a session in a content, at most the content's duration.
+"""Furthest position of a session in a content item, at most the duration of the item.
 
-A position beyond twice the duration is an error of the client. It is ignored, since one such value
+A position after twice the duration is an error of the client. It is ignored, since one such value
 would dominate the mean.
 """
 
@@ -95,13 +96,13 @@ liked (id) AS (
     FROM liked WHERE liked.id IS NOT NULL
 )
 """
-"""Recursive query for the distinct contents with likes, by a skip scan of the primary key.
+"""Recursive CTE of the ids of liked content items, by a skip scan of the primary key.
 
-The likes of each content are then counted by index. No index has them in the order of their time
-or of their characteristics.
+The likes of each item are then counted by index. There is no index on the time of likes, and none
+on a single characteristic.
 """
 
-IS_ACTIVE_SINCE = f"""
+IS_LIKED_SINCE = f"""
 {k.liked} AND ($1::timestamptz IS NULL OR {k.liked_at} >= $1)
 """
 
@@ -111,7 +112,7 @@ TOP_CONTENT = Statement(
     WITH RECURSIVE {LIKED_CONTENT}
     SELECT liked.id, counted.likes
     FROM liked CROSS JOIN LATERAL (
-        SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_ACTIVE_SINCE}
+        SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_LIKED_SINCE}
     ) AS counted
     WHERE counted.likes > 0 ORDER BY counted.likes DESC, liked.id LIMIT $2
     """,
@@ -129,7 +130,7 @@ def characteristics_or_stored(value: Param) -> QueryString:
 def likes_by(dimension: Dimension) -> Statement:
     """Return the statement for the number of active likes per value of a characteristic.
 
-    Parameters: minimum and exclusive maximum of ``liked_at``, each may be NULL.
+    Parameters: minimum (inclusive) and maximum (exclusive) of ``liked_at``; NULL is no limit.
     """
     return Statement("like_engagement.count_by", f"{_likes_by(dimension)} LIMIT {MAX_GROUPS}")
 
@@ -141,7 +142,7 @@ def _likes_by(dimension: Dimension) -> str:
     SELECT counted.value, sum(counted.likes)::bigint AS likes
     FROM liked CROSS JOIN LATERAL (
         SELECT {value} AS value, count(*) AS likes FROM {k}
-        WHERE {k.content_id} = liked.id AND {IS_ACTIVE_SINCE}
+        WHERE {k.content_id} = liked.id AND {IS_LIKED_SINCE}
           AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
         GROUP BY value
     ) AS counted
@@ -153,9 +154,9 @@ def _likes_by(dimension: Dimension) -> str:
 def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> Statement:
     """Return the statement for the engagement per value of a characteristic.
 
-    Parameters: minimum and exclusive maximum of the times, NULL where the flag is False. The flags
-    omit a condition instead of testing the parameter for NULL, so that the planner can use the
-    index on the timestamp.
+    Parameters: minimum (inclusive) and maximum (exclusive) of the times, NULL where the flag is
+    False. A False flag omits the condition on the timestamp, so that the planner can use the index;
+    with a test of the parameter for NULL it could not.
     """
     value = f"{e.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
     bounds = [f"{e.timestamp} >= $1"] * has_since + [f"{e.timestamp} < $2"] * has_until
@@ -179,7 +180,7 @@ def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> 
 
 
 def to_engagement(record: Any) -> Engagement:
-    """Convert a record of the queries of this module."""
+    """Convert a record of an engagement query of this module."""
     events, plays = record["events"] or 0, record["plays"] or 0
     completions = record["completions"] or 0
     return Engagement(

@@ -67,26 +67,28 @@ from learner_app.repository.values import (
 T = TypeVar("T")
 
 Sink = Callable[[list[BehavioralEvent]], Awaitable[None]]
-"""Function that stores archived events elsewhere. Its normal return confirms that it did."""
+"""Function that stores archived events elsewhere, or raises if it did not store them all."""
 
 MAX_EVENTS = 5000
 """Maximum size of a batch, and size of the chunks of a stream."""
 
 MAX_FAILURES = 1000
+"""Maximum number of failures that the result of a stream describes."""
+
 NOT_NULL_VIOLATION = "23502"
 
 DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 TIME_AND_ID = (BehavioralEventTable.timestamp, BehavioralEventTable.id)
 SELECTIVE = ("session_id", "content_id")
-"""Filters with which the matching events are selected first and then sorted.
+"""Filters whose matching events PostgreSQL selects first and then sorts, see :class:`Order`.
 
-Because of the limit, the planner might otherwise walk the index on the timestamp to avoid the sort.
-For a new session or content it would read all older events of the table before the first match.
+Because of the limit, the planner might otherwise scan the index on the timestamp to avoid the sort.
+For new sessions and content it would read all older events of the table before the first match.
 """
 
 e = SqlNames(BehavioralEventTable, "e")
-DELETE_MANY = Statement(
+DELETE_BY_IDS = Statement(
     "behavioral_events.archive_before",
     f"DELETE FROM {SqlNames(BehavioralEventTable)} WHERE {e.unqualified.id} = ANY($1::text[])",
 )
@@ -97,8 +99,9 @@ SELECT_NOW = Statement("behavioral_events.now", f"SELECT {NOW}")
 def _select_by_characteristics(limit: int) -> Statement:
     """Return the statement for events whose characteristics contain a JSON object, by time.
 
-    ``OFFSET 0`` makes the planner use the GIN index on the characteristics. Because of the limit it
-    might walk the index on the timestamp, and for a rare characteristic read the whole table.
+    Parameter: the JSON object. ``OFFSET 0`` makes the planner use the GIN index on the
+    characteristics. Because of the limit it might otherwise scan the index on the timestamp, and
+    for a rare characteristic read the whole table.
     """
     sql = f"""
     SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
@@ -114,8 +117,8 @@ def _select_by_characteristics(limit: int) -> Statement:
 def _timestamp_or_now(value: Param) -> QueryString:
     """Return SQL for the passed time or the current one, NULL if it is over a day ahead.
 
-    The column rejects NULL. The current time is that of the statement, so that the events of one
-    transaction keep their order.
+    The column rejects NULL, see :func:`_timestamp_errors`. The current time is that of the
+    statement, so that the events of one transaction keep their order.
     """
     sql = f"CASE WHEN {{}} > {MAX_TIMESTAMP} THEN NULL ELSE COALESCE({{}}, {NOW}) END"
     return QueryString(sql, value, value)
@@ -126,7 +129,7 @@ class BehavioralEventRepository(
 ):
     """Repository of behavioral events, a table of millions of rows.
 
-    ``since`` is inclusive and ``until`` exclusive in all ranges of time. An event without
+    ``since`` is inclusive and ``until`` exclusive in all time ranges. An event without
     characteristics gets those of its content.
     """
 
@@ -227,7 +230,7 @@ class BehavioralEventRepository(
 
         Raises:
             Conflict: an event with one of the ids exists.
-            MissingReference: a content or a session does not exist.
+            MissingReference: the content or the session of an event does not exist.
             InvalidValue: a timestamp is more than a day ahead of the database's clock.
         """
         with _timestamp_errors():
@@ -269,7 +272,7 @@ class BehavioralEventRepository(
         same id the first valid one is stored.
 
         Args:
-            events: up to 5,000 events, as inputs or as a client sent them.
+            events: up to 5,000 events, as inputs or as mappings from a client's JSON.
             ensure_sessions: create the sessions that do not exist.
 
         Raises:
@@ -314,7 +317,7 @@ class BehavioralEventRepository(
         types: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> builtins.list[BehavioralEvent]:
-        """Return events of a session in the order of time, of all types if ``types`` is omitted."""
+        """Return events of a session, oldest first, of all types if ``types`` is omitted."""
         filters = {"session_id": session_id} | _not_none(since=since, until=until, types=types)
         return await self.list_rows(filters, limit, operation="list_for_session")
 
@@ -327,14 +330,14 @@ class BehavioralEventRepository(
         types: Sequence[str] | None = None,
         limit: int = DEFAULT_LIMIT,
     ) -> builtins.list[BehavioralEvent]:
-        """Return events of a content in the order of time, of all types if ``types`` is omitted."""
+        """Return events of a content item, oldest first, of all types if ``types`` is omitted."""
         filters = {"content_id": content_id} | _not_none(since=since, until=until, types=types)
         return await self.list_rows(filters, limit, operation="list_for_content")
 
     async def recent_for_session(
         self, session_id: str, limit: int = DEFAULT_LIMIT
     ) -> builtins.list[BehavioralEvent]:
-        """Return the newest events of a session in the order of time."""
+        """Return the newest events of a session, the oldest of them first."""
         filters: BehavioralEventFilters = {"session_id": session_id}
         newest = await self.list_rows(filters, limit, "newest", operation="recent_for_session")
         return newest[::-1]
@@ -342,7 +345,7 @@ class BehavioralEventRepository(
     async def count_by_type(
         self, *, session_id: str | None = None, content_id: str | None = None
     ) -> dict[str, int]:
-        """Return the number of events per type of a session or a content, highest first.
+        """Return the number of events per type of a session or a content item, highest first.
 
         Raises:
             InvalidValue: both arguments were passed, or none.
@@ -363,7 +366,7 @@ class BehavioralEventRepository(
     async def find_by_characteristics(
         self, subset: dict[str, Any], *, limit: int = DEFAULT_LIMIT
     ) -> builtins.list[BehavioralEvent]:
-        """Return events whose characteristics contain a JSON object, in the order of time."""
+        """Return events whose characteristics contain a JSON object, oldest first."""
         subset = validate(JSON_OBJECT, subset, "subset", self.table)
         if not subset:
             return await self.list_rows({}, limit, operation="find_by_characteristics")
@@ -371,13 +374,13 @@ class BehavioralEventRepository(
         return (await self.fetch_rows(statement, json_text(subset)))[:limit]
 
     async def engagement_for_content(self, content_id: str) -> Engagement:
-        """Return the engagement with a content, all zero if it has no events."""
+        """Return the engagement with a content item, all zero if it has no events."""
         if self.key.params(content_id) is None:
             return NO_ENGAGEMENT
         return (await self.engagement_for_contents([content_id]))[content_id]
 
     async def engagement_for_contents(self, content_ids: Sequence[str]) -> dict[str, Engagement]:
-        """Return the engagement with several contents, by id and in the given order."""
+        """Return the engagement with several content items, by id in the given order."""
         given_ids = require_list(content_ids, "content_ids", self.table)
         ids = [content_id for content_id in given_ids if isinstance(content_id, str)]
         valid_ids = [id_ for id_ in dict.fromkeys(ids) if self.key.params(id_) is not None]
@@ -391,7 +394,7 @@ class BehavioralEventRepository(
         """Return the engagement per value of a characteristic, most events first.
 
         Events without a value are aggregated under None. At most 1,000 values are returned. Without
-        a range of time the whole table is read.
+        a time range the whole table is read.
 
         Args:
             dimension: the characteristic.
@@ -424,8 +427,8 @@ class BehavioralEventRepository(
     async def archive_before(self, before: datetime, sink: Sink, *, batch: int = MAX_LIMIT) -> int:
         """Pass a batch of the oldest events before a time to a sink, then delete them.
 
-        Events are deleted only after the sink returned. After a failure it may receive them again,
-        but none is lost. No transaction is open while it runs.
+        Events are deleted only after the sink has returned. After a failure it may receive them
+        again, but none is lost. No transaction is open while it runs.
 
         Args:
             before: exclusive maximum of ``timestamp``.
@@ -433,7 +436,8 @@ class BehavioralEventRepository(
             batch: maximum number of events, 1 to 1,000.
 
         Returns:
-            Number of deleted events. Call it until 0, from one task at a time.
+            The number of these events. Call it until 0, and from one task at a time, because two
+            tasks would pass the same events.
         """
         time = validate(UTC_DATETIME, before, "before", self.table)
         max_events = check_limit(batch, self.table, field="batch")
@@ -453,31 +457,32 @@ class BehavioralEventRepository(
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> AsyncGenerator[BehavioralEvent, None]:
-        """Yield all events of a session or a range of time, in the order of time.
+        """Yield all events of a session, of a time range, or of both, oldest first.
 
-        It uses constant memory and holds no transaction open between the rows.
+        It uses constant memory, and no transaction is open between the rows.
 
         Raises:
             InvalidValue: all arguments are omitted.
         """
         filters = _not_none(session_id=session_id, since=since, until=until)
         if not filters:
-            raise invalid_field(self.table, "session_id", "pass a session or a range of time")
+            raise invalid_field(self.table, "session_id", "pass a session or a time range")
         return self.stream_rows(filters, operation="export")
 
     async def _with_timestamps(
         self, events: builtins.list[BehavioralEventCreate]
     ) -> builtins.list[BehavioralEventCreate]:
-        missing = [at for at, event in enumerate(events) if _has_no_timestamp(event)]
-        if len(missing) > 1:
+        """Set the missing timestamps if there are several, one microsecond apart."""
+        indexes = [index for index, event in enumerate(events) if _has_no_timestamp(event)]
+        if len(indexes) > 1:
             now = await self.fetch_value(SELECT_NOW)
-            for place, at in enumerate(missing):
-                timestamp = now + timedelta(microseconds=place)
-                events[at] = events[at].model_copy(update={"timestamp": timestamp})
+            for microseconds, index in enumerate(indexes):
+                timestamp = now + timedelta(microseconds=microseconds)
+                events[index] = events[index].model_copy(update={"timestamp": timestamp})
         return events
 
     async def _delete_all(self, events: builtins.list[BehavioralEvent]) -> None:
-        await self.execute(DELETE_MANY, [event.id for event in events])
+        await self.execute(DELETE_BY_IDS, [event.id for event in events])
 
     def _count_by_type(self, filter_name: str) -> Statement:
         event_type = BehavioralEventTable.event_type
@@ -496,7 +501,7 @@ def _has_no_timestamp(event: Any) -> bool:
 
 @contextmanager
 def _timestamp_errors() -> Iterator[None]:
-    """Replace the error for the NULL of :func:`_timestamp_or_now` by one that states the reason."""
+    """Replace the error about the NULL of :func:`_timestamp_or_now` by one that has the reason."""
     try:
         yield
     except InvalidValue as error:

@@ -54,10 +54,10 @@ CHANGES_REACTION = f"$3 <> COALESCE({k.reaction_type}, 'like')"
 
 
 def _changed_or_existing(operation: str, write: str) -> Statement:
-    """Return the statement for the row that a write changed, or else for the existing row.
+    """Return the statement that writes and returns the changed row, or else the existing row.
 
-    One statement does both. A second statement could return what another transaction wrote in
-    between.
+    Parameters: content and session, and those of the write. A second statement for the existing row
+    could return what another transaction wrote in between.
     """
     sql = f"""
     WITH changed AS ({write} RETURNING {ROW})
@@ -105,9 +105,9 @@ NEWEST_FIRST = Order(
     LikeEngagementTable.session_id,
     descending=True,
 )
-"""Order of the likes of one session, which PostgreSQL sorts.
+"""Order of the likes of one session, by a sort.
 
-It is not one of the repository's ``orders``: no index has it, so a list of all likes would be slow.
+It is not one of the repository's ``orders``: it has no index, so a list of all likes would be slow.
 """
 
 
@@ -177,7 +177,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     # end of typed methods
 
     async def like(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
-        """Like a content and return the active like, in one statement.
+        """Like a content item and return the active like, in one statement.
 
         An active like is unchanged unless another reaction is passed. A removed like becomes active
         again and keeps the time of the first like.
@@ -197,6 +197,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
                 return like
             # Another transaction changed the row after the snapshot of the statement: the upsert
             # saw the new version and had nothing to change, the SELECT returned the old version.
+            # The next round has a newer snapshot.
         raise self.invisible_conflict()
 
     async def unlike(self, key: LikeKey) -> Like:
@@ -215,7 +216,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
                 raise self.not_found()
             if not like.liked:
                 return like
-            # removed by another transaction after the snapshot of the statement, see like()
+            # Removed by another transaction after the snapshot of the statement, see like().
         raise self.invisible_conflict()
 
     async def toggle(self, key: LikeKey, reaction: Reaction | None = None) -> Like:
@@ -234,7 +235,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     async def map_for_contents(
         self, session_id: str, content_ids: Sequence[str]
     ) -> dict[str, Like]:
-        """Return the existing likes of a session for the given contents, by content id."""
+        """Return a session's existing likes of the given content items, by content id."""
         given_ids = require_list(content_ids, "content_ids", self.table)
         pairs = [self.key.params((content_id, session_id)) for content_id in given_ids]
         ids = [pair[0] for pair in pairs if pair is not None]
@@ -249,7 +250,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
         return await self.list_rows(filters, limit, NEWEST_FIRST, operation="list_for_session")
 
     async def count_likes(self, content_id: str) -> int:
-        """Return the number of active likes of a content."""
+        """Return the number of active likes of a content item."""
         filters: LikeFilters = {"content_id": content_id, "liked": True}
         return await self.count_rows(filters, operation="count_likes")
 
@@ -258,7 +259,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     ) -> dict[str | None, int]:
         """Return the number of active likes per value of a characteristic, highest first.
 
-        Contents without a value are counted under None. At most 1,000 values are returned.
+        Likes without a value are counted under None. At most 1,000 values are returned.
 
         Args:
             dimension: the characteristic.
@@ -272,10 +273,10 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     async def top_content(
         self, *, limit: int = 10, since: datetime | None = None
     ) -> builtins.list[ContentLikes]:
-        """Return the contents with the most active likes.
+        """Return the content items with the most active likes, most likes first.
 
         Args:
-            limit: maximum number of contents, 1 to 1,000.
+            limit: maximum number of items, 1 to 1,000.
             since: minimum time of the first like, inclusive.
         """
         limit = check_limit(limit, self.table)

@@ -1,4 +1,4 @@
-"""Piccolo app of listening: its tables and its migrations."""
+"""Piccolo app of listening: its tables and migrations."""
 
 from pathlib import Path
 

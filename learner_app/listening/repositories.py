@@ -1,4 +1,4 @@
-"""Repositories of sessions, events and likes, one per table."""
+"""Repositories of listening sessions, behavioral events and likes."""
 
 from learner_app.listening.events import BehavioralEventRepository
 from learner_app.listening.likes import LikeRepository

@@ -66,7 +66,7 @@ class ListeningSession(Row, frozen=True):
     started_at: datetime
     last_activity_at: datetime
     content_ids: list[str]
-    """Contents in listening order. Some of them may have been deleted since."""
+    """Ids of content items in listening order. Some of them may have been deleted since."""
     current_content_id: str | None
     total_listening_time: int
     """In seconds."""
@@ -75,12 +75,12 @@ class ListeningSession(Row, frozen=True):
 
 
 class Appended(NamedTuple):
-    """Result of appending a content to a session's list."""
+    """Result of appending a content item to a session's list."""
 
     position: int
-    """Position of the content in the list, from 0."""
+    """Position of the item in the list, from 0."""
     added: bool
-    """False if the content was in the list before the call."""
+    """False if the list contained the item already."""
 
 
 class Position(NamedTuple):
@@ -89,7 +89,7 @@ class Position(NamedTuple):
     index: int | None  # type: ignore[assignment]  # hides a tuple's method of that name
     """From 0, None if no content is current."""
     total: int
-    """Number of existing contents in the list."""
+    """Number of existing content items in the list."""
 
 
 class ListeningSessionCreate(Input, table=ListeningSessionTable):
@@ -106,7 +106,7 @@ class ListeningSessionCreate(Input, table=ListeningSessionTable):
 class ListeningSessionUpdate(Input, table=ListeningSessionTable):
     """Changes of a session.
 
-    The list of contents, the current content and the last activity are changed by operations of
+    The list of content items, the current one and the last activity are changed by operations of
     ``ListeningSessionRepository``.
     """
 
@@ -190,7 +190,7 @@ class BehavioralEventFilters(TypedDict, total=False):
     content_id: str
     event_type: str
     types: list[str]
-    """Accepted values of ``event_type``."""
+    """Values of ``event_type``, of which the event has one."""
     since: UtcDatetime
     """Minimum of ``timestamp``, inclusive."""
     until: UtcDatetime
@@ -201,7 +201,7 @@ class EventFailure(msgspec.Struct, frozen=True):
     """Event of a batch or stream that was not stored."""
 
     index: int
-    """Position of the event in the input, from 0."""
+    """Index of the event in the batch or stream, from 0."""
     id: str | None
     reason: str
 
@@ -211,7 +211,7 @@ class BatchResult(msgspec.Struct, frozen=True):
 
     recorded: int
     duplicates: int
-    """Number of events whose id was stored before or occurred earlier in the batch."""
+    """Number of valid events whose id was stored before or occurred earlier in the batch."""
     failed: list[EventFailure]
 
 
@@ -220,14 +220,14 @@ class IngestResult(msgspec.Struct, frozen=True):
 
     recorded: int
     duplicates: int
-    """Number of events whose id was stored before or occurred earlier in the stream."""
+    """Number of valid events whose id was stored before or occurred earlier in the stream."""
     failed: int
     failures: list[EventFailure]
     """The first 1,000 failures."""
 
 
 class Engagement(msgspec.Struct, frozen=True):
-    """Aggregated use of one content, or of all contents with a common characteristic."""
+    """Aggregated use of one content item, or of all with the same value of a characteristic."""
 
     total_plays: int
     """Number of events of type ``play``."""
@@ -236,9 +236,9 @@ class Engagement(msgspec.Struct, frozen=True):
     average_completion_rate: float
     """Completions divided by plays, at most 1. It is 0 without plays."""
     average_listening_duration: float
-    """Mean over sessions of the furthest playback position in each content, in seconds.
+    """Mean of the furthest playback position of each session in each content item, in seconds.
 
-    A position past the end counts as the end. A position beyond twice the duration is ignored.
+    A position after the end counts as the end. A position after twice the duration is ignored.
     """
     like_count: int
     """Number of active likes."""
@@ -258,7 +258,7 @@ class LikeKey(NamedTuple):
 
 
 class Like(Row, frozen=True):
-    """Like of a content by a session.
+    """Like of a content item by a session.
 
     Removing a like sets ``liked`` to False and keeps the row.
     """
@@ -314,7 +314,7 @@ class LikeUpdate(Input, table=LikeEngagementTable):
 
 
 class ContentLikes(NamedTuple):
-    """Number of active likes of a content."""
+    """Number of active likes of a content item."""
 
     content_id: str
     likes: int

@@ -1,4 +1,4 @@
-"""Repository of listening sessions and of their lists of contents."""
+"""Repository of listening sessions and of their playlists."""
 
 import builtins
 from collections.abc import AsyncGenerator, Sequence
@@ -75,10 +75,10 @@ ADD_LISTENING_TIME = Statement(
 class ListeningSessionRepository(
     DeletingRepository[ListeningSession, str, ListeningSessionCreate, ListeningSessionUpdate]
 ):
-    """Repository of listening sessions, each with an ordered list of distinct contents.
+    """Repository of listening sessions, each with an ordered list of distinct content items.
 
-    At most one content of the list is the current one. Deleting a session also deletes its events,
-    likes, learner state and generations. Its contents remain.
+    At most one item of the list is the current one. Deleting a session also deletes its events,
+    likes, learner state and jobs. The content remains.
     """
 
     table = ListeningSessionTable
@@ -210,7 +210,8 @@ class ListeningSessionRepository(
                 store, or the total would be out of range.
         """
         whole = int(validate(WHOLE_SECONDS, seconds, "seconds", self.table))
-        # The loop repeats only if the session is created again between the two statements.
+        # It repeats only if, between the two statements, the session was created again or the total
+        # was reduced.
         while True:
             changed = await self.fetch_row_by_key(session_id, ADD_LISTENING_TIME, whole)
             if changed is not None:
@@ -222,7 +223,7 @@ class ListeningSessionRepository(
     async def append_content(
         self, session_id: str, content_id: str, *, make_current: bool = False
     ) -> Appended:
-        """Append a content to the list unless it is in the list.
+        """Append a content item to the list, unless the list contains it.
 
         Raises:
             NotFound: the session does not exist.
@@ -233,16 +234,16 @@ class ListeningSessionRepository(
     async def append_many(
         self, session_id: str, content_ids: Sequence[str], *, make_current: bool = False
     ) -> builtins.list[Appended]:
-        """Append several contents, all or none.
+        """Append several content items, all or none.
 
         Args:
             session_id: the session.
-            content_ids: contents in the order of the list. Those in the list keep their position.
-            make_current: make the first of the contents the current one.
+            content_ids: ids in the order of the list. Items of the list keep their position.
+            make_current: make the first of the items the current one.
 
         Raises:
             NotFound: the session does not exist.
-            MissingReference: a content does not exist.
+            MissingReference: a content item does not exist.
         """
         ids = require_list(content_ids, "content_ids", self.table)
         validate(STRICT_BOOL, make_current, "make_current", self.table)
@@ -258,10 +259,10 @@ class ListeningSessionRepository(
             return await self._append(session, ids, ids[0] if make_current else None)
 
     async def remove_content(self, session_id: str, content_id: str) -> ListeningSession:
-        """Remove a content from the list if it is in the list.
+        """Remove a content item from the list, if the list contains it.
 
-        If it was current, the previous content becomes current, or the next one if it was the
-        first, or none if it was the only one.
+        If it was current, the previous existing item becomes current, or the next one if none
+        precedes it, or none if there is no other.
 
         Raises:
             NotFound: the session does not exist.
@@ -273,7 +274,7 @@ class ListeningSessionRepository(
         return changed or await self.get(session_id)
 
     async def clear(self, session_id: str) -> ListeningSession:
-        """Remove all contents from the list.
+        """Remove all content items from the list.
 
         Raises:
             NotFound: the session does not exist.
@@ -281,7 +282,7 @@ class ListeningSessionRepository(
         return self.require_row(await self.fetch_row_by_key(session_id, playlist.CLEAR))
 
     async def set_current(self, session_id: str, content_id: str) -> ListeningSession:
-        """Make a content of the list the current one.
+        """Make a content item of the list the current one.
 
         Raises:
             NotFound: the session does not exist.
@@ -298,12 +299,12 @@ class ListeningSessionRepository(
         raise invalid_field(self.table, "content_id", NOT_IN_LIST)
 
     async def move_next(self, session_id: str, *, expect: str | None = None) -> Content | None:
-        """Make the next existing content current, or the first one if none is current.
+        """Make the next existing content item current, or the first one if none is current.
 
         Args:
             session_id: the session.
-            expect: id of the current content that the caller knows. Exactly one of several
-                concurrent callers that expect the same content succeeds.
+            expect: id of the current content that the caller has read. Exactly one of several
+                concurrent callers that expect the same id succeeds.
 
         Returns:
             The new current content. None at the end of the list, where nothing changes.
@@ -315,7 +316,7 @@ class ListeningSessionRepository(
         return await self._move(session_id, playlist.MOVE_NEXT, expect)
 
     async def move_previous(self, session_id: str, *, expect: str | None = None) -> Content | None:
-        """Make the previous existing content current, otherwise as :meth:`move_next`."""
+        """Make the previous existing content item current, otherwise as :meth:`move_next`."""
         return await self._move(session_id, playlist.MOVE_PREVIOUS, expect)
 
     async def next_content(self, session_id: str) -> Content | None:
@@ -327,9 +328,9 @@ class ListeningSessionRepository(
         return await self._fetch_content(session_id, playlist.PREVIOUS)
 
     async def position(self, session_id: str) -> Position:
-        """Return the position of the current content, and the number of contents.
+        """Return the position of the current content, and the number of content items.
 
-        Contents deleted by other means than :meth:`delete_content` are not counted.
+        Items that were deleted by other means than :meth:`delete_content` are not counted.
         """
         record = await self._fetch_record(session_id, playlist.POSITION)
         index, total, has_current = record or (0, 0, False)
@@ -338,15 +339,16 @@ class ListeningSessionRepository(
     async def list_content(
         self, session_id: str, *, limit: int = DEFAULT_LIMIT, after: str | None = None
     ) -> builtins.list[Content]:
-        """Return existing contents of the session's list, in its order.
+        """Return existing content items of the session's list, in its order.
 
         Args:
-            session_id: the session, an empty list if it does not exist.
-            limit: maximum number of contents, 1 to 1,000. A shorter result is the last page.
-            after: id of the last content of the previous page, the first page if omitted.
+            session_id: the session. If it does not exist, the result is empty.
+            limit: maximum number of items, 1 to 1,000. A shorter result is the last page.
+            after: id of the last item of the previous page. If omitted, the first page is returned.
 
         Raises:
-            InvalidValue: ``after`` is not in the list, or no longer. Start again without it.
+            InvalidValue: the list does not contain ``after``, which may have been removed. Start
+                again without it.
         """
         check_limit(limit, self.table)
         start = (None,) if after is None else self.key.params(after)
@@ -370,7 +372,7 @@ class ListeningSessionRepository(
         return await self.list_rows(filters, limit, order, operation="list_inactive")
 
     async def delete(self, key: str) -> bool:
-        """Delete a session with its events, likes, learner state and generations.
+        """Delete a session with its events, likes, learner state and jobs.
 
         Outside a transaction it is retried after a deadlock with a deletion of the same events.
 
@@ -383,8 +385,8 @@ class ListeningSessionRepository(
     async def delete_inactive(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
         """Delete a batch of the sessions of :meth:`list_inactive` and return their number.
 
-        Call it until it returns 0. Sessions that another transaction has locked are skipped. Locks
-        on rows that are deleted with a session, such as a claimed webhook, are waited for.
+        Call it until it returns 0. It skips sessions that another transaction has locked, but waits
+        for locked rows that are deleted with a session, such as jobs of ``claim_webhooks``.
         """
         time = validate(UTC_DATETIME, before, "before", self.table)
         condition = f"{s.last_activity_at} < $1"
@@ -395,9 +397,9 @@ class ListeningSessionRepository(
         return await self.engine.run_transaction(lambda: self.execute(delete, time))
 
     async def delete_content(self, content_id: str) -> bool:
-        """Delete a content with its events and likes, and remove it from all lists.
+        """Delete a content item with its events and likes, and remove it from all lists.
 
-        Where it is the current content, its neighbor becomes current as in :meth:`remove_content`.
+        Where it is current, another item becomes current as in :meth:`remove_content`.
         Outside a transaction it is retried after a deadlock.
 
         Returns:
@@ -415,9 +417,9 @@ class ListeningSessionRepository(
             require_read_committed_level(isolation)
             if not exists:
                 return False
-            await self.fetch_value(playlist.LOCK_LISTENERS, *key)
-            holders = await self.fetch_records(playlist.LOCK_HOLDERS, *key, list(key))
-            session_ids = [holder["id"] for holder in holders]
+            await self.fetch_value(playlist.LOCK_SESSIONS_WITH_EVENTS, *key)
+            locked = await self.fetch_records(playlist.LOCK_SESSIONS_WITH_CONTENT, *key, list(key))
+            session_ids = [record["id"] for record in locked]
             await self.execute(playlist.REMOVE_FROM_MANY, session_ids, *key)
             await self.execute(playlist.DELETE_CONTENT, *key)
             return True
@@ -434,7 +436,7 @@ class ListeningSessionRepository(
         missing = [content_id for content_id in dict.fromkeys(ids) if content_id not in positions]
         if missing or current not in (None, session.current_content_id):
             await self.execute(playlist.APPEND, session.id, missing, current)
-        positions |= {item: at for at, item in enumerate(missing, len(session.content_ids))}
+        positions |= {item: number for number, item in enumerate(missing, len(session.content_ids))}
         results, added = [], set(missing)
         for content_id in ids:
             results.append(Appended(positions[content_id], content_id in added))

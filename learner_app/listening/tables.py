@@ -36,11 +36,11 @@ class ListeningSessionTable(
     )
     started_at = Timestamptz(default=Now(), help_text="Time of the first call.")
     last_activity_at = Timestamptz(default=Now(), help_text="Time of the latest call.")
-    content_ids = Array(Text(), default=[], help_text="Contents in listening order.")
+    content_ids = Array(Text(), default=[], help_text="Ids of content items in listening order.")
     current_content_id = Varchar(
         255, default=None, null=True, help_text="Current content. It may have been deleted."
     )
-    total_listening_time = Integer(default=0, help_text="In seconds.")
+    total_listening_time = Integer(default=0, help_text="Total listening time, in seconds.")
     created_at = Timestamptz(default=Now(), help_text="Time of the insert, set by the database.")
     updated_at = Timestamptz(
         default=Now(), help_text="Time of the last change, set by the database."

@@ -1,7 +1,7 @@
 """Backup and restore with the client programs of PostgreSQL, as the owner role.
 
-Row-level security must not hide rows from a dump. A backup is refused if it applies to the
-connected role. A backup file gets its final name only when it is complete.
+Row-level security must not hide rows from a dump: if it applies to the connected role, the backup
+is refused. A backup file gets its final name only when it is complete.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from learner_app.database.libpq import libpq_environment
 from learner_app.errors import BackupError, ServerError
 from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.preconditions import refuse_in_production
-from learner_app.operations.reset import HISTORY_EXISTS, find_tables, some
+from learner_app.operations.reset import HISTORY_EXISTS, abbreviated, find_tables
 from learner_app.schema.objects import DROP_UNUSED_TOUCH_FUNCTIONS
 from learner_app.schema.ownership import HISTORY_TABLE, protect_history
 from learner_app.schema.pending import pending_migrations
@@ -40,9 +40,9 @@ _HIDDEN = """
       AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 """
 _ERROR = re.compile(r"error:\s*(\S.*)", re.IGNORECASE)
-"""Line with the reason of a failure in the output of psql, pg_dump and pg_restore."""
+"""Pattern of the line with the reason in the error output of psql, pg_dump and pg_restore."""
 
-_DEPENDENTS = "other objects depend on"
+_DEPENDENTS_ERROR = "other objects depend on"
 _SCHEMA = "SELECT current_schema()"
 _HAS_TABLES = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema())"
 
@@ -76,9 +76,9 @@ async def back_up(engine: DatabaseEngine, file: Path) -> Backup:
 
 
 def _dump(programs: Path, environment: dict[str, str], file: Path) -> tuple[int, int]:
-    """Write the file and return the number of tables and of bytes in it."""
+    """Write the file, and return the number of its tables and its size in bytes."""
     if file.exists() or file.is_symlink():
-        raise BackupError(f"{file} exists already: name another file")
+        raise BackupError(f"{file} already exists: name another file")
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     partial.touch(mode=0o600, exist_ok=False)
     try:
@@ -155,7 +155,7 @@ def _major_of(folder: Path) -> int:
 
 
 async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
-    """Return the names of the tables that a restore drops, none for an empty database.
+    """Return the names of the tables that a restore replaces, none for an empty database.
 
     Raises:
         SettingsError: the database has tables and APP_ENV is production.
@@ -173,10 +173,10 @@ async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
         return []
     refuse_in_production(engine, "replacing tables by a backup")
     plan = await find_tables(engine)
-    if plan.foreign_tables:
+    if plan.other_tables:
         raise BackupError(
             f"{engine.target} has tables that no registered app declares: "
-            f"{some(plan.foreign_tables)}. "
+            f"{abbreviated(plan.other_tables)}. "
             "Nothing was changed. Restore into an empty database instead"
         )
     return plan.tables + [HISTORY_TABLE] * bool(has_history)
@@ -277,7 +277,7 @@ def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [match[1] for line in lines if (match := _ERROR.search(line))]
     chosen = (errors or lines or ["no reason given"])[0]
-    if _DEPENDENTS in chosen:
+    if _DEPENDENTS_ERROR in chosen:
         details = (line for line in lines if line.startswith("DETAIL:"))
         return ": ".join((chosen, *(line.removeprefix("DETAIL:").strip() for line in details)))
     return chosen
@@ -290,6 +290,6 @@ def _put_in_place(partial: Path, file: Path) -> None:
     try:
         file.hardlink_to(partial)  # unlike a rename, fails if the file exists
     except FileExistsError:
-        raise BackupError(f"{file} exists already: name another file") from None
+        raise BackupError(f"{file} already exists: name another file") from None
     except OSError:  # a file system without hard links
         partial.rename(file)

@@ -67,19 +67,19 @@ def _refuse_other_version(data: Path) -> None:
     version = data / "PG_VERSION"
     if version.exists() and version.read_text().strip() != data.name.partition("-")[2]:
         raise ServerError(
-            f"{data} was made by PostgreSQL {version.read_text().strip()}: move it away"
+            f"{data} was created by PostgreSQL {version.read_text().strip()}: move it away"
         )
-    older = [path for path in data.parent.glob("postgres-*") if path.name.split("-")[1].isdigit()]
-    if older and data not in older:
+    found = [path for path in data.parent.glob("postgres-*") if path.name.split("-")[1].isdigit()]
+    if found and data not in found:
         raise ServerError(
-            f"{older[0]} belongs to another major version than {data.name}, nothing was changed: "
+            f"{found[0]} belongs to another major version than {data.name}, nothing was changed: "
             "dump it with that version and restore it here, or move it away to start empty"
         )
 
 
 @contextmanager
 def _restart_on_exit(server: EmbeddedServer) -> Iterator[None]:
-    """Restart the server when it exits by itself, or end the program if that fails."""
+    """Restart the server when it exits unexpectedly, or end the program if that fails."""
     stopping = threading.Event()
     failures: list[ServerError] = []
 
@@ -88,14 +88,14 @@ def _restart_on_exit(server: EmbeddedServer) -> Iterator[None]:
             server.wait()
             if stopping.is_set():
                 return
-            print("PostgreSQL ended by itself; starting it again.", file=sys.stderr, flush=True)
+            print("PostgreSQL exited unexpectedly, restarting it.", file=sys.stderr, flush=True)
             try:
                 server.restart()
             except ServerError as error:
                 failures.append(error)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            print("PostgreSQL is back.", file=sys.stderr, flush=True)
+            print("PostgreSQL is running again.", file=sys.stderr, flush=True)
 
     supervisor = threading.Thread(target=supervise, name="postgres supervisor", daemon=True)
     supervisor.start()
@@ -121,7 +121,7 @@ async def ensure_database(server: EmbeddedServer, settings: Settings) -> None:
 
 @contextmanager
 def _exclusive_folder(folder: Path) -> Iterator[None]:
-    """Lock the folder, so that one ``learner up`` at a time uses it."""
+    """Lock the folder, so that only one ``learner up`` uses it."""
     with (folder / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
 """PostgreSQL server started from installed binaries, for development and tests.
 
-It needs no service, no Docker and no open port: it listens on a unix socket in a folder that only
+It needs no service, no Docker and no TCP port: it listens on a unix socket in a folder that only
 its account can enter. It runs in a session of its own, so that Ctrl-C reaches the application
 first. It stops with the application, even when the application is killed.
 """
@@ -23,7 +23,7 @@ from learner_app.operations.server_account import ServerAccount
 
 SUPERUSER = "postgres"
 PORT = 5432
-"""Number in the name of the socket; the server listens on no port."""
+"""Number in the name of the socket. The server listens on no TCP port."""
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -61,7 +61,7 @@ class EmbeddedServer:
 
     Args:
         data: the data folder; the first start creates it.
-        programs: folder with ``bin``; the embedded PostgreSQL if omitted.
+        programs: folder with ``bin``, by default that of the embedded PostgreSQL.
         options: server settings, as in ``postgresql.conf``.
     """
 
@@ -88,6 +88,7 @@ class EmbeddedServer:
 
     @property
     def is_running(self) -> bool:
+        """True while the server process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
@@ -111,7 +112,7 @@ class EmbeddedServer:
             self._process.wait()
 
     def restart(self) -> None:
-        """Restart a server that exited by itself, with the same URL.
+        """Restart a server that exited unexpectedly, with the same URL.
 
         Raises:
             ServerError: no attempt succeeded.
@@ -171,12 +172,14 @@ class EmbeddedServer:
     def _initialise(self, place: Path) -> None:
         """Run initdb in a partial folder and rename it, so that no incomplete folder is used."""
         if place.exists() and any(place.iterdir()):
-            raise ServerError(f"{self.data} is not empty and not a PostgreSQL data folder")
+            raise ServerError(
+                f"{self.data} is not empty and not a PostgreSQL data folder: move it away"
+            )
         partial = place.with_name(place.name + ".partial")
         if partial.exists():
             shutil.rmtree(partial)
         partial.mkdir(parents=True)
-        self._account.own(partial)
+        self._account.take_ownership(partial)
         locale = ["--locale=C"]
         if major_version(self._programs) >= BUILTIN_LOCALES_SINCE:
             locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -237,9 +240,11 @@ class EmbeddedServer:
         for root in roots:
             if os.access(root, os.W_OK) and len(str(root)) < MAX_SOCKET_FOLDER_BYTES - 20:
                 folder = Path(tempfile.mkdtemp(prefix="learner-", dir=root))
-                self._account.own(folder)
+                self._account.take_ownership(folder)
                 return folder
-        raise ServerError("no writable temporary folder has a path short enough for a unix socket")
+        raise ServerError(
+            "no writable temporary folder has a path short enough for a unix socket: set TMPDIR"
+        )
 
 
 def _reason(text: str) -> str:

@@ -20,7 +20,7 @@ from learner_app.schema.pending import (
 
 @dataclass(frozen=True)
 class MigrationState:
-    """Migration file, and when it was applied to a database.
+    """Migration file with the time when it was applied to a database.
 
     ``applied_at`` has no time zone: it is the local time of the process that applied it.
     """
@@ -51,21 +51,21 @@ async def apply_migrations(engine: DatabaseEngine) -> int:
             await MigrationHistory(engine).create()
             for app in _apps():
                 runner = MigrationRunner(engine, app, report=_ignore)
-                await runner.apply(await runner.pending())
+                await runner.apply(await runner.to_apply())
     return pending
 
 
 async def plan_migrations(engine: DatabaseEngine) -> str:
     """Return the SQL that :func:`apply_migrations` would run.
 
-    Empty when nothing is pending. Writes nothing and needs no CREATE privilege. Before the first
-    migration all are pending.
+    The text is empty if nothing is pending. The function writes nothing and needs no CREATE
+    privilege. Before the first migration, all of them are pending.
     """
     lines: list[str] = []
     await engine.wait_until_ready()
     for app in _apps():
         runner = MigrationRunner(engine, app, report=lines.append)
-        await runner.preview(await runner.pending(), backwards=False)
+        await runner.preview(await runner.to_apply(), backwards=False)
     return "\n".join(lines)
 
 
@@ -73,7 +73,7 @@ async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None
     """Undo the migrations of an app down to and including one.
 
     Args:
-        engine: the database.
+        engine: engine of the database.
         app: name of the app.
         migration_id: id of the migration, ``1`` for the last one, ``all`` for all.
 
@@ -81,20 +81,20 @@ async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None
         MigrationError: there is no such app or migration, or a migration failed.
     """
     runner = MigrationRunner(engine, _app(app), report=_ignore)
-    await runner.undo(await runner.applied(migration_id))
+    await runner.undo(await runner.to_undo(migration_id))
 
 
 async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> str:
     """Return the SQL that :func:`roll_back` would run.
 
-    Empty when nothing is applied. Writes nothing.
+    The text is empty if nothing is applied. The function writes nothing.
 
     Raises:
         MigrationError: there is no such app or migration.
     """
     lines: list[str] = []
     runner = MigrationRunner(engine, _app(app), report=lines.append)
-    await runner.preview(await runner.applied(migration_id), backwards=True)
+    await runner.preview(await runner.to_undo(migration_id), backwards=True)
     return "\n".join(lines)
 
 
@@ -134,4 +134,4 @@ def _app(name: str) -> AppConfig:
 
 
 def _ignore(_line: str) -> None:
-    """Discard a line for the user, since the caller gets results and errors."""
+    """Discard a line for the user, because the caller gets results and errors."""

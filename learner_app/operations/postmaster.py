@@ -19,7 +19,7 @@ def _lines(place: Path) -> list[str]:
 
 
 def status(place: Path, pid: int) -> str:
-    """Return ``starting``, ``ready`` or ``stopping``, or an empty string for another process."""
+    """Return ``starting``, ``ready`` or ``stopping``, an empty string for another process."""
     lines = _lines(place)
     return lines[-1].strip() if lines and lines[0] == str(pid) else ""
 
@@ -63,7 +63,8 @@ def stop_leftover(place: Path) -> None:
     while leftover_pid(place) == pid:
         if time.monotonic() > deadline:
             raise ServerError(
-                f"process {pid}, an older server with the data folder {place}, does not stop"
+                f"process {pid}, an earlier server with the data folder {place}, does not stop: "
+                f"end it with `kill -QUIT {pid}`"
             )
         time.sleep(0.05)
 
@@ -71,7 +72,8 @@ def stop_leftover(place: Path) -> None:
 def pid_to_ignore(place: Path) -> dict[str, str]:
     """Return a variable that makes the server ignore a reused process id in postmaster.pid.
 
-    PostgreSQL refuses to start while that process runs, unless it is its parent or grandparent.
+    PostgreSQL refuses to start while a process with that id runs, unless it is the parent or
+    grandparent of the server.
     """
     pid = leftover_pid(place)
     return {} if pid is None else {"PG_GRANDPARENT_PID": str(pid)}

@@ -1,4 +1,4 @@
-"""Checks that an operation makes before it writes."""
+"""Checks before an operation writes."""
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import MigrationsPending, SettingsError
@@ -10,10 +10,7 @@ async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
 
     Args:
         engine: engine of the database.
-        apps: names of Piccolo apps; migrations of other apps may be pending.
-
-    Raises:
-        MigrationsPending: at least one migration is pending.
+        apps: names of Piccolo apps. Migrations of other apps may be pending.
     """
     await engine.wait_until_ready()
     connection = await engine.get_new_connection()

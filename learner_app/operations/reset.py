@@ -1,11 +1,14 @@
-"""Reset of a database: drop all tables of the registered apps, whatever the history says."""
+"""Reset of a database: drop all tables of the registered apps.
+
+The migration history is not consulted: tables with wrong or missing rows in it are dropped as well.
+"""
 
 from typing import NamedTuple
 
 import asyncpg
 from piccolo.conf.apps import Finder
 
-from learner_app.database.dsn import refuse_other_database
+from learner_app.database.dsn import require_unambiguous_database
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import ResetRefused
 from learner_app.operations.preconditions import refuse_in_production
@@ -15,6 +18,7 @@ from learner_app.schema.schema_object import quoted
 
 NAMES_SHOWN = 5
 LOCK_SECONDS = 10
+"""Time limit for the locks of the tables to drop."""
 
 TABLES = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -33,16 +37,16 @@ class ResetPlan(NamedTuple):
 
     tables: list[str]
     """Names of the tables to drop, without the migration history."""
-    foreign_tables: list[str]
+    other_tables: list[str]
     """Names of the tables that no registered app declares."""
 
 
-async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = False) -> ResetPlan:
+async def plan_reset(engine: DatabaseEngine, *, keep_other_tables: bool = False) -> ResetPlan:
     """Return the tables that :func:`drop_tables` would drop, without writing anything.
 
     Args:
-        engine: the database to reset.
-        keep_foreign_tables: leave tables that no registered app declares in place, instead of
+        engine: engine of the database to reset.
+        keep_other_tables: leave tables that no registered app declares in place, instead of
             refusing the reset.
 
     Raises:
@@ -52,11 +56,11 @@ async def plan_reset(engine: DatabaseEngine, *, keep_foreign_tables: bool = Fals
     """
     refuse_in_production(engine, "reset")
     plan = await find_tables(engine)
-    if plan.foreign_tables and not keep_foreign_tables:
+    if plan.other_tables and not keep_other_tables:
         raise ResetRefused(
             f"{engine.target} has tables that no registered app declares: "
-            f"{some(plan.foreign_tables)}. "
-            "Nothing was deleted; --keep-foreign-tables resets and leaves these tables in place"
+            f"{abbreviated(plan.other_tables)}. "
+            "Nothing was deleted; --keep-other-tables resets and leaves these tables in place"
         )
     return plan
 
@@ -69,7 +73,7 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
         MigrationError: the role may not drop the tables.
     """
     if engine.url is None:
-        refuse_other_database(engine.settings)
+        require_unambiguous_database(engine.settings)
     await engine.wait_until_ready()
     connection = await engine.get_new_connection()
     try:
@@ -78,15 +82,15 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
     finally:
         await connection.close()
     declared = {table._meta.tablename for table in Finder().get_table_classes()}
-    foreign = [name for name in found if name not in declared | {HISTORY_TABLE}]
-    return ResetPlan([name for name in found if name in declared], foreign)
+    others = [name for name in found if name not in declared | {HISTORY_TABLE}]
+    return ResetPlan([name for name in found if name in declared], others)
 
 
 async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
     """Drop the tables, their trigger functions and the migration history, in one transaction.
 
-    Foreign tables that remain may have rows in the history: then only the rows of the registered
-    apps are deleted.
+    If other tables remain, their migrations may have rows in the history. In this case only the
+    rows of the registered apps are deleted.
 
     Raises:
         ResetRefused: a view, a foreign key or another object depends on a table, or another
@@ -99,11 +103,11 @@ async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
             if plan.tables:
                 await execute(f"DROP TABLE {', '.join(quoted(name) for name in plan.tables)}")
             await execute(DROP_UNUSED_TOUCH_FUNCTIONS)
-            await _delete_history(transaction.connection, keep_others=bool(plan.foreign_tables))
+            await _delete_history(transaction.connection, keep_others=bool(plan.other_tables))
         except asyncpg.DependentObjectsStillExistError as error:
             dependents = (error.detail or "an object depends on a table").splitlines()
             raise ResetRefused(
-                f"{engine.target}: {some(dependents, '; ')}. Nothing was deleted; drop what "
+                f"{engine.target}: {abbreviated(dependents, '; ')}. Nothing was deleted; drop what "
                 "depends on the tables first"
             ) from None
         except asyncpg.LockNotAvailableError:
@@ -124,7 +128,7 @@ async def _delete_history(connection: asyncpg.Connection, *, keep_others: bool) 
         await connection.execute(f"DROP TABLE {quoted(HISTORY_TABLE)}")
 
 
-def some(names: list[str], separator: str = ", ") -> str:
+def abbreviated(names: list[str], separator: str = ", ") -> str:
     """Return the first names in one line, and the number of the rest."""
     shown = separator.join(names[:NAMES_SHOWN])
     more = len(names) - NAMES_SHOWN

@@ -13,7 +13,7 @@ from learner_app.schema.ownership import HISTORY_TABLE
 from learner_app.schema.schema_object import MAX_IDENTIFIER_BYTES, literal, quoted
 
 LOCK_TIMEOUT_SECONDS = 10
-"""Time limit for the lock on a table whose owner changes; other readers wait in the meantime."""
+"""Time limit for the lock on a table whose owner changes, during which its new readers wait."""
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,12 @@ from learner_app.schema import piccolo_hooks
 from learner_app.schema.schema_object import literal, quoted
 from learner_app.settings import Settings
 
-APPLICATION = "learner"
+DEFAULT_NAME = "learner"
 """Default name of the database and of the application role."""
 
 OWNER_SUFFIX = "_owner"
+"""Default name of the owner role after the name of the application role."""
+
 ADVISORY_LOCK = 0x726F6C6573
 """Key of the lock that serialises concurrent runs: the letters of "roles"."""
 
@@ -83,8 +85,8 @@ def choose_roles(
         SettingsError: a setting is invalid.
     """
     if not settings.has_database:
-        application = application or APPLICATION
-        database = database or APPLICATION
+        application = application or DEFAULT_NAME
+        database = database or DEFAULT_NAME
         return Roles(database, owner or application + OWNER_SUFFIX, application, schema or "public")
     target, owner_target = find_database_url(settings), find_owner_url(settings)
     application = application or target.user
@@ -119,14 +121,13 @@ async def set_up_roles(
 ) -> RolesReport:
     """Create or repair both roles, the database and all privileges.
 
-    The function can be called any number of times. Rows and the passwords of existing
-    roles are not changed.
+    A second call has no effect. Rows and the passwords of existing roles are not changed.
 
     Args:
         administrator: URL of a superuser, or of a role with CREATEROLE and CREATEDB.
         settings: time-outs and encryption of the connections.
         roles: names of roles, database and schema.
-        passwords: passwords of new roles by role name; random where missing.
+        passwords: passwords of new roles by role name. Missing ones are generated at random.
         sets_passwords: False for a server that requires no passwords.
 
     Raises:
@@ -138,8 +139,8 @@ async def set_up_roles(
     try:
         async with _AdministratorConnection(administrator, direct) as connection:
             created, generated = await _create(connection, roles, passwords or {}, sets_passwords)
-            inside = replace(administrator, database=roles.database)
-            async with _AdministratorConnection(inside, direct) as inner:
+            target = replace(administrator, database=roles.database)
+            async with _AdministratorConnection(target, direct) as inner:
                 async with inner.transaction():
                     await inner.execute(set_privileges(roles, product_tables()))
                 owned = [row[0] for row in await inner.fetch(_OWNED, roles.application)]

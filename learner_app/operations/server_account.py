@@ -1,8 +1,9 @@
-"""Account of the embedded PostgreSQL, and folders that the account can use.
+"""Account of the embedded PostgreSQL, with folders that it can use.
 
 PostgreSQL refuses to run as root. Started by root, it runs as ``nobody``, who often cannot enter
-the project (home and temporary folders have mode 0700). No permission is changed in that case: the
-programs and the data are stored in a folder under /var/lib, and a symbolic link leads to the data.
+the project (home and temporary folders have mode 0700). The permissions of these folders stay
+unchanged: programs and data are stored in a folder under /var/lib, and the path of the data folder
+becomes a symbolic link.
 """
 
 import hashlib
@@ -22,11 +23,11 @@ SHARED_FOLDER = Path("/var/lib/learner_app")
 
 @dataclass(frozen=True)
 class ServerAccount:
-    """Account of the server process: the present one, or ``nobody`` if that is root."""
+    """Account of the server process: the current one, or ``nobody`` instead of root."""
 
     uid: int
     gid: int
-    is_own: bool
+    is_current: bool
 
     @classmethod
     def choose(cls) -> "ServerAccount":
@@ -36,7 +37,7 @@ class ServerAccount:
             ServerError: the process runs as root and there is no account ``nobody``.
         """
         if os.geteuid() != 0:
-            return cls(os.geteuid(), os.getegid(), is_own=True)
+            return cls(os.geteuid(), os.getegid(), is_current=True)
         try:
             nobody = pwd.getpwnam("nobody")
         except KeyError:
@@ -44,24 +45,24 @@ class ServerAccount:
                 "PostgreSQL does not run as root and there is no account `nobody`: "
                 "run this command as another user"
             ) from None
-        return cls(nobody.pw_uid, nobody.pw_gid, is_own=False)
+        return cls(nobody.pw_uid, nobody.pw_gid, is_current=False)
 
     def process_options(self) -> dict[str, Any]:
         """Return arguments of ``subprocess`` for the account and for a separate session."""
         options: dict[str, Any] = {"start_new_session": True, "cwd": "/"}
-        if not self.is_own:
+        if not self.is_current:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return options
 
-    def own(self, folder: Path) -> None:
+    def take_ownership(self, folder: Path) -> None:
         """Make the account the owner of an empty folder, with mode 0700."""
-        if not self.is_own:
+        if not self.is_current:
             os.chown(folder, self.uid, self.gid)
         folder.chmod(0o700)
 
     def can_enter(self, folder: Path) -> bool:
         """Return True if the account can read the existing folder and enter all its parents."""
-        if self.is_own:
+        if self.is_current:
             return os.access(folder, os.R_OK | os.X_OK)
         command = ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(folder)]
         return subprocess.run(command, **self.process_options(), check=False).returncode == 0

@@ -1,1 +1,1 @@
-"""The generic part of the repositories: rows, inputs, filters, pages and the base class."""
+"""Generic part of the repositories: base classes, rows, inputs, filters and pages."""

@@ -15,7 +15,6 @@ from learner_app.repository.batches import MAX_BATCH
 from learner_app.repository.bulk import (
     CHANGE_PREFIX,
     DEFAULT_BATCH,
-    BatchStatement,
     delete_batch,
     run_batches,
     update_batch,
@@ -28,7 +27,7 @@ from learner_app.repository.inputs import (
     require_list,
     validate,
 )
-from learner_app.repository.paging import Order, check_limit
+from learner_app.repository.paging import check_limit
 from learner_app.repository.read_only import K, Lock, R, ReadOnlyRepository
 from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import Statement
@@ -41,20 +40,20 @@ C = TypeVar("C", bound=Input)
 U = TypeVar("U", bound=Input)
 
 MAX_ROUNDS = 10
-"""Attempts of an insert-or-find, each of which fails only if the row was deleted in between."""
+"""Attempts to insert or find a row; one fails only if the row is deleted between the two."""
 
 
 class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
-    """Base class of a repository that writes rows by their key only.
+    """Base class of repositories that change rows by their key only.
 
-    The type parameters are the row, the key, and the inputs of add and update. Tables whose rows
-    change under a protocol of their own, such as claimed jobs, inherit from this class. All others
-    inherit from :class:`Repository` or :class:`DeletingRepository`.
+    The type parameters are the row, the key, and the inputs of add and update. It suits tables
+    whose rows must not be changed by filters, such as jobs that workers have claimed. Repositories
+    of all other tables inherit from :class:`Repository` or :class:`DeletingRepository`.
     """
 
     create_type: type[C]
     update_type: type[U]
-    _references: ClassVar[builtins.list[ForeignKey[Any]]]
+    _locked_references: ClassVar[builtins.list[builtins.list[ForeignKey[Any]]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,14 +61,14 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
             parameters = get_args(base)
             if len(parameters) == len(("R", "K", "C", "U")) and "table" in vars(cls):
                 *_, cls.create_type, cls.update_type = parameters
-                cls._references = references(cls.table)
+                cls._locked_references = locked_references(cls.table)
 
     async def add(self, new: C) -> R:
         """Insert a row and return it.
 
         Raises:
             Conflict: another row has the same key, or the same value of a unique field.
-            MissingReference: a row that it refers to does not exist.
+            MissingReference: a row that a foreign key refers to does not exist.
         """
         statement = self.statements.insert(self.create_type)
         return self.require_row(await self.fetch_row(statement, *self._insert_args(statement, new)))
@@ -84,8 +83,8 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
             return []
         statement = self.statements.insert(self.create_type)
         args_in_order = [self._insert_args(statement, one) for one in new]
-        # Inserts run in key order: two calls with the same keys in another order would each wait
-        # for a row that the other one has inserted, a deadlock.
+        # Inserts run in key order. Otherwise two calls with the same keys in different orders could
+        # each wait for a row that the other call has inserted: a deadlock.
         places = sorted(range(len(new)), key=lambda place: self._key_values(new[place]))
         args = [args_in_order[place] for place in places]
         async with self.joined_transaction():
@@ -111,11 +110,11 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
     async def get_or_add(self, new: C, on: str | Sequence[str] | None = None) -> StoredRow[R]:
         """Insert a row, or return the existing one with the same key.
 
-        Of concurrent calls one inserts the row.
+        Exactly one of several concurrent calls inserts the row.
 
         Args:
             new: the row to insert.
-            on: fields of a declared unique constraint to compare; the key if omitted.
+            on: one or several fields, as for :meth:`Repository.upsert`; the key if omitted.
         """
         return await self._get_or_add(new, self._find_target(on))
 
@@ -157,12 +156,13 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
     async def _lock_references(self, new: Sequence[C]) -> None:
         """Lock the rows that new rows refer to, table by table and in key order.
 
-        The foreign keys would lock them in the order of the new rows, which alternates between
-        tables: two such calls, or one and a delete, could deadlock.
+        Otherwise the check of the foreign keys would lock them in the order of the new rows,
+        alternating between tables. Two such calls, or one and a delete, could deadlock.
         """
-        for column in self._references if len(new) > 1 else ():
-            keys = {getattr(one, column._meta.name, None) for one in new} - {None}
-            await self.fetch_records(self.statements.lock_referenced(column), [*keys])
+        for columns in self._locked_references if len(new) > 1 else ():
+            names = [column._meta.name for column in columns]
+            keys = {getattr(one, name, None) for one in new for name in names} - {None}
+            await self.fetch_records(self.statements.lock_referenced(columns[0]), [*keys])
 
     def _insert_args(self, statement: Statement, new: C) -> builtins.list[Any]:
         valid = require_instance(self.create_type, new, "new", self.table)
@@ -173,10 +173,10 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
 
 
 class Repository(KeyedRepository[R, K, C, U]):
-    """Base class of a repository: ``class ContentRepository(Repository[Content, str, ...])``.
+    """Base class of repositories that also change rows by filters, but do not delete rows.
 
-    The type parameters are the row, the key, and the inputs of add and update. Rows are added and
-    changed by any caller, but not deleted.
+    The type parameters are the row, the key, and the inputs of add and update:
+    ``class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate])``.
     """
 
     if TYPE_CHECKING:
@@ -195,9 +195,10 @@ class Repository(KeyedRepository[R, K, C, U]):
         ) -> int:
             """Change all rows that match the filters and return how many, in batches.
 
-            Outside a transaction each batch is a transaction of its own: after an error the batches
-            before it stay changed, and the same call continues. Rows are locked in the order of
-            their keys; a locked row is waited for. Without a changed field nothing is written.
+            Outside a transaction, each batch is a transaction of its own: after an error, the
+            batches before it remain committed. Repeating the call begins with the first row that
+            still matches. Rows are locked in the order of their keys, waiting for rows that other
+            transactions have locked. Without any field nothing is written.
 
             Args:
                 changes: the fields to change.
@@ -206,7 +207,7 @@ class Repository(KeyedRepository[R, K, C, U]):
                 filters: each narrows the selection.
 
             Raises:
-                InvalidValue: no filter was passed, and not ``all_rows=True``.
+                InvalidValue: neither a filter nor ``all_rows=True`` was passed, or both were.
             """
             fields = self.changed_fields(changes)
             values = check_selection(self, filters, all_rows, batch, "update_where")
@@ -214,27 +215,29 @@ class Repository(KeyedRepository[R, K, C, U]):
                 return 0
             params = self.mapper.to_params(fields)
             params = {CHANGE_PREFIX + name: value for name, value in params.items()}
-            statement = partial(
+            make_statement = partial(
                 update_batch, self.statements, self.filters, [*values], [*fields], batch
             )
-            return await run_in_batches(self, statement, values | params, batch)
+            return await run_batches(
+                self.engine, make_statement, values | params, self.key.columns, batch
+            )
 
     async def upsert(self, new: C, *, on: str | Sequence[str] | None = None) -> StoredRow[R]:
-        """Insert a row, or update the one with the same key or other unique fields.
+        """Insert a row, or update the existing row with the same key or other unique fields.
 
         An update sets the fields that were passed and that :meth:`update` can change, and no
-        others. Without such a field the existing row is returned unchanged. Of concurrent calls
-        one inserts the row and the others update it.
+        others. Without such a field the existing row is returned unchanged. Exactly one of several
+        concurrent calls inserts the row, and the others update it.
 
         Args:
             new: the row.
-            on: one or several fields, with a declared primary key, ``Unique`` or unique ``Index``
-                on exactly these; the key if omitted.
+            on: one or several fields; the table must declare a primary key, ``Unique`` or unique
+                ``Index`` on exactly these. The key if omitted.
 
         Raises:
-            InvalidValue: no unique constraint on the fields of ``on`` is declared.
-            Conflict: the row conflicts with another one on another unique constraint.
-            MissingReference: a row that it refers to does not exist.
+            InvalidValue: the table declares no unique constraint on exactly the fields of ``on``.
+            Conflict: the row violates another unique constraint.
+            MissingReference: a row that a foreign key refers to does not exist.
         """
         target = self._find_target(on)
         passed = require_instance(self.create_type, new, "new", self.table).model_fields_set
@@ -251,10 +254,10 @@ class Repository(KeyedRepository[R, K, C, U]):
 
 
 class DeletingRepository(Repository[R, K, C, U]):
-    """Base class of a repository whose rows may also be deleted."""
+    """Base class of repositories that also delete rows."""
 
     async def delete(self, key: K) -> bool:
-        """Delete a row, and the rows that the schema deletes with it.
+        """Delete a row, and the rows that refer to it with ON DELETE CASCADE.
 
         Returns:
             True if the row existed.
@@ -279,14 +282,14 @@ class DeletingRepository(Repository[R, K, C, U]):
             Transactions, locks and arguments are those of :meth:`update_where`.
 
             Raises:
-                InvalidValue: no filter was passed, and not ``all_rows=True``.
+                InvalidValue: neither a filter nor ``all_rows=True`` was passed, or both were.
                 StillReferenced: other rows refer to one of the rows.
             """
             values = check_selection(self, filters, all_rows, batch, "delete_where")
             if values is None:
                 return 0
-            statement = partial(delete_batch, self.statements, self.filters, [*values], batch)
-            return await run_in_batches(self, statement, values, batch)
+            make_statement = partial(delete_batch, self.statements, self.filters, [*values], batch)
+            return await run_batches(self.engine, make_statement, values, self.key.columns, batch)
 
 
 def check_selection(
@@ -299,7 +302,7 @@ def check_selection(
     """Return the values of the filters of a bulk operation, None if no row can match.
 
     Raises:
-        InvalidValue: there must be filters or ``all_rows=True``, and not both.
+        InvalidValue: neither a filter nor ``all_rows=True`` was passed, or both were.
     """
     table = repository.table
     check_limit(batch, table, MAX_BATCH, "batch")
@@ -309,24 +312,14 @@ def check_selection(
     return repository.filters.validate(filters)
 
 
-async def run_in_batches(
-    repository: ReadOnlyRepository[Any, Any],
-    statement: BatchStatement,
-    values: Mapping[str, Any],
-    batch: int,
-) -> int:
-    """Run the statements of a bulk operation in the order of the keys."""
-    order = Order(*repository.key.columns)
-    return await run_batches(repository.engine, statement, values, order, batch)
+def locked_references(table: type[Table]) -> list[list[ForeignKey[Any]]]:
+    """Return the foreign keys whose referenced rows ``add_many`` locks, by referenced table.
 
-
-def references(table: type[Table]) -> list[ForeignKey[Any]]:
-    """Return the foreign keys of a table to several others, in the order in which these are locked.
-
-    A single foreign key needs no such order.
+    There are none if the table refers to a single other table: the order of locks alternates
+    between tables only if there are several.
     """
-    columns = {
-        column._foreign_key_meta.resolved_references._meta.tablename: column
-        for column in table._meta.foreign_key_columns
-    }
-    return [columns[name] for name in sorted(columns)] if len(columns) > 1 else []
+    columns: dict[str, list[ForeignKey[Any]]] = {}
+    for column in table._meta.foreign_key_columns:
+        target = column._foreign_key_meta.resolved_references._meta.tablename
+        columns.setdefault(target, []).append(column)
+    return [columns[target] for target in sorted(columns)] if len(columns) > 1 else []

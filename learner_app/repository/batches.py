@@ -1,4 +1,4 @@
-"""SQL for deleting or changing many rows, one batch for each call."""
+"""SQL for operations that change or delete one batch of rows per call."""
 
 from learner_app.repository.paging import check_limit
 from learner_app.repository.sql import SqlNames
@@ -6,19 +6,20 @@ from learner_app.repository.sql import SqlNames
 __all__ = ["MAX_BATCH", "lock_oldest_keys_sql"]
 
 MAX_BATCH = 10_000
+"""Maximum number of rows of a batch."""
 
 
 def lock_oldest_keys_sql(names: SqlNames, key: str, condition: str, order: str, batch: int) -> str:
-    """Return SQL for an array with the keys of the first matching rows, which are locked.
+    """Return SQL that locks the first matching rows and is an array of their keys.
 
-    Rows that are locked by another transaction are skipped. The batch size is a literal in the
+    Rows that another transaction has locked are skipped. The batch size is a literal in the
     SQL: PostgreSQL plans a bound LIMIT as if it were a tenth of the table.
 
     Args:
         names: the table.
         key: its key column.
-        condition: SQL condition that the rows meet.
-        order: column that defines the order.
+        condition: SQL condition on the rows.
+        order: ORDER BY terms; the key is added as the last one.
         batch: maximum number of keys.
 
     Raises:

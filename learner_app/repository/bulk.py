@@ -1,4 +1,4 @@
-"""Changing or deleting all rows that match filters, in batches."""
+"""Update and deletion of all rows that match filters, in batches."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from learner_app.repository.queries import StatementCache
 from learner_app.repository.sql import Param, Statement
 
 DEFAULT_BATCH = 1000
+"""Maximum number of rows of a batch, unless the caller passes another one."""
 
 CHANGE_PREFIX = "new "
-"""Prefix of the parameters for changed fields, which may have the name of a filter."""
+"""Prefix of the parameters for changed fields, which could otherwise be those of filters."""
 
 RowLock = Literal["UPDATE", "NO KEY UPDATE"]
 
 
-class BatchStatement(Protocol):
-    """Function that returns the statement for the first batch, or for one after a key."""
+class MakeBatchStatement(Protocol):
+    """Function that returns the statement for the first batch, or for a batch after a key."""
 
     def __call__(self, *, after: bool) -> Statement: ...
 
@@ -45,7 +46,7 @@ def update_batch(
     """Return the statement that updates a batch of matching rows.
 
     Parameters: the filters, the changed fields after :data:`CHANGE_PREFIX`, and with ``after``
-    those of the key order.
+    those of :meth:`Order.after` for the order of the keys.
     """
     wanted, changed = tuple(filter_names), tuple(changed_names)
 
@@ -55,7 +56,7 @@ def update_batch(
         query = statements.table.update({**values, **statements.on_update})  # type: ignore[dict-item]  # Piccolo accepts more than it declares
         lock = _lock_of_update(statements.table, changed)
         select = _locked_keys(statements, filters, wanted, lock, batch, after=after)
-        return statements.compile("update_where", _batch(statements, select, query))
+        return statements.compile("update_where", _batch_query(statements, select, query))
 
     return statements.cached(("update_where", wanted, changed, batch, after), make)
 
@@ -70,13 +71,14 @@ def delete_batch(
 ) -> Statement:
     """Return the statement that deletes a batch of matching rows.
 
-    Parameters: the filters, and with ``after`` those of the key order.
+    Parameters: the filters, and with ``after`` those of :meth:`Order.after` for the order of the
+    keys.
     """
     wanted = tuple(filter_names)
 
     def make() -> Statement:
         select = _locked_keys(statements, filters, wanted, "UPDATE", batch, after=after)
-        query = _batch(statements, select, statements.table.delete(force=True))
+        query = _batch_query(statements, select, statements.table.delete(force=True))
         return statements.compile("delete_where", query)
 
     return statements.cached(("delete_where", wanted, batch, after), make)
@@ -84,23 +86,24 @@ def delete_batch(
 
 async def run_batches(
     engine: DatabaseEngine,
-    statement: BatchStatement,
+    make_statement: MakeBatchStatement,
     values: Mapping[str, Any],
-    order: Order,
+    key: Sequence[Column],
     batch: int,
 ) -> int:
     """Run a statement for each batch in key order and return the number of affected rows.
 
-    Inside a transaction all batches belong to it. Otherwise each batch is a transaction of its own,
-    which is repeated after a deadlock.
+    Inside a transaction, all batches belong to it. Otherwise each batch is a transaction of its
+    own, which is retried after a deadlock.
     """
     run = _run_here if engine.enclosing_transaction() is not None else engine.run_transaction
+    order = Order(*key)
     total = 0
     position: dict[str, Any] = {}
     while True:
-        current = statement(after=bool(position))
-        args = current.args({**values, **position})
-        record = await run(partial(current.fetchrow, engine, *args))
+        statement = make_statement(after=bool(position))
+        args = statement.args({**values, **position})
+        record = await run(partial(statement.fetchrow, engine, *args))
         if record is None:
             return total
         affected, locked, *last_key = record
@@ -125,8 +128,8 @@ def _locked_keys(
 ) -> QueryString:
     """Return the query that locks the rows of a batch, in key order.
 
-    Every call locks in the same order, so that overlapping calls do not deadlock. A row that
-    another transaction has locked is waited for, and checked again with the filters.
+    Every call locks in the same order, so that concurrent calls do not deadlock. PostgreSQL waits
+    for a row that another transaction has locked, and then evaluates the filters on it again.
     """
     columns = statements.key.columns
     query = statements.table.select(*columns).order_by(*columns).limit(batch)
@@ -135,12 +138,14 @@ def _locked_keys(
     return query.lock_rows(lock).querystrings[0]
 
 
-def _batch(
+def _batch_query(
     statements: StatementCache, locked: QueryString, write: Update[Any] | Delete
 ) -> QueryString:
-    """Return the statement of a batch, whose record has both counts and the last key.
+    """Return the query that locks and writes a batch.
 
-    The affected rows may be fewer than the locked ones, for instance because of a trigger.
+    Its record has the number of affected rows, the number of locked rows and the last key. Fewer
+    rows than the locked ones may be affected, for instance because of a trigger. No record is
+    returned if no row matches.
     """
     columns = statements.key.columns
     names = ", ".join("{}" for _ in columns)
@@ -158,7 +163,8 @@ def _batch(
 def _lock_of_update(table: type[Table], changed: Sequence[str]) -> RowLock:
     """Return the row lock that the UPDATE itself acquires.
 
-    A weaker one would be upgraded later, when other rows of the batch are locked already.
+    A weaker lock would be upgraded by the UPDATE, after the other rows of the batch were locked,
+    which can deadlock.
     """
     unique = {name for target in declared_targets(table) for name in target.names}
     return "NO KEY UPDATE" if unique.isdisjoint(changed) else "UPDATE"

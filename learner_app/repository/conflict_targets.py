@@ -23,7 +23,7 @@ class ConflictTarget:
     """Columns of a unique constraint or index."""
 
     names: tuple[str, ...]
-    """Fields, in the declared order."""
+    """Names of the fields, in the declared order."""
 
     predicate: str | None = None
     """SQL condition of a partial index."""
@@ -33,7 +33,7 @@ class ConflictTarget:
 def declared_targets(table: type[Table]) -> list[ConflictTarget]:
     """Return the unique constraints and indexes that ON CONFLICT can use, the key first.
 
-    Deferrable constraints and indexes on expressions are not among them.
+    Deferrable constraints and indexes on expressions are excluded.
     """
     targets: dict[tuple[str, ...], ConflictTarget] = {}
     for target in sorted(_targets(table), key=lambda one: one.predicate is not None):
@@ -42,10 +42,10 @@ def declared_targets(table: type[Table]) -> list[ConflictTarget]:
 
 
 def find_target(table: type[Table], on: str | Sequence[str] | None) -> ConflictTarget:
-    """Return the declared target with these fields in any order, that of the key for None.
+    """Return the declared target with these fields in any order; for None, that of the key.
 
     Raises:
-        InvalidValue: no unique constraint on these fields is declared.
+        InvalidValue: the table declares no unique constraint on exactly these fields.
     """
     targets = declared_targets(table)
     if on is None:

@@ -20,43 +20,44 @@ __all__ = ["Combinable", "Condition", "Filters", "at_least", "before", "equals",
 
 Combinable: TypeAlias = Where | WhereRaw | And | Or
 Condition: TypeAlias = Callable[[Param], Combinable]
-"""Function that returns the condition of a filter, with the parameter in place of its value."""
+"""Function from the parameter of a filter to its condition."""
 
 RESERVED = {"after", "all_rows", "batch", "changes", "key", "limit", "order", "self", "total"}
-"""Parameters of the operations that accept filters."""
+"""Names of the other parameters of operations that accept filters."""
 
 
 def equals(column: Column) -> Condition:
-    """Return the condition that the column has the value."""
+    """Return the condition that the column is equal to the value."""
     return lambda value: column == value
 
 
 def at_least(column: Column) -> Condition:
-    """Return the condition that the column is not below the value."""
+    """Return the condition that the column is greater than or equal to the value."""
     return lambda value: column >= value
 
 
 def before(column: Column) -> Condition:
-    """Return the condition that the column is below the value."""
+    """Return the condition that the column is less than the value."""
     return lambda value: column < value
 
 
 def one_of(column: Column) -> Condition:
-    """Return the condition that the column has one of the values of a list."""
+    """Return the condition that the column is equal to one of the values of a list."""
     return lambda value: WhereRaw("{} = ANY({})", column, value)
 
 
 class Filters:
-    """Filters of a repository.
+    """Keyword filters of a repository.
 
     Args:
         table: the table.
-        typed: TypedDict of the keyword arguments, with ``total=False``.
-        conditions: conditions by filter; a filter without one compares the column of its name.
+        typed: TypedDict of the filters, with ``total=False``.
+        conditions: conditions by filter. A filter without a condition compares the column that has
+            its name.
 
     Raises:
         TypeError: a filter has the name of another parameter, such as ``limit``.
-        ValueError: a filter without a condition is not the name of a column.
+        ValueError: a filter has no condition and no column has its name.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class Filters:
     ) -> None:
         types = typed.__annotations__
         if reserved := RESERVED & types.keys():
-            raise TypeError(f"{typed.__name__}: {', '.join(sorted(reserved))}: reserved names")
+            names = ", ".join(sorted(reserved))
+            raise TypeError(f"{typed.__name__}: rename the filters {names}: the names are reserved")
         special = conditions or {}
         self.typed = typed
         self.conditions = {
@@ -82,8 +84,7 @@ class Filters:
         """Return the values for the driver, None if no row can match.
 
         Raises:
-            InvalidValue: a filter is unknown, has the wrong type, or is None. A filter that is not
-                wanted is omitted.
+            InvalidValue: a filter is unknown, has the wrong type, or is None.
         """
         values: dict[str, Any] = {}
         for name in sorted(filters):
@@ -98,14 +99,14 @@ class Filters:
         return values
 
     def condition(self, names: tuple[str, ...]) -> Combinable | None:
-        """Return the condition of those filters, None without any.
+        """Return the conditions of these filters, combined with AND, or None for no filter.
 
-        The parameters are the names of the filters.
+        The parameters have the names of the filters.
         """
         conditions = [self.conditions[name](Param(name)) for name in names]
         return reduce(and_, conditions) if conditions else None
 
 
 def _storable_items(value: Any) -> Any:
-    """Return the value, a list without the texts that PostgreSQL cannot store."""
+    """Return the value; from a list, strings that PostgreSQL cannot store are removed."""
     return list(filter(is_storable, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Input models for add() and update(), validated before anything is sent to the server."""
+"""Input models of add() and update(), and validation of arguments."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 UNSET: Any = None
-"""Default of a field of an update that cannot be set to NULL.
+"""Default of a field of an update input whose column is not nullable.
 
 The value is never read: an update changes the fields that were passed, see
-:meth:`Input.set_fields`. Passing None is an ``InvalidValue``.
+:meth:`Input.set_fields`. Passing None raises ``InvalidValue``.
 """
 
 MAX_NAME_LENGTH = 63
@@ -51,7 +51,7 @@ class Input(BaseModel):
     """Base class of the input models: ``class ContentCreate(Input, table=ContentTable)``.
 
     Raises:
-        InvalidValue: names all invalid fields and shows none of their values.
+        InvalidValue: a field is invalid. The error names all invalid fields, without their values.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
@@ -71,15 +71,15 @@ class Input(BaseModel):
         except ValidationError as error:
             mistakes = error.errors(include_input=False, include_url=False, include_context=False)
         finally:
-            del data  # a traceback may be rendered with the local variables
-        # raised outside of `except`: pydantic's error must not be the context of this one
+            del data  # an error reporter may show the local variables of this frame
+        # Raised outside of `except`: Pydantic's error must not be the context of this one.
         raise invalid_input(cls.table, mistakes)
 
-    if not TYPE_CHECKING:  # type checkers use the declarations of pydantic
+    if not TYPE_CHECKING:  # type checkers use the declarations of Pydantic
 
         def __setattr__(self, name: str, value: Any) -> None:
-            del value  # the text of pydantic's error contains it
-            raise invalid_field(self.table, name, "cannot be changed")
+            del value  # Pydantic's own error would contain the value
+            raise invalid_field(self.table, name, "cannot be changed: create another input")
 
         @classmethod
         def model_validate_json(cls, json_data: Any, **options: Any) -> Self:
@@ -95,9 +95,9 @@ class Input(BaseModel):
 
 
 def _without_traceback_locals(method: Callable[P, T]) -> Callable[P, T]:
-    """Return the method with errors whose traceback contains neither its frames nor arguments."""
+    """Return the method with errors whose traceback has neither its frames nor its arguments."""
 
-    @wraps(method)  # copies pydantic's marker of an __init__ that validation does not call
+    @wraps(method)  # copies Pydantic's marker of an __init__ that validation does not call
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
@@ -113,7 +113,7 @@ def _without_traceback_locals(method: Callable[P, T]) -> Callable[P, T]:
 class SecretInput(Input):
     """Base class of the input models whose arguments may contain a secret.
 
-    If validation fails, only the caller's own frames contain the arguments.
+    If validation fails, only the frames of the caller contain the arguments.
     """
 
     if not TYPE_CHECKING:  # type checkers derive the constructor from the fields
@@ -128,9 +128,9 @@ class SecretInput(Input):
 
 
 def validate(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]) -> T:
-    """Validate an argument and return it, without conversion between types.
+    """Return a valid argument, without conversion between types.
 
-    A string is not accepted as a number, time or boolean, nor a number as a time.
+    A string is rejected where a number, time or boolean is expected, and a number where a time is.
 
     Raises:
         InvalidValue: the value is not valid for the field.
@@ -155,11 +155,11 @@ ACCEPTED_TYPES: dict[type, tuple[type | UnionType, str]] = {
     date: (date, "a date"),
     timedelta: (timedelta, "a timedelta"),
 }
-"""Accepted types of an argument and their description, by type of the validated value."""
+"""Accepted types of an argument and their description, by the type after validation."""
 
 
 def _expected_type(value: Any, valid: Any) -> str | None:
-    """Return a description of the accepted type, None if Pydantic did not convert the value."""
+    """Return a description of the accepted type if Pydantic converted the value, else None."""
     if isinstance(valid, list):
         return next(filter(None, map(_expected_type, value, valid)), None)
     kind = type(valid)
@@ -200,7 +200,7 @@ def invalid_field(table: type[Table], field: str, reason: str) -> InvalidValue:
 
 
 def invalid_input(table: type[Table], mistakes: Sequence[ErrorDetails]) -> InvalidValue:
-    """Return one error for all mistakes of an input."""
+    """Return one error for all invalid fields of an input."""
     name = table._meta.tablename
     reasons = [(_field(item), _reason(item)) for item in mistakes]
     text = "; ".join(f"{field}: {reason}" if field else reason for field, reason in reasons)
@@ -209,7 +209,7 @@ def invalid_input(table: type[Table], mistakes: Sequence[ErrorDetails]) -> Inval
 
 
 def _field(item: ErrorDetails) -> str:
-    """Return the name of the field, escaped and cut if the caller invented it."""
+    """Return the name of the field, escaped and truncated, since the caller may have chosen it."""
     name = str(item["loc"][0]) if item["loc"] else ""
     return (name if name.isidentifier() else ascii(name)[1:-1])[:MAX_NAME_LENGTH]
 
@@ -217,7 +217,7 @@ def _field(item: ErrorDetails) -> str:
 def _reason(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         return "is not a field that can be set"
-    if item["type"] == "uuid_parsing":  # pydantic's message shows a part of the value
+    if item["type"] == "uuid_parsing":  # Pydantic's message shows a part of the value
         return "must be a UUID"
     text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return text[:1].lower() + text[1:]

@@ -1,7 +1,8 @@
-"""Keys as callers pass them, single or composite; a malformed key counts as not found."""
+"""Conversion of the keys that callers pass, and conditions on them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +19,18 @@ __all__ = ["TableKey"]
 
 
 class TableKey:
-    """Primary key of a table: a single value, or a named tuple for a composite key."""
+    """Primary key of a table: a single value, or a tuple for a composite key.
 
-    def __init__(self, table: type[Table]) -> None:
+    Args:
+        table: the table.
+        normalise: function from a key that a caller passes to its stored form. It returns other
+            values unchanged. Without it, keys are compared as passed.
+    """
+
+    def __init__(self, table: type[Table], normalise: Callable[[Any], Any] | None = None) -> None:
         self._key = key = table._meta.primary_key
-        self.is_composite = isinstance(key, CompositeKey)
+        self._normalise = normalise
+        self._is_composite = isinstance(key, CompositeKey)
         self.columns: list[Column] = list(key.columns) if isinstance(key, CompositeKey) else [key]
         self.names = tuple(column._meta.name for column in self.columns)
         self._converters = [
@@ -31,7 +39,9 @@ class TableKey:
 
     def params(self, key: Any) -> tuple[Any, ...] | None:
         """Return the value of each key column, None if the key is malformed."""
-        values = key if self.is_composite and isinstance(key, tuple) else (key,)
+        if self._normalise is not None:
+            key = self._normalise(key)
+        values = key if self._is_composite and isinstance(key, tuple) else (key,)
         if len(values) != len(self._converters):
             return None
         params = tuple(
@@ -39,25 +49,24 @@ class TableKey:
         )
         return None if None in params else params
 
-    def from_params(self, params: tuple[Any, ...]) -> Any:
-        """Return the key in the form that callers use."""
-        return self._key.key_type(*params) if isinstance(self._key, CompositeKey) else params[0]
-
     def equals(self, prefix: str = "") -> Combinable:
         """Return the condition for one row.
 
-        The parameters are the names of the key columns, each with the prefix.
+        The parameters have the names of the key columns, each after the prefix.
         """
         params = tuple(Param(prefix + name) for name in self.names)
-        condition: Combinable = self._key == (params if self.is_composite else params[0])
+        condition: Combinable = self._key == (params if self._is_composite else params[0])
         return condition
 
     def any_of(self) -> Combinable:
-        """Return the condition for many rows, with an array of a column's values per parameter."""
+        """Return the condition for many rows.
+
+        The parameters have the names of the key columns. Each is an array of values.
+        """
         left = ", ".join("{}" for _ in self.columns)
         arrays = ", ".join(f"{{}}::{kind}[]" for kind in map(_sql_type, self.columns))
         params = map(Param, self.names)
-        if not self.is_composite:
+        if not self._is_composite:
             return WhereRaw(f"{left} = ANY({arrays})", *self.columns, *params)
         return WhereRaw(f"({left}) IN (SELECT * FROM unnest({arrays}))", *self.columns, *params)
 

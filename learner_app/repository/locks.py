@@ -1,4 +1,4 @@
-"""Advisory locks, and the isolation level that locking operations need."""
+"""Advisory locks, and checks of the isolation level for operations that lock."""
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import TransactionError
@@ -12,7 +12,11 @@ __all__ = [
 ]
 
 ISOLATION = "current_setting('transaction_isolation')"
-"""SQL for the isolation level, for statements that lock: :func:`require_read_committed_level`."""
+"""SQL for the isolation level of the transaction.
+
+A statement that locks selects it too and passes it to :func:`require_read_committed_level`, which
+saves a query.
+"""
 
 LOCK = Statement(
     "advisory_xact_lock",
@@ -26,13 +30,13 @@ async def advisory_xact_lock(engine: DatabaseEngine, name: str) -> None:
 
     Raises:
         TransactionError: the transaction is ``repeatable read`` or ``serializable``.
-        LockTimeout: another transaction held the lock for longer than DB_LOCK_TIMEOUT.
+        LockTimeout: another transaction has held the lock for longer than DB_LOCK_TIMEOUT.
     """
     require_read_committed_level(await LOCK.fetchval(engine, name))
 
 
 async def require_read_committed(engine: DatabaseEngine) -> None:
-    """Raise if the transaction does not see what others commit while it runs.
+    """Raise if the transaction does not see rows that others commit while it runs.
 
     Raises:
         TransactionError: the transaction is ``repeatable read`` or ``serializable``.
@@ -41,13 +45,15 @@ async def require_read_committed(engine: DatabaseEngine) -> None:
 
 
 def require_read_committed_level(isolation: str) -> None:
-    """Raise if statements that follow a lock would not see the changes made under it before.
+    """Raise if statements after a lock would not see changes of earlier holders of the lock.
 
-    A ``repeatable read`` or ``serializable`` transaction reads from a snapshot that is older than
-    the moment at which it acquired the lock.
+    A ``repeatable read`` or ``serializable`` transaction may read from a snapshot that was taken
+    before it acquired the lock.
 
     Raises:
         TransactionError: the isolation level is not ``read committed``.
     """
     if isolation != "read committed":
-        raise TransactionError("the operation needs a read committed transaction")
+        raise TransactionError(
+            'the operation needs transaction(isolation="read committed"), the default'
+        )

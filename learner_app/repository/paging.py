@@ -1,10 +1,11 @@
-"""Keyset pages: each continues after the last row of the previous one, at any depth alike."""
+"""Keyset pagination: a page begins after the last row of the previous one, without OFFSET."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
@@ -24,8 +25,10 @@ __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "Order", "Page", "Total", "check_limit"
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+"""Numbers of rows of a list or page."""
 
 Total: TypeAlias = Literal["exact", "estimated"]
+"""Kind of the total of a page: a count, or the estimate of the planner."""
 
 LIMITS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Limits that statements contain as literals.
@@ -38,7 +41,7 @@ R = TypeVar("R", bound=Row)
 
 
 class Page(msgspec.Struct, Generic[R], frozen=True):
-    """Page of rows in order."""
+    """Page of rows, with the cursor of the next page."""
 
     rows: list[R]
     next: str | None
@@ -53,10 +56,10 @@ class Order:
     Args:
         columns: columns that are not nullable and together unique; the first one has an index. A
             nullable column is possible in lists only, which have no cursor.
-        descending: descending order of all columns.
-        sorts: filters with which PostgreSQL sorts the selected rows; True for all. Otherwise it may
-            walk the index of the first column until the limit is reached, past all rows that the
-            filters exclude: fast if these are few, slow if they are nearly all.
+        descending: True for descending order of all columns.
+        sorts: filters with which PostgreSQL must sort the selected rows; True for every call.
+            Otherwise it may walk the index of the first column until the limit is reached, past all
+            rows that the filters exclude: fast if they exclude few rows, slow if nearly all.
     """
 
     def __init__(
@@ -68,20 +71,23 @@ class Order:
         self.names = tuple(column._meta.name for column in columns)
         table = columns[0]._meta.table._meta.tablename
         self.tag = f"{table} {'-' if descending else ''}{','.join(self.names)}"
-        """Identifier of the order in cursors."""
+        """Identifier of the order, which its cursors contain."""
 
     def sorts_with(self, filters: Iterable[str]) -> bool:
-        """Return whether PostgreSQL sorts the rows that these filters select."""
+        """Return whether PostgreSQL must sort the rows that these filters select."""
         if isinstance(self.sorts, bool):
             return self.sorts
         return any(name in self.sorts for name in filters)
 
     def along_index(self) -> Order:
-        """Return the order without a sort, for streams, which read all rows at last."""
+        """Return the order without a sort, for streams, which read all matching rows anyway."""
         return Order(*self.columns, descending=self.descending)
 
     def order_by(self, *, sort: bool) -> list[Column | QueryString]:
-        """Return the ORDER BY terms, with ``sort`` beginning with one that no index has."""
+        """Return the ORDER BY terms.
+
+        With ``sort``, the first term is an expression that no index has, so that PostgreSQL sorts.
+        """
         if not sort:
             return list(self.columns)
         first, *others = self.columns
@@ -92,7 +98,7 @@ class Order:
         return [f"after {name}" for name in self.names]
 
     def after(self) -> WhereRaw:
-        """Return the condition for the rows after the one of a cursor."""
+        """Return the condition for the rows after that of a cursor."""
         left = ", ".join("{}" for _ in self.columns)
         comparison = "<" if self.descending else ">"
         params = map(Param, self.cursor_params())
@@ -112,14 +118,14 @@ class Order:
         """Return the parameters of :meth:`after` that a cursor contains.
 
         Raises:
-            InvalidValue: it is not a cursor, or one of another order.
+            InvalidValue: ``cursor`` is malformed, or belongs to another order or table.
         """
-        try:
+        tag, values = "", ()
+        with suppress(msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
-        except (msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
-            raise invalid_field(table, "after", "is not a cursor of this list") from None
         if tag != self.tag or not all(map(_is_sendable, values)):
-            raise invalid_field(table, "after", "is not a cursor of this list")
+            reason = "is not a cursor of this order: pass the next of a page"
+            raise invalid_field(table, "after", reason)
         return dict(zip(self.cursor_params(), values, strict=True))
 
 
@@ -137,10 +143,10 @@ def _is_sendable(value: Any) -> bool:
 
 @cache
 def _decoder(row: type[Row], names: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of cursors by those columns, cached as annotations are slow to read."""
+    """Return the decoder of cursors, cached since it is slow to create from annotations."""
     types = {field.name: field.type for field in msgspec.structs.fields(row)}
-    shape: Any = tuple[str, tuple[tuple(types[name] for name in names)]]  # type: ignore[misc]  # made at run time
-    return msgspec.json.Decoder(shape)
+    cursor: Any = tuple[str, tuple[tuple(types[name] for name in names)]]  # type: ignore[misc]  # created at run time
+    return msgspec.json.Decoder(cursor)
 
 
 def check_limit(
@@ -149,7 +155,7 @@ def check_limit(
     """Return the limit if it is valid.
 
     Raises:
-        InvalidValue: it is not an integer from 1 to ``maximum``.
+        InvalidValue: ``limit`` is not an integer from 1 to ``maximum``.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= maximum:
         raise invalid_field(table, field, f"must be an integer from 1 to {maximum}")
@@ -160,7 +166,7 @@ def check_total(total: Total | None, table: type[Table]) -> Total | None:
     """Return the kind of total if it is valid.
 
     Raises:
-        InvalidValue: it is another value.
+        InvalidValue: ``total`` is none of these kinds.
     """
     if total is not None and total not in get_args(Total):
         raise invalid_field(table, "total", f"must be one of {', '.join(get_args(Total))}")
@@ -168,12 +174,12 @@ def check_total(total: Total | None, table: type[Table]) -> Total | None:
 
 
 def rounded_limit(limit: int) -> int:
-    """Return the smallest of :data:`LIMITS` that is not below the limit."""
+    """Return the smallest of :data:`LIMITS` that is at least the limit."""
     return next(step for step in LIMITS if step >= limit)
 
 
 def make_page(rows: Sequence[R], limit: int, order: Order, total: int | None) -> Page[R]:
-    """Return the page of rows that were selected with a limit of one row more."""
+    """Return the page of rows that were selected with a higher limit: further rows are cut off."""
     shown = list(rows[:limit])
     following = order.encode_cursor(shown[-1]) if len(rows) > limit else None
     return Page(shown, following, total)

@@ -1,4 +1,4 @@
-"""Statements of a repository, each compiled by Piccolo's query builder once and cached."""
+"""Cache of the statements of a repository, which Piccolo's query builder compiles once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from learner_app.schema.columns import Now
 __all__ = ["DEFAULT", "Expression", "StatementCache"]
 
 Expression: TypeAlias = Callable[[Param], QueryString]
-"""Function that returns the SQL that ``add`` stores for a field, from its parameter."""
+"""Function from the parameter of a field to the SQL expression that ``add`` stores."""
 
 DEFAULT = QueryString("DEFAULT")
 
@@ -30,7 +30,7 @@ KEY_PREFIX = "key of "
 """Prefix of the key's parameters in statements that also have parameters for changed fields."""
 
 MAX_STATEMENTS = 1000
-"""Statements in a cache; callers that combine fields at random must not fill the memory."""
+"""Maximum size of a cache, since callers may use any combination of fields and filters."""
 
 
 class StatementCache:
@@ -41,7 +41,7 @@ class StatementCache:
         columns: columns of the row type.
         key: key of the table.
         stored_as: expressions for fields that ``add`` does not store as passed.
-        on_update: expressions that every update of a row sets as well.
+        on_update: expressions that every update of a row also sets.
     """
 
     def __init__(
@@ -60,7 +60,11 @@ class StatementCache:
         self._statements: dict[Hashable, Statement] = {}
 
     def cached(self, shape: Hashable, make: Callable[[], Statement]) -> Statement:
-        """Return the statement of that shape, which ``make`` compiles on first use."""
+        """Return the statement for a shape, which ``make`` compiles on first use.
+
+        The shape is the operation with everything that the SQL depends on, such as the names of
+        the filters.
+        """
         statement = self._statements.get(shape)
         if statement is None:
             if len(self._statements) >= MAX_STATEMENTS:
@@ -69,11 +73,11 @@ class StatementCache:
         return statement
 
     def compile(self, operation: str, query: Any) -> Statement:
-        """Return the statement with the name of the table and the operation."""
+        """Compile a query to a statement with the name of the table and the operation."""
         return compile_query(f"{self.table._meta.tablename}.{operation}", query)
 
     def select(self, conditions: Iterable[Combinable | None] = ()) -> Select[Any]:
-        """Return a query for the rows that meet all the conditions."""
+        """Return a query for the rows that meet all conditions; None is no condition."""
         query = self.table.select(*self.columns)
         present = [condition for condition in conditions if condition is not None]
         return query.where(reduce(and_, present)) if present else query
@@ -109,7 +113,7 @@ class StatementCache:
         return self.cached(("lock_referenced", column._meta.name), make)
 
     def exists(self) -> Statement:
-        """Return the statement that looks for one row.
+        """Return the statement for whether a row has the key.
 
         Parameters: the key columns.
         """
@@ -119,7 +123,7 @@ class StatementCache:
         )
 
     def exists_where(self, filters: Filters, names: Iterable[str]) -> Statement:
-        """Return the statement that looks for a matching row.
+        """Return the statement for whether any row matches.
 
         Parameters: the filters.
         """
@@ -141,12 +145,12 @@ class StatementCache:
             "delete", lambda: self.compile("delete", self.table.delete().where(self.key.equals()))
         )
 
-    def insert(self, new: type[Input], *, if_absent: bool = False) -> Statement:
+    def insert(self, new: type[Input]) -> Statement:
         """Return the statement that inserts one row.
 
-        Parameters: the fields of the input. With ``if_absent``, nothing happens if the key exists.
+        Parameters: the fields of the input.
         """
-        return self.cached(("insert", new, if_absent), lambda: self._insert(new, if_absent))
+        return self.cached(("insert", new), lambda: self._insert(new))
 
     def update(self, names: Sequence[str], only: Combinable | None = None) -> Statement:
         """Return the statement that updates one row.
@@ -155,7 +159,7 @@ class StatementCache:
 
         Args:
             names: the fields that change.
-            only: further condition that the row meets.
+            only: further condition on the row.
         """
         shape = ("update", tuple(names), only)
         return self.cached(shape, lambda: self._update(names, only))
@@ -175,7 +179,7 @@ class StatementCache:
         return self.cached(("count", wanted, operation), make)
 
     def estimate(self, filters: Filters, names: Iterable[str]) -> Statement:
-        """Return the statement for the plan of all matching rows.
+        """Return the statement for the plan of all matching rows, which contains their estimate.
 
         Parameters: the filters.
         """
@@ -202,7 +206,7 @@ class StatementCache:
         Parameters: the filters, and with ``after`` those of :meth:`Order.after`.
         """
         wanted = tuple(names)
-        sort = order.sorts if isinstance(order.sorts, bool) else order.sorts_with(wanted)
+        sort = order.sorts_with(wanted)
 
         def make() -> Statement:
             conditions = [filters.condition(wanted), order.after() if after else None]
@@ -228,13 +232,11 @@ class StatementCache:
             )
         return self.compile("get", query)
 
-    def _insert(self, new: type[Input], if_absent: bool) -> Statement:
+    def _insert(self, new: type[Input]) -> Statement:
         query = self.table.insert().returning(*self.columns)
-        # Not as a row object: Piccolo would encode the expression for a JSON column as JSON.
+        # Not as a row of the table: Piccolo would encode an expression for a JSON column as JSON.
         query.add_delegate._add.append(_Values(self.stored_values(new)))  # type: ignore[arg-type]
-        if if_absent:
-            query = query.on_conflict(target=tuple(self.key.columns), action="DO NOTHING")
-        return self.compile("add_if_absent" if if_absent else "add", query)
+        return self.compile("add", query)
 
     def _stored_value(self, column: Column, new: type[Input]) -> Any:
         name = column._meta.name
@@ -256,6 +258,6 @@ class StatementCache:
 
 
 class _Values(NamedTuple):
-    """Object that Piccolo's insert accepts in place of a row."""
+    """Values of an insert, in a form that Piccolo accepts in place of a row."""
 
     querystring: QueryString

@@ -1,9 +1,9 @@
-"""Base class of repositories that read."""
+"""Base class of all repositories, with the operations that read."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
@@ -48,20 +48,21 @@ Lock: TypeAlias = Literal[
     "share skip locked",
 ]
 """Row lock as in PostgreSQL's ``FOR ...``; ``no key update`` does not block inserts of rows that
-refer to the locked one."""
+refer to the locked row."""
 
 MISSING: Any = object()
 """Default of a parameter for which None is a value."""
 
 
 class ReadOnlyRepository(Generic[R, K]):
-    """Base class of a repository without general writes: typed reads of one table.
+    """Base class of repositories whose only general operations are reads.
 
-    The type parameters are the row and the key. Every operation works alone or inside the caller's
-    ``transaction()``; none commits that transaction. Errors are those of :mod:`learner_app.errors`.
+    A repository is for one table; the type parameters are its row and its key. Every operation
+    also works inside the caller's ``transaction()``; none commits that transaction. Errors are
+    those of :mod:`learner_app.errors`.
 
     Args:
-        engine: the configured engine (``learner_app.conf.DB``) if omitted.
+        engine: engine that runs the statements; ``learner_app.conf.DB`` if omitted.
     """
 
     table: ClassVar[type[Table]]
@@ -69,16 +70,16 @@ class ReadOnlyRepository(Generic[R, K]):
     filters: ClassVar[Filters]
 
     orders: ClassVar[Mapping[str, Order]]
-    """Orders of lists, pages and streams by name, the default first; by key if not declared."""
+    """Orders of lists, pages and streams by name, the default first; by key if omitted."""
 
-    key_type: ClassVar[type[TableKey]] = TableKey
-    """Conversion of the keys that callers pass."""
+    normalise_key: ClassVar[Callable[[Any], Any] | None] = None
+    """Function from a key that a caller passes to its stored form, see :class:`TableKey`."""
 
     stored_as: ClassVar[Mapping[str, Expression]] = {}
     """Expressions for fields that an insert does not store as passed, by field."""
 
     on_update: ClassVar[Mapping[Column, QueryString]] = {}
-    """Expressions that every update of a row sets as well, by column."""
+    """Expressions that every update of a row also sets, by column, such as a version."""
 
     mapper: RowMapper[R]
     key: ClassVar[TableKey]
@@ -90,7 +91,7 @@ class ReadOnlyRepository(Generic[R, K]):
         if "table" not in vars(cls):
             return
         cls.mapper = RowMapper(cls.table, cls.row)
-        cls.key = cls.key_type(cls.table)
+        cls.key = TableKey(cls.table, cls.normalise_key)
         cls.statements = StatementCache(
             cls.table, cls.mapper.columns, cls.key, cls.stored_as, cls.on_update
         )
@@ -118,7 +119,8 @@ class ReadOnlyRepository(Generic[R, K]):
         Raises:
             NotFound: the row does not exist, or is locked and ``lock`` skips locked rows.
             TransactionRequired: ``lock`` was passed outside a transaction.
-            LockTimeout: another transaction holds the lock; with ``nowait`` raised immediately.
+            LockTimeout: another transaction has held the lock for longer than DB_LOCK_TIMEOUT; with
+                ``nowait``, raised immediately.
         """
         return self.require_row(await self.find(key, lock=lock))
 
@@ -132,7 +134,7 @@ class ReadOnlyRepository(Generic[R, K]):
         return await self.fetch_row(self.statements.by_key(lock), *params)
 
     async def get_many(self, keys: Sequence[K]) -> builtins.list[R]:
-        """Return the existing rows for the given keys, in the order of the keys, by one query."""
+        """Return the existing rows of the keys, in the order of the keys, by one query."""
         converted = map(self.key.params, require_list(keys, "keys", self.table))
         wanted = [params for params in converted if params is not None]
         if not wanted:
@@ -161,7 +163,7 @@ class ReadOnlyRepository(Generic[R, K]):
         async def list(
             self, *, limit: int = DEFAULT_LIMIT, order: str | None = None, **filters: Any
         ) -> builtins.list[R]:
-            """Return the first rows that match the filters, at most 1,000."""
+            """Return the first ``limit`` rows that match the filters, up to 1,000."""
             return await self.list_rows(filters, limit, order)
 
         async def page(
@@ -178,8 +180,8 @@ class ReadOnlyRepository(Generic[R, K]):
             Args:
                 limit: maximum number of rows, up to 1,000.
                 after: cursor, the ``next`` of the page before, with the same filters and order.
-                total: ``exact`` counts the rows of all pages; ``estimated`` returns the planner's
-                    estimate and reads none of them.
+                total: ``exact`` counts the rows of all pages; ``estimated`` asks the planner for
+                    an estimate, without reading rows.
                 order: name of one of ``orders``.
                 filters: each narrows the selection.
 
@@ -191,7 +193,7 @@ class ReadOnlyRepository(Generic[R, K]):
         def stream(self, *, order: str | None = None, **filters: Any) -> AsyncGenerator[R, None]:
             """Yield all rows that match the filters, in constant memory, page by page.
 
-            Outside a transaction no connection is held while the caller works on a row.
+            Outside a transaction, no connection is leased while the caller processes a row.
             """
             return self.stream_rows(filters, order)
 
@@ -210,22 +212,20 @@ class ReadOnlyRepository(Generic[R, K]):
                 statement = self.statements.exists()
                 return params is not None and await statement.fetchval(self.engine, *params)
             if key is not MISSING or not filters:
-                raise invalid_field(self.table, "key", "pass either a key or filters")
+                raise invalid_field(self.table, "key", "exists() needs either a key or filters")
             values = self.filters.validate(filters)
             if values is None:
                 return False
             statement = self.statements.exists_where(self.filters, values)
             return await self.fetch_value(statement, *statement.args(values))
 
-    # Extension points: operations of a repository are built from these.
+    # Extension points: subclasses build their operations from these methods.
 
     async def fetch_row(
         self, statement: Statement, *args: Any, idempotent: bool = False
     ) -> R | None:
         """Return the first row of a statement that returns the columns of the row type."""
-        record = await self.engine.fetchrow(
-            statement.sql, *args, idempotent=idempotent, name=statement.name
-        )
+        record = await statement.fetchrow(self.engine, *args, idempotent=idempotent)
         return None if record is None else self.mapper.to_row(record)
 
     async def fetch_row_by_key(self, key: K, statement: Statement, *args: Any) -> R | None:
@@ -237,9 +237,7 @@ class ReadOnlyRepository(Generic[R, K]):
         self, statement: Statement, *args: Any, idempotent: bool = False
     ) -> builtins.list[R]:
         """Return the rows of a statement that returns the columns of the row type."""
-        records = await self.engine.fetch(
-            statement.sql, *args, idempotent=idempotent, name=statement.name
-        )
+        records = await statement.fetch(self.engine, *args, idempotent=idempotent)
         return list(map(self.mapper.to_row, records))
 
     async def fetch_records(
@@ -249,7 +247,7 @@ class ReadOnlyRepository(Generic[R, K]):
         return await statement.fetch(self.engine, *args, idempotent=idempotent)
 
     async def fetch_value(self, statement: Statement, *args: Any, idempotent: bool = False) -> Any:
-        """Return the first column of a statement's first record, None if there is none."""
+        """Return the first column of a statement's first record, or None without a record."""
         return await statement.fetchval(self.engine, *args, idempotent=idempotent)
 
     async def execute(self, statement: Statement, *args: Any, idempotent: bool = False) -> int:
@@ -311,10 +309,8 @@ class ReadOnlyRepository(Generic[R, K]):
         position = {} if after is None else order.decode_cursor(after, self.row, self.table)
         if values is None:
             return Page([], None, None if total is None else 0)
-        at_most = (
-            rounded_limit(limit) + 1
-        )  # one more than the limit shows that there is a next page
-        rows = await self._rows_after(order, values, position, at_most, operation)
+        # One row more than the limit shows that there is a next page.
+        rows = await self._rows_after(order, values, position, rounded_limit(limit) + 1, operation)
         return make_page(rows, limit, order, total and await self._total(total, values))
 
     async def stream_rows(
@@ -344,8 +340,9 @@ class ReadOnlyRepository(Generic[R, K]):
         Args:
             key: a malformed key counts as not found.
             fields: values by column, at least one.
-            only: further condition that the row meets; create it once and pass its parameters.
-            params: parameters of ``only``.
+            only: further condition on the row. Statements are cached by its identity: create it
+                once, with a ``Param`` for each value.
+            params: values of the parameters of ``only``.
 
         Returns:
             The changed row, None if no row has the key and meets the condition.
@@ -375,7 +372,7 @@ class ReadOnlyRepository(Generic[R, K]):
         return self.error(MissingReference, message, field)
 
     def error(self, kind: type[E], message: str, *fields: str, constraint: str | None = None) -> E:
-        """Return an error that names the table, for conditions that the database does not check."""
+        """Return an error that names the table, for rules that the database does not check."""
         name = self.table._meta.tablename
         return kind(f"{name}: {message}", table=name, fields=fields, constraint=constraint)
 
@@ -386,10 +383,12 @@ class ReadOnlyRepository(Generic[R, K]):
             TransactionRequired: there is no transaction.
         """
         if self.engine.enclosing_transaction() is None:
-            raise TransactionRequired(f"{operation} works inside a transaction() only")
+            raise TransactionRequired(
+                f"{operation} needs a transaction: open one with transaction()"
+            )
 
     def joined_transaction(self) -> AbstractAsyncContextManager[Any]:
-        """Return a block that belongs to the caller's transaction, or else is one of its own.
+        """Return a context manager that joins the caller's transaction, or else opens one.
 
         Unlike a nested ``transaction()``, it creates no savepoint.
         """

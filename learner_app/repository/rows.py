@@ -1,4 +1,4 @@
-"""Rows: typed, immutable snapshots that are built from the driver's records by position."""
+"""Rows: typed, immutable snapshots, created from the driver's records by position."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row(msgspec.Struct, frozen=True):
     """Snapshot of a row, with the columns of its table except secret ones.
 
     Nullable columns are ``X | None``, JSONB is decoded, arrays are lists, NUMERIC is ``Decimal``,
-    network addresses are strings, times are aware and in UTC.
+    network addresses are strings, times have a time zone and are in UTC.
     ``msgspec.structs.replace(row, field=...)`` returns a changed copy, :func:`to_json` the JSON.
     Rows with lists or dicts (arrays, JSONB) are not hashable.
     """
@@ -39,7 +39,7 @@ class StoredRow(NamedTuple, Generic[R]):
 
     row: R
     created: bool
-    """True if this call inserted the row."""
+    """True if this call inserted the row, False if it existed before."""
 
 
 class RowMapper(Generic[R]):
@@ -107,7 +107,7 @@ def to_json(value: Any) -> bytes:
 
 
 def _encodable(value: Any) -> Any:
-    """Replace the numbers that msgspec cannot encode or encodes as invalid JSON."""
+    """Return the value without numbers that msgspec cannot encode or encodes as invalid JSON."""
     if isinstance(value, dict):
         return {name: _encodable(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -118,7 +118,7 @@ def _encodable(value: Any) -> Any:
 
 
 def is_same_json(one: Any, other: Any) -> bool:
-    """Return whether two values are equal as JSON, where true is not 1."""
+    """Return whether two values are equal as JSON, where true differs from 1."""
     if isinstance(one, dict) and isinstance(other, dict):
         same_keys = one.keys() == other.keys()
         return same_keys and all(is_same_json(one[name], other[name]) for name in one)
@@ -132,7 +132,7 @@ def json_text(value: Any) -> str:
 
     Raises:
         ValueError: the value contains NaN, infinity or a cycle.
-        TypeError: the value contains an object that JSON does not have.
+        TypeError: the value contains an object of a type that JSON does not have.
         RecursionError: the value is nested too deeply.
     """
     return _ENCODER.encode(value)

@@ -1,4 +1,4 @@
-"""Statements with a name: compiled from Piccolo's queries, or written by hand."""
+"""Named statements, compiled from Piccolo's queries or written by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["NOW", "Param", "SqlNames", "Statement", "compile_query"]
 NOW = "statement_timestamp()"
 """Current time of the database's clock.
 
-``now()`` is the start of the transaction, which may be long before the start of the statement.
+``now()`` would be the start of the transaction, possibly long before the statement.
 """
 
 
@@ -33,12 +33,12 @@ class Param(str):
 class Statement:
     """SQL with a name and bind parameters ``$1``, ``$2`` and so on.
 
-    A module creates its statements once. Those of a repository are run by its ``fetch_row``,
+    A module creates its statements once. A repository runs them by its ``fetch_row``,
     ``fetch_rows`` and so on, which call the methods of this class.
     """
 
     name: str
-    """Table and operation, such as ``content.get``; observers of the engine receive it."""
+    """Table and operation, such as ``content.get``, for observers of the engine."""
 
     sql: str
 
@@ -58,17 +58,17 @@ class Statement:
     def fetchrow(
         self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
     ) -> Awaitable[Any | None]:
-        """Return the first record, None if there is none."""
+        """Return the first record, or None without a record."""
         return engine.fetchrow(self.sql, *args, idempotent=idempotent, name=self.name)
 
     def fetchval(
         self, engine: DatabaseEngine, *args: Any, idempotent: bool = False
     ) -> Awaitable[Any]:
-        """Return the first column of the first record, None if there is none."""
+        """Return the first column of the first record, or None without a record."""
         return engine.fetchval(self.sql, *args, idempotent=idempotent, name=self.name)
 
     async def execute(self, engine: DatabaseEngine, *args: Any, idempotent: bool = False) -> int:
-        """Return the number of affected rows."""
+        """Run a statement that returns no records and return the number of affected rows."""
         status = await engine.execute(self.sql, *args, idempotent=idempotent, name=self.name)
         return int(status.rpartition(" ")[2])
 
@@ -85,25 +85,25 @@ def compile_query(name: str, query: Query[Any, Any] | QueryString) -> Statement:
     """Compile a query of Piccolo that contains a :class:`Param` for every value.
 
     Raises:
-        TypeError: the query contains a literal value, which would be sent with every call.
+        TypeError: the query contains a literal value, which the compiled statement would lose.
     """
     querystring = query if isinstance(query, QueryString) else query.querystrings[0]
     sql, args = querystring.compile_string()
     if literals := [arg for arg in args if not isinstance(arg, Param)]:
-        raise TypeError(f"{name}: the query contains {len(literals)} literal values: use Param")
-    return Statement(name, sql, tuple(map(str, args)))  # str is faster to look up than a subclass
+        raise TypeError(f"{name}: the query contains {len(literals)} values: use Param(name)")
+    return Statement(name, sql, tuple(map(str, args)))  # lookups of str are faster than of Param
 
 
 class SqlNames:
     """Quoted identifiers of a table for hand-written SQL.
 
-    ``f"SELECT {s.title} FROM {s}"``: the object itself is the table, with its alias if it has one.
-    An attribute is a column, qualified by the alias or else by the table name, so that in a
-    subquery it never binds to a column of an inner table. An unknown column raises ``ValueError``
-    at import time.
+    ``f"SELECT {s.title} FROM {s}"``: the object itself is formatted as the table, with its alias if
+    it has one. An attribute is a column, qualified by the alias or else by the table name, so that
+    in a subquery it never refers to a column of an inner table. An unknown column raises
+    ``ValueError``, at import time in module constants.
 
-    SET targets, INSERT column lists and ON CONFLICT targets must not be qualified: take these
-    from :attr:`unqualified`.
+    SET targets, INSERT column lists and ON CONFLICT targets must not be qualified: use
+    :attr:`unqualified` for these.
     """
 
     def __init__(self, table: type[Table], alias: str = "") -> None:
@@ -114,7 +114,7 @@ class SqlNames:
 
     @property
     def unqualified(self) -> SqlNames:
-        """The same table with unqualified column names."""
+        """Identifiers of the same table with unqualified column names."""
         names = SqlNames(self.table, self._alias)
         names._qualifier = ""
         return names

@@ -1,11 +1,11 @@
-"""Generator of the typed declarations of list(), page(), count() and the like of a repository.
+"""Generator of typed declarations of list(), page(), count() and similar methods.
 
     python -m learner_app.repository.typed_methods [--check] MODULE ...
 
-The methods exist once, in the base classes, and accept any filters at run time. No type checker can
-take keyword arguments from a TypedDict that is a type parameter, so this command declares the
-methods in each repository with its own filters and orders. It writes them between two comment
-lines, which a repository needs once:
+The methods are implemented once, in the base classes, and accept any filters at run time. Type
+checkers do not support ``Unpack`` of a type parameter, so this command declares the methods in each
+repository with its own filters and orders. It writes the declarations between two comment lines,
+which must be in the class body:
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
     # end of typed methods
@@ -44,24 +44,22 @@ IMPORTS = {
     **dict.fromkeys(["Any", "Literal", "TYPE_CHECKING", "Unpack", "overload"], "typing"),
     **dict.fromkeys(["Page", "Total"], "learner_app.repository.paging"),
 }
-"""Modules of the names that declarations contain beside the row and inputs of the repository."""
+"""Modules of the names in declarations, except the row, inputs and filters of the repository."""
 
 LINE_LENGTH = 100
 INDENT = 4 * " "
 
 
 def declarations(repository: type[ReadOnlyRepository[Any, Any]]) -> dict[str, list[str]]:
-    """Return the declarations of a repository by method, without methods that it implements."""
-    row, filters = (
-        repository.row.__name__,
-        f"**filters: Unpack[{repository.filters.typed.__name__}]",
-    )
+    """Return the declarations by method, except methods that the repository implements itself."""
+    row = repository.row.__name__
+    filters = f"**filters: Unpack[{repository.filters.typed.__name__}]"
     order = _order_parameter(repository)
     limit = f"limit: int = {DEFAULT_LIMIT}"
     cursor = ["after: str | None = None", "total: Total | None = None"]
     bulk = ["*", "all_rows: bool = False", f"batch: int = {DEFAULT_BATCH}", filters]
-    key = f"key: {_key_name(repository)}"
-    found = {
+    key = f"key: {_key_annotation(repository)}"
+    methods = {
         "list": [_method("list", ["*", limit, *order, filters], f"builtins.list[{row}]")],
         "page": [_method("page", ["*", limit, *cursor, *order, filters], f"Page[{row}]")],
         "stream": [_stream([*order, filters], row)],
@@ -74,10 +72,10 @@ def declarations(repository: type[ReadOnlyRepository[Any, Any]]) -> dict[str, li
     }
     if issubclass(repository, Repository):
         changes = f"changes: {repository.update_type.__name__}"
-        found["update_where"] = [_method("update_where", [changes, *bulk], "int")]
+        methods["update_where"] = [_method("update_where", [changes, *bulk], "int")]
     if issubclass(repository, DeletingRepository):
-        found["delete_where"] = [_method("delete_where", bulk, "int")]
-    return {name: text for name, text in found.items() if name not in vars(repository)}
+        methods["delete_where"] = [_method("delete_where", bulk, "int")]
+    return {name: text for name, text in methods.items() if name not in vars(repository)}
 
 
 def _order_parameter(repository: type[ReadOnlyRepository[Any, Any]]) -> list[str]:
@@ -85,7 +83,7 @@ def _order_parameter(repository: type[ReadOnlyRepository[Any, Any]]) -> list[str
     return [f"order: Literal[{', '.join(names)}] = {names[0]}"] if len(names) > 1 else []
 
 
-def _key_name(repository: type[ReadOnlyRepository[Any, Any]]) -> str:
+def _key_annotation(repository: type[ReadOnlyRepository[Any, Any]]) -> str:
     """Return the annotation of the key, the second type parameter of the base class."""
     for base in repository.__mro__:
         for generic in vars(base).get("__orig_bases__", ()):
@@ -130,8 +128,7 @@ def rewritten(source: str, module: ModuleType) -> str:
         SystemExit: a declaration needs a name that the module does not import.
     """
     lines = source.splitlines(keepends=True)
-    for found in reversed(list(_marked_classes(source))):
-        name, begin, end = found
+    for name, begin, end in reversed(list(_marked_classes(source))):
         repository = getattr(module, name)
         _require_imports(repository, module)
         if block_is_current(lines[begin + 1 : end], repository):
@@ -141,7 +138,7 @@ def rewritten(source: str, module: ModuleType) -> str:
 
 
 def block_is_current(lines: Sequence[str], repository: type[ReadOnlyRepository[Any, Any]]) -> bool:
-    """Return whether the lines declare the same methods, in any layout."""
+    """Return whether the lines are the current declarations, in any layout."""
     try:
         declared = ast.parse(textwrap.dedent("".join(lines)))
     except SyntaxError:
@@ -157,7 +154,7 @@ def _marked_classes(source: str) -> Iterator[tuple[str, int, int]]:
     for begin, line in enumerate(lines):
         if stripped[begin] != BEGIN:
             continue
-        # Not by the end of a class: the parser does not count comments that end its body.
+        # Classes are found by indentation, as the parser omits comments at the end of a class body.
         indent = line.index(BEGIN)
         outer = [one for one in classes if one.lineno <= begin and one.col_offset < indent]
         if outer:
@@ -178,7 +175,7 @@ def _require_imports(repository: type[ReadOnlyRepository[Any, Any]], module: Mod
 
 
 def modules(names: Sequence[str]) -> Iterator[tuple[Path, str]]:
-    """Yield path and dotted name of the marked modules among these modules and packages."""
+    """Yield path and dotted name of the modules, and of the marked modules in the packages."""
     for name in names:
         spec = importlib.util.find_spec(name)
         if spec is None:
@@ -197,7 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the declarations and return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("modules", nargs="+", help="modules, or packages with all their modules")
-    parser.add_argument("--check", action="store_true", help="report outdated declarations only")
+    parser.add_argument(
+        "--check", action="store_true", help="only report outdated declarations, with exit status 1"
+    )
     options = parser.parse_args(arguments)
     sys.path.insert(0, "")
     outdated = []
@@ -207,9 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outdated.append(name)
             if not options.check:
                 path.write_text(new)
-    verb = "outdated" if options.check else "written"
+    state = "outdated, run without --check" if options.check else "written"
     for name in outdated:
-        print(f"{name}: typed methods {verb}")
+        print(f"{name}: typed methods {state}")
     return int(options.check and bool(outdated))
 
 

@@ -1,4 +1,4 @@
-"""Statements that insert a row unless a unique constraint is violated."""
+"""Statements with ON CONFLICT, and the query for the conflicting row."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from learner_app.schema.schema_object import quoted
 def insert_or_update(
     statements: StatementCache, new: type[Input], target: ConflictTarget, names: Sequence[str]
 ) -> Statement:
-    """Return the statement that inserts a row, or updates these fields of the existing one.
+    """Return the statement that inserts a row, or updates these fields of the existing row.
 
-    Parameters: the fields of the input. The record has one column more than the row: whether the
-    row was inserted.
+    Parameters: the fields of the input. The last column of the record, after those of the row, is
+    true if the row was inserted.
     """
 
     def make() -> Statement:
-        # A row version that this statement inserted has xmax 0. One that it updated has its own
-        # transaction id there, since ON CONFLICT DO UPDATE locks the row before it updates it.
+        # xmax is 0 in a row version that this statement inserted. In one that it updated, xmax is
+        # the own transaction id, since ON CONFLICT DO UPDATE locks a row before the update.
         return statements.compile(
             "upsert",
             QueryString(
@@ -45,7 +45,7 @@ def insert_or_update(
 def insert_if_absent(
     statements: StatementCache, new: type[Input], target: ConflictTarget
 ) -> Statement:
-    """Return the statement that inserts a row, or returns no record if one exists.
+    """Return the statement that inserts a row, or returns no record if a conflicting row exists.
 
     Parameters: the fields of the input.
     """
@@ -113,5 +113,5 @@ def _quoted(statements: StatementCache, names: Collection[str]) -> str:
 
 
 def _escaped(sql: str) -> str:
-    """Return SQL for a template of Piccolo's query builder, whose placeholders are braces."""
+    """Return SQL for a template of Piccolo's query builder, in which braces are placeholders."""
     return sql.replace("{", "{{").replace("}", "}}")

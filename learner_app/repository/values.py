@@ -65,17 +65,22 @@ __all__ = [
 ]
 
 KEY_LENGTH = 255
-"""Characters of a text key."""
+"""Maximum characters of a text key."""
 
 JSON_BYTES = 1_000_000
+"""Maximum bytes of a JSON value, with its numbers as PostgreSQL prints them."""
+
 JSON_DEPTH = 100
-"""Levels of nested JSON, far below the stack limits of Python and PostgreSQL."""
+"""Maximum levels of nested JSON, far below the stack limits of Python and PostgreSQL."""
 
 FIRST_YEAR, LAST_YEAR = 2, 9998
 """Years of accepted times; the driver converts the minimum and maximum datetime to infinity."""
 
+NOT_STORABLE = "must not contain NUL characters or lone surrogates"
+OUT_OF_RANGE = f"must be in the years {FIRST_YEAR} to {LAST_YEAR}"
+
 ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
-"""Decimal context of the package; the caller's may have fewer digits or trap inexact results."""
+"""Context of the package: that of the caller may have fewer digits or trap inexact results."""
 
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ISO_TIME = re.compile(rf"{_ISO_DAY.pattern}[Tt ]\d\d:", re.ASCII)
@@ -83,13 +88,13 @@ _EXPONENT = re.compile(r"\de[+-](\d{1,3})")
 _URL = TypeAdapter(HttpUrl)
 _HTTP_PREFIX = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
-"""White space, control characters and backslashes, which URL parsers drop or replace."""
+"""White space, control characters and backslashes, which some URL parsers drop or replace."""
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def new_key() -> str:
-    """Return a new text key, a UUIDv7: keys sort in the order in which they were generated."""
+    """Return a new text key, a UUIDv7, whose order is that of generation."""
     return str(uuid_utils.uuid7())
 
 
@@ -109,7 +114,7 @@ def is_storable(text: str) -> bool:
 
 def _storable(text: str) -> str:
     if not is_storable(text):
-        raise ValueError("must not contain NUL characters or lone surrogates")
+        raise ValueError(NOT_STORABLE)
     return text
 
 
@@ -140,11 +145,11 @@ def _json_storable(value: Any) -> Any:
     decoded = msgspec.json.decode(encoded)
     if decoded != value and not _has_text_keys(value):
         raise ValueError("must have strings as the keys of its objects")
-    return decoded  # with lists in place of tuples, as when it is read from the database
+    return decoded  # tuples are lists, as in a value that is read from the database
 
 
 def _added_digits(text: str) -> int:
-    """Return the number of digits that PostgreSQL adds: it stores 1e300 with 301 digits."""
+    """Return the number of digits that PostgreSQL adds: it prints 1e300 with 301 digits."""
     return sum(min(int(exponent), 400) for exponent in _EXPONENT.findall(text))
 
 
@@ -157,7 +162,7 @@ def _has_text_keys(value: Any) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """Return the number of nested levels, without recursion, which has a limit itself."""
+    """Return the number of nested levels, without recursion, whose depth Python limits."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list | tuple)]:
         depth += 1
@@ -193,9 +198,9 @@ def _in_utc(time: datetime) -> datetime:
     try:
         time = time.astimezone(UTC)
     except OverflowError:
-        raise ValueError("is out of range") from None
+        raise ValueError(OUT_OF_RANGE) from None
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
-        raise ValueError("is out of range")
+        raise ValueError(OUT_OF_RANGE)
     return time
 
 
@@ -218,7 +223,7 @@ def numeric(precision: int, scale: int) -> AfterValidator:
 
 
 def between(low: Decimal | int, high: Decimal | int | None = None) -> Callable[[Any], Any]:
-    """Return a validator of the range, for use after :func:`numeric`."""
+    """Return a function that checks a range, for an ``AfterValidator`` after :func:`numeric`."""
 
     def within(number: Any) -> Any:
         if number < low or (high is not None and number > high):
@@ -247,7 +252,7 @@ HttpUrlText1000 = Annotated[Text1000, HTTP_URL]
 HttpUrlText2000 = Annotated[str, Field(strict=True, max_length=2000), STORABLE, HTTP_URL]
 
 EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
-"""Type of an event; clients may send types that the package does not know."""
+"""Type of an event, including types that only the clients know."""
 
 Key = Annotated[str, Field(strict=True, min_length=1, max_length=KEY_LENGTH), STORABLE]
 """Text key."""
@@ -256,13 +261,13 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
 """JSON object of at most 1 MB and 100 levels."""
 
 NUMBER = BeforeValidator(_number)
-"""Validator of Decimal fields: int, float and Decimal, no strings. It follows ``Field(...)``."""
+"""Validator of Decimal fields that accepts int, float and Decimal, but no strings."""
 
 AS_NUMBER = PlainSerializer(float, when_used="json")
 """Serializer to a JSON number: a string would be rejected when the JSON is parsed again."""
 
 DAY = BeforeValidator(_day)
-"""Validator of date fields: dates and ISO 8601 strings, no seconds since 1970."""
+"""Validator of date fields that accepts dates and ISO 8601 strings, but no numbers."""
 
 UtcDatetime = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(_in_utc)]
 """Time with a time zone, converted to UTC. Inputs also accept ISO 8601 strings, as in JSON."""

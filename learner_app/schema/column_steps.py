@@ -16,7 +16,7 @@ from learner_app.schema.columns import Generated, Reference
 from learner_app.schema.ddl import (
     cast_type,
     change_type,
-    formatted,
+    quoted_name,
     rename_automatic_names,
     set_comment,
     table_stub,
@@ -29,7 +29,7 @@ from learner_app.schema.table_steps import declared_names
 
 
 async def add_columns(run: MigrationRun) -> None:
-    """Add ordinary columns, or drop them when backwards."""
+    """Add ordinary columns, or drop them in a backwards run."""
     operations = run.operations
     declared = operations.add_columns
     ordinary = [each for each in declared.add_columns if not isinstance(each.column, Generated)]
@@ -41,7 +41,7 @@ async def add_columns(run: MigrationRun) -> None:
 
 
 async def drop_columns(run: MigrationRun) -> None:
-    """Drop ordinary columns, or add them again when backwards."""
+    """Drop ordinary columns, or add them again in a backwards run."""
     run_query = run.operations._run_query
     for dropped in run.operations.drop_columns.drop_columns:
         table = table_stub(dropped.table_class_name, dropped.tablename, dropped.schema)
@@ -73,13 +73,13 @@ async def rename_columns(run: MigrationRun) -> None:
         await run.execute([statement])
 
 
-async def first_generated_columns(run: MigrationRun) -> None:
-    """Run the step at the start of a migration forwards, which is at the end backwards."""
+async def drop_generated_columns(run: MigrationRun) -> None:
+    """Drop changed generated columns, or add their former versions in a backwards run."""
     await _change_generated(run, is_start=not run.is_backwards)
 
 
-async def last_generated_columns(run: MigrationRun) -> None:
-    """Run the step at the end of a migration forwards, which is at the start backwards."""
+async def add_generated_columns(run: MigrationRun) -> None:
+    """Add changed generated columns, or drop them in a backwards run."""
     await _change_generated(run, is_start=run.is_backwards)
 
 
@@ -101,9 +101,9 @@ async def _generated_changes(run: MigrationRun) -> list[GeneratedChange]:
 
 
 async def complete_types(run: MigrationRun, alter: Alter) -> None:
-    """Give Piccolo's type change the whole new column.
+    """Replace the new column of Piccolo's type changes by the one with all parameters.
 
-    Piccolo makes the new column from the changed parameters only: going back from ``text`` to
+    Piccolo creates the new column from the changed parameters only: going back from ``text`` to
     ``varchar(40)``, the length would be missing.
     """
     for change in alter._set_column_type:
@@ -119,7 +119,7 @@ async def alter_columns(run: MigrationRun) -> None:
     operations = run.operations
     declared, rest = operations.alter_columns, AlterColumnCollection()
     for altered in declared.alter_columns:
-        remaining = await _alter_computed_type(run, altered)
+        remaining = await _alter_array_or_generated(run, altered)
         if remaining is not None:
             rest.append(remaining)
             await _fit_to_classes(run, remaining)
@@ -135,11 +135,11 @@ async def alter_columns(run: MigrationRun) -> None:
         await _restore_storage(run, altered)
 
 
-async def _alter_computed_type(run: MigrationRun, altered: AlterColumn) -> AlterColumn | None:
+async def _alter_array_or_generated(run: MigrationRun, altered: AlterColumn) -> AlterColumn | None:
     """Change the type of an array, or between a generated and an ordinary column.
 
     Returns:
-        What remains for Piccolo, or None where the column is dropped and added.
+        The part of the change that Piccolo makes, None if the column is dropped and added again.
     """
     classes = [each for each in (altered.column_class, altered.old_column_class) if each]
     rest = replace(altered, params={**altered.params}, old_params={**altered.old_params})
@@ -165,7 +165,7 @@ async def _alter_reference_and_comment(run: MigrationRun, altered: AlterColumn) 
     if altered.column_class is altered.old_column_class and params.get("column_type"):
         name, wanted = quoted(altered.db_column_name), params["column_type"]
         change = f"ALTER COLUMN {name} TYPE {wanted} USING {name}::{cast_type(wanted)}"
-        statements.append(f"ALTER TABLE {formatted(table)} {change}")
+        statements.append(f"ALTER TABLE {quoted_name(table)} {change}")
     if "help_text" in params:
         statements.append(set_comment(table, altered.db_column_name, params["help_text"]))
     await run.execute(statements)
@@ -182,7 +182,7 @@ async def _restore_storage(run: MigrationRun, altered: AlterColumn) -> None:
 
 
 async def _fit_to_classes(run: MigrationRun, altered: AlterColumn) -> None:
-    """Leave each of the two column classes of a change only the parameters that it accepts."""
+    """Adapt the parameters of a change of the column class to both classes."""
     if altered.column_class is altered.old_column_class:
         return
     after, before = altered.params, altered.old_params
@@ -197,7 +197,7 @@ async def _fit_to_classes(run: MigrationRun, altered: AlterColumn) -> None:
         (altered.old_column_class, altered.old_params),
     )
     for class_, params in sides:
-        if class_ is Reference:  # Piccolo makes one of the changed parameters alone
+        if class_ is Reference:  # Piccolo creates one from the changed parameters only
             params.setdefault("references", Table)
 
 

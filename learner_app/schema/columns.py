@@ -29,7 +29,7 @@ class Now(TimestamptzNow):
 
 
 class Inet(Column):
-    """Column of an IPv4 or IPv6 address with an optional network."""
+    """Column of IPv4 and IPv6 addresses with an optional network prefix."""
 
     value_type: Any = (
         ipaddress.IPv4Address
@@ -46,8 +46,8 @@ class Inet(Column):
 class Reference(ForeignKey[Any]):
     """Foreign key column whose constraint is a schema object with a name of its own.
 
-    Differs from Piccolo's ``ForeignKey``: the constraint has a chosen name, the column is NOT NULL
-    by default, the default actions are NO ACTION, and a changed action reaches the database.
+    Differs from Piccolo's ``ForeignKey``: the declaration names the constraint, the column is NOT
+    NULL by default, the default actions are NO ACTION, and a changed action reaches the database.
 
     Args:
         references: the referenced table, whose primary key determines the type of the column.
@@ -57,7 +57,7 @@ class Reference(ForeignKey[Any]):
         null: allow NULL.
         default: default of the column.
         column_type: SQL type of the referenced key, passed by migration files only.
-        deferrable: by default checked at the end of each statement.
+        deferrable: initial mode; not deferrable if omitted.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Reference(ForeignKey[Any]):
 
     @property
     def column_type(self) -> str:
-        """SQL type of the referenced key, in a migration the type at that time."""
+        """SQL type of the referenced key; in a migration, the type that the key had then."""
         return self._stored_type or str(super().column_type)
 
     @property

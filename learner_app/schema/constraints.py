@@ -9,16 +9,16 @@ from learner_app.schema.objects import Check, Exclude, Index, OneOf, PrimaryKey,
 from learner_app.schema.objects import ForeignKeyConstraint as ForeignKey
 from learner_app.schema.schema_object import SchemaObject
 
-Fields = tuple[str, ...]
+Columns = tuple[str, ...]
 
 MIGRATION_MODULE = "types"
-"""Module name of the table classes that Piccolo makes for states between migrations."""
+"""Module name of the table classes that Piccolo creates for the states between migrations."""
 
-_known: dict[tuple[str, str], Fields] = {}
+_known: dict[tuple[str, str], Columns] = {}
 _tables_read = 0
 
 
-def constraint_fields(table: str, constraint: str) -> Fields:
+def constraint_columns(table: str, constraint: str) -> Columns:
     """Return the database names of the columns of a constraint or unique index.
 
     Empty if no declared table has the constraint.
@@ -29,11 +29,13 @@ def constraint_fields(table: str, constraint: str) -> Fields:
         for table_class in TABLE_REGISTRY:
             if table_class.__module__ != MIGRATION_MODULE:
                 name = table_class._meta.tablename
-                _known.update({(name, rule): fields for rule, fields in _of(table_class)})
+                _known.update(
+                    {(name, key): columns for key, columns in _constraints_of(table_class)}
+                )
     return _known.get((table, constraint), ())
 
 
-def _of(table: type[Table]) -> Iterator[tuple[str, Fields]]:
+def _constraints_of(table: type[Table]) -> Iterator[tuple[str, Columns]]:
     name = table._meta.tablename
     columns = tuple(column._meta.db_column_name for column in table._meta.columns)
     for column in columns:
@@ -43,10 +45,10 @@ def _of(table: type[Table]) -> Iterator[tuple[str, Fields]]:
     yield f"{name}_pkey", (table._meta.primary_key._meta.db_column_name,)
     for constraint in table._meta.constraints:
         if isinstance(constraint, SchemaObject):
-            yield constraint.database_name, _of_object(constraint, columns)
+            yield constraint.database_name, _columns_of(constraint, columns)
 
 
-def _of_object(constraint: SchemaObject, columns: Fields) -> Fields:
+def _columns_of(constraint: SchemaObject, columns: Columns) -> Columns:
     match constraint:
         case PrimaryKey() | Unique() | ForeignKey():
             return tuple(constraint.params["columns"])
@@ -62,6 +64,6 @@ def _of_object(constraint: SchemaObject, columns: Fields) -> Fields:
             return ()
 
 
-def _named_in(sql: str, columns: Fields) -> Fields:
+def _named_in(sql: str, columns: Columns) -> Columns:
     words = set(re.findall(r"\w+", re.sub(r"'[^']*'", "", sql)))
     return tuple(column for column in columns if column in words)

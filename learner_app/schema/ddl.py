@@ -24,7 +24,7 @@ def table_stub(class_name: str, tablename: str, schema: str | None) -> type[Tabl
     return create_table_class(class_name, class_kwargs={"tablename": tablename, "schema": schema})
 
 
-def formatted(table: type[Table]) -> str:
+def quoted_name(table: type[Table]) -> str:
     """Return the quoted name of the table."""
     return table._meta.get_formatted_tablename()
 
@@ -32,16 +32,16 @@ def formatted(table: type[Table]) -> str:
 def create_constraint(table: type[Table], constraint: Constraint) -> list[str]:
     """Return the statements that create a schema object or a constraint of Piccolo."""
     if isinstance(constraint, SchemaObject):
-        return constraint.sql.create_on(formatted(table))
+        return constraint.sql.create_on(quoted_name(table))
     name = quoted(constraint._meta.name)
-    return [f"ALTER TABLE {formatted(table)} ADD CONSTRAINT {name} {constraint.ddl}"]
+    return [f"ALTER TABLE {quoted_name(table)} ADD CONSTRAINT {name} {constraint.ddl}"]
 
 
 def drop_constraint(table: type[Table], constraint: Constraint) -> list[str]:
     """Return the statements that drop a schema object or a constraint of Piccolo."""
     if isinstance(constraint, SchemaObject):
-        return constraint.sql.drop_from(formatted(table))
-    return [f"ALTER TABLE {formatted(table)} DROP CONSTRAINT {quoted(constraint._meta.name)}"]
+        return constraint.sql.drop_from(quoted_name(table))
+    return [f"ALTER TABLE {quoted_name(table)} DROP CONSTRAINT {quoted(constraint._meta.name)}"]
 
 
 def create_table(table: type[Table]) -> list[str]:
@@ -56,7 +56,7 @@ def create_table(table: type[Table]) -> list[str]:
     for column in columns:
         _refuse_unnamed_foreign_key(column)
     definitions = ",\n  ".join(_column_definition(column) for column in columns)
-    statements = [f"CREATE TABLE {formatted(table)} (\n  {definitions}\n)"]
+    statements = [f"CREATE TABLE {quoted_name(table)} (\n  {definitions}\n)"]
     for column in columns:
         if column._meta.index:
             statements += table.create_index([column], method=column._meta.index_method).ddl
@@ -70,7 +70,7 @@ def create_table(table: type[Table]) -> list[str]:
 
 def add_column(table: type[Table], column: Column) -> list[str]:
     """Return the statements for a column with its index and its comment."""
-    statements = [f"ALTER TABLE {formatted(table)} ADD COLUMN {_column_definition(column)}"]
+    statements = [f"ALTER TABLE {quoted_name(table)} ADD COLUMN {_column_definition(column)}"]
     if column._meta.index:
         statements += table.create_index([column], method=column._meta.index_method).ddl
     return statements + comment_on(table, column)
@@ -85,7 +85,7 @@ def comment_on(table: type[Table], column: Column) -> list[str]:
 def set_comment(table: type[Table], column: str, text: str | None) -> str:
     """Return the statement that sets or removes the comment of a column."""
     comment = literal(text) if text else "NULL"
-    return f"COMMENT ON COLUMN {formatted(table)}.{quoted(column)} IS {comment}"
+    return f"COMMENT ON COLUMN {quoted_name(table)}.{quoted(column)} IS {comment}"
 
 
 def change_type(table: type[Table], old: Column, new: Column) -> list[str]:
@@ -102,7 +102,7 @@ def change_type(table: type[Table], old: Column, new: Column) -> list[str]:
     default = new.get_default_value()
     if default is not None:
         actions.append(f"SET DEFAULT {new.get_sql_value(default)}")
-    return [f"ALTER TABLE {formatted(table)} ALTER COLUMN {name} {action}" for action in actions]
+    return [f"ALTER TABLE {quoted_name(table)} ALTER COLUMN {name} {action}" for action in actions]
 
 
 def cast_type(sql_type: str) -> str:
@@ -179,7 +179,7 @@ def rename_automatic_names(
         column: earlier and later name of a renamed column, None for a renamed table.
         declared: names of schema objects, which stay as they are.
     """
-    name = formatted(table)
+    name = quoted_name(table)
     if column is None:
         stems, condition = f"{literal(old + '_')} || attname, {literal(new + '_')} || attname", ""
     else:

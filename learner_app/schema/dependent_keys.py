@@ -30,11 +30,14 @@ class ChangedTable:
 
 @dataclass(frozen=True)
 class KeptForeignKey:
-    """Foreign key with the names of its table at the start and at the end of a run."""
+    """Foreign key with the names of its table at the start and at the end of a run.
+
+    ``class_name`` is the name of the table's class at the end.
+    """
 
     class_name: str
-    start: str
-    end: str
+    start_tablename: str
+    end_tablename: str
     constraint: ForeignKeyConstraint
 
 
@@ -51,7 +54,11 @@ def changed_table(start: type[Table], end: type[Table]) -> ChangedTable:
         and column.column_type != after.column_type
         and not isinstance(after, Generated)
     }
-    retyped = {name for name, (old, new) in altered.items() if _bare(old) != _bare(new)}
+    retyped = {
+        name
+        for name, (old, new) in altered.items()
+        if _without_modifier(old) != _without_modifier(new)
+    }
     kept = {constraint._meta.name for constraint in end._meta.constraints}
     keys = {
         columns
@@ -119,5 +126,5 @@ def _key_columns(constraint: Any) -> frozenset[str]:
             return frozenset()
 
 
-def _bare(sql_type: str) -> str:
+def _without_modifier(sql_type: str) -> str:
     return re.sub(r"\s*\(.*?\)", "", sql_type).upper()

@@ -35,7 +35,10 @@ from learner_app.schema.schema_object import SchemaObject
 from learner_app.schema.table_comparison import ComparableTable
 
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False, "": False}
-"""Any other answer is asked again: a typing error would drop the column and its values."""
+"""Accepted answers.
+
+After any other one the question is asked again: a typing error would drop a column with its values.
+"""
 
 
 class Differ(SchemaDiffer):
@@ -49,7 +52,7 @@ class Differ(SchemaDiffer):
     # Renames
 
     def check_rename_tables(self) -> RenameTableCollection:
-        """Find renamed tables by class or table name where only one matches, else by asking."""
+        """Find renamed tables by an unambiguous class or table name, otherwise by a question."""
         moved = self.table_schema_changes_collection.class_names
         before, after = set(self.schema_snapshot), set(self.schema)
         removed = _sorted(table for table in before - after if table.class_name not in moved)
@@ -90,15 +93,18 @@ class Differ(SchemaDiffer):
         return renamed
 
     def _agrees(self, question: str, *, is_ambiguous: bool) -> bool:
-        """Return the answer of the terminal, or that of ``--auto_input`` where it is clear.
+        """Return the answer from the terminal, or from ``--auto_input`` if it is unambiguous.
 
         Raises:
-            MigrationError: there is no terminal, or ``--auto_input=y`` matches several pairs.
+            MigrationError: there is no terminal, ``--auto_input`` is neither y nor n, or
+                ``--auto_input=y`` applies to several pairs.
         """
         if self.auto_input:
             agrees = _ANSWERS.get(self.auto_input.strip().lower())
             if agrees is None:
-                raise MigrationError(f"--auto_input={self.auto_input} is neither y nor n")
+                raise MigrationError(
+                    f"--auto_input={self.auto_input} is not an answer: pass --auto_input=y or n"
+                )
             if agrees and is_ambiguous:
                 raise MigrationError(
                     f"{question} --auto_input=y would guess, since several names were removed or "
@@ -116,17 +122,17 @@ class Differ(SchemaDiffer):
         return agrees
 
     def _get_snapshot_table(self, table_class_name: str) -> DiffableTable | None:
-        """Return the earlier state of a table, as a copy under its present class name."""
+        """Return a copy of the earlier state of a table, under its present class name."""
         old_name = self.rename_tables_collection.renamed_from(table_class_name)
         before = self.schema_snapshot_map.get(old_name or table_class_name)
         if before is None:
             return None
-        twin = copy(before)
-        twin.class_name = table_class_name
-        return twin
+        renamed = copy(before)
+        renamed.class_name = table_class_name
+        return renamed
 
     def _deltas(self) -> Iterator[tuple[DiffableTable, TableDelta]]:
-        """Yield the tables that exist before and after, with their changes."""
+        """Yield the tables that exist before and after the migration, with their changes."""
         for table in self.schema:
             before = self._get_snapshot_table(table.class_name)
             if before is not None:
@@ -172,12 +178,12 @@ class Differ(SchemaDiffer):
 
     @property
     def new_table_columns(self) -> AlterStatements:
-        """Nothing: create_tables has them."""
+        """Nothing, because ``create_tables`` includes them."""
         return AlterStatements()
 
     @property
     def new_table_constraints(self) -> AlterStatements:
-        """Nothing: create_tables has them."""
+        """Nothing, because ``create_tables`` includes them."""
         return AlterStatements()
 
     @property

@@ -13,7 +13,7 @@ from piccolo.columns import Column
 from piccolo.table import Table
 
 from learner_app.schema.columns import Generated
-from learner_app.schema.ddl import add_column, formatted
+from learner_app.schema.ddl import add_column, quoted_name
 from learner_app.schema.objects import ForeignKeyConstraint
 from learner_app.schema.schema_object import SchemaObject, quoted
 
@@ -34,9 +34,9 @@ class GeneratedChange:
         """Return the statements that drop the old column and what depends on it."""
         if self.old is None:
             return []
-        table = formatted(self.before)
+        table = quoted_name(self.before)
         statements: list[str] = []
-        for dependent in self._dependents():
+        for dependent in reversed(self._dependents()):
             statements += dependent.sql.drop_from(table)
         column = quoted(self.old._meta.db_column_name)
         return [*statements, f"ALTER TABLE {table} DROP COLUMN {column}"]
@@ -47,11 +47,11 @@ class GeneratedChange:
             return []
         statements = add_column(self.after, self.new)
         for dependent in self._dependents():
-            statements += dependent.sql.create_on(formatted(self.after))
+            statements += dependent.sql.create_on(quoted_name(self.after))
         return statements
 
     def _dependents(self) -> list[SchemaObject]:
-        """Return the objects on the column that exist before and after, foreign keys last."""
+        """Return the unchanged schema objects on the column, foreign keys last."""
         if self.old is None or self.new is None:
             return []
         unchanged = {constraint._meta.name for constraint in self.before._meta.constraints}

@@ -11,7 +11,7 @@ from learner_app.schema.primary_key_change import KeyChange, key_change
 
 
 async def drop_keys(run: MigrationRun) -> None:
-    """Drop changed primary keys, or add the old ones when backwards."""
+    """Drop changed primary keys, or add the old ones in a backwards run."""
     for change in await _key_changes(run):
         table = table_stub(change.class_name, change.old_tablename, None)
         await run.execute(
@@ -20,7 +20,7 @@ async def drop_keys(run: MigrationRun) -> None:
 
 
 async def add_keys(run: MigrationRun) -> None:
-    """Add changed primary keys, or drop them when backwards."""
+    """Add changed primary keys, or drop them in a backwards run."""
     for change in await _key_changes(run):
         table = table_stub(change.class_name, change.new_tablename, None)
         await run.execute(
@@ -36,20 +36,22 @@ async def _key_changes(run: MigrationRun) -> list[KeyChange]:
     return [change for change in changes if change is not None]
 
 
-async def first_dependent_keys(run: MigrationRun) -> None:
-    """Run the first step of a migration forwards, which is the last one backwards."""
+async def drop_dependent_keys(run: MigrationRun) -> None:
+    """Drop the kept foreign keys, or create them again in a backwards run."""
     await _change_dependent_keys(run, is_start=not run.is_backwards)
 
 
-async def last_dependent_keys(run: MigrationRun) -> None:
-    """Run the last step of a migration forwards, which is the first one backwards."""
+async def restore_dependent_keys(run: MigrationRun) -> None:
+    """Create the kept foreign keys again, or drop them in a backwards run."""
     await _change_dependent_keys(run, is_start=run.is_backwards)
 
 
 async def _change_dependent_keys(run: MigrationRun, *, is_start: bool) -> None:
     """Drop the kept foreign keys at the start of a run, and create them again at its end."""
     for key in await _dependent_keys(run):
-        table = table_stub(key.class_name, key.start if is_start else key.end, None)
+        table = table_stub(
+            key.class_name, key.start_tablename if is_start else key.end_tablename, None
+        )
         change = run.drop_objects if is_start else run.create_objects
         await change(table, [key.constraint])
 

@@ -1,4 +1,4 @@
-"""The part of an engine that migrations use."""
+"""Interface of an engine that migrations use."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, runtime_checkable
@@ -31,12 +31,12 @@ def current_migration_engine() -> MigrationEngine:
     """Return the engine on which Piccolo's commands act.
 
     Raises:
-        MigrationError: it is one of Piccolo's own engines.
+        MigrationError: ``DB`` of ``piccolo_conf`` is one of Piccolo's own engines.
     """
     engine: object = current_engine()
     if not isinstance(engine, MigrationEngine):
         raise MigrationError(
-            "DB in piccolo_conf is no learner_app.database.engine.DatabaseEngine: migrations with "
-            "schema objects need one"
+            "DB in piccolo_conf is no learner_app.database.engine.DatabaseEngine, which migrations "
+            "with schema objects need: import it by `from learner_app.conf import DB`"
         )
     return engine

@@ -31,7 +31,8 @@ async def run_statement(engine: Any, statement: str) -> None:
     """Execute one statement of a migration on the engine's current transaction.
 
     Raises:
-        MigrationError: the server rejected the statement; the message has both texts.
+        MigrationError: the server rejected the statement; the message contains the statement and
+            the server's message.
         LockTimeout: a table is locked; the caller runs the whole migration again.
         CommitUnknown: outside a transaction, the response of the server was lost.
     """
@@ -55,10 +56,13 @@ async def run_statement(engine: Any, statement: str) -> None:
 
 
 @asynccontextmanager
-async def failures_of(app: str, migration_id: str, *, in_transaction: bool) -> AsyncIterator[None]:
+async def as_migration_errors(
+    app: str, migration_id: str, *, in_transaction: bool
+) -> AsyncIterator[None]:
     """Convert exceptions of a migration to a :class:`MigrationError` that names the migration.
 
-    ``CommitUnknown`` and errors of a wrong declaration are raised unchanged.
+    ``CommitUnknown`` and errors of a wrong declaration, such as ``SchemaError``, are raised
+    unchanged.
     """
     outcome = "nothing was changed" if in_transaction else "earlier statements of it remain applied"
     try:

@@ -59,7 +59,7 @@ class MigrationHistory:
         return True
 
     async def applied(self, app: str) -> list[str]:
-        """Return the ids of an app's applied migrations in order, none without a table."""
+        """Return the ids of an app's applied migrations in order, none if the table is missing."""
         connection = await self._engine.get_new_connection()
         try:
             history = await read_history(connection)
@@ -72,7 +72,7 @@ class MigrationHistory:
         return bool(await self._engine.fetchval(IS_APPLIED, app, migration_id))
 
     async def record(self, app: str, migration_id: str) -> None:
-        """Insert the row of an applied migration, in the local time of this process as Piccolo."""
+        """Insert the row of an applied migration with the local time, as Piccolo does."""
         now = TimestampNow().python()  # type: ignore[no-untyped-call]
         await self._engine.execute(RECORD, app, migration_id, now)
 

@@ -25,8 +25,8 @@ async def locked_transaction(
     """Begin a transaction with the advisory lock and yield its connection.
 
     Args:
-        engine: the database.
-        lock_timeout: seconds that a statement waits for the lock of a table; None is no limit.
+        engine: engine of the database.
+        lock_timeout: seconds that a statement waits for the lock of a table; no limit if None.
 
     Raises:
         MigrationError: the connected role may not change the schema.

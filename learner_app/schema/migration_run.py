@@ -1,4 +1,4 @@
-"""One run of a migration in one direction, as its steps see it."""
+"""One run of a migration in one direction: the argument of its steps."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.table import Table
 
-from learner_app.schema.ddl import formatted
+from learner_app.schema.ddl import quoted_name
 from learner_app.schema.schema_object import SchemaObject
 from learner_app.schema.snapshots import Snapshots
 
@@ -24,11 +24,11 @@ class MigrationRun:
     snapshots: Snapshots
 
     async def before(self, class_name: str) -> type[Table]:
-        """Return a table as the earlier migrations leave it, whatever its class was called."""
+        """Return a table as the earlier migrations leave it, by its later class name."""
         return await self.snapshot_before(self.old_class_name(class_name))
 
     async def snapshot_before(self, old_class_name: str) -> type[Table]:
-        """Return a table as the earlier migrations leave it, by its class name at that time."""
+        """Return a table as the earlier migrations leave it, by its earlier class name."""
         return await self.snapshots.table(old_class_name, offset=-1)
 
     async def after(self, class_name: str) -> type[Table]:
@@ -51,7 +51,7 @@ class MigrationRun:
         return {each.new_tablename: each.old_tablename for each in renames}.get(name, name)
 
     def renamed_columns(self, class_name: str) -> dict[str, str]:
-        """Return the database names of renamed columns after the migration by those before it."""
+        """Return the new database names of renamed columns by the old ones."""
         return {
             rename.old_db_column_name: rename.new_db_column_name
             for rename in self.operations.rename_columns.for_table_class_name(class_name)
@@ -72,9 +72,9 @@ class MigrationRun:
     async def create_objects(self, table: type[Table], objects: Iterable[SchemaObject]) -> None:
         """Create schema objects on a table."""
         for each in objects:
-            await self.execute(each.sql.create_on(formatted(table)))
+            await self.execute(each.sql.create_on(quoted_name(table)))
 
     async def drop_objects(self, table: type[Table], objects: Iterable[SchemaObject]) -> None:
         """Drop schema objects from a table."""
         for each in objects:
-            await self.execute(each.sql.drop_from(formatted(table)))
+            await self.execute(each.sql.drop_from(quoted_name(table)))

@@ -1,8 +1,9 @@
-"""Execution of migrations: each one exactly once, in one transaction with its row in the history.
+"""Execution of migrations, each in one transaction with its row in the history.
 
 Piccolo takes no lock and writes the history after the transaction of the migration: two processes
 collide, and after a crash in between a migration runs twice. Here each migration runs under an
-advisory lock, reads the history again, and commits together with its row.
+advisory lock, reads the history again, and commits together with its row, exactly once. Only a
+migration with ``wrap_in_transaction=False`` may run twice.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from piccolo.engine import Engine
 
 from learner_app.errors import LockTimeout, MigrationError
 from learner_app.schema.migration_engine import MigrationEngine
-from learner_app.schema.migration_errors import failures_of, run_statement
+from learner_app.schema.migration_errors import as_migration_errors, run_statement
 from learner_app.schema.migration_history import MigrationHistory
 from learner_app.schema.migration_lock import locked_session, locked_transaction
 from learner_app.schema.migrations import MigrationManager
@@ -36,7 +37,7 @@ LOCK_ATTEMPTS = 6
 
 ALL = "all"
 ONE = "1"
-"""Names of Piccolo's commands for all migrations of an app, and for the next or last one."""
+"""Arguments of Piccolo's commands that stand for all migrations, and for the next or last one."""
 
 Report = Callable[[str], None]
 Step = Callable[[], Awaitable[None]]
@@ -46,7 +47,7 @@ class MigrationRunner:
     """Migrations of one app on one database.
 
     Args:
-        engine: the database, whatever ``piccolo_conf`` says.
+        engine: engine of the database, which need not be the one of ``piccolo_conf``.
         app: the app with its folder of migrations.
         report: receives lines for the user.
     """
@@ -62,7 +63,7 @@ class MigrationRunner:
         """Return the file of a migration."""
         return Path(self._modules[migration_id].__file__)
 
-    async def pending(self, migration_id: str = ALL) -> list[str]:
+    async def to_apply(self, migration_id: str = ALL) -> list[str]:
         """Return the migrations to apply up to and including one, in order.
 
         Raises:
@@ -78,7 +79,7 @@ class MigrationRunner:
             raise MigrationError(f"app {self._app} has no migration {migration_id}")
         return waiting[: waiting.index(last) + 1]
 
-    async def applied(self, migration_id: str = ALL) -> list[str]:
+    async def to_undo(self, migration_id: str = ALL) -> list[str]:
         """Return the migrations to undo down to and including one, the last one first.
 
         Raises:
@@ -92,11 +93,14 @@ class MigrationRunner:
             raise MigrationError(f"migration {migration_id} of app {self._app} is not applied")
         chosen = applied[applied.index(first) :][::-1]
         if unknown := [each for each in chosen if each not in self._modules]:
-            raise MigrationError(f"there is no file for the applied migrations {unknown}")
+            raise MigrationError(
+                f"the files of applied migrations of app {self._app} are missing, restore them: "
+                f"{', '.join(unknown)}"
+            )
         return chosen
 
     async def _effectively_applied(self) -> list[str]:
-        """Return the applied migrations, with a replacing one instead of all its former ones."""
+        """Return the applied migrations, with a replacement instead of what it replaces."""
         applied = set(await self._history.applied(self._app))
         for migration_id, module in self._modules.items():
             if is_replacement_due(module, migration_id, applied):
@@ -119,7 +123,7 @@ class MigrationRunner:
         """Apply migrations in order, unless another process applies one first.
 
         Args:
-            migration_ids: what :meth:`pending` returned.
+            migration_ids: result of :meth:`to_apply`.
             fake: record them as applied and change nothing else.
 
         Raises:
@@ -202,13 +206,13 @@ class MigrationRunner:
         return manager
 
     async def _run_locked(self, step: Step, manager: Any, migration_id: str) -> None:
-        """Run the step under the advisory lock, and in a transaction unless the migration refuses.
+        """Run the step under the advisory lock, by default in a transaction.
 
         Raises:
             MigrationError: names the migration, the statement and the message of the server.
         """
         in_transaction = not isinstance(manager, PiccoloManager) or manager.wrap_in_transaction
-        async with failures_of(self._app, migration_id, in_transaction=in_transaction):
+        async with as_migration_errors(self._app, migration_id, in_transaction=in_transaction):
             if in_transaction:
                 await self._run_in_transaction(step)
             else:

@@ -65,7 +65,7 @@ def _joined(parts: Iterable[tuple[str, Source | str]], start: str, end: str) -> 
 
 @dataclass(frozen=True)
 class TableDefinition(Definition):
-    """Class of a table that a foreign key refers to, with its key as it is at that time."""
+    """Class of a table that a foreign key refers to, with its key at the time of the migration."""
 
     source: str
 
@@ -77,7 +77,7 @@ class TableDefinition(Definition):
 
 
 def column_source(column: Column) -> Source:
-    """Return the expression that makes the column."""
+    """Return the expression that creates the column."""
     cls = type(column)
     params = essential_params(column)
     arguments = {key: value_source(key, value) for key, value in params.items()}
@@ -118,13 +118,13 @@ def _without_defaults(definition: Definition) -> Definition:
 
 
 def _key_source(key: Column) -> Source:
-    twin = key.copy()
-    twin._meta.help_text = None
-    return column_source(twin)
+    without_comment = key.copy()
+    without_comment._meta.help_text = None
+    return column_source(without_comment)
 
 
 def object_source(declared: SchemaObject) -> Source:
-    """Return the expression that makes the object with its stored SQL."""
+    """Return the expression that creates the object with its stored SQL."""
     cls = type(declared)
     params = _essential(declared.params, _object_writer(cls))
     made = Source.call(cls.__name__, **{key: repr(value) for key, value in params.items()})
@@ -158,7 +158,8 @@ def _object_writer(cls: type[SchemaObject]) -> Callable[[dict[str, Any]], str]:
 def _essential(params: dict[str, Any], write: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
     """Return the parameters that change the written result when they are left out.
 
-    Tried out one by one instead of read from signatures, because subclasses pass parameters on.
+    Leaves each one out in turn instead of reading signatures, because subclasses pass parameters to
+    their base class.
     """
     whole, kept = write(params), dict(params)
     for key in params:

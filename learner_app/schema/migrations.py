@@ -1,8 +1,8 @@
 """The migration manager that every migration file of this package imports.
 
 It runs Piccolo's auto migrations with these differences: it creates and drops schema objects with
-the SQL that the file stores, it drops what a change replaces before it creates the successor, and
-backwards is the exact mirror of forwards.
+the SQL that the file stores, it drops the old version of an object before it creates the new
+one, and a backwards run executes the inverse steps in reverse order.
 """
 
 import inspect
@@ -34,9 +34,9 @@ from learner_app.schema.schema_object import SchemaObject
 from learner_app.schema.snapshots import Snapshots
 
 STEPS = (
-    key_steps.first_dependent_keys,
+    key_steps.drop_dependent_keys,
     object_steps.drop_objects,
-    column_steps.first_generated_columns,
+    column_steps.drop_generated_columns,
     key_steps.drop_keys,
     table_steps.rename_tables,
     table_steps.drop_tables,
@@ -45,10 +45,10 @@ STEPS = (
     column_steps.drop_columns,
     column_steps.rename_columns,
     column_steps.alter_columns,
-    column_steps.last_generated_columns,
+    column_steps.add_generated_columns,
     key_steps.add_keys,
     object_steps.add_objects,
-    key_steps.last_dependent_keys,
+    key_steps.restore_dependent_keys,
 )
 """Steps of a migration forwards. Backwards they run in reverse order, each undoing its change."""
 
@@ -113,7 +113,7 @@ class MigrationManager(PiccoloManager):
         """Declare that the migration adds a constraint of Piccolo, which has no stored SQL.
 
         Raises:
-            MigrationError: it is a schema object; a file of an early version has no stored SQL.
+            MigrationError: the constraint is a schema object, as in files of early versions.
         """
         if issubclass(constraint_class, SchemaObject):
             raise MigrationError(
@@ -145,7 +145,7 @@ class MigrationManager(PiccoloManager):
     # Runs
 
     async def run(self, backwards: bool = False) -> None:
-        """Apply the migration to :attr:`engine`, in one transaction unless it declares otherwise.
+        """Apply the migration to :attr:`engine`, by default in one transaction.
 
         Args:
             backwards: undo it instead.

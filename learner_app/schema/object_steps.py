@@ -10,7 +10,8 @@ from learner_app.schema.table_steps import dropped_tables
 
 
 async def add_objects(run: MigrationRun) -> None:
-    """Add objects, foreign keys (also those of new tables) after the keys that they refer to."""
+    """Add objects with foreign keys last, or drop them in a backwards run."""
+    # The foreign keys of new tables are created here, after the keys that they refer to.
     new_tables = {table.class_name for table in run.operations.add_tables}
     added = [
         each
@@ -25,7 +26,7 @@ async def add_objects(run: MigrationRun) -> None:
 
 
 async def drop_objects(run: MigrationRun) -> None:
-    """Drop objects, foreign keys first, while every table has its earlier name."""
+    """Drop objects with foreign keys first, or create them again in a backwards run."""
     dropped = await _dropped_objects(run)
     dropped.sort(key=lambda pair: _is_foreign_key(pair[1]), reverse=not run.is_backwards)
     change = create_constraint if run.is_backwards else drop_constraint
@@ -34,7 +35,7 @@ async def drop_objects(run: MigrationRun) -> None:
 
 
 async def _dropped_objects(run: MigrationRun) -> list[tuple[type[Table], Constraint]]:
-    """Return what the migration drops by name, and the foreign keys of the tables that it drops."""
+    """Return the objects that the migration names, and the foreign keys of the dropped tables."""
     found: list[tuple[type[Table], Constraint]] = []
     for dropped in run.operations.drop_constraints.drop_constraints:
         class_name = run.old_class_name(dropped.table_class_name)

@@ -67,8 +67,7 @@ class IndexKey:
     @property
     def sql(self) -> str:
         """Key as in CREATE INDEX."""
-        is_column = isinstance(self.on, Column)
-        parts = [_key_sql(self.on) if is_column else f"({self.on})"]
+        parts = [_key_sql(self.on) if isinstance(self.on, Column) else f"({self.on})"]
         if self.collation:
             parts.append(f"COLLATE {quoted(self.collation)}")
         if self.operator_class:
@@ -130,7 +129,8 @@ class PrimaryKey(_TableConstraint):
     Args:
         columns: the key.
         include: further columns stored in the index of the key.
-        deferrable: foreign keys and ON CONFLICT cannot use a deferrable key.
+        deferrable: initial mode; not deferrable if omitted. Foreign keys and ON CONFLICT cannot use
+            a deferrable key.
         name: see :class:`SchemaObject`.
     """
 
@@ -159,7 +159,8 @@ class Unique(_TableConstraint):
         columns: the columns whose values differ between rows.
         nulls_distinct: False makes two NULLs equal.
         include: further columns stored in the index of the constraint, for index-only scans.
-        deferrable: foreign keys and ON CONFLICT cannot use a deferrable constraint.
+        deferrable: initial mode; not deferrable if omitted. Foreign keys and ON CONFLICT cannot use
+            a deferrable constraint.
         name: see :class:`SchemaObject`.
     """
 
@@ -188,7 +189,7 @@ class Unique(_TableConstraint):
 
 
 class Exclude(_TableConstraint):
-    """Exclusion constraint: for no two rows are all operators true.
+    """Exclusion constraint that rejects a row if all operators are true with another row.
 
     An example is bookings of one room, whose times must not overlap.
 
@@ -199,7 +200,7 @@ class Exclude(_TableConstraint):
         method: the access method, ``gist`` or ``spgist``.
         where: predicate in SQL that restricts the constraint to some rows.
         include: further columns stored in the index of the constraint.
-        deferrable: by default not deferrable, and checked row by row.
+        deferrable: initial mode; if omitted, not deferrable and checked row by row.
         name: see :class:`SchemaObject`.
     """
 
@@ -250,7 +251,7 @@ class Check(_TableConstraint):
 
 
 class OneOf(_TableConstraint):
-    """Check constraint with a list of allowed values, and NULL."""
+    """Check constraint that allows the listed values and NULL."""
 
     kind = "oneof"
 
@@ -274,12 +275,12 @@ class ForeignKeyConstraint(_TableConstraint):
     Args:
         columns: the referencing columns.
         references: the referenced table, or its name in the database; ``self`` is the table itself.
-        target_columns: the referenced columns in the same order. They have a :class:`PrimaryKey`,
-            a :class:`Unique` or a unique :class:`Index`.
+        target_columns: the referenced columns in the same order. They need a
+            :class:`PrimaryKey`, a :class:`Unique` or a unique :class:`Index`.
         on_delete: action when the referenced row is deleted.
         on_update: action when the referenced key changes.
         name: see :class:`SchemaObject`.
-        deferrable: by default checked at the end of each statement.
+        deferrable: initial mode; not deferrable if omitted.
     """
 
     kind = "fk"

@@ -26,18 +26,18 @@ APPLIED = (
     "SELECT app_name, name, ran_on FROM migration"
     " WHERE migration.tableoid = to_regclass(quote_ident(current_schema()) || '.migration')"
 )
-"""One round trip; fails with 42P01 when no schema of ``search_path`` has a history."""
+"""Query of one round trip; it fails with 42P01 if no schema of ``search_path`` has a history."""
 
 
 @cache
 def declared_migrations() -> frozenset[MigrationKey]:
-    """Return app and id of every migration file of the registered apps, read once."""
+    """Return app and id of every migration file of the registered apps, read once per process."""
     return frozenset(key for key, _ in _modules())
 
 
 @cache
 def _replacements() -> Mapping[MigrationKey, frozenset[MigrationKey]]:
-    """Return the former migrations by the migration that replaces them, read once."""
+    """Return the former migrations by the migration that replaces them, read once per process."""
     return {
         key: frozenset((key[0], former) for former in replaced_by(module))
         for key, module in _modules()
@@ -72,7 +72,7 @@ async def read_history(connection: Any) -> History:
 
 
 def with_replacements(history: History) -> History:
-    """Add the migrations whose former ones are all in the history, and return the result."""
+    """Return the history with the migrations that replace only recorded ones."""
     found = dict(history)
     for key, former in _replacements().items():
         if key not in found and former <= history.keys():
@@ -81,7 +81,7 @@ def with_replacements(history: History) -> History:
 
 
 async def applied_migrations(connection: Any) -> History:
-    """Return when each migration was applied, in the local time of the process that applied it.
+    """Return the time of each migration, in the local time of the process that applied it.
 
     A migration that replaces former ones counts as applied where all of them are.
     """

@@ -34,8 +34,8 @@ def install() -> None:
     ``check.CheckMigrationManager.get_migration_statuses``    creates no table
     ``base.BaseMigrationManager.create_migration_table``      under the lock, in the current schema,
                                                               not writable for other roles
-    ``new.SchemaDiffer``                                      ours, :mod:`learner_app.schema.differ`
-    ``new.JINJA_ENV.loader``                                  our template of migration files first
+    ``new.SchemaDiffer``                                      :mod:`learner_app.schema.differ`
+    ``new.JINJA_ENV.loader``                                  template of this package first
     ========================================================= ======================================
     """
     piccolo_hooks.install()
@@ -84,7 +84,7 @@ class _Forwards(forwards.ForwardsMigrationManager):
 
     async def run_migrations(self, app_config: AppConfig) -> MigrationResult:
         runner = MigrationRunner(current_migration_engine(), app_config)
-        chosen = await runner.pending(self.migration_id)
+        chosen = await runner.to_apply(self.migration_id)
         if not chosen:
             print("🏁 No migrations need to be run")
         question = f"Record {len(chosen)} migrations as applied without running them? [y/N] "
@@ -104,7 +104,7 @@ class _Backwards(backwards.BackwardsMigrationManager):
 
     async def run_migrations_backwards(self, app_config: AppConfig) -> MigrationResult:
         runner = MigrationRunner(current_migration_engine(), app_config)
-        chosen = await runner.applied(self.migration_id)
+        chosen = await runner.to_undo(self.migration_id)
         if not chosen:
             print("🏁 No migrations to reverse!")
             return MigrationResult(success=True)

@@ -20,7 +20,7 @@ from piccolo.table import TableMeta
 from learner_app.settings import piccolo_conf_module
 
 DATABASE_COMMANDS = {"migrations", "user", "fixtures", "sql_shell"}
-"""Groups of Piccolo's commands that are of no use without a database."""
+"""Groups of Piccolo's commands that need a database."""
 
 
 class _Route(NamedTuple):
@@ -45,7 +45,9 @@ class CommandEngine(Protocol):
 
 
 def install() -> None:
-    """Change four attributes of Piccolo's classes, once for all calls.
+    """Change four attributes of Piccolo's classes.
+
+    A second call has no effect.
 
     ``TableMeta.db``
         A table of the configured engine uses the engine of :func:`use_engine` inside its block.
@@ -84,7 +86,7 @@ def current_engine() -> Engine[Any]:
     """Return the engine of the surrounding :func:`use_engine`, or the configured engine.
 
     Raises:
-        ModuleNotFoundError: PICCOLO_CONF names a module that does not exist.
+        ModuleNotFoundError: the configuration module does not exist or defines no ``DB``.
     """
     engine = engine_finder()
     if engine is None:
@@ -103,7 +105,7 @@ def configured_engine() -> Engine[Any]:
 def _table_engine(meta: TableMeta) -> Engine[Any]:
     """Return the engine of a table.
 
-    Inside a block, Piccolo's own property is not asked: it would keep the engine for good.
+    Inside a block, Piccolo's own property is not called, because it caches the engine permanently.
     """
     route = _route.get()
     if route is None:
@@ -126,9 +128,9 @@ def _get_conf_module(finder: Finder, module_name: str | None = None) -> PiccoloC
 def _get_commands(config: AppConfig) -> list[Command]:
     """Return the commands of an app, after preparing the engine for the command that runs.
 
-    A command sends few statements, each on a connection of its own. The handler of Piccolo's
-    commands buries an error in a page of help, so the engine ends the program with one line where
-    the command needs a database. Migrations run as the owner role.
+    A command sends few statements, each on a connection of its own. Piccolo answers an
+    exception of a command with a page of help. Where the command needs a database, the engine
+    therefore ends the program with one line. Migrations run as the owner role.
     """
     engine = current_engine()
     if isinstance(engine, CommandEngine):

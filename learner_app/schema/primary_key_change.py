@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from piccolo.table import Table
 
 from learner_app.errors import SchemaError
+from learner_app.schema.ddl import quoted_name
 from learner_app.schema.objects import PrimaryKey
 from learner_app.schema.schema_object import quoted
 
@@ -22,14 +23,14 @@ class Key:
         if self.column is None:
             return []
         name = quoted(f"{table._meta.tablename}_pkey")
-        return [f"ALTER TABLE {_name(table)} DROP CONSTRAINT {name}"]
+        return [f"ALTER TABLE {quoted_name(table)} DROP CONSTRAINT {name}"]
 
     def add_sql(self, table: type[Table]) -> list[str]:
         """Return the statements that add the key, none for a schema object."""
         if self.column is None:
             return []
         name, column = quoted(f"{table._meta.tablename}_pkey"), quoted(self.column)
-        return [f"ALTER TABLE {_name(table)} ADD CONSTRAINT {name} PRIMARY KEY ({column})"]
+        return [f"ALTER TABLE {quoted_name(table)} ADD CONSTRAINT {name} PRIMARY KEY ({column})"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def key_change(
 ) -> KeyChange | None:
     """Return the change of the key between two states of a table, or None.
 
-    ``renamed`` maps old column names to new ones; a renamed key is the same key.
+    ``renamed`` maps old column names to new ones. Renaming a key column does not change the key.
 
     Raises:
         SchemaError: the serial ``id`` that Piccolo adds is added or removed.
@@ -72,7 +73,3 @@ def table_key(table: type[Table]) -> Key:
     if any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints):
         return Key(column=None, is_implicit=False)
     return Key(meta.primary_key._meta.db_column_name, is_implicit=bool(meta.default_columns))
-
-
-def _name(table: type[Table]) -> str:
-    return table._meta.get_formatted_tablename()

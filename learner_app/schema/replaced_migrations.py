@@ -1,4 +1,4 @@
-"""Migrations that replace former ones: recognised as applied where the former ones are.
+"""Migrations that replace former ones, and count as applied where all of these are.
 
 A migration file may set ``REPLACES`` to the ids of the former migrations of its app that it
 combines. In a database with all of them it counts as applied. The next command that changes the
@@ -33,7 +33,7 @@ UNION ALL SELECT 'row-level security',
   CASE WHEN relforcerowsecurity THEN 'forced' ELSE 'enabled' END
 FROM pg_class WHERE oid = $1 AND relrowsecurity
 """
-"""Kind and name of what belongs to a table. One row says whether row-level security is enabled."""
+"""Query of the kinds and names of a table's parts, with one row for enabled row-level security."""
 
 
 def replaced_by(module: Any) -> frozenset[str]:
@@ -42,10 +42,10 @@ def replaced_by(module: Any) -> frozenset[str]:
 
 
 def is_replacement_due(module: Any, migration_id: str, applied: Collection[str]) -> bool:
-    """Return True if former migrations are recorded that this one replaces.
+    """Return True if all migrations that this one replaces are recorded, and it is not.
 
     Raises:
-        MigrationError: only some of them are; the others exist in no file any more.
+        MigrationError: only some of them are recorded, and the files of the others no longer exist.
     """
     replaced = replaced_by(module)
     recorded = replaced.intersection(applied)
@@ -69,8 +69,8 @@ async def verify_replaced(connection: Any, migration_id: str, manager: PiccoloMa
     if missing:
         raise MigrationError(
             f"the history says that the migrations before {migration_id} are applied, but "
-            f"{', '.join(missing[:5])} does not exist: restore it, or delete the data with "
-            "`learner reset`"
+            f"the database lacks {', '.join(missing[:5])}: restore a backup, or delete the data "
+            "with `learner reset`"
         )
 
 

@@ -57,7 +57,7 @@ class SchemaObject(Constraint):
 
     @property
     def params(self) -> dict[str, Any]:
-        """Definition of the object, see the class."""
+        """Definition of the object, see ``params`` in the docstring of the class."""
         params: dict[str, Any] = self._meta.params
         return params
 
@@ -71,7 +71,9 @@ class SchemaObject(Constraint):
     def sql(self) -> ObjectSql:
         """Statements of the object: stored ones in a migration, generated ones on a table."""
         if self._sql is None:
-            raise SchemaError(f"{self.database_name} is not declared on a table")
+            raise SchemaError(
+                f"{self.database_name} has no SQL yet: declare it as an attribute of a table"
+            )
         return self._sql
 
     @property
@@ -87,7 +89,7 @@ class SchemaObject(Constraint):
         Args:
             name: the logical name.
             create: one or several statements, with ``{table}`` as in :class:`ObjectSql`.
-            drop: the same for the removal.
+            drop: one or several statements that drop the object, in the same form.
         """
         self.declared_name = self._meta.name = name
         self._sql = ObjectSql(_statements(create), _statements(drop))
@@ -95,13 +97,13 @@ class SchemaObject(Constraint):
         return self
 
     def for_table(self, tablename: str) -> Self:
-        """Return a copy for one table, because tables would share the object of a mixin."""
-        twin = copy(self)
-        twin._meta = copy(self._meta)
-        twin._meta.params = dict(self.params)
+        """Return a copy for one table, because the tables of a mixin would share its objects."""
+        own = copy(self)
+        own._meta = copy(self._meta)
+        own._meta.params = dict(self.params)
         if self.declared_name:
-            twin.declared_name = self.declared_name.format(table=tablename)
-        return twin
+            own.declared_name = self.declared_name.format(table=tablename)
+        return own
 
     def resolve_params(self) -> None:
         """Replace columns by their names and enum members by their values."""
@@ -116,7 +118,9 @@ class SchemaObject(Constraint):
         self.resolve_params()
         name = self.database_name
         if len(name.encode()) > MAX_IDENTIFIER_BYTES:
-            raise SchemaError(f"the name {name!r} is longer than {MAX_IDENTIFIER_BYTES} bytes")
+            raise SchemaError(
+                f"the name {name!r} is longer than {MAX_IDENTIFIER_BYTES} bytes: shorten it"
+            )
         self._meta.name = name  # read by create_sql through database_name
         self._sql = ObjectSql.generate(self.create_sql, self.drop_sql)
         self._meta.name = f"{name}@{self.kind}.{self._sql.fingerprint}"

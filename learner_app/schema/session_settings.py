@@ -1,6 +1,6 @@
 """Names of the settings that a transaction carries for policies, triggers and logs.
 
-``DB.scope()`` sets them, row-level-security policies read them. One constant per setting.
+``DB.scope()`` sets them, and policies of row-level security read them.
 """
 
 TENANT_SETTING = "app.current_tenant_id"

@@ -28,10 +28,10 @@ class Snapshots:
         """Return a table as a migration leaves it, with the altered parameters of its columns.
 
         Args:
-            class_name: name of the class at that time.
-            app_name: another app.
-            migration_id: another migration.
-            offset: -1 is the migration before.
+            class_name: name of the class in that state.
+            app_name: the app of these snapshots if None.
+            migration_id: the migration of these snapshots if None.
+            offset: -1 for the state before the migration.
         """
         key = (class_name, app_name, migration_id, offset)
         if key not in self._tables:

@@ -59,12 +59,12 @@ class ComparableTable(DiffableTable):
 
 
 def _with_comment(column: Column) -> Column:
-    twin = column.copy()
-    params = twin._meta.params
+    copied = column.copy()
+    params = copied._meta.params
     params.pop(COMMENT, None)
-    if twin._meta.help_text:
-        params[COMMENT] = twin._meta.help_text
-    return twin
+    if copied._meta.help_text:
+        params[COMMENT] = copied._meta.help_text
+    return copied
 
 
 def _missed_params(before: Column, after: Column) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager as PiccoloManager
 from piccolo.table import Table, sort_table_classes
 
-from learner_app.schema.ddl import formatted, rename_automatic_names, table_stub
+from learner_app.schema.ddl import quoted_name, rename_automatic_names, table_stub
 from learner_app.schema.migration_run import MigrationRun
 from learner_app.schema.schema_object import SchemaObject, quoted
 
 
 async def add_tables(run: MigrationRun) -> None:
-    """Create tables, or drop them when backwards."""
+    """Create tables, or drop them in a backwards run."""
     if run.is_backwards:
         added = run.operations.add_tables
         await _drop(run, [_table_to_add(run, each.class_name) for each in added])
@@ -18,7 +18,7 @@ async def add_tables(run: MigrationRun) -> None:
 
 
 async def drop_tables(run: MigrationRun) -> None:
-    """Drop tables, or create them again when backwards."""
+    """Drop tables, or create them again in a backwards run."""
     tables = await dropped_tables(run)
     if not run.is_backwards:
         await _drop(run, tables)
@@ -49,7 +49,7 @@ async def rename_tables(run: MigrationRun) -> None:
 
 
 async def declared_names(run: MigrationRun, class_name: str) -> set[str]:
-    """Return the database names of the schema objects of a table before or after."""
+    """Return the database names of a table's schema objects before and after the migration."""
     return {
         constraint.database_name
         for state in await run.states(class_name)
@@ -65,7 +65,7 @@ async def _drop(run: MigrationRun, tables: list[type[Table]]) -> None:
     for table in tables:
         objects = [each for each in table._meta.constraints if isinstance(each, SchemaObject)]
         await run.drop_objects(table, (each for each in objects if each.outlives_table))
-    await run.execute([f"DROP TABLE {', '.join(formatted(table) for table in tables)}"])
+    await run.execute([f"DROP TABLE {', '.join(quoted_name(table) for table in tables)}"])
 
 
 def _table_to_add(run: MigrationRun, class_name: str) -> type[Table]:

@@ -35,7 +35,7 @@ class SchemaTable:
             return
         tablename = kwargs.get("tablename")
         if not tablename:
-            raise SchemaError(f"{cls.__name__} needs a tablename")
+            raise SchemaError(f"{cls.__name__}: add tablename=, the name of the table")
         if kwargs.get("schema"):
             raise SchemaError(
                 f"{cls.__name__}: remove schema=, tables belong to the connection's schema"
@@ -60,7 +60,10 @@ class SchemaTable:
 
 
 def _name_columns(mixin: type) -> None:
-    """Set the names of columns, so that objects of the mixin refer to a replaced column by name."""
+    """Set the names of a mixin's columns, to which its schema objects refer.
+
+    A table may replace such a column by another one of the same name.
+    """
     for name, value in vars(mixin).items():
         if isinstance(value, Column):
             value._meta.name = name

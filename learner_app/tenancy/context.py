@@ -1,4 +1,4 @@
-"""Context of a tenant, outside of which row-level security hides the rows of all tenants."""
+"""Context manager without which row-level security hides the rows of all tenants."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def tenant_context(
 ) -> Iterator[UUID]:
     """Make the rows of one tenant visible and writable inside the ``with`` block.
 
-    The context covers the statements and transactions of the block and of the tasks started inside,
-    as ``DB.scope(tenant=…)`` with a validated id. It does not check that the tenant exists: the
-    context of an unknown tenant has no rows.
+    It applies to the statements and transactions of the block and of the tasks started inside, as
+    ``DB.scope(tenant=…)`` does, and validates the id. It does not check that the tenant exists: no
+    row is visible in the context of an unknown tenant.
 
     Args:
-        tenant_id: id of the tenant, also as text.
-        engine: the configured engine (``learner_app.conf.DB``) if omitted.
+        tenant_id: id of the tenant, a ``UUID`` or its text.
+        engine: engine of the statements, ``learner_app.conf.DB`` if omitted.
 
     Raises:
         InvalidValue: the id is not a UUID.
         ScopeError: the block is nested in the context of another tenant.
     """
     tenant = validate(TENANT_ID, tenant_id, "tenant_id", TenantTable)
-    used: Any = engine or TenantTable._meta.db
-    with used.scope(tenant=tenant):
+    database: Any = engine or TenantTable._meta.db
+    with database.scope(tenant=tenant):
         yield tenant

@@ -113,8 +113,8 @@ class TenantRepository(DeletingRepository[Tenant, UUID, TenantCreate, TenantUpda
     """Repository of tenants.
 
     Inside ``tenant_context(tenant_id)`` it sees and writes that tenant's row only. Outside, no row
-    is visible, and an insert raises ``AccessDenied``. A service that has to find a tenant by its
-    slug first does so as the owner role (``DB.as_owner()``).
+    is visible, and an insert raises ``AccessDenied``. To find a tenant by its slug before the
+    context is known, use the owner role (``DB.as_owner()``).
     """
 
     table = TenantTable
@@ -176,12 +176,12 @@ class TenantRepository(DeletingRepository[Tenant, UUID, TenantCreate, TenantUpda
     async def create_with_owner(self, new: TenantCreate, *, owner_id: UUID) -> TenantWithOwner:
         """Insert a tenant and its first member with the role ``owner``, both or neither.
 
-        It enters the context of the new tenant itself.
+        Call it outside any tenant's context: it enters that of the new tenant.
 
         Raises:
             Conflict: another tenant has the id or the slug.
             MissingReference: the user does not exist.
-            ScopeError: it was called in the context of another tenant.
+            ScopeError: the call is inside the context of another tenant.
         """
         require_instance(TenantCreate, new, "new", self.table)
         member = TenantMemberCreate(tenant_id=new.id, user_id=owner_id, role="owner")

@@ -1,4 +1,4 @@
-"""Tenants and their members."""
+"""Tables of tenants and their members."""
 
 from enum import Enum
 

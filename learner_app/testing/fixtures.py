@@ -15,7 +15,7 @@ from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import connection_variables
 from learner_app.testing.plugin import TEST_DATABASE_URL
-from learner_app.testing.servers import OwnServer, TestServer, run_in_thread
+from learner_app.testing.servers import ConfiguredServer, OwnServer, TestServer, run_in_thread
 
 LoopScope = Literal["function", "class", "module", "package", "session"]
 NO_SERVER = "the tests need PostgreSQL: install learner-app[embedded], or set TEST_DATABASE_URL"
@@ -32,7 +32,7 @@ def learner_server(pytestconfig: pytest.Config) -> Iterator[TestServer]:
     """Return the server of TEST_DATABASE_URL, or start an embedded one for this worker."""
     url = pytestconfig.stash[TEST_DATABASE_URL]
     if url:
-        yield TestServer(url, url)
+        yield ConfiguredServer(url)
         return
     try:
         embedded_binaries()

@@ -94,6 +94,16 @@ class TestServer:
             await connection.close()
 
 
+class ConfiguredServer(TestServer):
+    """Server of TEST_DATABASE_URL, which is neither started nor stopped here.
+
+    Its role creates the databases and owns them.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, url)
+
+
 class OwnServer(TestServer):
     """Server that the test run starts and removes.
 

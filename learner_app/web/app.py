@@ -32,8 +32,9 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
     Piccolo's queries and repositories in routes that are added to it. Applications on different
     engines can run in one process.
 
-    The lifespan opens and closes the connection pool. Without a database the application starts
-    all the same, ``/health/db`` reports the outage, and requests succeed once the database answers.
+    The lifespan opens and closes the connection pool. Unless DB_REQUIRED is true, the application
+    also starts without a database: ``/health/db`` reports the outage, and requests succeed once the
+    database answers.
     """
     desk = Desk(engine)
 
@@ -42,8 +43,8 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
         await asyncio.to_thread(declared_migrations)  # imports all migrations, for the health check
         desk.build()
         gc.collect()
-        # Objects created so far live as long as the process. Frozen, they are not part of later
-        # full collections, which would stall the event loop.
+        # Objects created so far live as long as the process. After freeze(), the garbage collector
+        # no longer visits them, which would block the event loop.
         gc.freeze()
         async with engine.running():
             yield

@@ -7,11 +7,11 @@ from learner_app.schema.piccolo_hooks import use_engine
 
 
 class EngineMiddleware:
-    """ASGI middleware that runs Piccolo's queries of an application on an engine.
+    """ASGI middleware that runs the Piccolo queries of an application on its engine.
 
     :func:`~learner_app.web.app.create_app` installs it. It covers the requests, the streaming
-    responses, the background tasks and the lifespan, see
-    :mod:`learner_app.schema.piccolo_hooks` for threads.
+    responses, the background tasks and the lifespan. For threads see
+    :mod:`learner_app.schema.piccolo_hooks`.
     """
 
     def __init__(self, app: ASGIApp, engine: DatabaseEngine) -> None:

@@ -36,7 +36,7 @@ RETRY_SECONDS = 1
 class DatabaseErrors:
     """ASGI middleware that turns an unhandled error of the database into a response.
 
-    An error that may succeed on a retry is answered with 503 and ``Retry-After``. The body
+    An error whose request may succeed on a retry is answered with 503 and ``Retry-After``. The body
     contains the class of the error and its fields, and nothing about the server.
 
     Frameworks such as FastAPI often send a response with status 500 before they raise the error

@@ -13,7 +13,7 @@ HEALTH_JSON = "application/health+json"
 """Media type of draft-inadarei-api-health-check, used where the client accepts it."""
 
 STATUS_WORDS = {"ok": "pass", "warn": "warn", "unavailable": "fail"}
-"""Status in the draft for each status of the database."""
+"""Status in the words of the draft by status of the database."""
 
 
 async def alive(_request: Request) -> Response:
@@ -24,7 +24,7 @@ async def alive(_request: Request) -> Response:
 async def database(request: Request) -> Response:
     """Answer ``GET /health/db`` with 200 if the database is usable, otherwise with 503.
 
-    A warning, such as pending migrations, is 200 as well.
+    A warning, such as pending migrations, also has status 200.
     """
     health = await check_database(request.app.state.engine)
     status_code = 503 if health.status == "unavailable" else 200

@@ -20,7 +20,8 @@ SHUTDOWN_SECONDS = 5
 class Stopped(KeyboardInterrupt):
     """Request to stop the program, sent by a signal.
 
-    A KeyboardInterrupt, because asyncio swallows other subclasses of BaseException.
+    A KeyboardInterrupt, because asyncio stores or logs most other exceptions of a signal handler
+    instead of raising them.
     """
 
 
@@ -42,7 +43,10 @@ def stop_on_signals() -> None:
 
 
 def raise_if_stopped() -> None:
-    """Raise Stopped if a signal arrived and its exception was lost, as in a destructor."""
+    """Raise Stopped if a signal arrived and Python ignored its exception.
+
+    Python ignores exceptions in destructors and weak reference callbacks.
+    """
     if _stop_requested.is_set():
         raise Stopped
 
@@ -60,20 +64,20 @@ def open_socket(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        # Listen immediately: with SO_REUSEADDR two sockets that are only bound can share a port.
+        # Listen immediately: with SO_REUSEADDR two sockets can bind one port until one listens.
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else "no such port"
         raise ServerError(
-            f"cannot serve on {host}:{port}: {reason}; see --host and --port"
+            f"cannot serve on {host}:{port}: {reason}: choose another --host or --port"
         ) from None
     return listener
 
 
 def serve(app: ASGIApp, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve the application on the socket until a signal arrives."""
-    # The session login warns at every sign-in without HTTPS; APP_ENV=production requires HTTPS.
+    # piccolo-api warns at every sign-in without HTTPS, which APP_ENV=production requires.
     warnings.filterwarnings("ignore", message="If running sessions in production")
     config = uvicorn.Config(
         app,

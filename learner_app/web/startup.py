@@ -7,7 +7,7 @@ from learner_app.errors import LearnerError
 
 
 class StartupCheck:
-    """ASGI middleware that stops the start with a one-line message instead of a traceback.
+    """ASGI middleware that reports a failed start in one line instead of a traceback.
 
     The start fails if a setting is invalid, or if DB_REQUIRED is true and no database answers.
     """

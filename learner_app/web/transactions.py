@@ -40,7 +40,7 @@ def transactional(
 
     Args:
         endpoint: coroutine function of Starlette or FastAPI.
-        engine: the engine of the application if omitted.
+        engine: engine of the transaction, by default that of the application.
     """
 
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -72,7 +72,7 @@ async def _transaction() -> AsyncIterator[Transaction]:
 def _before_response(dependency: Callable[[], AsyncIterator[Transaction]]) -> Any:
     """Return the dependency with a scope that ends before the response is sent.
 
-    FastAPI's default scope ends after it, when a failed COMMIT could no longer be reported.
+    FastAPI's default scope ends after the response, which could then not report a failed COMMIT.
     """
     return Depends(dependency, scope="function")
 

@@ -95,6 +95,7 @@ async def test_statements_use_indexes(clone: DatabaseEngine, sent: list[Any]):
         assert "Seq Scan" not in json.dumps(plan), sql
 
 
+@pytest.mark.slow
 async def test_erasure_and_export_scan_only_the_codes(clone: DatabaseEngine, sent: list[Any]):
     (user,) = (await users.page(limit=1)).rows
     await users.export(user.id)

@@ -21,6 +21,7 @@ METHODS = {
     "_abort": "self",
     "_check_open": "self",
     "_copy_in": "self, copy_stmt, source, timeout",
+    "_copy_out": "self, copy_stmt, output, timeout",
     "_drop_local_statement_cache": "self",
     "_drop_local_type_cache": "self",
     "_execute": "self, query, args, limit, timeout, *, return_status=False, "

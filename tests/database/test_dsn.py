@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from learner_app.database.dsn import find_database_url, parse_url, refuse_other_database
+from learner_app.database.dsn import find_database_url, parse_url, require_unambiguous_database
 from learner_app.errors import DatabaseNotConfigured, SettingsError
 from learner_app.settings import Settings, warn_once
 
@@ -96,6 +96,12 @@ def test_error_without_a_database_contains_the_remedy(tmp_path: Path):
         find_database_url(Settings(learner_data=tmp_path))
 
 
+def test_an_unreadable_file_of_a_running_database_is_not_configured(tmp_path: Path):
+    (tmp_path / "running.json").mkdir()
+    with pytest.raises(DatabaseNotConfigured, match="learner up"):
+        find_database_url(Settings(learner_data=tmp_path))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -119,9 +125,9 @@ def test_parts_that_agree_with_the_url_are_accepted(caplog):
     warn_once.cache_clear()
     settings = Settings(database_url=URL, **SAME)
     assert str(find_database_url(settings)) == "u@h:5433/n"
-    refuse_other_database(settings)
+    require_unambiguous_database(settings)
     for name, value in SAME.items():
-        refuse_other_database(Settings(database_url=URL, **{name: value}))
+        require_unambiguous_database(Settings(database_url=URL, **{name: value}))
     assert not caplog.records
 
 
@@ -145,7 +151,7 @@ def test_url_takes_precedence_over_another_database_with_a_warning(caplog, name:
     assert f"{name.upper()} differ from it" in caplog.text
     assert CANARY not in caplog.text
     with pytest.raises(SettingsError, match=f"{name.upper()} name different databases"):
-        refuse_other_database(settings)
+        require_unambiguous_database(settings)
 
 
 @pytest.mark.parametrize("part", ["u%00x", "u:p%00x", "u@h%00x"])

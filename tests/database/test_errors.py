@@ -20,7 +20,7 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.database.error_mapping import ADVICE, SQLSTATE_ERRORS
 from learner_app.errors import DatabaseError
 from learner_app.listening.tables import ListeningSessionTable
-from learner_app.schema.constraints import MIGRATION_MODULE, constraint_fields
+from learner_app.schema.constraints import MIGRATION_MODULE, constraint_columns
 
 CANARY = "hunter2-canary"
 USER = "INSERT INTO users (email, hashed_password{}) VALUES ('{}', 'x'{})"
@@ -235,15 +235,15 @@ async def test_messages_name_table_fields_and_constraint(filled: DatabaseEngine)
 
 def test_fields_come_from_the_declared_tables():
     """Migrations create classes of the same tables that lack columns."""
-    assert constraint_fields("users", "idx_users_email") == ("email",)
+    assert constraint_columns("users", "idx_users_email") == ("email",)
     bare = create_table_class("UserTable", class_kwargs={"tablename": "users"})
     assert bare.__module__ == MIGRATION_MODULE
-    assert constraint_fields("users", "idx_users_email") == ("email",)
-    assert constraint_fields("like_engagement", "like_engagement_pkey") == (
+    assert constraint_columns("users", "idx_users_email") == ("email",)
+    assert constraint_columns("like_engagement", "like_engagement_pkey") == (
         "content_id",
         "session_id",
     )
-    assert constraint_fields("users", "nobody_knows") == ()
+    assert constraint_columns("users", "nobody_knows") == ()
 
 
 DRIVER_CLASSES = [

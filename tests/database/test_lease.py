@@ -442,13 +442,15 @@ async def test_a_write_that_was_not_sent_is_not_an_unknown_commit(clone: Databas
 SLOW = "INSERT INTO sessions (id) SELECT 'x' || pg_sleep(30)"
 
 
-@pytest.mark.parametrize("how", ["execute", "prepared"])
+@pytest.mark.parametrize("how", ["execute", "prepared", "copy"])
 async def test_a_write_on_a_lease_that_is_killed_while_running_is_unknown(
     clone: DatabaseEngine, how: str
 ):
     async def write(connection: Any) -> None:
         if how == "prepared":
             await (await connection.prepare(SLOW)).fetch()
+        elif how == "copy":
+            await connection.copy_from_query(f"{SLOW} RETURNING id", output=BytesIO())
         else:
             await connection.execute(SLOW)
 

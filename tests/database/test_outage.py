@@ -91,6 +91,7 @@ async def test_the_second_begins_with_the_outage(pool: Pool, line: Line):
         pool.release(connection)
 
 
+@pytest.mark.slow
 async def test_slow_connecting_is_not_reported_as_an_exhausted_pool(pool: Pool, line: Line):
     held = await pool.acquire()
     line.seconds = line.later_seconds = 10
@@ -100,6 +101,7 @@ async def test_slow_connecting_is_not_reported_as_an_exhausted_pool(pool: Pool, 
     pool.release(held)
 
 
+@pytest.mark.slow
 async def test_too_many_connections_on_the_server_is_the_reported_reason(pool: Pool, line: Line):
     held = await pool.acquire()
 
@@ -112,6 +114,7 @@ async def test_too_many_connections_on_the_server_is_the_reported_reason(pool: P
     pool.release(held)
 
 
+@pytest.mark.slow
 async def test_a_full_pool_is_exhausted(pool: Pool):
     held = [await pool.acquire() for _ in range(pool.max_size)]
     with pytest.raises(PoolExhausted, match="became free within 3 s, 10 of 10 are in use"):

@@ -6,6 +6,7 @@ import logging
 import statistics
 from collections import Counter
 from contextvars import Context
+from io import BytesIO
 from typing import Any
 
 import anyio
@@ -128,6 +129,15 @@ async def test_session_state_is_reset_before_the_next_checkout(
         async with clone.connection() as connection:
             assert connection.get_server_pid() == pid, "reset, not replaced"
             assert not connection.has_session_state
+
+
+async def test_a_session_lock_of_a_copied_query_is_released(clone: DatabaseEngine):
+    await reopen(clone, db_pool_max=1)
+    async with clone.connection() as connection:
+        await connection.copy_from_query("SELECT pg_advisory_lock(1)", output=BytesIO())
+        assert connection.has_session_state
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    assert await clone.fetchval(locks) == 0
 
 
 async def test_a_type_codec_does_not_apply_after_the_block(clone: DatabaseEngine):

@@ -246,6 +246,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown(clone: DatabaseEngine):
     assert await keys() == []
 
 
+@pytest.mark.slow
 async def test_a_dead_connection_is_detected_before_a_statement_is_sent(clone: DatabaseEngine):
     """A write that is not idempotent succeeds. Repeated 20 times, since the timing varies."""
     await reopen(clone, db_pool_max=2)

@@ -293,6 +293,7 @@ async def test_work_terminated_between_two_writes_is_not_repeated(clone: Databas
     assert len(await keys()) == 1
 
 
+@pytest.mark.slow
 async def test_a_terminated_session_is_not_reported_as_busy(clone: DatabaseEngine):
     """COPY on a session whose end asyncpg had read, but not processed, left it unusable."""
     await reopen(clone, db_pool_max=10)

@@ -122,6 +122,7 @@ async def test_an_error_caught_in_a_nested_block_leaves_the_outer_usable(clone: 
     assert await keys() == ["after", "outer"]
 
 
+@pytest.mark.slow
 async def test_cancelled_query_without_a_pool_closes_its_connection(clone: DatabaseEngine):
     engine = DatabaseEngine(clone.url, needs_pool=False)
     for _ in range(3):

@@ -275,7 +275,7 @@ def _template(programs: Path) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     own = folder / "own"
     own.mkdir()
-    account.own(own)
+    account.take_ownership(own)
     data = str(own / "data")
     initdb = [str(programs / "bin" / "initdb"), "-D", data, "-U", SUPERUSER, "-A", "trust"]
     run_tool([*initdb, "-E", "UTF8", "--locale=C", "--no-instructions", "--no-sync"], account)

@@ -48,7 +48,7 @@ class Program:
         self.folder = open_folder()
         self.own = self.folder / "own"
         self.own.mkdir()
-        self.account.own(self.own)
+        self.account.take_ownership(self.own)
         self.log_file = self.folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None

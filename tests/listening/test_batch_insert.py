@@ -238,6 +238,7 @@ async def test_a_batch_is_listed_in_its_order(references: None):
     assert await ids_in_time() == names
 
 
+@pytest.mark.slow
 async def test_a_stream_is_listed_in_its_order(references: None):
     names = backwards(12_000)
 

@@ -3,12 +3,13 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from learner_app.content.repositories import ContentRepository
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import (
     DatabaseError,
@@ -223,3 +224,31 @@ async def test_missing_references_of_add_many_name_the_field(listening: None):
     assert caught.value.fields == ("session_id",)
     with pytest.raises(NotFound):
         await events.get("e0")
+
+
+@pytest.mark.parametrize("operation", ["record_batch", "ingest"])
+async def test_a_batch_locks_content_before_it_creates_sessions(
+    clone: DatabaseEngine, listening: None, operation: str
+):
+    """A transaction that locks content first and a session second does not deadlock with it."""
+    content_is_locked = asyncio.Event()
+    new_event = event("e1", content_id="c0", session_id="new")
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        yield new_event
+
+    async def record() -> int:
+        await content_is_locked.wait()
+        if operation == "ingest":
+            return (await events.ingest(source(), ensure_sessions=True)).recorded
+        return (await events.record_batch([new_event], ensure_sessions=True)).recorded
+
+    recording = asyncio.create_task(record())  # outside the transaction, which tasks inherit
+    async with clone.transaction():
+        await ContentRepository().get("c0", lock="update")
+        content_is_locked.set()
+        # After deadlock_timeout, PostgreSQL reports a deadlock to this transaction.
+        await asyncio.sleep(1.2)
+        _, created = await sessions.get_or_create("new")
+    assert created
+    assert await recording == 1

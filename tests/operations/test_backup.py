@@ -240,7 +240,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert mode(file) == 0o600
     again = run("backup", str(file), **filled.environment)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
     assert files(tmp_path) == [file.name]
 
     await filled.execute("DELETE FROM tenants; DELETE FROM content", filled.roles.owner)

@@ -15,6 +15,7 @@ MIGRATIONS = declared_migrations()
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
     url = empty_database.url
@@ -44,6 +45,7 @@ async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
     assert "accounts, content" in unknown.stderr
 
 
+@pytest.mark.slow
 async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     await clone.fetch("INSERT INTO sessions (id) VALUES ('mine')")
     await clone.run_ddl("DELETE FROM migration WHERE app_name IN ('content', 'listening')")

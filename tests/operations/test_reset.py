@@ -86,6 +86,7 @@ async def test_url_survives_when_another_database_is_named_too(marked: DatabaseE
     assert "takes precedence" in run("status", url=marked.url, **parts).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("reset",), ("rollback", "tenancy")])
 async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, command: tuple):
     for answer in ("", "perhaps\n"):
@@ -97,26 +98,27 @@ async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, comm
     assert await is_untouched(marked)
 
 
+@pytest.mark.slow
 async def test_an_answer_from_a_pipe_counts(marked: DatabaseEngine):
     done = run("reset", url=marked.url, answer="y\n")
     assert done.returncode == 0, done.stderr
     assert await count(marked, "sessions WHERE id = 'mine'") == 0
 
 
-async def test_foreign_tables_are_refused_or_kept(marked: DatabaseEngine):
+async def test_other_tables_are_refused_or_kept(marked: DatabaseEngine):
     await marked.run_ddl("CREATE TABLE customers (id int)")
     await marked.fetch("INSERT INTO customers VALUES (1)")
     await marked.fetch("INSERT INTO migration (name, app_name) VALUES ('one', 'shop')")
     refused = run("reset", "--yes", url=marked.url)
     assert refused.returncode == 1
     assert "customers" in refused.stderr
-    assert "--keep-foreign-tables" in refused.stderr
+    assert "--keep-other-tables" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert await count(marked, "sessions WHERE id = 'mine'") == 1
 
-    declined = run("reset", "--keep-foreign-tables", url=marked.url, answer="n\n")
+    declined = run("reset", "--keep-other-tables", url=marked.url, answer="n\n")
     assert "keep 1 other" in declined.stdout
-    done = run("reset", "--yes", "--keep-foreign-tables", url=marked.url)
+    done = run("reset", "--yes", "--keep-other-tables", url=marked.url)
     assert done.returncode == 0, done.stderr
     assert f"{len(declared_migrations())} migrations applied" in done.stdout
     assert await count(marked, "customers") == 1
@@ -140,7 +142,7 @@ async def test_tables_of_an_extension_are_not_foreign(
     """
     await _as_superuser(marked, marking)
     plan = await plan_reset(marked)
-    assert plan.foreign_tables == []
+    assert plan.other_tables == []
     assert "of_extension" not in plan.tables
 
 
@@ -171,7 +173,7 @@ async def test_object_that_depends_on_a_table_is_named(
     marked: DatabaseEngine, ddl: str, named: str
 ):
     await marked.run_ddl(ddl)
-    for options in ((), ("--keep-foreign-tables",)):
+    for options in ((), ("--keep-other-tables",)):
         done = run("reset", "--yes", *options, url=marked.url)
         assert done.returncode == 1, done.stdout
         assert f"{named} depends on" in done.stderr
@@ -184,7 +186,7 @@ async def test_foreign_key_of_a_kept_table_is_named(marked: DatabaseEngine):
     await marked.run_ddl(
         "CREATE TABLE orders (session text CONSTRAINT fk_session REFERENCES sessions (id))"
     )
-    done = run("reset", "--yes", "--keep-foreign-tables", url=marked.url)
+    done = run("reset", "--yes", "--keep-other-tables", url=marked.url)
     assert done.returncode == 1
     assert "constraint fk_session on table orders depends on table sessions" in done.stderr
     assert done.stderr.count("\n") == 1

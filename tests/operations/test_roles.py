@@ -107,6 +107,7 @@ async def test_application_role_cannot_change_the_schema(
         await engine.execute(statement.format(owner=separated.roles.owner))
 
 
+@pytest.mark.slow
 async def test_application_role_can_do_every_operation_of_every_repository(
     separated: TwoRoles, engine: DatabaseEngine
 ):

@@ -101,6 +101,7 @@ def test_missing_imports_are_listed():
     assert "import builtins" in lines
 
 
+@pytest.mark.slow
 def test_the_command_reports_an_outdated_module(tmp_path: Path, checkout: Path):
     source = (checkout / "learner_app/content/repositories.py").read_text()
     (tmp_path / "outdated.py").write_text(

@@ -248,7 +248,7 @@ async def test_auto_input_accepts_words_and_nothing_else(
     app = make_app()
     await app.migrate([named("Word", "word", "alpha")])
     files = files_of(tmp_path)
-    with pytest.raises(MigrationError, match="--auto_input=ja is neither y nor n"):
+    with pytest.raises(MigrationError, match="--auto_input=ja is not an answer"):
         await app.write([named("Word", "word", "beta")], "ja")
     assert files_of(tmp_path) == files
     assert "rename_column" in await app.write([named("Word", "word", "beta")], "yes")

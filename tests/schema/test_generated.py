@@ -9,7 +9,14 @@ from piccolo.table import Table
 
 from learner_app.conf import DB
 from learner_app.schema.columns import Generated
-from learner_app.schema.objects import Check, Index, Policy, RowLevelSecurity, Unique
+from learner_app.schema.objects import (
+    Check,
+    ForeignKeyConstraint,
+    Index,
+    Policy,
+    RowLevelSecurity,
+    Unique,
+)
 from learner_app.schema.tables import SchemaTable
 from tests.schema.changing import App, article, without_order
 
@@ -40,6 +47,20 @@ CHANGES: dict[str, tuple[dict, dict]] = {
             "slug": Generated(Text(), "upper(status)"),
             "rls": RowLevelSecurity(),
             "own": Policy(using="slug <> ''"),
+        },
+    ),
+    "expression under a foreign key of the same table": (
+        {
+            **LOWER,
+            "parent": Varchar(30, default=None, null=True),
+            "key_slug": Unique(["slug"]),
+            "fk_parent": ForeignKeyConstraint(["parent"], "self", ["slug"]),
+        },
+        {
+            "slug": Generated(Varchar(30), "upper(status)"),
+            "parent": Varchar(30, default=None, null=True),
+            "key_slug": Unique(["slug"]),
+            "fk_parent": ForeignKeyConstraint(["parent"], "self", ["slug"]),
         },
     ),
     "expression, index and null": (

@@ -68,6 +68,7 @@ async def test_concurrent_processes_apply_each_migration_once(empty_database: Da
     assert sum(output.decode().count("ok!") for output, _ in outputs) == len(history)
 
 
+@pytest.mark.slow
 async def test_a_kill_before_the_history_row_leaves_neither(clone: DatabaseEngine):
     assert (await run_backwards("all", auto_agree=True)).success
     blocker = await clone.get_new_connection()

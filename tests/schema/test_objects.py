@@ -9,7 +9,7 @@ from piccolo.table import Table
 
 from learner_app.conf import DB
 from learner_app.errors import Conflict, SchemaError
-from learner_app.schema.constraints import constraint_fields
+from learner_app.schema.constraints import constraint_columns
 from learner_app.schema.objects import (
     Check,
     Deferrable,
@@ -44,9 +44,9 @@ async def test_overlaps_are_a_conflict(make_app: Callable[[], App]):
     with pytest.raises(Conflict) as refused:
         await DB.execute(insert, 4, 7, 11, 13)
     assert refused.value.constraint == "no_overlap"
-    assert refused.value.fields == constraint_fields("booking", "no_overlap")
+    assert refused.value.fields == constraint_columns("booking", "no_overlap")
     assert set(refused.value.fields) == {"room", "starts", "ends"}
-    assert constraint_fields("booking", "place_key") == ("place",)
+    assert constraint_columns("booking", "place_key") == ("place",)
 
 
 async def test_deferred_uniqueness_is_checked_at_commit(make_app: Callable[[], App]):

@@ -68,6 +68,7 @@ async def test_the_history_is_rewritten_and_the_rows_stay(former: DatabaseEngine
     assert await apply_migrations(former) == 0
 
 
+@pytest.mark.slow
 async def test_the_commands_recognise_it(former: DatabaseEngine):
     status = run("status", url=former.url)
     assert (status.stdout.count("applied"), "pending" in status.stdout) == (7, False)

@@ -117,7 +117,7 @@ async def test_a_function_changes_the_given_database_or_is_refused(
     )
     runner = MigrationRunner(other, app.config, report=lambda _line: None)
     await MigrationHistory(other).create()
-    pending = await runner.pending()
+    pending = await runner.to_apply()
     if accepts_engine:
         await runner.apply(pending)
         assert await other.fetchval("SELECT count(*) FROM author") == 1
@@ -143,7 +143,7 @@ async def test_piccolo_queries_of_a_function_run_on_the_given_database(
     )
     runner = MigrationRunner(other, app.config, report=lambda _line: None)
     await MigrationHistory(other).create()
-    await runner.apply(await runner.pending())
+    await runner.apply(await runner.to_apply())
     assert await other.fetchval("SELECT count(*) FROM author") == 1
     assert await DB.fetchval("SELECT count(*) FROM author") == 0
 
@@ -161,6 +161,6 @@ async def test_queries_of_a_snapshot_run_on_the_given_database(
     )
     await MigrationHistory(other).create()
     runner = MigrationRunner(other, app.config, report=lambda _line: None)
-    await runner.apply(await runner.pending())
+    await runner.apply(await runner.to_apply())
     assert await other.fetchval("SELECT count(*) FROM author") == 1
     assert await DB.fetchval("SELECT count(*) FROM author") == 0

@@ -190,6 +190,7 @@ def last_line(output: str) -> str:
     return next(line for line in reversed(output.splitlines()[:-1]) if line.strip())
 
 
+@pytest.mark.slow
 def test_page_as_it_stands_in_strict_mode(project: Project, page: dict[str, str]):
     assert sorted(page) == ["conftest.py", "piccolo_conf.py", "test_commits.py", "test_sessions.py"]
     project.write({name: page[name] for name in page if name.startswith("test_")})
@@ -250,6 +251,7 @@ def test_missing_pytest_asyncio_is_one_line(project: Project, page: dict[str, st
     assert len(output.splitlines()) < 6, output
 
 
+@pytest.mark.slow
 def test_given_server_for_something_else_is_refused(project: Project):
     output = project.test(TEST_DATABASE_URL="postgresql://nobody@127.0.0.1:1/contest")
     assert "TEST_DATABASE_URL: the name of the database must contain the word test" in last_line(

@@ -68,6 +68,7 @@ def test_socket_names_its_protocol(host: str):
                 assert accepted.proto == socket.IPPROTO_TCP
 
 
+@pytest.mark.slow
 def test_pages_of_learner_up_do_not_wait_for_acknowledgements(product: Product):
     product.start()
     place = urlsplit(product.address)

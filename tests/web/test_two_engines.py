@@ -83,6 +83,7 @@ async def test_admin_signs_in_and_lists_on_the_passed_database(
         assert (await count(other, STAFF), await count(clone, STAFF)) == (1, 0)
 
 
+@pytest.mark.slow
 async def test_two_admins_work_concurrently_each_on_its_database(
     clone: DatabaseEngine, other: DatabaseEngine
 ):

@@ -150,7 +150,7 @@ async def forwards():
             "last_updated": Timestamptz(
                 default=Now(), help_text="Time of the last save."
             ),
-            "version": Integer(default=1, help_text="Number of writes."),
+            "version": Integer(default=1, help_text="Version, which every write increases."),
             "created_at": Timestamptz(
                 default=Now(), help_text="Time of the insert, set by the database."
             ),

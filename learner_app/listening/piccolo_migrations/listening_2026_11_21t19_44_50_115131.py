@@ -277,14 +277,14 @@ async def forwards():
             "content_ids": Array(
                 default=[],
                 base_column=Text(),
-                help_text="Contents in listening order.",
+                help_text="Ids of content items in listening order.",
             ),
             "current_content_id": Varchar(
                 default=None,
                 null=True,
                 help_text="Current content. It may have been deleted.",
             ),
-            "total_listening_time": Integer(help_text="In seconds."),
+            "total_listening_time": Integer(help_text="Total listening time, in seconds."),
             "created_at": Timestamptz(
                 default=Now(), help_text="Time of the insert, set by the database."
             ),

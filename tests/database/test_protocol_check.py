@@ -146,6 +146,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["prefer", "disable"])
 @pytest.mark.parametrize("server", [redis, http_server])
 async def test_servers_that_wait_for_a_line_are_refused_within_three_seconds(
@@ -165,6 +166,7 @@ async def test_a_connection_closed_without_an_answer_is_unavailable(talk: Talk, 
             await engine.get_new_connection(1)
 
 
+@pytest.mark.slow
 async def test_a_slow_postgresql_server_is_accepted(clone: DatabaseEngine) -> None:
     """A proxy delays each answer by 0.7 s."""
 

@@ -1,0 +1,58 @@
+"""Conversion of keys by a repository's ``normalise_key``."""
+
+from typing import Any
+
+import pytest
+
+from learner_app.errors import NotFound
+from learner_app.repository.base import DeletingRepository
+from learner_app.repository.keys import TableKey
+from tests.repository.shelves import (
+    Book,
+    BookCreate,
+    BookRepository,
+    BookTable,
+    BookUpdate,
+    SlotTable,
+)
+
+
+def in_lower_case(key: Any) -> Any:
+    return key.lower() if isinstance(key, str) else key
+
+
+class CaseInsensitiveBookRepository(DeletingRepository[Book, str, BookCreate, BookUpdate]):
+    table = BookTable
+    row = Book
+    filters = BookRepository.filters
+    normalise_key = in_lower_case
+
+
+async def test_every_operation_by_key_normalises_the_key(books: BookRepository):
+    repository = CaseInsensitiveBookRepository(books.engine)
+    book = await repository.add(BookCreate(id="b1", shelf="a"))
+    assert await repository.get("B1") == book
+    assert await repository.get_many(["x", "B1"]) == [book]
+    assert await repository.exists("B1")
+    assert (await repository.update("B1", BookUpdate(title="Il faro"))).title == "Il faro"
+    assert await repository.delete("B1")
+    with pytest.raises(NotFound):
+        await repository.get("b1")
+
+
+async def test_a_repository_without_normalise_key_distinguishes_case(books: BookRepository):
+    await books.add(BookCreate(id="b1", shelf="a"))
+    assert await books.find("B1") is None
+
+
+def test_a_key_that_is_malformed_after_normalisation_has_no_params():
+    key = TableKey(BookTable, in_lower_case)
+    assert key.params("B1") == ("b1",)
+    assert key.params(1) is None
+    assert key.params("") is None
+
+
+def test_a_composite_key_is_normalised_as_a_whole():
+    room = "0192f0c1-0000-7000-8000-000000000001"
+    swapped = TableKey(SlotTable, lambda key: key[::-1])
+    assert swapped.params(("north", room)) == TableKey(SlotTable).params((room, "north"))
