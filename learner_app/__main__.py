@@ -1,6 +1,6 @@
 """Entry point of the ``learner`` command and of ``python -m learner_app``.
 
-It handles Ctrl-C before it imports the command, because that import takes a moment.
+It handles Ctrl-C before it imports the command, because that import takes some time.
 """
 
 import os

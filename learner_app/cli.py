@@ -15,7 +15,7 @@ import typer
 
 from learner_app.database.dsn import DatabaseUrl, parse_url
 from learner_app.errors import DatabaseError, LearnerError, SettingsError
-from learner_app.settings import Settings, load_settings
+from learner_app.settings import Settings, load_settings, require_piccolo_conf
 
 if TYPE_CHECKING:  # importing the engine takes longer than printing the help
     from learner_app.database.engine import DatabaseEngine
@@ -31,6 +31,7 @@ cli = typer.Typer(
     help="The data foundation of adaptive-learning applications.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # the default mode keeps the line breaks of docstrings
     pretty_exceptions_enable=False,
 )
 staff = typer.Typer(help="Manage the staff accounts of the admin.", no_args_is_help=True)
@@ -76,7 +77,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """Send unwritten output to the null device, so that Python's flush at exit succeeds."""
+    """Redirect unwritten output to the null device, so that Python's flush at exit succeeds."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -117,6 +118,7 @@ def _engine() -> "DatabaseEngine":
     """
     from learner_app.conf import DB
 
+    require_piccolo_conf()
     DB.needs_pool = False
     return DB
 
@@ -129,7 +131,7 @@ def _require_confirmation(question: str, *, yes: bool) -> None:
     answer = sys.stdin.readline() if _can_answer() else ""
     if not answer:
         print()
-        _fail("no answer, nothing was changed; --yes skips the question")
+        _fail("no answer, nothing was changed: answer in a terminal, or pass --yes")
     if answer.strip().lower() not in ("y", "yes"):
         _fail("declined, nothing was changed")
 
@@ -150,17 +152,22 @@ def up(
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 8000,
     seed: Annotated[
-        bool, typer.Option("--seed", help="Insert the example data, also with DATABASE_URL.")
+        bool,
+        typer.Option(
+            "--seed", help="Insert the example data, also into the database of DATABASE_URL."
+        ),
     ] = False,
     staff: Annotated[
         bool,
-        typer.Option("--staff", help="Create the first staff account, also with DATABASE_URL."),
+        typer.Option(
+            "--staff", help="Create the first staff account, also in the database of DATABASE_URL."
+        ),
     ] = False,
 ) -> None:
     """Start the web application, after applying the pending migrations.
 
-    Without DATABASE_URL and DB_HOST, it also runs a PostgreSQL server in ./learner-data. The first
-    start inserts the example data and creates a staff account.
+    If neither DATABASE_URL nor DB_HOST is set, it also runs a PostgreSQL server with its data in
+    ./learner-data. The first start inserts the example data and creates a staff account.
     """
     from learner_app.up import run_product
     from learner_app.web.server import Stopped, stop_on_signals
@@ -175,7 +182,10 @@ def up(
 @cli.command()
 def seed(
     events: Annotated[
-        int, typer.Option(help="Also generate listening events, up to this total number.", min=0)
+        int,
+        typer.Option(
+            help="Also generate listening events, up to this number of generated events.", min=0
+        ),
     ] = 0,
 ) -> None:
     """Insert the missing rows of the example data. Existing rows are not changed."""
@@ -184,8 +194,8 @@ def seed(
     from learner_app.progress import progress
 
     engine = _engine()
-    for table, planted in asyncio.run(insert_seed(engine)).items():
-        print(f"{table:20} {planted.created:5} created {planted.found:5} found")
+    for table, counts in asyncio.run(insert_seed(engine)).items():
+        print(f"{table:20} {counts.created:5} created {counts.found:5} found")
     if events:
         with progress("Events", events) as report:
             created = asyncio.run(insert_bulk_events(engine, events, report))
@@ -196,7 +206,7 @@ def seed(
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Print the SQL without running it.")] = False,
 ) -> None:
-    """Print the SQL of the pending migrations, then apply them."""
+    """Print the SQL of the pending migrations, then apply them without asking."""
     from learner_app.operations.migrate import apply_migrations, plan_migrations
 
     engine = _engine()
@@ -221,7 +231,10 @@ def status() -> None:
 def rollback(
     app: Annotated[str, typer.Argument(help="Name of the Piccolo app, such as content.")],
     to: Annotated[
-        str, typer.Option(help="Earliest migration to reverse; 1 means only the last.")
+        str,
+        typer.Option(
+            help="Id of the earliest migration to reverse, 1 for the last one, all for all of them."
+        ),
     ] = "1",
     yes: Yes = False,
 ) -> None:
@@ -249,7 +262,7 @@ def reset(
         bool,
         typer.Option(
             "--keep-other-tables",
-            help="Keep tables that no registered app declares, instead of refusing.",
+            help="Keep tables that no registered app declares, instead of refusing to reset.",
         ),
     ] = False,
 ) -> None:
@@ -261,13 +274,13 @@ def reset(
     with engine.as_owner():
         print(f"Database: {engine.target}", flush=True)
         plan = asyncio.run(plan_reset(engine, keep_other_tables=keep_other_tables))
-        kept = f", keep {len(plan.other_tables)} other tables" if plan.other_tables else ""
-        question = f"Drop {len(plan.tables)} tables of {engine.target} with all rows{kept}?"
+        dropped, others = _count(len(plan.tables), "table"), len(plan.other_tables)
+        kept = f", keep {_count(others, 'other table')}" if others else ""
+        question = f"Drop {dropped} of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
         asyncio.run(drop_tables(engine, plan))
     is_development = engine.target.is_development
-    work = prepare(engine, seed=True, seed_if_empty=False, staff=is_development)
-    prepared = asyncio.run(work)
+    prepared = asyncio.run(prepare(engine, seed=True, seed_if_empty=False, staff=is_development))
     print(f"{prepared.summary}.")
     if prepared.staff_password:
         print(f"Staff login: {prepared.login}")
@@ -275,12 +288,14 @@ def reset(
 
 @cli.command()
 def roles(
-    database: Annotated[str | None, typer.Option(help="Database; created if missing.")] = None,
-    owner: Annotated[
-        str | None, typer.Option(help="Owner role, for migrations and backups.")
+    database: Annotated[
+        str | None, typer.Option(help="Name of the database, created if missing.")
     ] = None,
-    app: Annotated[str | None, typer.Option(help="Application role.")] = None,
-    schema: Annotated[str | None, typer.Option(help="Schema of the tables.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Name of the owner role, for migrations and backups.")
+    ] = None,
+    app: Annotated[str | None, typer.Option(help="Name of the application role.")] = None,
+    schema: Annotated[str | None, typer.Option(help="Name of the schema of the tables.")] = None,
     sql: Annotated[
         bool, typer.Option("--sql", help="Print a script for psql instead of running it.")
     ] = False,
@@ -289,24 +304,24 @@ def roles(
 
     Rows and passwords of existing roles are not changed.
 
-    The default names and the passwords are those of DATABASE_URL and of the owner settings. The
-    command connects as the administrator in DATABASE_ADMIN_URL, and asks for the URL if it is not
-    set.
+    The names and passwords in the settings are the defaults. The command connects as the
+    administrator of DATABASE_ADMIN_URL, and asks for this URL if it is not set.
     """
-    from learner_app.operations import roles as work
+    from learner_app.operations import roles as operation
     from learner_app.operations.role_script import psql_script
 
+    require_piccolo_conf()
     settings = load_settings()
-    chosen = work.choose_roles(
+    chosen = operation.choose_roles(
         settings, database=database, owner=owner, application=app, schema=schema
     )
     if sql:
-        print(psql_script(chosen, work.product_tables()))
+        print(psql_script(chosen, operation.product_tables()))
         return
     administrator = _administrator(settings)
-    passwords = work.configured_passwords(settings)
-    report = asyncio.run(work.set_up_roles(administrator, settings, chosen, passwords))
-    print("\n".join(work.summary(chosen, report, administrator)))
+    passwords = operation.configured_passwords(settings)
+    report = asyncio.run(operation.set_up_roles(administrator, settings, chosen, passwords))
+    print("\n".join(operation.summary(chosen, report, administrator)))
 
 
 def _administrator(settings: Settings) -> DatabaseUrl:
@@ -331,7 +346,9 @@ def backup(
 
 @cli.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="Backup file of `learner backup` or pg_dump.")],
+    file: Annotated[
+        Path, typer.Argument(help="Backup file, written by learner backup or by pg_dump.")
+    ],
     yes: Yes = False,
 ) -> None:
     """Replace the tables of the database with those of a backup, in one transaction."""
@@ -345,15 +362,16 @@ def restore(
         names = asyncio.run(tables_to_replace(engine))
         print(f"Database: {engine.target}", flush=True)
         if names:
-            question = f"Replace {len(names)} tables of {engine.target} with all rows?"
+            question = f"Replace {_count(len(names), 'table')} of {engine.target} with all rows?"
             _require_confirmation(question, yes=yes)
         pending = asyncio.run(load(engine, file, names))
-    print(f"Restored. {pending} migrations are pending.")
+    hint = ": run `learner migrate`" if pending else ""
+    print(f"Restored. Pending migrations: {pending}{hint}.")
 
 
 @staff.command("password")
 def staff_password(name: Name) -> None:
-    """Set a new random password, print it once, and end all sessions of the account."""
+    """Set a new random password, print it once, and delete all login sessions of the account."""
     from learner_app.admin.staff import renew_password
 
     print(f"Password of {name}: {asyncio.run(renew_password(name, _engine()))}")

@@ -73,7 +73,7 @@ class DatabaseNotConfigured(SettingsError):
 
 
 class DatabaseError(LearnerError):
-    """Failure of a database operation; an error of asyncpg is its ``__cause__``.
+    """Failure of a database operation, whose ``__cause__`` is asyncpg's error if there is one.
 
     An error about a constraint or a value is also an instance of asyncpg's class for its SQLSTATE:
     ``except asyncpg.UniqueViolationError`` catches :class:`Conflict` and nothing else.
@@ -320,7 +320,10 @@ class SchemaError(LearnerError):
 
 
 class ResetRefused(LearnerError):
-    """The database contains objects that ``learner reset`` does not know; nothing was deleted."""
+    """The database contains objects that ``learner reset`` does not know.
+
+    Nothing was deleted.
+    """
 
 
 class MigrationError(LearnerError):
@@ -328,7 +331,10 @@ class MigrationError(LearnerError):
 
 
 class MigrationsPending(LearnerError):
-    """The database lacks migrations that the operation requires; the operation changed nothing."""
+    """The database lacks migrations that the operation requires.
+
+    The operation changed nothing.
+    """
 
 
 class RolesError(LearnerError):
@@ -336,7 +342,10 @@ class RolesError(LearnerError):
 
 
 class BackupError(LearnerError):
-    """A backup or restore was refused or failed; no incomplete backup file is left."""
+    """A backup or restore was refused or failed.
+
+    No incomplete backup file is left.
+    """
 
 
 class ServerError(LearnerError):

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINES = 10
-"""Approximate number of lines that a whole run prints without a terminal."""
+"""Maximum number of lines after the first that a run prints without a terminal."""
 
 
 @contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that reports how much of ``total`` is done so far."""
+    """Yield a function that is called with the number of finished items, of ``total`` items."""
     if sys.stdout.isatty():
         columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as bar:

@@ -43,7 +43,7 @@ DATABASE_PARTS = ("db_host", "db_port", "db_name", "db_user", "db_password")
 """Settings that name the database where DATABASE_URL is not set."""
 
 SERVER_SETTINGS = (*DATABASE_PARTS, "db_ssl", "db_ssl_root_cert", "db_ssl_cert", "db_ssl_key")
-"""Settings of a server, which require DATABASE_URL or DB_HOST."""
+"""Settings that require DATABASE_URL or DB_HOST."""
 
 FOREIGN_NAMES = {
     "DB_DATABASE": "DB_NAME",
@@ -61,7 +61,7 @@ FOREIGN_NAMES = {
     "DB_URL": "DATABASE_URL",
     "DB_USERNAME": "DB_USER",
 }
-"""Names that other programs use, too different to be recognised by their spelling."""
+"""Settings by the names that other programs use, too different to be found by their spelling."""
 
 TYPO_RATIO = 0.82
 """Similarity, measured by difflib, above which a variable counts as a misspelt setting.
@@ -71,12 +71,13 @@ DB_POOLMAX (0.95) and DB_HSOT (0.86) are above the limit. DB_ROOT_PASSWORD (0.81
 """
 
 URL_TYPO_RATIO = 0.9
-"""Limit for names like DATABASE_URL, which resemble many variables of other programs."""
+"""The same limit for names like DATABASE_URL, which resemble many variables of other programs."""
 
 PICCOLO_CONF = "PICCOLO_CONF"
 """Variable by which Piccolo finds its configuration module."""
 
 PACKAGE_CONF = "learner_app.conf"
+"""Configuration module of a project without its own."""
 
 
 class Settings(BaseSettings):
@@ -237,7 +238,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
     except UnicodeDecodeError:
-        raise SettingsError(".env is not UTF-8 text") from None
+        raise SettingsError(".env is not UTF-8 text: save it in this encoding") from None
 
 
 def _describe(item: ErrorDetails) -> str:
@@ -246,7 +247,7 @@ def _describe(item: ErrorDetails) -> str:
 
 
 def _subject(names: list[str]) -> str:
-    """Return the beginning of a sentence: ``A is set`` or ``A and B are set``."""
+    """Return the subject and verb of a message: ``A is set`` or ``A and B are set``."""
     *others, last = names
     return f"{', '.join(others)} and {last} are set" if others else f"{last} is set"
 
@@ -339,6 +340,17 @@ def piccolo_conf_module() -> str | None:
     """Return the configuration module of the package, or None if the project has its own."""
     has_own = PICCOLO_CONF in os.environ or find_spec("piccolo_conf") is not None
     return None if has_own else PACKAGE_CONF
+
+
+def require_piccolo_conf() -> None:
+    """Raise SettingsError if PICCOLO_CONF names a module that does not exist."""
+    name = os.environ.get(PICCOLO_CONF)
+    try:
+        exists = name is None or find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):  # its package is missing, or the name is empty
+        exists = False
+    if not exists:
+        raise SettingsError(f"{PICCOLO_CONF}: there is no such module: correct or remove it")
 
 
 def connection_variables() -> list[str]:

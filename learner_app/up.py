@@ -19,7 +19,7 @@ FIRST_STAFF_NAME = "admin"
 
 @dataclass(frozen=True)
 class Prepared:
-    """Changes made to the database before serving."""
+    """Changes to the database before serving."""
 
     migrations: int
     seeded_rows: int
@@ -33,7 +33,7 @@ class Prepared:
     @property
     def login(self) -> str:
         """Name and password of the new staff account, as a line for the console."""
-        return f"{FIRST_STAFF_NAME} / {self.staff_password}   (shown this once)"
+        return f"{FIRST_STAFF_NAME} / {self.staff_password}   (shown only once)"
 
 
 def run_product(
@@ -43,20 +43,21 @@ def run_product(
 
     Args:
         engine: the configured engine, prepared for statements without a pool.
-        settings: if they name no database, the development database is started.
+        settings: settings of the database. If they name none, the development database is started.
         host: address to bind.
         port: port to bind.
-        seed: insert the example data. An empty development database gets it in any case.
-        staff: create the first staff account. The development database gets it in any case.
+        seed: insert the example data, which an empty development database gets in any case.
+        staff: create the first staff account, which the development database gets in any case.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(open_socket(host, port))
         folder: Path | None = None
         if not settings.has_database:
             folder = stack.enter_context(development_database(settings))
-        is_own = folder is not None
-        work = prepare(engine, seed=seed, seed_if_empty=is_own, staff=staff or is_own)
-        prepared = asyncio.run(work)
+        is_development = folder is not None
+        prepared = asyncio.run(
+            prepare(engine, seed=seed, seed_if_empty=is_development, staff=staff or is_development)
+        )
         if prepared.staff_password:
             # Printed before anything else can fail, because it cannot be shown a second time.
             print(f"{'Staff login:':13}{prepared.login}", flush=True)
@@ -72,17 +73,17 @@ async def prepare(
     """Apply the migrations, insert the example data, and create the first staff account.
 
     Args:
-        engine: the database.
+        engine: engine of the database.
         seed: insert the example data.
         seed_if_empty: insert the example data if the tables are empty.
-        staff: create the staff account ``admin`` if there is no staff account.
+        staff: create the staff account ``admin`` if no staff account exists.
     """
     migrations = await apply_migrations(engine)
     seeded = await insert_seed(engine) if seed or (seed_if_empty and await is_empty(engine)) else {}
     password = None
     if staff and not await has_staff(engine):
         password = await add_staff(FIRST_STAFF_NAME, engine)
-    return Prepared(migrations, sum(planted.created for planted in seeded.values()), password)
+    return Prepared(migrations, sum(counts.created for counts in seeded.values()), password)
 
 
 def _address(host: str, port: int) -> str:

@@ -349,3 +349,11 @@ def test_command_waits_for_a_server_that_restarts(own_server: OwnServer, command
     own_server.server.restart()
     _, stderr = waiting.communicate(timeout=60)
     assert (waiting.returncode, stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.conf", "learner_app.nowhere"])
+@pytest.mark.parametrize("command", ["status", "roles"])
+def test_missing_module_in_piccolo_conf_is_one_line(command: str, name: str):
+    done = run(command, PICCOLO_CONF=name)
+    assert is_one_line(done), done.stderr
+    assert "PICCOLO_CONF: there is no such module" in done.stderr

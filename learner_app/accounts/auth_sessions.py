@@ -212,13 +212,14 @@ class AuthSessionRepository(ReadOnlyRepository[AuthSession, UUID]):
         """
         password = as_secret(password)
         device = self._device(ttl, ip_address, user_agent)
-        found = await check_credentials(self.engine, email, password)
-        if found is None:
-            return None
         token = new_token()
-        values = (found.user.id, new_uuid(), token_hash(token), *device, found.stored_hash)
-        session = await self.fetch_row(SIGN_IN, *values)
-        return None if session is None else OpenedSession(token, session)
+        # Repeated only if another hash was stored since the check, possibly of the same password.
+        while found := await check_credentials(self.engine, email, password):
+            values = (found.user.id, new_uuid(), token_hash(token), *device, found.stored_hash)
+            session = await self.fetch_row(SIGN_IN, *values)
+            if session is not None:
+                return OpenedSession(token, session)
+        return None
 
     async def resolve(self, token: str | SecretStr) -> SignedIn | None:
         """Return the session of a token and its user, or None if it is unknown or expired."""

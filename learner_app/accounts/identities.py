@@ -207,6 +207,7 @@ class AccountRepository(ReadOnlyRepository[Account, UUID]):
 
         Raises:
             InvalidTransition: the user would have no sign-in method left.
+            TransactionError: the isolation level is not ``read committed``.
         """
         key = self.key.params(account_id)
         owner = key and await self.fetch_value(OWNER, *key)

@@ -22,7 +22,7 @@ CODE = RowMapper(VerificationTable, Verification)
 async def erase(engine: DatabaseEngine, user_id: UUID) -> Erased:
     """Delete a user with all personal data and return the number of rows by table."""
     async with engine.transaction():
-        # A snapshot from before the lock would miss codes that were issued before the lock.
+        # A snapshot that was taken before the lock would miss codes that were issued until then.
         await require_read_committed(engine)
         owner = str(user_id)
         email = await user_sql.LOCK_EMAIL.fetchval(engine, user_id)

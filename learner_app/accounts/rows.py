@@ -117,7 +117,7 @@ class Verification(Row, frozen=True):
 
 
 class ResetCode(NamedTuple):
-    """Code that resets the password of a user; it cannot be read again."""
+    """Code that resets the password of a user, and cannot be read again."""
 
     user: User
     code: SecretStr

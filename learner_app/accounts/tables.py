@@ -103,7 +103,7 @@ class AccountTable(
     provider_id = Varchar(
         50,
         default=None,
-        help_text="Sign-in provider: credential for the password, otherwise such as google.",
+        help_text="Sign-in provider such as google, or credential for the local password.",
     )
     account_id = Varchar(255, default=None, help_text="Id of the identity at the provider.")
     access_token = Text(default=None, null=True, secret=True, help_text="Issued by the provider.")

@@ -184,6 +184,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Raises:
             NotFound: the user does not exist.
             InvalidValue: the password violates the policy.
+            TransactionError: the isolation level is not ``read committed``.
         """
         password, keep_token = as_secret(password), as_secret(keep_token)
         new_hash = await hash_new_password(self.engine, password)
@@ -208,34 +209,39 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         Exactly one of several concurrent callers with the same old password succeeds.
 
         Returns:
-            The user; None if ``old`` is not the password, or another hash was stored concurrently.
+            The user; None if ``old`` is not the password.
 
         Raises:
             NotFound: the user does not exist.
             InvalidValue: the new password violates the policy.
+            TransactionError: the isolation level is not ``read committed``.
         """
         old, new, keep_token = as_secret(old), as_secret(new), as_secret(keep_token)
-        key = self.key.params(user_id)
-        credentials = None if key is None else await find_credentials(self.engine, key[0])
-        if credentials is None:
+        if (key := self.key.params(user_id)) is None:
             raise self.not_found()
-        if not await matches_password(self.engine, old, credentials):
-            return None
-        new_hash = await hash_new_password(self.engine, new)
-        async with self.engine.transaction():
-            return await store_password(
-                self.engine,
-                credentials.user.id,
-                new_hash,
-                keep_session=token_hash(keep_token),
-                expect=credentials.stored_hash,
-            )
+        while True:  # repeated only if another hash was stored since the check
+            credentials = await find_credentials(self.engine, key[0])
+            if credentials is None:
+                raise self.not_found()
+            if not await matches_password(self.engine, old, credentials):
+                return None
+            new_hash = await hash_new_password(self.engine, new)
+            async with self.engine.transaction():
+                user = await store_password(
+                    self.engine,
+                    key[0],
+                    new_hash,
+                    keep_session=token_hash(keep_token),
+                    expect=credentials.stored_hash,
+                )
+            if user is not None:
+                return user
 
     async def issue_reset(self, email: str, ttl: timedelta) -> ResetCode | None:
         """Issue a code for :meth:`reset_password`, or return None if no user has the address.
 
         Send the code to the address of the returned user, not to the one that was typed, which may
-        look the same and belong to somebody else.
+        look the same and belong to another person.
 
         Raises:
             InvalidValue: ``ttl`` is out of range.
@@ -263,6 +269,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
 
         Raises:
             InvalidValue: the password violates the policy.
+            TransactionError: the isolation level is not ``read committed``.
         """
         code, password = as_secret(code), as_secret(password)
         new_hash = await hash_new_password(self.engine, password)
@@ -296,6 +303,7 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
             NotFound: the user does not exist.
             Conflict: the address is taken.
             InvalidValue: ``email`` is not an e-mail address.
+            TransactionError: the isolation level is not ``read committed``.
         """
         address = validate(EMAIL, email, "email", self.table)
         async with self.engine.transaction():
@@ -346,7 +354,11 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
         ``ListeningSessionRepository.delete``.
 
         Returns:
-            The number of deleted rows by table, all 0 if the user does not exist.
+            The number of deleted rows by table. Codes and preferences under the id are deleted and
+            counted also if no user has it.
+
+        Raises:
+            TransactionError: the isolation level is not ``read committed``.
         """
         params = self.key.params(key)
         return Erased(0, 0, 0, 0, 0) if params is None else await erase(self.engine, *params)

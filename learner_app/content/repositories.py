@@ -136,7 +136,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
             if not await self._has_value(stored.row, name, value)
         ]
         if different:
-            message = f"other content has the id ({', '.join(different)} differ)"
+            message = f"other content has the id: use another id ({', '.join(different)} differ)"
             raise self.error(Conflict, message, "id", constraint="content_pkey")
         return stored
 

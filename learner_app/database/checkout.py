@@ -17,7 +17,7 @@ INNER_MODULES = (
 """Prefixes of the modules whose frames lie between the code that uses the database and the pool."""
 
 OWN_MODULES = (PACKAGE, *INNER_MODULES)
-"""Modules between a service and the pool."""
+"""Prefixes of the modules whose frames lie between the code of a service and the pool."""
 
 
 class Checkout(NamedTuple):
@@ -40,11 +40,12 @@ class Checkout(NamedTuple):
 
 
 def locate_caller(now: float) -> Checkout:
-    """Return the code that needs the connection, to be called by the pool.
+    """Return the code that needs a connection, for a method of the pool that calls this function.
 
-    For a repository of the package that is the code that called its method.
+    If that code belongs to the package, for example the method of a repository, ``caller`` is the
+    service that called it.
     """
-    frame = sys._getframe(2)  # the caller of the pool
+    frame = sys._getframe(2)  # the caller of the pool's method
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(INNER_MODULES):
         frame = frame.f_back
     code, line = frame.f_code, frame.f_lineno

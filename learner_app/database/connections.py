@@ -1,4 +1,4 @@
-"""Connections of one engine: where they lead, how they are opened, pooled and released."""
+"""Connections of one engine: target, pool, monitoring connection and reaction to errors."""
 
 from __future__ import annotations
 
@@ -39,22 +39,25 @@ from learner_app.settings import Settings, load_settings
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
+"""Time limit for closing: for the release of connections in use, and for a single connection."""
+
 START_SECONDS = 3
-"""Time that the start waits for a first connection, which the pool keeps trying to open."""
+"""Time that the start waits for a first connection; without one the pool continues to try."""
 
 FEATURE_NOT_SUPPORTED = "0A000"
+"""SQLSTATE of feature_not_supported."""
 
 _connections_as_owner: ContextVar[Connections | None] = ContextVar(
     "connections_as_owner", default=None
 )
-"""The engine part that connects as the owner role in this context."""
+"""Connections object whose new connections use the owner role in this context, or None."""
 
 
 class Connections:
     """Pool, connectors and settings of one engine.
 
-    The constructor connects to nothing and reads no setting. Both happen at the first use, so that
-    importing ``piccolo_conf`` never fails or blocks.
+    The constructor neither connects nor reads settings, so that importing ``piccolo_conf`` never
+    fails or blocks. Both happen at the first use.
     """
 
     def __init__(
@@ -67,9 +70,9 @@ class Connections:
     ) -> None:
         """
         Args:
-            url: the database; found through the settings if None.
+            url: URL of the database; found through the settings if None.
             replica_name: name in DB_REPLICAS; None for the main server.
-            owner_url: the database as the owner role; ``url`` if None.
+            owner_url: URL for the owner role if ``url`` is passed; ``url`` if None.
             needs_pool: refuse statements without a pool.
         """
         self.url = url
@@ -80,13 +83,14 @@ class Connections:
         self.statement_log = StatementLog()
         self.observers = Observers()
         self.exits_without_database = False
-        """Raise SystemExit instead of errors about settings and failed connects."""
+        """Raise SystemExit instead of errors about settings and failed connections."""
         self.connects_as_owner = False
         """Always connect as the owner role."""
         self._settings: Settings | None = None
         self._connector: Connector | None = None
         self._owner_connector: Connector | None = None
         self._monitor: tuple[Connector, Monitor] | None = None
+        """Monitor of the pool, and the connector for whose target it was started."""
         self._watchdog: Watchdog | None = None
 
     @property
@@ -105,7 +109,7 @@ class Connections:
 
     @property
     def target(self) -> DatabaseUrl:
-        """The database of new connections, as the role of this context.
+        """Database of new connections, with the role of this context.
 
         Raises:
             SettingsError: no database is configured, or its URL is invalid.
@@ -128,7 +132,7 @@ class Connections:
 
     @property
     def is_owner(self) -> bool:
-        """True where new connections use the owner role."""
+        """True if new connections of this context use the owner role."""
         return self.connects_as_owner or _connections_as_owner.get() is self
 
     @contextmanager
@@ -151,7 +155,7 @@ class Connections:
 
     @property
     def connector(self) -> Connector:
-        """Connector to the target, cached while target and settings stay the same."""
+        """Connector to the target, cached until target or settings change."""
         target, settings = self.target, self.settings
         known = self._owner_connector if self.is_owner else self._connector
         if known is None or known.settings is not settings or known.target != target:
@@ -169,17 +173,17 @@ class Connections:
 
     @property
     def monitor(self) -> Monitor | None:
-        """Monitoring connection of the pool, None without a pool for this target and loop."""
+        """Monitoring connection of the pool, None without a pool for this target and event loop."""
         if self._monitor is None or self.pool is None:
             return None
         connector, monitor = self._monitor
-        is_ours = self.pool.loop is asyncio.get_running_loop() and connector is self.connector
-        return monitor if is_ours else None
+        is_usable = self.pool.loop is asyncio.get_running_loop() and connector is self.connector
+        return monitor if is_usable else None
 
     async def start_pool(self) -> None:
-        """Open the pool.
+        """Open the pool, and wait up to START_SECONDS for a first connection.
 
-        An unreachable database is logged and no error: the pool keeps trying to connect.
+        An unreachable database is logged and is no error: the pool continues to try to connect.
         """
         connector = self.connector
         self._warn_if_unverified()
@@ -197,7 +201,7 @@ class Connections:
         self._watchdog = Watchdog(self.pool, connector, monitor)
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._first_connection(self.pool)
+                await self._wait_for_connection(self.pool)
                 await monitor.attempted.wait()
         except (LearnerError, TimeoutError) as error:
             log.warning("starting without the database: %s", error or "no answer yet")
@@ -207,11 +211,11 @@ class Connections:
         connection.statement_log = self.statement_log
         return connection
 
-    async def _first_connection(self, pool: Pool) -> None:
-        """Wait for a first connection, raise if an attempt failed.
+    async def _wait_for_connection(self, pool: Pool) -> None:
+        """Wait until the pool has a connection, or raise the error of a failed attempt.
 
-        On a slow network a caller may give up although no attempt has failed yet. Then the start
-        waits again.
+        In a slow network :meth:`Pool.acquire` may raise although no attempt has failed. Then this
+        method waits again.
         """
         while True:
             try:
@@ -226,7 +230,7 @@ class Connections:
             log.warning("DB_SSL_VERIFY is false: the server at %s is not verified", target)
 
     async def close_pool(self) -> None:
-        """Close the pool if it is open, and after 5 seconds the connections in use."""
+        """Close the pool if it is open, with connections in use after CLOSE_SECONDS."""
         pool = self.pool
         if pool is None or pool.is_closing:
             return
@@ -241,7 +245,7 @@ class Connections:
             self.pool = None
 
     async def connect(self, seconds: float | None = None) -> Connection:
-        """Open a connection outside the pool, without statement time-outs.
+        """Open a connection outside the pool, without statement timeouts.
 
         Raises:
             SettingsError: no database is configured, or its URL is invalid.
@@ -258,16 +262,17 @@ class Connections:
         return connection
 
     def acquire(self, *, in_pool: bool = True) -> Coroutine[Any, Any, Connection]:
-        """Return a connection for exclusive use until :meth:`release`.
+        """Acquire a connection for exclusive use until :meth:`release`.
 
         Args:
             in_pool: False opens a new connection.
 
         Raises:
             PoolExhausted: none became free within DB_ACQUIRE_TIMEOUT.
-            DatabaseUnavailable, DatabaseRefused: a new connection was needed and failed.
-            PoolNotStarted: there is no pool.
+            DatabaseUnavailable, DatabaseRefused: no new connection could be opened.
+            PoolNotStarted: there is no pool, or it belongs to another event loop.
         """
+        # not an async function, which would cost a coroutine more per statement
         if self.observers.registered:
             return self._acquire_observed(in_pool)
         return self._acquire(in_pool)
@@ -276,7 +281,10 @@ class Connections:
         in_pool = in_pool and not self.is_owner
         if self.pool is not None and in_pool:
             if self.pool.loop is not asyncio.get_running_loop():
-                raise PoolNotStarted("the connection pool belongs to another event loop")
+                raise PoolNotStarted(
+                    "the connection pool belongs to another event loop: "
+                    "use one engine per event loop"
+                )
             return await self.pool.acquire()
         if in_pool and self.needs_pool:
             raise PoolNotStarted(
@@ -298,10 +306,7 @@ class Connections:
             self.observers.notify(CheckoutEvent(self.replica_name, seconds, failed))
 
     async def release(self, connection: Connection) -> None:
-        """Release an acquired connection in any state.
-
-        The pool rolls back and resets it where necessary. A connection outside the pool is closed.
-        """
+        """Return an acquired connection in any state to the pool, or close it if it has none."""
         if self.pool is not None and connection in self.pool.in_use:
             self.pool.release(connection)
         elif connection.is_closed() or connection.is_busy():
@@ -309,7 +314,7 @@ class Connections:
         else:
             await connection.close(timeout=CLOSE_SECONDS)
 
-    def failure(
+    def handle_error(
         self,
         error: BaseException,
         statement: str,
@@ -317,18 +322,21 @@ class Connections:
         *,
         read_only: bool = False,
     ) -> DatabaseError:
-        """Return the package's error for an error of the driver, and let the pool react to it.
+        """Return the package's error for an error of the driver, and react to it.
+
+        Depending on the error the connection is terminated, statement caches are cleared, or the
+        pool closes its idle connections or replaces all of them.
 
         Args:
-            error: what the driver or the network raised.
+            error: error of the driver or the network.
             statement: the SQL that was sent.
-            connection: the connection it was sent on.
-            read_only: the transaction was declared read only.
+            connection: the connection on which it was sent.
+            read_only: True if the transaction was declared read-only.
         """
         failure = translate(error, statement, lost=connection.is_closed())
         if isinstance(error, TimeoutError):
             elapsed = asyncio.get_running_loop().time() - connection.last_sent_at
-            # the server's own time-out is shorter: it would have answered if it could be reached
+            # The server's own timeout is shorter, so a reachable server would have answered.
             if elapsed > self.settings.statement_seconds:
                 connection.terminate()
         if failure.sqlstate == FEATURE_NOT_SUPPORTED and connection.is_read_only():
@@ -340,16 +348,16 @@ class Connections:
             # the driver cached the parameter types, which a migration may have changed
             connection.clear_statement_cache()
         if isinstance(failure, ConnectionLost) and self.pool is not None:
-            self.pool.drop_idle()  # what broke one connection has often broken the others
+            self.pool.drop_idle()  # the cause has often broken the other connections as well
         if isinstance(failure, DatabaseReadOnly):
             if read_only or self.replica_name is not None:
                 return StatementRefused(
-                    "the transaction or replica is read only", sqlstate=failure.sqlstate
+                    "the transaction or replica is read-only", sqlstate=failure.sqlstate
                 )
             if self.pool is not None:
                 self.pool.expire()  # after a failover: leave the server that became a standby
         return failure
 
     def _fatal(self, error: LearnerError) -> BaseException:
-        """Return the error, as SystemExit where the program exits without a database."""
+        """Return the error, or a SystemExit with its message if ``exits_without_database``."""
         return SystemExit(str(error)) if self.exits_without_database else error

@@ -23,7 +23,7 @@ ESCAPE_ADVICE = "write # as %23, @ as %40, / as %2F and ? as %3F in user and pas
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """Addresses, user and options of a database; its text form contains no password."""
+    """Addresses, user and options of a database, with a text form that contains no password."""
 
     hosts: tuple[str, ...]
     """Host names, IP addresses, or directories of unix sockets."""
@@ -229,7 +229,7 @@ def _parse_addresses(
             host, port = (folder, number) if folder and number.isdecimal() else (address, "")
         elif address.startswith("["):
             if "]" not in address:
-                raise SettingsError(f"{setting}: an IPv6 address must end with ]")
+                raise SettingsError(f"{setting} is not a valid URL: an IPv6 address ends with ]")
             host, _, port = address[1:].partition("]")
             port = port.removeprefix(":")
         else:

@@ -1,4 +1,4 @@
-"""The engine that Piccolo's queries, the migrations, the repositories and the admin run on."""
+"""Database engine of Piccolo's queries, the migrations, the repositories and the admin."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from learner_app.database.scope import Scope, ScopeStack
 from learner_app.database.stream import BATCH_ROWS, Row, RowStream
 from learner_app.database.transaction import (
     Callback,
+    EngineParts,
     Transaction,
-    TransactionParts,
 )
 from learner_app.database.transaction_options import Isolation, TransactionOptions
 from learner_app.errors import (
@@ -80,7 +80,7 @@ class DatabaseEngine(PostgresEngine):
             url: URL of the database; found through the settings if left out.
             name: name of the read replica; None for the main server.
             owner_url: URL for the owner role if ``url`` is passed; ``url`` if left out.
-            needs_pool: refuse statements without a pool; False is for commands, which send few.
+            needs_pool: refuse statements without a pool; False is for commands with few statements.
             log_queries: print each statement and its duration, without its parameter values.
             log_responses: print the number of rows and their columns, or the command tag.
         """
@@ -96,16 +96,17 @@ class DatabaseEngine(PostgresEngine):
         """Observers of statements, transactions and errors: ``DB.observers.add(observer)``."""
         self.connections.observers = observers
         current = self.current_transaction
-        self._parts = TransactionParts(self, self.connections, current, scopes, observers)
+        self._parts = EngineParts(self, self.connections, current, scopes, observers)
         self._executor = StatementExecutor(self._parts)
 
-    # Piccolo's constructor: it connects and assigns attributes that are derived here.
+    # Overrides for Piccolo's constructor, which would connect, and assigns attributes that are
+    # properties here.
 
     async def check_version(self) -> None:
-        """Do nothing, whereas Piccolo asks the server for its version in the constructor."""
+        """Do nothing, as Piccolo's method would connect in the constructor."""
 
     async def prep_database(self) -> None:
-        """Do nothing, whereas Piccolo creates extensions in the constructor."""
+        """Do nothing, as Piccolo's method would connect in the constructor to create extensions."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -136,7 +137,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def log_queries(self) -> bool:
-        """True if statements are printed, as DB_ECHO sets it at the start."""
+        """True if statements are printed, as DB_ECHO sets it at the first connection."""
         return self.connections.statement_log.queries
 
     @log_queries.setter
@@ -145,7 +146,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def log_responses(self) -> bool:
-        """True if the shape of results is printed."""
+        """True if row counts and columns, or command tags, are printed."""
         return self.connections.statement_log.responses
 
     @log_responses.setter
@@ -165,7 +166,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def url(self) -> str | None:
-        """URL passed to the constructor, None if the settings name the database."""
+        """URL passed to the constructor, None if the settings determine the database."""
         return self.connections.url
 
     @url.setter
@@ -174,7 +175,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def owner_url(self) -> str | None:
-        """URL of the database as the owner role, None if it is the URL or the settings'."""
+        """URL for the owner role, None if ``url`` or the settings determine it."""
         return self.connections.owner_url
 
     @owner_url.setter
@@ -198,8 +199,10 @@ class DatabaseEngine(PostgresEngine):
     def prepare_for_command(self, *, exits_without_database: bool, connects_as_owner: bool) -> None:
         """Configure the engine for a command, which sends few statements and needs no pool.
 
-        ``exits_without_database``: raise SystemExit with one line instead of errors.
-        ``connects_as_owner``: always connect as the owner role.
+        Args:
+            exits_without_database: raise SystemExit with a one-line message instead of errors about
+                settings and failed connections.
+            connects_as_owner: always connect as the owner role.
         """
         self.connections.needs_pool = False
         self.connections.exits_without_database = exits_without_database
@@ -207,7 +210,7 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def target(self) -> DatabaseUrl:
-        """The database of new connections, as the role of this context.
+        """Database of new connections, with the role of this context.
 
         Raises:
             SettingsError: no database is configured, or its URL is invalid.
@@ -234,14 +237,14 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def is_owner(self) -> bool:
-        """True where new connections use the owner role, see :meth:`as_owner`."""
+        """True if new connections of this context use the owner role, see :meth:`as_owner`."""
         return self.connections.is_owner
 
     def as_owner(self) -> AbstractContextManager[None]:
         """Connect as the owner role inside the block, without the pool.
 
-        The block covers this task and the tasks that it starts. Nothing changes if no owner role
-        is configured.
+        It applies to this task and the tasks that it starts in the block. Nothing changes if no
+        owner role is configured.
 
         Raises:
             TransactionError: inside a transaction, whose connection uses the application role.
@@ -250,7 +253,10 @@ class DatabaseEngine(PostgresEngine):
         return self.connections.as_owner(self.transaction_exists)
 
     async def start_connection_pool(self, **_kwargs: Any) -> None:
-        """Open the pools of the engine and its replicas, which keep trying to connect."""
+        """Open the pools of the engine and its replicas.
+
+        If a server is unreachable, that is logged, and its pool continues to try to connect.
+        """
         if self.pool is not None:
             return
         await self.connections.start_pool()
@@ -258,7 +264,10 @@ class DatabaseEngine(PostgresEngine):
             await replica.start_connection_pool()
 
     async def close_connection_pool(self) -> None:
-        """Close the pools, and after 5 seconds or on cancellation the connections in use."""
+        """Close the pools of the engine and its replicas.
+
+        Connections in use are closed after 5 seconds, or immediately if the caller is cancelled.
+        """
         replicas = self._replicas[1].values() if self._replicas else ()
         await asyncio.gather(
             self.connections.close_pool(),
@@ -267,7 +276,7 @@ class DatabaseEngine(PostgresEngine):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """``async with engine.running()``: open the pool inside the block."""
+        """Return an ``async with`` block that opens the pool, and closes it at the end."""
         try:
             await self.start_connection_pool()
             yield self
@@ -278,16 +287,18 @@ class DatabaseEngine(PostgresEngine):
         """Wait at the start of a program until the server accepts connections.
 
         Raises:
-            DatabaseUnavailable: it did not within DB_RETRY_ATTEMPTS attempts or DB_RETRY_DEADLINE.
+            DatabaseUnavailable: DB_RETRY_ATTEMPTS attempts failed, or DB_RETRY_DEADLINE has passed.
             DatabaseRefused: authentication or configuration failed, which is not retried.
         """
         await wait_until_ready(self.connections)
 
     async def get_new_connection(self, seconds: float | None = None) -> Connection:
-        """Open a connection outside the pool, without statement time-outs, for long work.
+        """Open a connection outside the pool, without statement timeouts, for long work.
+
+        The caller has to close it.
 
         Args:
-            seconds: connect time-out, DB_CONNECT_TIMEOUT if left out.
+            seconds: time limit for connecting, DB_CONNECT_TIMEOUT if left out.
 
         Raises:
             SettingsError: no database is configured, or its URL is invalid.
@@ -306,18 +317,18 @@ class DatabaseEngine(PostgresEngine):
         Args:
             sql: one statement with parameters ``$1``, ``$2`` and so on.
             args: values of the parameters.
-            idempotent: executing the statement twice has the effect of executing it once. Such a
-                statement, like one that only reads, is repeated once if its connection breaks. Any
-                other statement is repeated only if it was certainly not executed.
+            idempotent: True if executing the statement twice has the effect of executing it once.
+                Such a statement, like one that only reads, is retried once if its connection is
+                lost. Any other statement is retried only if it was certainly not executed.
             name: name of the statement for observers, such as ``content.get``.
 
         Raises:
             CommitUnknown: a write outside a transaction was sent and its answer lost; for an
-                idempotent statement the repetition failed as well.
+                idempotent statement the retry failed as well.
             DatabaseError: the statement failed; see :mod:`learner_app.errors`.
         """
         return await self._executor.run(
-            lambda it: it.fetch(sql, *args), sql, idempotent=idempotent, name=name
+            lambda connection: connection.fetch(sql, *args), sql, idempotent=idempotent, name=name
         )
 
     async def fetchrow(
@@ -325,25 +336,41 @@ class DatabaseEngine(PostgresEngine):
     ) -> Any | None:
         """Execute a statement and return its first row or None, see :meth:`fetch`."""
         return await self._executor.run(
-            lambda it: it.fetchrow(sql, *args), sql, idempotent=idempotent, name=name
+            lambda connection: connection.fetchrow(sql, *args),
+            sql,
+            idempotent=idempotent,
+            name=name,
         )
 
     async def fetchval(
         self, sql: str, *args: Any, idempotent: bool = False, name: str | None = None
     ) -> Any:
-        """Execute a statement and return the first value of the first row or None."""
+        """Execute a statement and return the first value of its first row or None.
+
+        The arguments and errors are those of :meth:`fetch`.
+        """
         return await self._executor.run(
-            lambda it: it.fetchval(sql, *args), sql, idempotent=idempotent, name=name
+            lambda connection: connection.fetchval(sql, *args),
+            sql,
+            idempotent=idempotent,
+            name=name,
         )
 
     async def execute(
         self, sql: str, *args: Any, idempotent: bool = False, name: str | None = None
     ) -> str:
-        """Execute a statement and return its command tag such as ``UPDATE 3``."""
+        """Execute a statement and return its command tag such as ``UPDATE 3``.
+
+        The arguments and errors are those of :meth:`fetch`. Without parameters the SQL may consist
+        of several statements.
+
+        Raises:
+            StatementRefused: the statement is empty.
+        """
         if not sql.strip():
             raise StatementRefused("the statement is empty")
         return await self._executor.run(
-            lambda it: it.execute(sql, *args), sql, idempotent=idempotent, name=name
+            lambda connection: connection.execute(sql, *args), sql, idempotent=idempotent, name=name
         )
 
     async def perform(
@@ -355,14 +382,16 @@ class DatabaseEngine(PostgresEngine):
         in_pool: bool = True,
         name: str | None = None,
     ) -> T:
-        """Await work on a leased connection, that of the transaction inside one.
+        """Call a function with a leased connection, and retry it as a statement is retried.
+
+        Inside a transaction it is the transaction's connection, and the work is not retried.
 
         Args:
-            work: called with the lease, which has all methods of ``asyncpg.Connection`` until the
-                work returns.
+            work: called with the lease, which has all methods of ``asyncpg.Connection`` and ends
+                when the work returns.
             statement: the SQL that the work sends, to distinguish reads from writes.
             idempotent: see :meth:`fetch`.
-            in_pool: False opens a connection for it.
+            in_pool: False opens a new connection for the work.
             name: see :meth:`fetch`.
 
         Raises:
@@ -374,13 +403,13 @@ class DatabaseEngine(PostgresEngine):
         )
 
     def connection(self) -> AbstractAsyncContextManager[Lease]:
-        """Lease a connection for what the engine has no method for, such as COPY.
+        """Return an ``async with`` block that leases a connection for asyncpg's methods, as COPY.
 
-        Inside a transaction it is the transaction's connection, for this task alone until the end
-        of the block. Inside a :meth:`scope` the block is a transaction. After the block the lease
-        refuses to work, and so do cursors and prepared statements made through it. A statement
-        that is still running at the end is cancelled; inside a transaction the next statement waits
-        for it.
+        Inside a transaction it is the transaction's connection, which other tasks cannot use until
+        the end of the block. Inside a :meth:`scope` the block is a transaction. After the block the
+        lease raises LeaseEnded, and so do cursors and prepared statements made through it. A
+        statement that is still running at the end is cancelled; inside a transaction the next
+        statement waits for it instead.
 
         Raises:
             CommitUnknown: a write was sent and its answer lost.
@@ -391,10 +420,10 @@ class DatabaseEngine(PostgresEngine):
     def stream(
         self, query: Select[Any], *, key: Sequence[Column] = (), batch: int = BATCH_ROWS
     ) -> AsyncGenerator[Row, None]:
-        """Return the rows of a query one by one, in key order and in constant memory.
+        """Return an async generator of the rows of a query, in key order and in constant memory.
 
-        Outside a transaction they are read in keyset pages, and no connection is held between the
-        pages. Inside a transaction they come from a cursor on one snapshot.
+        Outside a transaction the rows are read in keyset pages, without occupying a connection
+        between the pages. Inside a transaction they are read from a cursor on one snapshot.
 
         Args:
             query: ``Table.select(...)`` with any ``where``, without order, limit and offset.
@@ -407,7 +436,7 @@ class DatabaseEngine(PostgresEngine):
         return RowStream(self._executor, self._parts.scopes, query, batch=batch).rows(key)
 
     async def batch(self, *_args: Any, **_kwargs: Any) -> Never:
-        """Refuse Piccolo's batches, which swallow errors and bypass the pool."""
+        """Raise StatementRefused, as Piccolo's batches suppress errors and bypass the pool."""
         raise StatementRefused("batch() is not supported: use DB.stream(query)")
 
     # Transactions and scopes.
@@ -421,19 +450,20 @@ class DatabaseEngine(PostgresEngine):
         deferrable: bool = False,
         track_commit: bool = False,
     ) -> Transaction:
-        """``async with DB.transaction():`` commit the block as a whole, or roll it back.
+        """Return an ``async with`` block that is committed as a whole or rolled back.
 
-        A nested block is a savepoint: an exception that leaves it undoes only its own part. In any
-        case the transaction has ended and the connection is released at the end of the block.
-        Statements of tasks that were started inside are executed one after another; a task that
-        outlives the block gets TransactionFinished.
+        A nested block is a savepoint: an exception that leaves it rolls back only that block. At
+        the end of the outermost block the transaction has ended and its connection is released,
+        whatever happened. Statements of tasks that were started inside are executed one after
+        another; a task that is still running after the block gets TransactionFinished.
 
         Args:
-            allow_nested: False refuses a nested block.
+            allow_nested: False raises an error if the block is nested.
             isolation: ``read committed`` (default of the server), ``repeatable read`` or
                 ``serializable``.
-            read_only: refuse writes.
-            deferrable: with serializable and read_only, wait for a snapshot that cannot fail.
+            read_only: let the server refuse writes.
+            deferrable: with serializable and read_only, wait for a snapshot on which the
+                transaction cannot fail to serialize.
             track_commit: read the transaction's id before COMMIT, for :meth:`was_committed`.
 
         Raises:
@@ -454,44 +484,47 @@ class DatabaseEngine(PostgresEngine):
         deferrable: bool = False,
         track_commit: bool = False,
     ) -> T:
-        """Run a unit of work in a transaction, again after a retryable failure.
+        """Run a unit of work in a transaction, and retry it after a failure that allows this.
 
-        Retryable are serialization failures, deadlocks, a connection lost before COMMIT and a
-        server that became read only. The pauses grow exponentially, with full jitter. A lost COMMIT
-        is never retried, unless ``track_commit`` is set and the server reports that it was not
-        executed. Inside another transaction the unit runs once: only the outermost unit can be
-        retried.
+        Such failures are serialization failures, deadlocks, a connection lost before COMMIT, a
+        changed table and a server that became read-only. The pauses grow exponentially, with full
+        jitter. If the answer to COMMIT is lost, the unit is retried only with ``track_commit``, and
+        only if the server reports that the transaction was not committed. Inside another
+        transaction the unit runs once: only the outermost unit can be retried.
 
         Args:
-            unit: works through this engine; its other effects may happen more than once.
+            unit: async function without arguments that uses this engine. Its effects outside the
+                database may happen more than once.
             deadline: seconds after which no attempt begins.
-            isolation: this and the other options are those of :meth:`transaction`.
-            read_only: refuse writes.
-            deferrable: wait for a snapshot that cannot fail.
-            track_commit: makes a lost COMMIT retryable.
+            isolation: see :meth:`transaction`.
+            read_only: see :meth:`transaction`.
+            deferrable: see :meth:`transaction`.
+            track_commit: look up the commit status if the answer to COMMIT is lost.
 
         Raises:
-            CommitUnknown: COMMIT was sent, its answer lost, and its status could not be looked up.
-            DatabaseError: the error of the last attempt; no attempt was committed.
+            CommitUnknown: the answer to COMMIT was lost, and the commit status is not known.
+            DatabaseError: error of the last attempt; no attempt was committed.
         """
         options = TransactionOptions(isolation, read_only, deferrable, track_commit)
         status = partial(was_committed, self._executor)
         return await TransactionRunner(self._parts, options, status, deadline=deadline).run(unit)
 
     def enclosing_transaction(self) -> Transaction | None:
-        """Return the transaction that statements of this task belong to, None outside of any.
+        """Return the transaction to which statements of this task belong, None outside of any.
 
         Raises:
-            TransactionFinished: the transaction ended before this task, which was started inside.
+            TransactionFinished: this task was started in a transaction that has ended.
         """
         return self._executor.enclosing_transaction()
 
     def transaction_exists(self) -> bool:
-        """Return True inside a transaction."""
+        """Return True inside a transaction, with the error of :meth:`enclosing_transaction`."""
         return self.enclosing_transaction() is not None
 
     def after_commit(self, callback: Callback) -> None:
-        """Call a function after the commit of the outermost transaction, drop it on rollback.
+        """Register a function to be called after the commit of the outermost transaction.
+
+        It may be an async function. It is dropped if its block or an enclosing one is rolled back.
 
         Raises:
             TransactionRequired: there is no transaction.
@@ -506,8 +539,11 @@ class DatabaseEngine(PostgresEngine):
     ) -> bool | None:
         """Return the commit status of a transaction with ``track_commit``, None if unknown.
 
-        It is unknown if the transaction is still in progress after the given seconds, is too old,
-        or belongs to another server or to the time before a failover.
+        The status is unknown if the transaction is still in progress after ``seconds``, is too old,
+        belongs to another server, or was begun before a failover.
+
+        Raises:
+            DatabaseError: the server could not be asked within ``seconds``.
         """
         return await was_committed(self._executor, TransactionId(transaction_id), seconds)
 
@@ -518,12 +554,12 @@ class DatabaseEngine(PostgresEngine):
         actor: str | UUID | None = None,
         request_id: str | UUID | None = None,
     ) -> AbstractContextManager[Scope]:
-        """``with DB.scope(tenant=…):`` give statements a tenant, an actor and a request id.
+        """Return a ``with`` block whose statements have a tenant, an actor and a request id.
 
-        The values are settings of the transaction (:mod:`learner_app.schema.session_settings`),
-        which policies and triggers read. A statement outside a transaction runs in a short
-        transaction of its own. The scope covers the block, the tasks started inside, and the
-        replicas. A nested scope inherits the values that it does not set.
+        The server receives the values as settings of the transaction, which policies and triggers
+        read (:mod:`learner_app.schema.session_settings`). A statement outside a transaction is
+        executed in a short transaction of its own. The scope covers the block, the tasks started
+        inside, and the replicas. A nested scope inherits the values that it does not set.
 
         Args:
             tenant: id of the tenant; a nested scope cannot change it.
@@ -538,22 +574,26 @@ class DatabaseEngine(PostgresEngine):
 
     @property
     def current_scope(self) -> Scope:
-        """Scope of this context, with None for each value that is not set."""
+        """Values of the scope of this context, None for each value that is not set."""
         return self._parts.scopes.current()
 
     # Methods that Piccolo's queries call.
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> list[Any]:
         sql, args = querystring.compile_string(engine_type=self.engine_type)
-        return await self._executor.run(lambda it: it.fetch(sql, *args), sql, in_pool=in_pool)
+        return await self._executor.run(
+            lambda connection: connection.fetch(sql, *args), sql, in_pool=in_pool
+        )
 
     async def run_ddl(self, ddl: str, in_pool: bool = True) -> list[Any]:
-        return await self._executor.run(lambda it: it.fetch(ddl), ddl, in_pool=in_pool)
+        return await self._executor.run(
+            lambda connection: connection.fetch(ddl), ddl, in_pool=in_pool
+        )
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
         return await self.fetch(query, *(args or ()))
 
     async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> Any:
         return await self._executor.run(
-            lambda it: it.fetch(query, *(args or ())), query, in_pool=False
+            lambda connection: connection.fetch(query, *(args or ())), query, in_pool=False
         )

@@ -216,6 +216,19 @@ def _remove_values(error: BaseException | None) -> None:
         error.__suppress_context__ = True
 
 
+def is_error_of_caller(error: BaseException, *, is_closed: bool) -> bool:
+    """Return True for an OSError of the caller's code, such as that of a COPY's source file.
+
+    An OSError of the network closes the connection. A timeout may be either and counts as the
+    network's.
+
+    Args:
+        error: error that was raised during an operation.
+        is_closed: True if the connection is closed now.
+    """
+    return isinstance(error, OSError) and not isinstance(error, TimeoutError) and not is_closed
+
+
 def outcome_is_unknown(error: BaseException) -> bool:
     """Return True if the server may have executed the statement although its answer is missing."""
     if not was_sent(error):

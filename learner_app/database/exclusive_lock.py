@@ -1,4 +1,4 @@
-"""Exclusive access of one task to the connection of a transaction."""
+"""Lock that gives one task exclusive access to the connection of a transaction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from learner_app.errors import TransactionBusy
 
 
 class ExclusiveLock:
-    """Re-entrant lock: the task that owns it can acquire it again.
+    """Re-entrant lock, which the task that owns it can acquire again.
 
-    Re-entrant because a task that has leased the transaction's connection may also use the methods
-    of the engine, which acquire the lock for each statement.
+    It is re-entrant because a task that has leased the transaction's connection may also call
+    methods of the engine, which acquire the lock for each statement.
     """
 
     __slots__ = ("_depth", "_lock", "_owner")
@@ -26,7 +26,7 @@ class ExclusiveLock:
         """Acquire the lock for this task.
 
         Args:
-            seconds: longest time to wait for another task.
+            seconds: time limit for waiting until another task releases it.
 
         Raises:
             TransactionBusy: another task did not release the lock within the time.
@@ -43,7 +43,7 @@ class ExclusiveLock:
         self._depth = 1
 
     def release(self) -> None:
-        """Release one acquisition, from any task."""
+        """Undo one :meth:`acquire`, which any task may do."""
         self._depth -= 1
         if self._depth == 0:
             self._owner = None
@@ -55,7 +55,7 @@ class ExclusiveLock:
         return self._depth == 1
 
     def disown(self) -> None:
-        """Keep the lock without an owner: every task waits for its release, also this one."""
+        """Keep the lock acquired without an owner, so that this task has to wait as others do."""
         self._owner = None
 
     async def _wait(self, seconds: float) -> None:

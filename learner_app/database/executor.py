@@ -1,4 +1,4 @@
-"""Execution of statements: in the task's transaction, or alone on a connection of the pool."""
+"""Execution of statements, in the transaction of the task or on a connection of the pool."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from itertools import count
 from typing import Any, TypeVar
 
 from learner_app.database.connection import Connection
-from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown, was_sent
+from learner_app.database.error_mapping import (
+    DRIVER_ERRORS,
+    is_error_of_caller,
+    outcome_is_unknown,
+    was_sent,
+)
 from learner_app.database.instrumentation import ExecuteEvent, sqlstate_of
 from learner_app.database.lease import Lease
 from learner_app.database.scope import NO_SCOPE
 from learner_app.database.sql_inspection import is_read
 from learner_app.database.transaction import (
+    UNCONFIRMED,
+    EngineParts,
     Transaction,
-    TransactionParts,
     enclosing_transaction,
 )
 from learner_app.database.transaction_options import TransactionOptions
@@ -39,8 +45,8 @@ from learner_app.errors import (
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
 
-MAX_REPETITIONS = 5
-"""Limit for work that was never executed: when one session ends, others often have as well."""
+MAX_RETRIES = 5
+"""Limit for work that was certainly not executed; several sessions often end together."""
 
 REJECTIONS = (
     AccessDenied,
@@ -50,13 +56,13 @@ REJECTIONS = (
     StatementRefused,
     StillReferenced,
 )
-"""Answers to an idempotent statement that the first attempt would have received as well."""
+"""Errors of a retry that prove that the first attempt of the idempotent statement failed too."""
 
 
 class StatementExecutor:
-    """Executor of the statements of one engine, whose errors are those of the package only."""
+    """Executor of one engine's statements, with retries and the errors of the package."""
 
-    def __init__(self, parts: TransactionParts) -> None:
+    def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
         self._connections = parts.connections
         self._current = parts.current
@@ -64,10 +70,10 @@ class StatementExecutor:
         self._observers = parts.observers
 
     def enclosing_transaction(self) -> Transaction | None:
-        """Return the transaction that statements of this task belong to, None outside of any.
+        """Return the transaction to which statements of this task belong, None outside of any.
 
         Raises:
-            TransactionFinished: the transaction ended before this task, which was started inside.
+            TransactionFinished: this task was started in a transaction that has ended.
         """
         return enclosing_transaction(self._current)
 
@@ -80,7 +86,7 @@ class StatementExecutor:
         in_pool: bool,
         name: str | None,
     ) -> T:
-        """Await work on a lease, see ``DatabaseEngine.perform``."""
+        """Call work with a lease, see ``DatabaseEngine.perform``."""
 
         async def leased(connection: Connection) -> T:
             transaction = self.enclosing_transaction()
@@ -105,15 +111,17 @@ class StatementExecutor:
         in_pool: bool = True,
         name: str | None = None,
     ) -> Coroutine[Any, Any, T]:
-        """Await work on a connection, which the work does not keep.
+        """Call work with a connection, and retry it if the connection is lost.
 
         Args:
-            work: sends the statement.
-            statement: the SQL, which decides whether a repetition is harmless.
-            idempotent: executing the statement twice has the effect of executing it once.
-            in_pool: False opens a connection for it.
+            work: sends the statement. It is package code that keeps no reference to the connection,
+                so that it needs no lease.
+            statement: the SQL, which decides whether a retry is harmless.
+            idempotent: True if executing the statement twice has the effect of executing it once.
+            in_pool: False opens a new connection for the work.
             name: name of the statement for observers.
         """
+        # not an async function, which would cost a coroutine more per statement
         if self._observers.registered:
             return self._run_observed(work, statement, idempotent, in_pool, name)
         return self._run(work, statement, idempotent, in_pool)
@@ -124,7 +132,7 @@ class StatementExecutor:
         statement: str,
         idempotent: bool,
         in_pool: bool,
-        retried: Callable[[DatabaseError], None] | None = None,
+        on_retry: Callable[[DatabaseError], None] | None = None,
     ) -> T:
         transaction = enclosing_transaction(self._current)
         if transaction is not None:
@@ -136,14 +144,14 @@ class StatementExecutor:
             return await attempt(work, statement, in_pool, reads)
         except _BrokenConnection as error:
             broken = error
-        repeat = partial(attempt, work, statement, in_pool, reads)
-        return await _repeat(repeat, broken, is_harmless=reads or idempotent, retried=retried)
+        again = partial(attempt, work, statement, in_pool, reads)
+        return await _retry(again, broken, is_harmless=reads or idempotent, on_retry=on_retry)
 
     async def _attempt(self, work: Work[T], statement: str, in_pool: bool, reads: bool) -> T:
-        """Await work on a connection of its own.
+        """Call work with an acquired connection.
 
         Raises:
-            _BrokenConnection: the connection broke.
+            _BrokenConnection: the connection was lost.
         """
         connection = await self._connections.acquire(in_pool=in_pool)
         completed = connection.completed_operations
@@ -153,12 +161,14 @@ class StatementExecutor:
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
-            failure = self._connections.failure(error, statement, connection)
+            if is_error_of_caller(error, is_closed=connection.is_closed()):
+                raise
+            failure = self._connections.handle_error(error, statement, connection)
             is_unknown = not reads and outcome_is_unknown(error)
             if not isinstance(failure, ConnectionLost):
                 raise (_lost_write(error) if is_unknown else failure) from error
-            # Nothing of the work was executed if none of its statements was answered, and the last
-            # one was not sent, or the server ended the session before it read the statement.
+            # Nothing of the work was executed if none of its statements succeeded, and the failed
+            # one was not sent or the server ended the session before it executed the statement.
             is_unexecuted = connection.completed_operations == completed and (
                 not was_sent(error) or connection.replies.proves_unexecuted(error)
             )
@@ -173,12 +183,10 @@ class StatementExecutor:
     async def _attempt_in_scope(
         self, work: Work[T], statement: str, in_pool: bool, reads: bool
     ) -> T:
-        """Await work in a short transaction, whose BEGIN sends the settings of the scope.
-
-        The settings end with a transaction, so that a statement without one cannot have them.
+        """Call work in a short transaction, as the settings of a scope exist in transactions only.
 
         Raises:
-            _BrokenConnection: the connection broke.
+            _BrokenConnection: the connection was lost.
         """
         transaction = Transaction(self._parts, TransactionOptions(), in_pool=in_pool)
         try:
@@ -192,13 +200,13 @@ class StatementExecutor:
             if error.unconfirmed:
                 raise
             cause = error.__cause__ or error
-            failure = ConnectionLost(f"the connection broke ({type(cause).__name__})")
+            failure = ConnectionLost(f"the connection was lost ({type(cause).__name__})")
             raise _BrokenConnection(failure, is_unexecuted=False, is_unknown=not reads) from cause
 
     async def _run_observed(
         self, work: Work[T], statement: str, idempotent: bool, in_pool: bool, name: str | None
     ) -> T:
-        """Await work as :meth:`_run` does, and report it to the observers."""
+        """Call work as :meth:`_run` does, and report it to the observers."""
         observers, replica = self._observers, self._connections.replica_name
         attempts = 1
         failed: BaseException | None = None
@@ -257,14 +265,14 @@ class StatementExecutor:
         except DRIVER_ERRORS as error:
             if not lease.has_raised(error):
                 raise
-            failure = self._connections.failure(error, "", connection)
+            failure = self._connections.handle_error(error, "", connection)
             raise (_lost_write(error) if error is lease.lost_write else failure) from error
         finally:
             lease.end()
             await self._connections.release(connection)
 
     async def _require_no_scope(self, _statement: str | None) -> None:
-        """Raise if a scope was entered after the lease began, whose settings need a transaction."""
+        """Raise ScopeError if a scope was entered after the lease, which has no transaction."""
         if self._scopes.current() is not NO_SCOPE:
             raise ScopeError(
                 "a scope does not apply to a connection that was leased before it: "
@@ -272,15 +280,15 @@ class StatementExecutor:
             )
 
 
-class _BrokenConnection(Exception):  # caught in this module
-    """The connection broke during an attempt."""
+class _BrokenConnection(Exception):  # no DatabaseError, as it never leaves this module
+    """The connection was lost during an attempt."""
 
     def __init__(self, failure: ConnectionLost, *, is_unexecuted: bool, is_unknown: bool) -> None:
         """
         Args:
-            failure: the error for the caller if the work is not repeated.
-            is_unexecuted: certainly nothing was executed.
-            is_unknown: otherwise, a write may have been committed.
+            failure: error for the caller if the work is not retried.
+            is_unexecuted: True if certainly nothing of the work was executed.
+            is_unknown: True if a write may have been committed; ignored if ``is_unexecuted``.
         """
         super().__init__()
         self.failure = failure
@@ -288,20 +296,27 @@ class _BrokenConnection(Exception):  # caught in this module
         self.is_unknown = is_unknown and not is_unexecuted
 
 
-async def _repeat(
+async def _retry(
     attempt: Callable[[], Awaitable[T]],
     broken: _BrokenConnection,
     *,
     is_harmless: bool,
-    retried: Callable[[DatabaseError], None] | None,
+    on_retry: Callable[[DatabaseError], None] | None,
 ) -> T:
-    """Repeat work whose connection broke.
+    """Retry work whose connection was lost.
 
-    Work that may have been executed is repeated once, and only if that is harmless. Work that was
-    certainly not executed is repeated up to :data:`MAX_REPETITIONS` times.
+    Work that may have been executed is retried once, and only if that is harmless. Work that was
+    certainly not executed is retried up to :data:`MAX_RETRIES` times.
+
+    Args:
+        attempt: makes another attempt.
+        broken: result of the first attempt.
+        is_harmless: True if the work only reads or is idempotent.
+        on_retry: called before each retry with the error of the previous attempt.
 
     Raises:
         CommitUnknown: a write was sent in one of the attempts, and none succeeded.
+        DatabaseError: error of the last attempt.
     """
     is_unknown = False
     for number in count(1):
@@ -310,10 +325,10 @@ async def _repeat(
             if not is_harmless:
                 break
             is_harmless = False
-        if number > MAX_REPETITIONS:
+        if number > MAX_RETRIES:
             break
-        if retried is not None:
-            retried(broken.failure)
+        if on_retry is not None:
+            on_retry(broken.failure)
         try:
             return await attempt()
         except _BrokenConnection as error:
@@ -321,8 +336,8 @@ async def _repeat(
         except PoolNotStarted:  # the pool was closed meanwhile
             break
         except DatabaseError as error:
-            # A rejection of the repetition proves that the first attempt was rejected as well: the
-            # statement is idempotent. Any other error does not tell what the first attempt did.
+            # The statement is idempotent, so a rejected retry proves that the first attempt was
+            # rejected as well. No other error shows the result of the first attempt.
             if is_unknown and not isinstance(error, REJECTIONS):
                 raise _lost_write(error) from error
             raise
@@ -335,11 +350,14 @@ def _lost_write(error: BaseException) -> CommitUnknown:
 
 
 def _require_committed(connection: Connection) -> None:
-    """Raise if work outside a transaction is not committed for good."""
+    """Raise if the commit of work outside a transaction is unconfirmed or has not happened.
+
+    Raises:
+        CommitUnknown: the synchronous standby did not confirm the commit.
+        TransactionError: the work has left a transaction open.
+    """
     if connection.is_unconfirmed:
-        raise CommitUnknown(
-            "committed on one server, not confirmed by its standby", unconfirmed=True
-        )
+        raise CommitUnknown(UNCONFIRMED, unconfirmed=True)
     if not connection.is_closed() and connection.is_in_transaction():
         raise TransactionError(
             "a transaction was left open and is rolled back: use DB.transaction()"

@@ -1,7 +1,7 @@
-"""Observers: hooks for metrics, logs and traces of database work.
+"""Observers of the engine, for metrics, logs and traces.
 
-Events carry durations, names and SQLSTATEs, never SQL text or values. Nothing is registered by
-default, and then an event costs the check of an empty list.
+Events contain durations, names and SQLSTATEs, never SQL text or values. No observer is registered
+by default. Then no event is created, and the cost is the check of an empty tuple.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Outcome = Literal["committed", "rolled back", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class CheckoutEvent:
-    """A connection was acquired, or acquiring it failed."""
+    """Event after a connection was acquired or acquiring it failed."""
 
     replica: str | None
     """Name of the replica, None for the main server."""
@@ -29,7 +29,7 @@ class CheckoutEvent:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteEvent:
-    """A statement, or the work of ``DB.perform``, ended."""
+    """Event after a statement, or the work of ``DB.perform``, has ended."""
 
     replica: str | None
     """Name of the replica, None for the main server."""
@@ -38,9 +38,9 @@ class ExecuteEvent:
     seconds: float
     """Time including the checkout and all attempts."""
     attempts: int
-    """Number of attempts, more than 1 if a broken connection was replaced."""
+    """Number of attempts, more than 1 if the statement was retried on another connection."""
     in_transaction: bool
-    """True if it ran in a transaction of the caller."""
+    """True if it was executed in a transaction of the caller."""
     error: type[BaseException] | None
     """Class of the error, ``asyncio.CancelledError`` included; None on success."""
     sqlstate: str | None
@@ -49,7 +49,7 @@ class ExecuteEvent:
 
 @dataclass(frozen=True, slots=True)
 class TransactionEvent:
-    """An outermost transaction ended."""
+    """Event after an outermost transaction has ended."""
 
     replica: str | None
     """Name of the replica, None for the main server."""
@@ -58,14 +58,14 @@ class TransactionEvent:
     outcome: Outcome
     """``unknown``: COMMIT was sent and its answer lost."""
     error: type[BaseException] | None
-    """Class of the error that ended the block or was raised by COMMIT, None without one."""
+    """Class of the error that the block raised, None if it raised none."""
     sqlstate: str | None
     """SQLSTATE of the error, None if the server sent none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """A statement or transaction failed with a database error, also if it is tried again."""
+    """Event after an attempt of a statement or transaction has failed with a database error."""
 
     replica: str | None
     """Name of the replica, None for the main server."""
@@ -76,13 +76,13 @@ class ErrorEvent:
     sqlstate: str | None
     """SQLSTATE of the error, None if the server sent none."""
     is_retried: bool
-    """True if another attempt follows, so that the caller does not see this error."""
+    """True if another attempt follows, so that the caller does not get this error."""
 
 
 class Observer(Protocol):
     """Receiver of events, called synchronously in the task that caused them.
 
-    An observer must not block. What it raises is logged and does not affect the statement.
+    An observer must not block. An error that it raises is logged and does not affect the statement.
     """
 
     def checkout(self, event: CheckoutEvent) -> None: ...
@@ -111,7 +111,7 @@ class Observers:
         self.registered = (*self.registered, observer)
 
     def remove(self, observer: Observer) -> None:
-        """Unregister an observer, ignore one that is not registered."""
+        """Unregister an observer, or do nothing if it is not registered."""
         self.registered = tuple(other for other in self.registered if other is not observer)
 
     def notify_error(
@@ -129,7 +129,7 @@ class Observers:
             )
 
     def notify(self, event: Event) -> None:
-        """Pass an event to all observers and log what they raise."""
+        """Pass an event to all observers, and log the errors that they raise."""
         for observer in self.registered:
             try:
                 match event:

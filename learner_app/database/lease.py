@@ -1,9 +1,9 @@
 """Lease of a connection, which is valid until the block that created it ends.
 
-The connection itself returns to the pool and serves other callers. A caller that kept a reference
-could send statements into their transactions. Therefore it never receives the connection, but a
-lease, which refuses to work after its block, as do the cursors, prepared statements and
-transactions made through it.
+After the block the connection returns to the pool and is used by other callers. A caller that kept
+a reference to it could send statements into their transactions. Therefore a caller never gets the
+connection itself but a lease. After its block the lease raises LeaseEnded, and so do the cursors,
+prepared statements and transactions that were made through it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import asyncpg
 import asyncpg.connection
 
 from learner_app.database.connection import Connection
-from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown
+from learner_app.database.error_mapping import (
+    DRIVER_ERRORS,
+    is_error_of_caller,
+    outcome_is_unknown,
+)
 from learner_app.database.sql_inspection import controls_transaction
-from learner_app.database.sql_inspection import is_read as reads
+from learner_app.database.sql_inspection import is_read as is_read_statement
 from learner_app.errors import ConnectionLost, LeaseEnded
 
 T = TypeVar("T")
 
-# asyncpg's stubs omit the private attributes used here; the version is pinned
+# Any, as asyncpg's stubs omit the private attributes used here
 _Driver: Any = asyncpg.connection.Connection
 _Proxy: Any = asyncpg.connection._ConnectionProxy
 
@@ -60,8 +64,8 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         "_before_operation",
         "_connection",
         "_is_ended",
-        "_is_in_force",
         "_is_repeatable",
+        "_is_transaction_open",
         "_outer",
         "last_error",
         "lost_write",
@@ -70,7 +74,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
     def __init__(
         self,
         connection: Connection,
-        is_in_force: Callable[[], bool] | None = None,
+        is_transaction_open: Callable[[], bool] | None = None,
         *,
         before_operation: Callable[[str | None], Awaitable[None]] | None = None,
         is_repeatable: bool = False,
@@ -78,24 +82,26 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         """
         Args:
             connection: the leased connection.
-            is_in_force: returns True while the transaction of the lease is open; None without one.
-            before_operation: called with the SQL, or None, before each operation.
-            is_repeatable: the caller repeats the work if nothing was sent.
+            is_transaction_open: returns True while the transaction of the lease is open; None if
+                there is no transaction.
+            before_operation: called before each operation with its SQL, or None if unknown.
+            is_repeatable: True if the caller retries the work on another connection.
         """
         self._connection = connection
         self._before_operation = before_operation
-        self._is_in_force = is_in_force
+        self._is_transaction_open = is_transaction_open
         self._is_repeatable = is_repeatable
         self._is_ended = False
         self._outer: Lease | None = connection.lease
+        """Enclosing lease of the same connection, which is restored at the end of this one."""
         self.last_error: BaseException | None = None
         """Last error of the driver or the network that an operation raised."""
         self.lost_write: BaseException | None = None
-        """Error of a statement that may have written, as its answer was lost."""
+        """Error of the last statement whose answer was lost and that may have been committed."""
         connection.lease = self
 
     def end(self) -> None:
-        """Invalidate the lease, and remove listeners unless an outer lease may have added them."""
+        """Invalidate the lease, and remove listeners unless they may belong to an outer lease."""
         self._is_ended = True
         outer = self._outer
         if outer is not None and not outer._is_usable():
@@ -116,7 +122,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         return not self._is_usable() or bool(self._connection.is_closed())
 
     def cursor(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        return _Driver.cursor(self, query, *args, **kwargs)  # the cursor checks the lease
+        return _Driver.cursor(self, query, *args, **kwargs)  # so that the cursor uses the lease
 
     async def prepare(self, query: str, **kwargs: Any) -> Any:
         return await _Driver._prepare(self, query, **kwargs)
@@ -145,7 +151,7 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
 
     @_top_xact.setter
     def _top_xact(self, transaction: Any) -> None:
-        self._usable()._top_xact = transaction  # type: ignore[misc]  # it is asyncpg's
+        self._usable()._top_xact = transaction  # type: ignore[misc]  # an attribute of asyncpg
 
     async def _get_statement(self, query: str, *args: Any, **kwargs: Any) -> Any:
         return await self._operate(
@@ -153,11 +159,13 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         )
 
     def _maybe_gc_stmt(self, statement: Any) -> None:
-        # called when a prepared statement is finalised, which may be after the end of the lease
+        # not checked: asyncpg calls it when a prepared statement is garbage-collected
         self._connection._maybe_gc_stmt(statement)
 
     def _is_usable(self) -> bool:
-        return not self._is_ended and (self._is_in_force is None or self._is_in_force())
+        return not self._is_ended and (
+            self._is_transaction_open is None or self._is_transaction_open()
+        )
 
     def _usable(self) -> Connection:
         if not self._is_usable():
@@ -173,12 +181,12 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
     async def _operate(
         self, start: Callable[[Connection], Awaitable[T]], sql: str | None, *, is_read: bool = False
     ) -> T:
-        """Await an operation on the connection.
+        """Execute an operation on the connection.
 
         Args:
-            start: begins the operation.
+            start: returns the coroutine of the operation.
             sql: the statement that it executes, None if unknown.
-            is_read: the operation writes no row whatever the statement is.
+            is_read: True if the operation writes no row, whatever the statement is.
 
         Raises:
             ConnectionLost: the server had closed the connection before anything was sent.
@@ -194,8 +202,10 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         try:
             return await connection.tracked(start(connection))
         except DRIVER_ERRORS as error:
+            if is_error_of_caller(error, is_closed=connection.is_closed()):
+                raise
             self.last_error = error
-            can_write = not is_read and (sql is None or not reads(sql))
+            can_write = not is_read and (sql is None or not is_read_statement(sql))
             if in_transaction:  # nothing is committed before COMMIT
                 can_write = can_write and sql is not None and controls_transaction(sql)
             if can_write and outcome_is_unknown(error):
@@ -225,10 +235,11 @@ class _LeasedProtocol:
         return operate
 
 
-def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the method of a lease that calls a method of the connection.
+def _delegating_method(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of the lease that checks it and calls a method of the connection.
 
-    The lease is checked when a coroutine starts to run, which may be after the block has ended.
+    For an async method the check is made when the coroutine is awaited, which may be after the end
+    of the block.
     """
     sends_statement = name in STATEMENT_METHODS
     is_read = name in READ_METHODS
@@ -251,4 +262,4 @@ def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name, _method in inspect.getmembers(Connection, inspect.isfunction):
     if not _name.startswith("_") and _name not in vars(Lease):
-        setattr(Lease, _name, _checked(_name, _method))
+        setattr(Lease, _name, _delegating_method(_name, _method))

@@ -55,7 +55,7 @@ class Pool:
         *,
         needs_primary: bool = False,
     ) -> None:
-        """Start without connections; :meth:`acquire` and :meth:`prune` open them.
+        """Start without connections, which :meth:`acquire` and :meth:`prune` open.
 
         Args:
             name: name of the target for the log, without a password.

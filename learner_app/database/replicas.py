@@ -18,7 +18,7 @@ class _Replicas(dict[str, E], Generic[E]):
 
     def __missing__(self, name: str) -> Never:
         known = ", ".join(self) or "none"
-        raise SettingsError(f"DB_REPLICAS has no replica {name!r}, use one of: {known}")
+        raise SettingsError(f"DB_REPLICAS has no replica {name!r}, it has: {known}")
 
 
 def make_replicas(settings: Settings, make: Callable[[str, str], E]) -> Mapping[str, E]:

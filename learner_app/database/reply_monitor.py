@@ -52,7 +52,7 @@ class ReplyMonitor(asyncio.Protocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def start(self) -> None:
-        """Record the type of the next message; to be called while no reply is awaited."""
+        """Record the type of the next message, while no other reply is awaited."""
         self.first = b""
         self._is_waiting = True
 

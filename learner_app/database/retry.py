@@ -1,4 +1,4 @@
-"""Retry: of transactions that failed by concurrency or outage, and of the first connection."""
+"""Retries of transactions that failed by concurrency or outages, and of the first connection."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeVar
 from learner_app.database.backoff import Backoff
 from learner_app.database.connections import Connections
 from learner_app.database.transaction import (
+    EngineParts,
     Transaction,
-    TransactionParts,
     enclosing_transaction,
 )
 from learner_app.database.transaction_options import TransactionOptions
@@ -35,8 +35,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 10.0
+"""Default of the time after which no attempt begins."""
 CLOSE_SECONDS = 1
+"""Time limit for closing the connection that :func:`wait_until_ready` has opened."""
 BACKOFF = Backoff(initial=0.02, maximum=1.0)
+"""Pauses between the attempts of a transaction."""
 
 RETRYABLE = (
     SerializationFailure,
@@ -49,11 +52,11 @@ RETRYABLE = (
 
 
 class TransactionRunner:
-    """Runner of units of work that repeats a unit after a retryable failure."""
+    """Runner of a unit of work that retries it after a failure of :data:`RETRYABLE`."""
 
     def __init__(
         self,
-        parts: TransactionParts,
+        parts: EngineParts,
         options: TransactionOptions,
         was_committed: Callable[[TransactionId, float], Awaitable[bool | None]],
         *,
@@ -62,8 +65,8 @@ class TransactionRunner:
         """
         Args:
             parts: parts of the engine.
-            options: options of each transaction.
-            was_committed: looks up a commit status within a number of seconds.
+            options: options of the transaction of each attempt.
+            was_committed: returns the commit status of a transaction within a number of seconds.
             deadline: seconds after which no attempt begins.
         """
         self._parts = parts
@@ -93,7 +96,7 @@ class TransactionRunner:
             except (DatabaseError, BaseExceptionGroup) as error:
                 cause = _retryable_cause(error)
                 # A savepoint cannot be retried: after these errors the whole transaction has
-                # failed, and only the outermost unit can run again.
+                # failed, and only the outermost unit can be retried.
                 if self._is_nested or cause is None:
                     raise
                 failure = cause
@@ -111,7 +114,7 @@ class TransactionRunner:
     async def _resolve_unknown_commit(
         self, transaction: Transaction, error: CommitUnknown
     ) -> bool | None:
-        """Return the commit status of a tracked transaction, None if it cannot be known."""
+        """Return the commit status of this attempt's transaction, None if it is unknown."""
         ours = transaction.transaction_id
         if ours is None or error.transaction_id != ours or error.unconfirmed:
             return None
@@ -123,10 +126,10 @@ class TransactionRunner:
 
 
 def _retryable_cause(error: BaseException) -> DatabaseError | None:
-    """Return the error that makes a retry sensible, None if there is none.
+    """Return the error because of which the unit can be retried, None if there is none.
 
-    A task group raises several errors. Its unit is retried if one error is retryable and all others
-    are only consequences of it: that the transaction is aborted or has ended.
+    A task group raises several errors. Its unit can be retried if at least one error is retryable
+    and all others are consequences of it: the transaction is aborted or has ended.
     """
     if isinstance(error, BaseExceptionGroup):
         causes = [_retryable_cause(one) for one in error.exceptions]
@@ -136,7 +139,7 @@ def _retryable_cause(error: BaseException) -> DatabaseError | None:
             for cause, one in zip(causes, error.exceptions, strict=True)
         )
         return None if has_other_errors else next((cause for cause in causes if cause), None)
-    if isinstance(error, TransactionRolledBack):  # the unit caught the error that caused it
+    if isinstance(error, TransactionRolledBack):  # the unit had caught the error, now its cause
         return error if isinstance(error.__cause__, RETRYABLE) else None
     return error if isinstance(error, RETRYABLE) else None
 

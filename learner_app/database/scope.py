@@ -1,8 +1,8 @@
 """Scope of statements: tenant, actor and request id as settings of their transaction.
 
-A scope is a value of the current context (``contextvars``), so that it covers a block and the tasks
-started inside. PostgreSQL receives it as settings that end with the transaction (``SET LOCAL``):
-another user of the same server connection, also behind PgBouncer, never sees them.
+A scope is stored in a context variable, so that it covers a block and the tasks started inside. The
+server receives it as settings that end with the transaction (``SET LOCAL``), so that no other user
+of the same session sees them, even if PgBouncer shares it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from learner_app.errors import InvalidValue, ScopeError
 from learner_app.schema.session_settings import ACTOR_SETTING, REQUEST_ID_SETTING, TENANT_SETTING
 
 LOG_TEXT = "SET LOCAL (scope)"
-"""Text in the statement log instead of the settings, which contain values."""
+"""Text for the statement log instead of the SQL of the settings, which contains values."""
 
 _PROPAGATES_SETTINGS = (
     "SELECT coalesce(current_setting('citus.propagate_set_commands', true) = 'local', false)"
 )
 
 MAX_LENGTH = 200
-"""Longest value in characters."""
+"""Maximum length of a value in characters."""
 
 
 class Scope(NamedTuple):
-    """Values that the statements of a block carry, None for a value that is not set."""
+    """Values for the statements of a block, None for a value that is not set."""
 
     tenant: str | None = None
     actor: str | None = None
@@ -39,9 +39,10 @@ class Scope(NamedTuple):
 
 
 NO_SCOPE = Scope()
-"""Scope outside of any block; compared by identity where speed matters."""
+"""Scope without values, the only such object, so that it can be compared by identity."""
 
 SETTINGS = Scope(tenant=TENANT_SETTING, actor=ACTOR_SETTING, request_id=REQUEST_ID_SETTING)
+"""Names of PostgreSQL's settings for the values of a scope."""
 
 
 class ScopeStack:
@@ -53,7 +54,7 @@ class ScopeStack:
         self._entry: ContextVar[_Entry | None] = ContextVar("scope", default=None)
 
     def current(self) -> Scope:
-        """Return the scope of this context, :data:`NO_SCOPE` outside of any."""
+        """Return the scope of this context, :data:`NO_SCOPE` if there is none."""
         entry = self._entry.get()
         if entry is None:
             return NO_SCOPE
@@ -72,19 +73,21 @@ class ScopeStack:
         """Enter a scope that inherits the values it does not set, see ``DatabaseEngine.scope``."""
         outer = self.current()
         inner = Scope(
-            _text("tenant", tenant), _text("actor", actor), _text("request_id", request_id)
+            _checked_text("tenant", tenant),
+            _checked_text("actor", actor),
+            _checked_text("request_id", request_id),
         )
         if None not in (outer.tenant, inner.tenant) and outer.tenant != inner.tenant:
             raise ScopeError(
                 "a scope cannot be nested in the scope of another tenant: leave that scope first"
             )
         scope = Scope(*(new or old for new, old in zip(inner, outer, strict=True)))
-        with self.entered(scope if any(scope) else NO_SCOPE):
+        with self.use(scope if any(scope) else NO_SCOPE):
             yield scope
 
     @contextmanager
-    def entered(self, scope: Scope) -> Iterator[None]:
-        """Use exactly this scope inside the block."""
+    def use(self, scope: Scope) -> Iterator[None]:
+        """Enter a scope without inheriting values from the present one."""
         entry = _Entry(scope, self._entry.get())
         token = self._entry.set(entry)
         try:
@@ -96,7 +99,7 @@ class ScopeStack:
 
 
 class _Entry:
-    """One entered scope."""
+    """Scope that a block has entered, with the task that entered it."""
 
     __slots__ = ("_owner", "is_left", "outer", "scope")
 
@@ -111,8 +114,8 @@ class _Entry:
     def is_abandoned(self) -> bool:
         """True if the block ended in another context, which could not reset the variable.
 
-        That happens to an async generator which the garbage collector closes in another task. A
-        task started inside the block is different: it keeps its scope after the end of the block.
+        That happens if an async generator is not closed: the event loop closes it in a new task. A
+        task that was started inside the block, in contrast, keeps the scope after the block.
         """
         if not self.is_left:
             return False
@@ -127,10 +130,10 @@ def _current_task() -> asyncio.Task[Any] | None:
 
 
 class ScopeSettings:
-    """Settings of one transaction that correspond to a scope.
+    """Settings of a scope in one transaction: what the server has, and what to send.
 
-    They are sent before a statement, not when a scope is entered or left: that happens in
-    synchronous code, and concurrent tasks of one transaction can have different scopes.
+    They are sent before a statement and not when a scope is entered or left, because that happens
+    in synchronous code, and because concurrent tasks of one transaction can have different scopes.
     """
 
     __slots__ = ("_is_used", "_next", "_scopes", "_sent")
@@ -140,60 +143,62 @@ class ScopeSettings:
         self._sent: Scope | None = NO_SCOPE
         """Scope whose settings the server has, None if that is unknown."""
         self._next = NO_SCOPE
+        """Scope of the SQL that :meth:`sql_before` returned last."""
         self._is_used = False
+        """True if settings were sent in this transaction."""
 
     def may_differ(self) -> bool:
-        """Return False if the transaction and the current context have no scope."""
+        """Return False if neither the transaction nor the current context has a scope."""
         return self._is_used or self._scopes.current() is not NO_SCOPE
 
-    def at_begin(self) -> str:
+    def sql_with_begin(self) -> str:
         """Return the SQL to send with BEGIN, empty without a scope."""
         scope = self._scopes.current()
         if scope is NO_SCOPE:
             return ""
         self._is_used = True
         self._sent = scope
-        return _set_local(scope, NO_SCOPE)
+        return _set_local_sql(scope, NO_SCOPE)
 
-    def before(self, statement: str | None) -> str:
-        """Return the SQL to send before a statement, empty if the settings are correct.
+    def sql_before(self, statement: str | None) -> str:
+        """Return the SQL to send before a statement, empty if the server has the right settings.
 
-        Call :meth:`sent` after it was executed.
+        Call :meth:`mark_sent` after the SQL was executed.
         """
         text = (statement or "").lower()
         if text.lstrip().startswith("rollback"):
-            # The transaction may be aborted, and then it refuses every other statement.
-            self.rolled_back()
+            # An aborted transaction accepts no other statement, so nothing is sent before.
+            self.mark_rolled_back()
             return ""
         scope, before = self._scopes.current(), self._sent
         if "rollback" in text:
-            self.rolled_back()
+            self.mark_rolled_back()
         if scope == before:
             return ""
         self._is_used = True
         self._sent, self._next = None, scope
-        return _set_local(scope, before)
+        return _set_local_sql(scope, before)
 
-    def sent(self) -> None:
-        """Note that the SQL of :meth:`before` was executed."""
+    def mark_sent(self) -> None:
+        """Record that the SQL of :meth:`sql_before` was executed."""
         self._sent = self._next
 
-    def rolled_back(self) -> None:
-        """Note that ROLLBACK TO SAVEPOINT restored earlier settings, which are not known here."""
+    def mark_rolled_back(self) -> None:
+        """Record that ROLLBACK TO SAVEPOINT restored earlier settings, which are unknown."""
         if self._is_used:
             self._sent = None
 
 
 async def send_begin(connection: Connection, begin: str, settings: str) -> None:
-    """Send BEGIN and the settings of a scope, in one message where that is possible.
+    """Send BEGIN and the settings of a scope, in one message if that is possible.
 
-    Citus with ``citus.propagate_set_commands`` sends the text of the message that contains a SET
-    to its workers. There a BEGIN in it would be a second one, and a warning in the log.
+    With ``citus.propagate_set_commands`` Citus sends the whole message that contains a SET to its
+    workers. They have begun a transaction already, and would log a warning about the second BEGIN.
 
     Args:
         connection: connection without a transaction.
         begin: the BEGIN statement.
-        settings: SQL of :meth:`ScopeSettings.at_begin`.
+        settings: SQL of :meth:`ScopeSettings.sql_with_begin`.
     """
     if connection.propagates_settings is None:
         connection.propagates_settings = await connection.fetchval(_PROPAGATES_SETTINGS)
@@ -204,16 +209,17 @@ async def send_begin(connection: Connection, begin: str, settings: str) -> None:
         await connection.control(f"{begin}; {settings}", log_text=f"{begin}; {LOG_TEXT}")
 
 
-def _set_local(scope: Scope, before: Scope | None) -> str:
+def _set_local_sql(scope: Scope, before: Scope | None) -> str:
     """Return the SQL that changes the settings of a transaction to those of a scope.
 
-    ``SET LOCAL`` instead of ``set_config(…, true)``: Citus propagates only the former to its
-    workers, where policies are evaluated, and it takes no snapshot, which would be too early for
-    ``SET TRANSACTION`` and ``LOCK TABLE``. It has no parameters, hence the literals.
+    Why ``SET LOCAL`` and not ``set_config(…, true)``: Citus propagates only the former to its
+    workers, where policies are evaluated. And a SELECT would take a snapshot, after which
+    ``SET TRANSACTION`` is refused and ``LOCK TABLE`` comes too late. ``SET LOCAL`` accepts no
+    parameters, hence the literals.
 
     Args:
-        scope: the scope from now on.
-        before: the scope of the settings until now; None if it is unknown.
+        scope: scope whose settings the server shall have.
+        before: scope whose settings the server has, None if that is unknown.
     """
     old: Scope | tuple[object, ...] = before if before is not None else (object(),) * len(scope)
     return "; ".join(
@@ -224,13 +230,17 @@ def _set_local(scope: Scope, before: Scope | None) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return the text as a string literal that is valid with any standard_conforming_strings."""
+    """Return the text as a literal that is valid for both values of standard_conforming_strings."""
     quoted = "'" + text.replace("'", "''") + "'"
     return "E" + quoted.replace("\\", "\\\\") if "\\" in quoted else quoted
 
 
-def _text(field: str, value: str | UUID | None) -> str | None:
-    """Return a valid value of a scope as text."""
+def _checked_text(field: str, value: str | UUID | None) -> str | None:
+    """Return a value of a scope as text.
+
+    Raises:
+        InvalidValue: the value is no text or UUID, is empty or too long, or cannot be stored.
+    """
     if value is None:
         return None
     if isinstance(value, UUID):

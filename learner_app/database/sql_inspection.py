@@ -119,5 +119,5 @@ def leaves_session_state(sql: str) -> bool:
 
 @lru_cache(CACHE_SIZE)
 def controls_transaction(sql: str) -> bool:
-    """Return True if the statement begins or ends a transaction; False for savepoints."""
+    """Return True if the statement begins or ends a transaction rather than a savepoint."""
     return bool(_TRANSACTION_CONTROL.search(_strip_strings_and_comments(sql)))

@@ -1,8 +1,8 @@
 """Streams: many rows in constant memory.
 
-Outside a transaction a stream reads keyset pages, each a short statement of its own, so that no
-connection is held while the caller works. Inside one it reads from a server-side cursor, which
-returns one snapshot of the query.
+Outside a transaction a stream reads keyset pages, each by a short statement of its own, so that no
+connection is occupied while the caller's code runs. Inside a transaction it reads from a
+server-side cursor, which shows one snapshot of the data.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from learner_app.schema.objects import PrimaryKey
 from learner_app.schema.schema_object import quoted
 
 BATCH_ROWS = 1000
+"""Default number of rows per page."""
 
 Row = dict[str, Any]
 Records = Sequence[Any]
@@ -31,8 +32,8 @@ Records = Sequence[Any]
 class RowStream:
     """Stream of the rows of one query.
 
-    It keeps the scope in which it was created: its pages are read while the consumer's code runs,
-    which may have left that scope.
+    Its statements have the scope in which it was created, even if the consumer has left that scope
+    before the next page is read.
     """
 
     def __init__(
@@ -73,21 +74,22 @@ class RowStream:
         self, sql: str, args: Sequence[Any], names: list[str]
     ) -> AsyncGenerator[Records, None]:
         parameters = ", ".join(f"${len(args) + number}" for number in range(1, len(names) + 1))
-        limit = f"LIMIT {self._batch}"  # with a parameter the planner would not see how few rows
+        # no parameter, with which a generic plan would not be made for a small number of rows
+        limit = f"LIMIT {self._batch}"
         page = await self._fetch(f"{_ordered(sql, names)} {limit}", args)
-        later = f"{_ordered(sql, names, after=parameters)} {limit}"
+        next_page = f"{_ordered(sql, names, after=parameters)} {limit}"
         while page:
             yield page
             if len(page) < self._batch:
                 return
-            page = await self._fetch(later, (*args, *(page[-1][name] for name in names)))
+            page = await self._fetch(next_page, (*args, *(page[-1][name] for name in names)))
 
     async def _fetch(self, sql: str, args: Sequence[Any]) -> Records:
         async def fetch(connection: Connection) -> Records:
             records: Records = await connection.fetch(sql, *args)
             return records
 
-        with self._scopes.entered(self._scope):
+        with self._scopes.use(self._scope):
             return await self._executor.run(fetch, sql)
 
     async def _cursor_pages(
@@ -96,14 +98,14 @@ class RowStream:
         async def declare(connection: Connection) -> Any:
             return await connection.cursor(sql, *args)
 
-        with self._scopes.entered(self._scope):
+        with self._scopes.use(self._scope):
             cursor = await transaction.perform(declare, sql)
         try:
             while page := await self._fetch_page(transaction, cursor, sql):
                 yield page
         finally:
             if transaction.is_open:
-                with suppress(DatabaseError):  # an error of the transaction closed it already
+                with suppress(DatabaseError):  # an aborted transaction has closed its cursors
                     await transaction.perform(lambda it: it.close_cursor(cursor))
 
     async def _fetch_page(self, transaction: Transaction, cursor: Any, sql: str) -> Records:
@@ -111,7 +113,7 @@ class RowStream:
             records: Records = await connection.timed(cursor.fetch(self._batch))
             return records
 
-        with self._scopes.entered(self._scope):
+        with self._scopes.use(self._scope):
             return await transaction.perform(fetch, sql)
 
 
@@ -119,8 +121,8 @@ def _key_names(query: Select[Any], key: Sequence[Column]) -> list[str]:
     """Return the names of the key's columns.
 
     Raises:
-        StatementRefused: the query has an order of its own, or a column of the key is not selected
-            or can be NULL, so that a page could not begin after it.
+        StatementRefused: the query has an order, limit or offset, or a column of the key is not
+            selected or can be NULL, so that the next page could not begin after its value.
     """
     if (
         query.order_by_delegate._order_by.order_by_items
@@ -140,7 +142,7 @@ def _key_names(query: Select[Any], key: Sequence[Column]) -> list[str]:
     for column in columns:
         if column._meta.null or column._meta.db_column_name not in selected:
             raise StatementRefused(
-                f"stream: {column._meta.name}: a key column must be selected and not nullable"
+                f"stream: {column._meta.name}: a key column must be selected and be NOT NULL"
             )
     return names
 
@@ -155,6 +157,13 @@ def _primary_key(query: Select[Any]) -> list[Column]:
 
 
 def _ordered(sql: str, names: list[str], after: str = "") -> str:
+    """Return the query ordered by the key, with only the rows after the given key if there is one.
+
+    Args:
+        sql: the query.
+        names: names of the key's columns.
+        after: placeholders of a key's values, empty for all rows.
+    """
     key = ", ".join(quoted(name) for name in names)
     where = f"WHERE ({key}) > ({after})" if after else ""
     return f"SELECT * FROM ({sql}) AS rows {where} ORDER BY {key}"  # noqa: S608  # column names

@@ -1,4 +1,4 @@
-"""Transactions and savepoints: begin, commit and rollback, also when the block is cancelled."""
+"""Transaction blocks and savepoints, which are completed even if their task is cancelled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 from learner_app.database.cancellation import finish
 from learner_app.database.connection import Connection
 from learner_app.database.connections import Connections
-from learner_app.database.error_mapping import DRIVER_ERRORS, outcome_is_unknown
+from learner_app.database.error_mapping import (
+    DRIVER_ERRORS,
+    is_error_of_caller,
+    outcome_is_unknown,
+)
 from learner_app.database.exclusive_lock import ExclusiveLock
 from learner_app.database.instrumentation import Observers, Outcome, TransactionEvent, sqlstate_of
 from learner_app.database.lease import Lease
@@ -48,7 +52,10 @@ CurrentTransaction = ContextVar[Any]
 """Variable of Piccolo's engine with the innermost :class:`Transaction` of the context, or None."""
 
 ROLLBACK_SECONDS = 2
-"""Time for a ROLLBACK; after that the connection is terminated, which rolls back as well."""
+"""Time limit for ROLLBACK; after it the connection is terminated, which rolls back as well."""
+
+UNCONFIRMED = "committed on the primary, but not confirmed by its synchronous standby"
+"""Message of CommitUnknown after a warning of the server about its synchronous standby."""
 
 TRANSACTION_CLOSED = (
     "the transaction has ended: await its tasks inside the block, or start them after it"
@@ -60,27 +67,27 @@ class State(Enum):
 
     NEW = "not entered"
     OPEN = "open"
-    ENDED_BY_HAND = "committed or rolled back before the end of the block"
+    ENDED_EARLY = "committed or rolled back before the end of the block"
     CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionParts:
-    """Parts of an engine that its transactions use."""
+class EngineParts:
+    """Parts of one engine, for the classes that execute its statements and transactions."""
 
     engine: PostgresEngine
     connections: Connections
     current: CurrentTransaction
-    """Innermost transaction of the context."""
+    """Context variable with the innermost transaction."""
     scopes: ScopeStack
     observers: Observers
 
 
 def enclosing_transaction(variable: CurrentTransaction) -> Transaction | None:
-    """Return the transaction that statements of this task belong to, None outside of any.
+    """Return the transaction to which statements of this task belong, None outside of any.
 
     Raises:
-        TransactionFinished: the transaction ended before this task, which was started inside it.
+        TransactionFinished: this task was started in a transaction that has ended.
     """
     current: Transaction | None = variable.get()
     while current is not None and not current.is_open:
@@ -92,7 +99,7 @@ def enclosing_transaction(variable: CurrentTransaction) -> Transaction | None:
 
 
 class Transaction(PostgresTransaction):
-    """Transaction block, a savepoint when nested: ``async with engine.transaction()``."""
+    """Transaction block of ``async with engine.transaction()``, a savepoint if it is nested."""
 
     __slots__ = (
         "__weakref__",
@@ -117,46 +124,54 @@ class Transaction(PostgresTransaction):
 
     def __init__(
         self,
-        parts: TransactionParts,
+        parts: EngineParts,
         options: TransactionOptions,
         *,
         allow_nested: bool = True,
         in_pool: bool = True,
     ) -> None:
-        super().__init__(parts.engine, allow_nested)
+        super().__init__(parts.engine)
+        if not allow_nested and enclosing_transaction(parts.current) is not None:
+            raise TransactionError("a transaction with allow_nested=False cannot be nested")
         self._parts = parts
         self._options = options
         self._in_pool = in_pool
         self._parent = None
         self._root = self
-        """Outermost transaction, whose connection the nested ones share."""
+        """Outermost transaction, whose connection all nested blocks use."""
         self._state = State.NEW
         self._lock = ExclusiveLock()
         self._lease: Lease | None = None
         self._callbacks: list[Callback] = []
         self._failure: DatabaseError | None = None
+        """Error because of which the server aborted the transaction, None if it did not."""
         self._owner: weakref.ref[asyncio.Task[Any]] | None = None
+        """Task that entered the block."""
         self._settings = ScopeSettings(parts.scopes)
         self._began_at = 0.0
         self.transaction_id: TransactionId | None = None
 
     @property
     def is_read_only(self) -> bool:
-        """True if the block was declared read only."""
+        """True if the block was declared read-only."""
         return self._options.read_only
 
     @property
     def connection(self) -> Lease:
-        """Lease of the driver's connection, valid until the block ends.
+        """Lease of the transaction's connection, valid until the block ends.
 
-        Its statements do not wait for statements of other tasks.
+        Its statements do not wait for statements of other tasks, unlike those of
+        ``DB.connection()``.
 
         Raises:
             TransactionError: the block was not entered.
         """
         if self._lease is None:
             if self._state is State.NEW:
-                raise TransactionError("a transaction has no connection before it is entered")
+                raise TransactionError(
+                    "a transaction has no connection before its block is entered: "
+                    "use it inside `async with`"
+                )
             self._lease = self.new_lease()
         return self._lease
 
@@ -183,16 +198,18 @@ class Transaction(PostgresTransaction):
     def is_abandoned(self) -> bool:
         """True if the block ended in another context than the one that entered it.
 
-        That happens to an async generator that is dropped: the event loop closes it in a task of
-        its own, which cannot reset the context variable of the first task. In that task the
-        variable still refers to this transaction, which has to be ignored there.
+        That happens if an async generator is not closed: the event loop closes it in a new task,
+        which cannot reset the context variable of the task that entered the block. There the
+        variable still refers to this transaction and has to be ignored.
         """
         owner = self._owner() if self._owner else None
         return self._state is State.CLOSED and owner is asyncio.current_task()
 
     async def __aenter__(self) -> Self:
         if self._state is not State.NEW:
-            raise TransactionError("a transaction can be entered only once")
+            raise TransactionError(
+                "a transaction can be entered only once: call DB.transaction() for each block"
+            )
         parent = enclosing_transaction(self._parts.current)
         if parent is None:
             await self._begin()
@@ -223,19 +240,19 @@ class Transaction(PostgresTransaction):
         """Reset the variable of the task that entered the block, see :attr:`is_abandoned`."""
         owner = self._owner() if self._owner else None
         if owner is not None and hasattr(owner, "get_context"):  # Python 3.12 and newer
-            with suppress(RuntimeError):  # it is running, and then sees is_abandoned itself
+            with suppress(RuntimeError):  # the context is in use, and its task checks is_abandoned
                 owner.get_context().run(self._parts.current.set, self._parent)
 
     def after_commit(self, callback: Callback) -> None:
-        """Call a function, and await its result, after the commit of the outermost transaction.
+        """Register a function or async function to be called after the outermost commit.
 
-        The callback is dropped if this block or an enclosing one is rolled back. What it raises is
-        logged, since the transaction is committed.
+        It is dropped if this block or an enclosing one is rolled back. An error that it raises is
+        only logged, since the transaction is committed.
         """
         self._callbacks.append(callback)
 
     async def perform(self, work: Callable[[Connection], Awaitable[T]], statement: str = "") -> T:
-        """Await work on the connection while no other task of the block uses it."""
+        """Call work with the connection while no other task uses it."""
         await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
         connection = self._connection
         try:
@@ -246,17 +263,19 @@ class Transaction(PostgresTransaction):
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
-            failure = self._parts.connections.failure(
+            if is_error_of_caller(error, is_closed=connection.is_closed()):
+                raise
+            failure = self._parts.connections.handle_error(
                 error, statement, connection, read_only=self._root.is_read_only
             )
-            self._note_failure(failure)
+            self._record_failure(failure)
             raise failure from error
         finally:
             self._release_lock()
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Lease]:
-        """Lease the connection to this task while statements of other tasks wait."""
+        """Lease the connection to this task, while statements of other tasks wait."""
         await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
         lease = self.new_lease()
         try:
@@ -270,17 +289,17 @@ class Transaction(PostgresTransaction):
         except DRIVER_ERRORS as error:
             if not lease.has_raised(error):
                 raise
-            failure = self._parts.connections.failure(error, "", self._connection)
-            self._note_failure(failure)
+            failure = self._parts.connections.handle_error(error, "", self._connection)
+            self._record_failure(failure)
             raise failure from error
         finally:
             self._release_lock()
 
     def _release_lock(self) -> None:
-        """Release the lock when the connection is idle.
+        """Release the lock, but not before the connection is idle.
 
-        A task that is cancelled or has failed may leave a statement running. The next statement
-        would fail with "another operation is in progress", so it waits for the end of that one.
+        A task that fails or is cancelled may leave a statement running. Without the wait the next
+        statement would fail with "another operation is in progress".
         """
         lock, connection = self._lock, self._connection
         if connection.is_running and lock.is_acquired_once:
@@ -290,52 +309,53 @@ class Transaction(PostgresTransaction):
             lock.release()
 
     async def _before_operation(self, statement: str | None) -> None:
-        """Send the settings of the current scope if the transaction has others."""
-        if sql := self._root._settings.before(statement):
+        """Send the settings of the current scope if the server has those of another scope."""
+        if sql := self._root._settings.sql_before(statement):
             await self._connection.control(sql, log_text=LOG_TEXT)
-            self._root._settings.sent()
+            self._root._settings.mark_sent()
 
     async def commit(self) -> None:
-        """Commit before the end of the block.
+        """Commit before the end of the block, after which the block accepts no statements.
 
         The work of a nested block becomes part of the outer transaction.
 
         Raises:
-            TransactionError: called on an outer transaction inside a nested block.
+            TransactionError: the method was called on an outer transaction inside a nested block.
+            CommitUnknown, DatabaseError: see ``DatabaseEngine.transaction``.
         """
-        await self._end_by_hand(self._commit)
+        await self._end_early(self._commit)
 
     async def rollback(self) -> None:
-        """Roll back before the end of the block.
+        """Roll back before the end of the block, after which the block accepts no statements.
 
-        The outer transaction of a nested block stays usable.
+        After the rollback of a nested block the outer transaction can be used.
 
         Raises:
-            TransactionError: called on an outer transaction inside a nested block.
+            TransactionError: the method was called on an outer transaction inside a nested block.
         """
-        await self._end_by_hand(self._rollback)
+        await self._end_early(self._rollback)
 
     async def rollback_to(self, savepoint_name: str) -> None:
-        """Roll back to a savepoint.
+        """Roll back to a savepoint that ``savepoint()`` has set.
 
         Raises:
-            TransactionError: called on an outer transaction inside a nested block.
+            TransactionError: the method was called on an outer transaction inside a nested block.
         """
         self._require_innermost()
         await super().rollback_to(savepoint_name)
 
-    async def _end_by_hand(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _end_early(self, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._require_innermost()
         await self._lock.acquire(self._parts.connections.settings.db_command_timeout)
         try:
             self._require_open()
-            self._state = State.ENDED_BY_HAND
+            self._state = State.ENDED_EARLY
             await finish(end())
         finally:
             self._release_lock()
 
     def _require_innermost(self) -> None:
-        """Raise if this task is inside a nested block, which holds the lock of this one."""
+        """Raise TransactionError if this task is inside a nested block, which has the lock."""
         inner: Transaction | None = self._parts.current.get()
         is_nested = False
         while inner is not None and inner is not self:
@@ -350,13 +370,13 @@ class Transaction(PostgresTransaction):
         if not self.is_open:
             raise TransactionFinished(TRANSACTION_CLOSED)
 
-    def _note_failure(self, failure: DatabaseError) -> None:
-        """Remember the cause of a rollback, of which TransactionAborted is only a consequence."""
+    def _record_failure(self, failure: DatabaseError) -> None:
+        """Record the cause of a rollback, unless it is TransactionAborted, a mere consequence."""
         if not isinstance(failure, TransactionAborted):
             self._failure = self._root._failure = failure
 
     async def _begin(self) -> None:
-        """Send BEGIN, once more on another connection if the first one is dead."""
+        """Send BEGIN, and once more on another connection if the first one was lost."""
         self._began_at = time.perf_counter()
         try:
             try:
@@ -373,13 +393,13 @@ class Transaction(PostgresTransaction):
         connection = await connections.acquire(in_pool=self._in_pool)
         sql = f"BEGIN{self._options.sql}"
         try:
-            if settings := self._settings.at_begin():
+            if settings := self._settings.sql_with_begin():
                 await send_begin(connection, sql, settings)
             else:
                 await connection.control(sql)
         except DRIVER_ERRORS as error:
-            # before the release, which may close the connection: the mapping asks for its state
-            failure = connections.failure(error, sql, connection)
+            # before the release, which may close the connection: handle_error() checks that
+            failure = connections.handle_error(error, sql, connection)
             await connections.release(connection)
             raise failure from error
         except BaseException:
@@ -403,23 +423,23 @@ class Transaction(PostgresTransaction):
         except BaseException as error:
             parent._release_lock()
             if isinstance(error, DRIVER_ERRORS):
-                failure = self._parts.connections.failure(error, "SAVEPOINT", self._connection)
+                failure = self._parts.connections.handle_error(error, "SAVEPOINT", self._connection)
                 raise failure from error
             raise
-        # The nested block keeps the lock of its parent until it ends: statements of other tasks in
-        # the outer block would otherwise belong to the savepoint, and be undone with it. Without an
-        # owner, since the task that entered the nested block has to wait as well if it uses the
-        # outer transaction object.
+        # The nested block keeps the lock of its parent until it ends. Otherwise statements of other
+        # tasks in the outer block would belong to the savepoint and be rolled back with it.
+        # Meanwhile the lock has no owner, so that the task that entered the nested block waits as
+        # well if it uses the outer transaction object.
         if parent._lock.is_acquired_once:
             parent._lock.disown()
         self._parent = parent
 
     async def _close(self, exception: BaseException | None) -> None:
-        """Commit or roll back, release the connection, and only then call the callbacks."""
+        """Commit or roll back, release the connection, and after that call the callbacks."""
         is_locked = False
         error = exception
         try:
-            is_locked = await self._acquire_last(commits=exception is None)
+            is_locked = await self._acquire_for_close(commits=exception is None)
             if self._state is State.OPEN:
                 self._state = State.CLOSED
                 await (self._commit() if exception is None else self._rollback())
@@ -432,7 +452,7 @@ class Transaction(PostgresTransaction):
             self._state = State.CLOSED
             if self._lease is not None:
                 self._lease.end()
-            if is_locked:  # tasks that wait for the lock find the transaction closed
+            if is_locked:  # tasks that wait for the lock then get TransactionFinished
                 self._lock.release()
             if self._parent is not None:
                 self._parent._release_lock()
@@ -444,14 +464,16 @@ class Transaction(PostgresTransaction):
         elif self._committed:
             await _call_all(self._callbacks)
 
-    async def _acquire_last(self, *, commits: bool) -> bool:
-        """Wait for statements of other tasks and return True if they ended in time.
+    async def _acquire_for_close(self, *, commits: bool) -> bool:
+        """Acquire the lock, and return True if statements of other tasks have ended in time.
 
-        If they did not, the connection is terminated: that undoes the transaction, the running
-        statement included.
+        If they have not, the connection is terminated, which rolls the transaction back.
+
+        Args:
+            commits: True if the block is to be committed.
 
         Raises:
-            TransactionBusy: the block wanted to commit.
+            TransactionBusy: the statements did not end in time, and the block cannot be committed.
         """
         settings = self._parts.connections.settings
         try:
@@ -479,8 +501,9 @@ class Transaction(PostgresTransaction):
         """Send COMMIT.
 
         Raises:
-            CommitUnknown: COMMIT was sent and its answer lost, or no standby confirmed it.
-            TransactionRolledBack: the server answered ROLLBACK.
+            CommitUnknown: COMMIT was sent and its answer lost, or the synchronous standby did not
+                confirm it.
+            TransactionRolledBack: the server answered ROLLBACK, as an error had been caught.
             DatabaseError: nothing was committed.
         """
         connection = self._connection
@@ -489,7 +512,10 @@ class Transaction(PostgresTransaction):
         if connection.is_closed():
             raise ConnectionLost("the connection broke before COMMIT: nothing was committed")
         if not connection.is_in_transaction():
-            raise TransactionError("the transaction was ended inside its block by other means")
+            raise TransactionError(
+                "the transaction was ended inside its block: leave BEGIN, COMMIT and ROLLBACK to "
+                "the block"
+            )
         try:
             tag = await connection.control("COMMIT")
         except DRIVER_ERRORS as error:
@@ -499,32 +525,28 @@ class Transaction(PostgresTransaction):
                     f"COMMIT was sent and its answer lost ({type(error).__name__})",
                     self.transaction_id,
                 ) from error
-            raise self._parts.connections.failure(error, "COMMIT", connection) from error
+            raise self._parts.connections.handle_error(error, "COMMIT", connection) from error
         if tag != "COMMIT":  # PostgreSQL rolls back an aborted transaction without an error
             raise TransactionRolledBack(
                 "nothing was committed: an error inside the transaction was caught"
             )
         if connection.is_unconfirmed:
-            raise CommitUnknown(
-                "committed on one server, not confirmed by its standby",
-                self.transaction_id,
-                unconfirmed=True,
-            )
+            raise CommitUnknown(UNCONFIRMED, self.transaction_id, unconfirmed=True)
 
     async def _read_transaction_id(self) -> None:
         try:
             self.transaction_id = await read_transaction_id(self._connection)
         except asyncpg.InFailedSQLTransactionError:
-            pass  # COMMIT will report it
+            pass  # the server then answers COMMIT with ROLLBACK
         except DRIVER_ERRORS as error:
-            raise self._parts.connections.failure(error, "", self._connection) from error
+            raise self._parts.connections.handle_error(error, "", self._connection) from error
 
     async def _release_savepoint(self) -> None:
         """Make the work of the nested block part of the outer transaction.
 
         Raises:
-            TransactionRolledBack: an error inside the block was caught; the block is undone.
-            DatabaseError: the connection is lost.
+            TransactionRolledBack: an error inside the block was caught; the block is rolled back.
+            DatabaseError: the connection was lost.
         """
         try:
             await self._connection.control(f"RELEASE SAVEPOINT {self.savepoint_name}")
@@ -534,12 +556,14 @@ class Transaction(PostgresTransaction):
                 "the nested block was rolled back: an error inside it was caught"
             ) from None
         except DRIVER_ERRORS as error:
-            raise self._parts.connections.failure(error, "RELEASE", self._connection) from error
+            raise self._parts.connections.handle_error(
+                error, "RELEASE", self._connection
+            ) from error
 
     async def _rollback(self) -> None:
-        """Roll back, to the savepoint of a nested block.
+        """Roll back the transaction, or a nested block to its savepoint.
 
-        A failure is only logged: the error that caused the rollback is more important, and the
+        An error is only logged: the error that caused the rollback is more important, and the
         connection is terminated, which rolls back everything.
         """
         connection = self._connection
@@ -549,7 +573,7 @@ class Transaction(PostgresTransaction):
                 return
             name = self.savepoint_name
             statement = f"ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
-            self._root._settings.rolled_back()
+            self._root._settings.mark_rolled_back()
         if connection.is_closed():
             return
         try:
@@ -583,7 +607,7 @@ class Transaction(PostgresTransaction):
 
 
 async def _call_all(callbacks: list[Callback]) -> None:
-    """Call all callbacks after a commit, whatever one of them raises."""
+    """Call all callbacks after a commit, and log the errors that they raise."""
     for callback in callbacks:
         try:
             result = callback()
@@ -592,5 +616,5 @@ async def _call_all(callbacks: list[Callback]) -> None:
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise  # the program is ending
+                raise  # the task itself was cancelled, as at the end of the program
             log.exception("an after_commit callback failed, the transaction is committed")

@@ -1,4 +1,4 @@
-"""Options of transactions."""
+"""Options of a transaction and their SQL."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,11 +15,11 @@ class TransactionOptions:
     isolation: Isolation | None = None
     """Isolation level, the server's default (``read committed``) if None."""
     read_only: bool = False
-    """Refuse writes."""
+    """The server refuses writes."""
     deferrable: bool = False
     """With serializable and read_only: wait for a snapshot that cannot fail to serialize."""
     track_commit: bool = False
-    """Read the transaction's id before COMMIT, for ``was_committed``; costs a statement."""
+    """Read the transaction's id before COMMIT, for ``was_committed``, by one more statement."""
 
     def __post_init__(self) -> None:
         if self.isolation is not None and self.isolation not in get_args(Isolation):
@@ -27,6 +27,6 @@ class TransactionOptions:
 
     @property
     def sql(self) -> str:
-        """Transaction modes of BEGIN, with a leading space each."""
+        """Transaction modes to append to BEGIN, each with a leading space."""
         isolation = f" ISOLATION LEVEL {self.isolation.upper()}" if self.isolation else ""
         return isolation + " READ ONLY" * self.read_only + " DEFERRABLE" * self.deferrable

@@ -251,14 +251,17 @@ class LearnerModelStateRepository(
             raise invalid_field(self.table, "fn", "must return a LearnerModelState")
         for name in READ_ONLY:
             if getattr(new, name) != getattr(old, name):
-                raise invalid_field(self.table, name, "is not a field that can be set")
+                raise invalid_field(self.table, name, "must not be changed by fn")
         learned = LearnerModelStateUpdate.model_validate(
             {name: getattr(new, name) for name in LEARNED}
         )
         for name, scale in SCALES.items():
             stored = getattr(old, name)
             if getattr(learned, name) == stored and _differs(getattr(new, name), stored):
-                reason = f"the change is lost by rounding to {scale} decimal places"
+                reason = (
+                    f"the change is lost by rounding to {scale} decimal places: accumulate small "
+                    "changes in content_type_preferences"
+                )
                 raise invalid_field(self.table, name, reason)
         return learned
 
@@ -271,7 +274,7 @@ class LearnerModelStateRepository(
                 return changed
         stored = await self.get(key)
         if fields or stored.last_updated != expect:
-            message = "the state was changed after the expected last_updated"
+            message = "the state was changed after the expected last_updated: read the row again"
             raise self.error(StaleVersion, message, "last_updated")
         return stored
 

@@ -10,8 +10,8 @@ UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECA
 def owner_id(key: Any) -> Any:
     """Return the text under which the owner's preferences are stored.
 
-    A ``UUID`` and its text in any case are the same owner, stored in lower case. Any other text is
-    the id of a listening session and is returned unchanged.
+    A ``UUID`` and its text in upper or lower case are the same owner, stored in lower case. Any
+    other text is the id of a listening session and is returned unchanged.
     """
     if isinstance(key, UUID):
         return str(key)

@@ -23,6 +23,7 @@ from learner_app.learner.timestamps import CLOCK_NOW, INSERT_EXPRESSIONS, strict
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import validate
+from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import Page, Total
 from learner_app.repository.queries import DEFAULT
 from learner_app.repository.sql import Param, SqlNames, Statement
@@ -72,8 +73,8 @@ class UserPreferencesRepository(
 ):
     """Repository of preferences, whose key is the id of a user or of a session without a user.
 
-    A ``UUID`` and its text in any case are the same id. Every write increases ``version``. Every
-    save also changes ``last_updated``.
+    A ``UUID`` and its text in upper or lower case are the same id. Every write increases
+    ``version``. Every save also changes ``last_updated``.
     """
 
     table = UserPreferencesTable
@@ -86,7 +87,7 @@ class UserPreferencesRepository(
             "saved_until": before(t.last_updated),
         },
     )
-    normalise_key = owner_id
+    key = TableKey(t, owner_id)
     stored_as = INSERT_EXPRESSIONS
     on_update: ClassVar[Mapping[Column, QueryString]] = {
         t.version: QueryString("{} + 1", t.version),
@@ -195,7 +196,9 @@ class UserPreferencesRepository(
         version = validate(VERSION, expect, "expect", self.table)
         saved = await self._save_expected(new, names, version)
         if saved is None:
-            raise self.error(StaleVersion, "another version is stored", "version")
+            raise self.error(
+                StaleVersion, "another version is stored: read the row again", "version"
+            )
         return saved
 
     async def migrate_to_user(self, session_id: str, user_id: UUID | str) -> UserPreferences | None:

@@ -81,11 +81,10 @@ IS_TOO_FAR_AHEAD = f"incoming.timestamp > {MAX_TIMESTAMP}"
 
 
 REFERENCED_CONTENT = f"""
-SELECT {c.id} AS id, {CHARACTERISTICS} AS characteristics FROM {c}
-WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
+FROM {c} WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
 ORDER BY {c.id} FOR KEY SHARE
 """
-"""Query that locks the existing content items to which the events refer."""
+"""Clauses that lock the existing content items to which the events refer, in the order of ids."""
 
 
 def _create_sessions(operation: str, source: str) -> Statement:
@@ -96,11 +95,13 @@ def _create_sessions(operation: str, source: str) -> Statement:
     order and do not deadlock.
     """
     sql = f"""
-    WITH incoming AS MATERIALIZED ({source}), content_items AS MATERIALIZED ({REFERENCED_CONTENT})
+    WITH incoming AS MATERIALIZED (
+        SELECT content_id, session_id FROM ({source}) AS incoming
+        WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
+    ), content_items AS MATERIALIZED (SELECT {c.id} AS id {REFERENCED_CONTENT})
     INSERT INTO {s} ({bare.id})
     SELECT incoming.session_id FROM incoming
     JOIN content_items ON content_items.id = incoming.content_id
-    WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
     ON CONFLICT ({bare.id}) DO NOTHING
     """
@@ -134,8 +135,9 @@ def _insert_events(operation: str, source: str) -> Statement:
         ),
     }
     sql = f"""
-    WITH incoming AS MATERIALIZED ({source}), content_items AS MATERIALIZED ({REFERENCED_CONTENT}),
-    locked_sessions AS MATERIALIZED (
+    WITH incoming AS MATERIALIZED ({source}), content_items AS MATERIALIZED (
+        SELECT {c.id} AS id, {CHARACTERISTICS} AS characteristics {REFERENCED_CONTENT}
+    ), locked_sessions AS MATERIALIZED (
         SELECT {s.id} AS id FROM {s}
         WHERE {s.id} = ANY(ARRAY(SELECT DISTINCT session_id FROM incoming))
           AND (SELECT count(*) FROM content_items) >= 0
@@ -244,7 +246,7 @@ def _validate(event: Any) -> BehavioralEventCreate:
     if isinstance(event, BehavioralEventCreate):
         return event
     if not isinstance(event, Mapping):
-        raise InvalidValue("is not an event")
+        raise InvalidValue("must be a BehavioralEventCreate or a mapping")
     return BehavioralEventCreate.model_validate(dict(event))
 
 
@@ -290,7 +292,9 @@ async def _insert_with_sessions(
     # No session was created for events that are rejected for another reason.
     rejected = {*outcome["without_content"], *outcome["too_far_ahead"]}
     if not rejected.issuperset(outcome["without_session"]):
-        raise SerializationFailure("a session was deleted while its events were recorded")
+        raise SerializationFailure(
+            "a session was deleted while its events were recorded: retry the transaction"
+        )
     return outcome
 
 

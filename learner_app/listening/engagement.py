@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 from piccolo.querystring import QueryString
+from pydantic import TypeAdapter
 
 from learner_app.content.tables import ContentTable
 from learner_app.listening.rows import Dimension, Engagement
@@ -27,6 +28,8 @@ CHARACTERISTIC_KEYS: dict[Dimension, str] = {
     "difficulty": "difficulty",
     "template": "template_id",
 }
+
+DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 MAX_GROUPS = 1000
 """Maximum number of values of a characteristic that a query returns."""

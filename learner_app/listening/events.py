@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Unpack, overl
 
 from piccolo.query.functions.aggregate import Count
 from piccolo.querystring import QueryString
-from pydantic import TypeAdapter
 
 from learner_app.errors import InvalidValue
 from learner_app.listening.batch_insert import EventInput, copy_batch, insert_batch, parse_batch
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import (
+    DIMENSION,
     ENGAGEMENT_FOR_CONTENTS,
     NO_ENGAGEMENT,
     characteristics_or_stored,
@@ -76,8 +76,6 @@ MAX_FAILURES = 1000
 """Maximum number of failures that the result of a stream describes."""
 
 NOT_NULL_VIOLATION = "23502"
-
-DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 
 TIME_AND_ID = (BehavioralEventTable.timestamp, BehavioralEventTable.id)
 SELECTIVE = ("session_id", "content_id")
@@ -466,7 +464,7 @@ class BehavioralEventRepository(
         """
         filters = _not_none(session_id=session_id, since=since, until=until)
         if not filters:
-            raise invalid_field(self.table, "session_id", "pass a session or a time range")
+            raise invalid_field(self.table, "session_id", "pass session_id, since or until")
         return self.stream_rows(filters, operation="export")
 
     async def _with_timestamps(

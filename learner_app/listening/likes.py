@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from learner_app.listening.engagement import (
     CHARACTERISTICS_BY_ID,
+    DIMENSION,
     TOP_CONTENT,
     characteristics_or_stored,
     likes_by,
@@ -33,7 +34,6 @@ from learner_app.repository.queries import Expression
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import OPTIONAL_UTC_DATETIME
 
-DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 
 k = SqlNames(LikeEngagementTable, "k")

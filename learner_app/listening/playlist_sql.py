@@ -6,7 +6,7 @@ version, so no change is lost. An operation that has to read before it writes lo
 statement and changes it by a second one. A single statement would read the version of its snapshot
 and update the newest version, and these may differ.
 
-All operations lock rows in one order: content, then sessions, then the rows that refer to both.
+All operations lock rows in one order: content, then sessions, then the rows that refer to them.
 """
 
 from learner_app.content.rows import Content

@@ -453,7 +453,7 @@ class ListeningSessionRepository(
                 return moved_to
         current = (await self.get(session_id)).current_content_id
         if expect is not None and current != expect:
-            message = "the current content is not the expected one"
+            message = "the current content is not the expected one: read the session again"
             raise self.error(StaleVersion, message, "current_content_id")
         return None
 

@@ -64,8 +64,8 @@ async def back_up(engine: DatabaseEngine, file: Path) -> Backup:
     The mode of the file is 0600.
 
     Raises:
-        BackupError: the file exists, row-level security hides rows from the owner role, there is
-            no pg_dump for the version of the server, or pg_dump failed.
+        BackupError: the file exists or its folder does not, row-level security hides rows from the
+            owner role, there is no pg_dump for the version of the server, or pg_dump failed.
         DatabaseError: the server does not answer or refuses the connection.
     """
     with engine.as_owner():
@@ -79,6 +79,8 @@ def _dump(programs: Path, environment: dict[str, str], file: Path) -> tuple[int,
     """Write the file, and return the number of its tables and its size in bytes."""
     if file.exists() or file.is_symlink():
         raise BackupError(f"{file} already exists: name another file")
+    if not file.parent.is_dir():
+        raise BackupError(f"there is no folder {file.parent}: create it first")
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     partial.touch(mode=0o600, exist_ok=False)
     try:

@@ -5,6 +5,12 @@ from learner_app.errors import MigrationsPending, SettingsError
 from learner_app.schema.pending import pending_migrations
 
 
+def refuse_in_production(engine: DatabaseEngine, operation: str) -> None:
+    """Raise SettingsError with the name of the operation if APP_ENV is production."""
+    if engine.settings.app_env == "production":
+        raise SettingsError(f"{operation} is refused because APP_ENV is production")
+
+
 async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
     """Raise MigrationsPending if a migration of the apps is pending.
 

@@ -42,7 +42,7 @@ def declared_targets(table: type[Table]) -> list[ConflictTarget]:
 
 
 def find_target(table: type[Table], on: str | Sequence[str] | None) -> ConflictTarget:
-    """Return the declared target with these fields in any order; for None, that of the key.
+    """Return the declared target with these fields in any order, or that of the key for None.
 
     Raises:
         InvalidValue: the table declares no unique constraint on exactly these fields.

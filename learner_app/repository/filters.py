@@ -108,5 +108,5 @@ class Filters:
 
 
 def _storable_items(value: Any) -> Any:
-    """Return the value; from a list, strings that PostgreSQL cannot store are removed."""
+    """Return the value, without list items that PostgreSQL cannot store."""
     return list(filter(is_storable, value)) if isinstance(value, list) else value

@@ -179,7 +179,7 @@ def rounded_limit(limit: int) -> int:
 
 
 def make_page(rows: Sequence[R], limit: int, order: Order, total: int | None) -> Page[R]:
-    """Return the page of rows that were selected with a higher limit: further rows are cut off."""
+    """Return the page of the first ``limit`` rows, which has a next page if there are more rows."""
     shown = list(rows[:limit])
     following = order.encode_cursor(shown[-1]) if len(rows) > limit else None
     return Page(shown, following, total)

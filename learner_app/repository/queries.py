@@ -77,7 +77,7 @@ class StatementCache:
         return compile_query(f"{self.table._meta.tablename}.{operation}", query)
 
     def select(self, conditions: Iterable[Combinable | None] = ()) -> Select[Any]:
-        """Return a query for the rows that meet all conditions; None is no condition."""
+        """Return a query for the rows that meet all conditions that are not None."""
         query = self.table.select(*self.columns)
         present = [condition for condition in conditions if condition is not None]
         return query.where(reduce(and_, present)) if present else query

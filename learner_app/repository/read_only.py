@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, get_args
 
@@ -72,8 +72,8 @@ class ReadOnlyRepository(Generic[R, K]):
     orders: ClassVar[Mapping[str, Order]]
     """Orders of lists, pages and streams by name, the default first; by key if omitted."""
 
-    normalise_key: ClassVar[Callable[[Any], Any] | None] = None
-    """Function from a key that a caller passes to its stored form, see :class:`TableKey`."""
+    key: ClassVar[TableKey]
+    """Conversion of the keys that callers pass; that of the table if omitted."""
 
     stored_as: ClassVar[Mapping[str, Expression]] = {}
     """Expressions for fields that an insert does not store as passed, by field."""
@@ -82,7 +82,6 @@ class ReadOnlyRepository(Generic[R, K]):
     """Expressions that every update of a row also sets, by column, such as a version."""
 
     mapper: RowMapper[R]
-    key: ClassVar[TableKey]
     statements: ClassVar[StatementCache]
     _default_order: ClassVar[Order]
 
@@ -91,7 +90,8 @@ class ReadOnlyRepository(Generic[R, K]):
         if "table" not in vars(cls):
             return
         cls.mapper = RowMapper(cls.table, cls.row)
-        cls.key = TableKey(cls.table, cls.normalise_key)
+        if "key" not in vars(cls):
+            cls.key = TableKey(cls.table)
         cls.statements = StatementCache(
             cls.table, cls.mapper.columns, cls.key, cls.stored_as, cls.on_update
         )

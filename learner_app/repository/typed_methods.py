@@ -24,6 +24,7 @@ import importlib.util
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, get_args
@@ -125,7 +126,8 @@ def rewritten(source: str, module: ModuleType) -> str:
     """Return the source of a module with current declarations in all marked classes.
 
     Raises:
-        SystemExit: a declaration needs a name that the module does not import.
+        SystemExit: a declaration needs a name that the module does not import, or the second
+            comment line is missing.
     """
     lines = source.splitlines(keepends=True)
     for name, begin, end in reversed(list(_marked_classes(source))):
@@ -159,7 +161,11 @@ def _marked_classes(source: str) -> Iterator[tuple[str, int, int]]:
         outer = [one for one in classes if one.lineno <= begin and one.col_offset < indent]
         if outer:
             name = max(outer, key=lambda one: one.lineno).name
-            yield name, begin, stripped.index(END, begin)
+            marks = (at for at in range(begin + 1, len(lines)) if stripped[at] in {BEGIN, END})
+            end = next(marks, begin)
+            if stripped[end] != END:
+                sys.exit(f"{name}: add the line {END!r} after the typed methods")
+            yield name, begin, end
 
 
 def _require_imports(repository: type[ReadOnlyRepository[Any, Any]], module: ModuleType) -> None:
@@ -177,9 +183,11 @@ def _require_imports(repository: type[ReadOnlyRepository[Any, Any]], module: Mod
 def modules(names: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """Yield path and dotted name of the modules, and of the marked modules in the packages."""
     for name in names:
-        spec = importlib.util.find_spec(name)
+        spec = None
+        with suppress(ModuleNotFoundError):  # the parent package does not exist
+            spec = importlib.util.find_spec(name)
         if spec is None:
-            sys.exit(f"there is no module {name}")
+            sys.exit(f"there is no module {name}: name an importable module or package")
         folders = spec.submodule_search_locations
         if folders is None and spec.origin:
             yield Path(spec.origin), name

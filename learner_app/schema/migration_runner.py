@@ -222,7 +222,7 @@ class MigrationRunner:
     async def _run_in_transaction(self, step: Step) -> None:
         """Run the step in one transaction, again when a table stays locked.
 
-        While DDL waits for a table, all later statements on the table wait behind it. It therefore
+        While DDL waits for a table, all later statements on the table wait too. It therefore
         gives up early, lets them proceed, and starts again.
         """
         for attempt in range(1, LOCK_ATTEMPTS + 1):

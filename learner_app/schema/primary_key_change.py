@@ -11,7 +11,7 @@ from learner_app.schema.schema_object import quoted
 
 
 @dataclass(frozen=True)
-class Key:
+class DeclaredKey:
     """Primary key of a table: one column, or None if a :class:`PrimaryKey` is declared."""
 
     column: str | None
@@ -40,8 +40,8 @@ class KeyChange:
     class_name: str
     old_tablename: str
     new_tablename: str
-    old: Key
-    new: Key
+    old: DeclaredKey
+    new: DeclaredKey
 
 
 def key_change(
@@ -67,9 +67,11 @@ def key_change(
     return KeyChange(class_name, before._meta.tablename, after._meta.tablename, old, new)
 
 
-def table_key(table: type[Table]) -> Key:
+def table_key(table: type[Table]) -> DeclaredKey:
     """Return the table's key, which is a constraint if it has several columns."""
     meta = table._meta
     if any(isinstance(constraint, PrimaryKey) for constraint in meta.constraints):
-        return Key(column=None, is_implicit=False)
-    return Key(meta.primary_key._meta.db_column_name, is_implicit=bool(meta.default_columns))
+        return DeclaredKey(column=None, is_implicit=False)
+    return DeclaredKey(
+        meta.primary_key._meta.db_column_name, is_implicit=bool(meta.default_columns)
+    )

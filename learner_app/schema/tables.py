@@ -99,7 +99,7 @@ class CompositeKey(Column):
     """Value of ``_meta.primary_key`` for a key of several columns, compared column by column.
 
     With it, ``save``, ``remove``, ``refresh`` and ``get`` affect exactly one row. It is no column
-    of the table: no query selects or writes it by itself.
+    of the table: no query selects or writes it as a column.
     """
 
     def __init__(self, table: type[Table], columns: list[Column]) -> None:

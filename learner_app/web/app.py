@@ -43,8 +43,8 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
         await asyncio.to_thread(declared_migrations)  # imports all migrations, for the health check
         desk.build()
         gc.collect()
-        # Objects created so far live as long as the process. After freeze(), the garbage collector
-        # no longer visits them, which would block the event loop.
+        # Objects created so far live as long as the process. freeze() excludes them from later full
+        # collections, which would block the event loop.
         gc.freeze()
         async with engine.running():
             yield

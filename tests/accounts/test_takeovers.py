@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from learner_app.accounts.passwords import hash_password
 from learner_app.accounts.repositories import (
     AccountRepository,
     AuthSessionRepository,
@@ -124,3 +125,21 @@ async def test_the_longest_address_can_be_reset(clone: DatabaseEngine):
     issued = await users.issue_reset(address, HOUR)
     assert issued is not None
     assert await users.reset_password(address, issued.code, OTHER) is not None
+
+
+@pytest.mark.parametrize("operation", ["sign_in", "change_password"])
+async def test_a_correct_password_is_accepted_while_its_hash_is_upgraded(
+    clone: DatabaseEngine, operation: str
+):
+    user = await registered()
+    calls = {
+        "sign_in": lambda: sessions.sign_in(user.email, PASSWORD, HOUR),
+        "change_password": lambda: users.change_password(user.id, PASSWORD, OTHER),
+    }
+    upgrade = "UPDATE users SET hashed_password = $1 WHERE id = $2"
+    async with clone.transaction():
+        await clone.execute(upgrade, hash_password(PASSWORD), user.id)
+        waiting = elsewhere(calls[operation]())
+        await asyncio.sleep(0.5)
+        assert not waiting.done(), "it must wait for the upgrade"
+    assert await waiting is not None

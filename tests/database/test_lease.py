@@ -596,6 +596,37 @@ async def test_a_copy_killed_inside_a_transaction_is_not_unknown(clone: Database
     assert await keys() == []
 
 
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+@pytest.mark.parametrize("block", ["connection", "transaction", "perform"])
+async def test_an_error_of_the_source_or_output_of_a_copy_is_raised_unchanged(
+    clone: DatabaseEngine, block: str, kind: type[Exception]
+):
+    async def source() -> AsyncIterator[bytes]:
+        yield b"one\n"
+        raise kind("of the caller")
+
+    async def output(_data: bytes) -> None:
+        raise kind("of the caller")
+
+    async def copy(connection: Any, *, is_source: bool) -> None:
+        if is_source:
+            await connection.copy_to_table("sessions", source=source(), columns=["id"])
+        else:
+            await connection.copy_from_query("SELECT 1", output=output)
+
+    for is_source in (True, False):
+        with pytest.raises(kind, match="of the caller"):
+            if block == "perform":
+                await clone.perform(lambda it: copy(it, is_source=is_source))  # noqa: B023
+            elif block == "connection":
+                async with clone.connection() as connection:
+                    await copy(connection, is_source=is_source)
+            else:
+                async with clone.transaction(), clone.connection() as connection:
+                    await copy(connection, is_source=is_source)
+    assert await keys() == []
+
+
 async def test_a_task_that_was_cancelled_before_gets_lease_ended(
     clone: DatabaseEngine,
 ):

@@ -10,6 +10,7 @@ from learner_app.errors import (
     ConnectionLost,
     MissingReference,
     PoolExhausted,
+    TransactionError,
     TransactionRolledBack,
 )
 from tests.database.sessions import add, keys
@@ -39,6 +40,14 @@ async def test_a_nested_block_is_a_savepoint(clone: DatabaseEngine):
                     await add("deep")
                     raise ZeroDivisionError
     assert await keys() == ["outer", "second"]
+
+
+async def test_a_block_that_must_not_be_nested_is_an_error_of_the_package(clone: DatabaseEngine):
+    async with clone.transaction(allow_nested=False):
+        with pytest.raises(TransactionError, match="allow_nested"):
+            clone.transaction(allow_nested=False)
+        await add("outer")
+    assert await keys() == ["outer"]
 
 
 async def test_commit_answered_with_rollback_is_an_error(clone: DatabaseEngine):

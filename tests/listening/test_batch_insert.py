@@ -48,7 +48,7 @@ async def test_a_batch_stores_valid_events_and_reports_the_others(references: No
         4: ("e5", "session_id"),
         7: ("e6", "timestamp"),
         8: ("e7", "secret"),
-        9: (None, "is not an event"),
+        9: (None, "must be a BehavioralEventCreate or a mapping"),
         10: ("e8", "timestamp"),
         11: ("e9\0", "id"),
         13: ("e10", "context"),

@@ -187,7 +187,7 @@ def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str
     assert declined.returncode == 1
     assert "count=0" in psql("SELECT count(*) FROM tenants")
     told = shell(restore, folder, product.environment, answer="y\n").stdout
-    assert "0 migrations are pending" in told
+    assert "Pending migrations: 0" in told
     counts = "SELECT (SELECT count(*) FROM tenants) AS t, (SELECT count(*) > 0 FROM sessions) AS s"
     assert "t=2 s=True" in psql(counts)
     forging = "import asyncio; from learner_app.conf import DB; DB.needs_pool = False\n"
@@ -242,6 +242,8 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert "already exists" in again.stderr
     assert files(tmp_path) == [file.name]
+    lost = run("backup", str(tmp_path / "none" / "learner.dump"), **filled.environment)
+    assert lost.stderr == f"learner: there is no folder {tmp_path / 'none'}: create it first\n"
 
     await filled.execute("DELETE FROM tenants; DELETE FROM content", filled.roles.owner)
     assert await everything(filled) != before
@@ -249,7 +251,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert declined.returncode == 1
     assert filled.roles.database in declined.stdout
     restored = run("restore", str(file), "--yes", **filled.environment)
-    assert restored.stdout.endswith("0 migrations are pending.\n"), restored.stderr
+    assert restored.stdout.endswith("Pending migrations: 0.\n"), restored.stderr
     assert await everything(filled) == before
 
     new = renamed(filled.roles, database=f"{filled.roles.database}_new")
@@ -260,7 +262,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
     assert await everything(filled, new.database) == before
     refused = run("restore", str(file), "--yes", **settings)
     assert refused.returncode == 1
-    message = "learner: APP_ENV is production: replacing tables by a backup is refused there\n"
+    message = "learner: replacing tables by a backup is refused because APP_ENV is production\n"
     assert refused.stderr == message
 
 

@@ -8,9 +8,13 @@ from typing import Any, TypeVar, get_args
 
 import asyncpg
 import pytest
+from piccolo.columns import Varchar
+from piccolo.columns.base import OnDelete
+from piccolo.table import Table
 
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import ContentUpdate
+from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import (
     Conflict,
@@ -22,7 +26,10 @@ from learner_app.errors import (
 )
 from learner_app.listening.repositories import ListeningSessionRepository
 from learner_app.listening.rows import ListeningSessionCreate, ListeningSessionUpdate
-from learner_app.repository.base import Lock
+from learner_app.listening.tables import ListeningSessionTable
+from learner_app.repository.base import Lock, locked_references
+from learner_app.schema.columns import Reference
+from learner_app.schema.tables import SchemaTable
 from tests.content.factories import add_contents, new_content
 
 T = TypeVar("T")
@@ -247,3 +254,14 @@ async def test_unknown_locks_are_rejected(db: DatabaseEngine, lock: Any):
     with pytest.raises(InvalidValue) as caught:
         await sessions.find("s1", lock=lock)
     assert caught.value.fields == ("lock",)
+
+
+def test_add_many_locks_the_rows_of_several_foreign_keys_to_one_table():
+    class QuoteTable(SchemaTable, Table, tablename="test_quotes"):
+        id = Varchar(255, primary_key=True, default=None)
+        session_id = Reference(ListeningSessionTable, "fk_quotes_session", OnDelete.cascade)
+        content_id = Reference(ContentTable, "fk_quotes_content", OnDelete.cascade)
+        source_id = Reference(ContentTable, "fk_quotes_source", OnDelete.cascade)
+
+    names = [[column._meta.name for column in columns] for columns in locked_references(QuoteTable)]
+    assert names == [["content_id", "source_id"], ["session_id"]]

@@ -1,4 +1,4 @@
-"""Conversion of keys by a repository's ``normalise_key``."""
+"""Conversion of the keys that callers pass, by the function of a ``TableKey``."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class CaseInsensitiveBookRepository(DeletingRepository[Book, str, BookCreate, Bo
     table = BookTable
     row = Book
     filters = BookRepository.filters
-    normalise_key = in_lower_case
+    key = TableKey(BookTable, in_lower_case)
 
 
 async def test_every_operation_by_key_normalises_the_key(books: BookRepository):
@@ -40,7 +40,7 @@ async def test_every_operation_by_key_normalises_the_key(books: BookRepository):
         await repository.get("b1")
 
 
-async def test_a_repository_without_normalise_key_distinguishes_case(books: BookRepository):
+async def test_keys_are_compared_as_passed_without_a_function(books: BookRepository):
     await books.add(BookCreate(id="b1", shelf="a"))
     assert await books.find("B1") is None
 

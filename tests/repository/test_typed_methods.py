@@ -120,6 +120,14 @@ def test_the_command_reports_an_outdated_module(tmp_path: Path, checkout: Path):
     assert (tmp_path / "outdated.py").read_text() == source
 
 
-def test_an_unknown_module_is_reported():
-    with pytest.raises(SystemExit, match="there is no module nothing_like_it"):
-        main(["nothing_like_it"])
+@pytest.mark.parametrize("name", ["nothing_like_it", "nothing.like.it"])
+def test_an_unknown_module_is_reported(name: str):
+    with pytest.raises(SystemExit, match=f"there is no module {name}"):
+        main([name])
+
+
+@pytest.mark.parametrize("next_class", ["", SOURCE.replace("Book", "Slot")])
+def test_a_missing_end_comment_is_reported(monkeypatch: pytest.MonkeyPatch, next_class: str):
+    import_all(monkeypatch)
+    with pytest.raises(SystemExit, match="BookRepository: add the line '# end of typed methods'"):
+        rewritten(SOURCE.replace(END, "") + next_class, shelves)

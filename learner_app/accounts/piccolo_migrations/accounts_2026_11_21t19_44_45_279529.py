@@ -50,7 +50,7 @@ async def forwards():
             "provider_id": Varchar(
                 length=50,
                 default=None,
-                help_text="Sign-in provider: credential for the password, otherwise such as google.",
+                help_text="Sign-in provider such as google, or credential for the local password.",
             ),
             "account_id": Varchar(
                 default=None, help_text="Id of the identity at the provider."

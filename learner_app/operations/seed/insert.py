@@ -44,7 +44,7 @@ class SeedCounts(NamedTuple):
 
 
 async def is_empty(engine: DatabaseEngine) -> bool:
-    """Return whether the database has neither users nor contents."""
+    """Return True if the database has neither users nor content."""
     users = await UserRepository(engine).list(limit=1)
     return not (users or await ContentRepository(engine).list(limit=1))
 
