@@ -28,9 +28,3 @@ async def require_migrated(engine: DatabaseEngine, *apps: str) -> None:
         names = ", ".join(sorted(set(pending)))
         amount = "1 migration" if len(pending) == 1 else f"{len(pending)} migrations"
         raise MigrationsPending(f"{engine.target} lacks {amount} ({names}): run `learner migrate`")
-
-
-def refuse_in_production(engine: DatabaseEngine, operation: str) -> None:
-    """Raise SettingsError with the name of the operation if APP_ENV is production."""
-    if engine.settings.app_env == "production":
-        raise SettingsError(f"APP_ENV is production: {operation} is refused there")
