@@ -39,7 +39,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_staff_passwords() -> None:
-    """Hash passwords of staff with few iterations, which tests of the admin do hundreds of times."""
+    """Hash passwords of staff with few iterations: tests of the admin hash hundreds of them."""
     StaffUserTable._pbkdf2_iteration_count = 1000
 
 
