@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from learner_app.admin.staff import add_staff
+from learner_app.admin.tables import StaffUserTable
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.testing.servers import OwnServer, TestServer
@@ -34,6 +35,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Return no workers for the marked suites: their limits of time need the machine alone."""
     return 0 if config.option.markexpr.startswith(("stress", "faults")) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_staff_passwords() -> None:
+    """Hash passwords of staff with few iterations: tests of the admin hash hundreds of them."""
+    StaffUserTable._pbkdf2_iteration_count = 1000
 
 
 @pytest.fixture(scope="session")

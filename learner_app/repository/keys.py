@@ -25,6 +25,9 @@ class TableKey:
         table: the table.
         normalise: function from a key that a caller passes to its stored form. It returns other
             values unchanged. Without it, keys are compared as passed.
+
+    Raises:
+        TypeError: a key column is neither text nor UUID.
     """
 
     def __init__(self, table: type[Table], normalise: Callable[[Any], Any] | None = None) -> None:
@@ -72,7 +75,13 @@ class TableKey:
 
 
 def _sql_type(column: Column) -> str:
-    return "uuid" if column.column_type == "UUID" else "text"
+    kind = column.column_type
+    if kind == "UUID":
+        return "uuid"
+    if kind.startswith(("VARCHAR", "CHAR", "TEXT")):
+        return "text"
+    name = f"{column._meta.table._meta.tablename}.{column._meta.name}"
+    raise TypeError(f"{name}: declare the key column as Varchar, Text or UUID, not as {kind}")
 
 
 def _text(value: Any) -> str | None:

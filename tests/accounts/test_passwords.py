@@ -111,6 +111,7 @@ def test_bcrypt_matches_truncated_passwords_and_the_raw_input():
         assert matches(typed, stored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_text", [True, False])
 @pytest.mark.parametrize("is_upper", [True, False])
 def test_imported_scrypt_hashes_match(is_text: bool, is_upper: bool):
@@ -177,6 +178,7 @@ def test_malformed_hashes_match_no_password(stored: str):
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=40), st.integers(0, len(GOOD)), st.text(max_size=5))
+@pytest.mark.slow
 def test_checking_any_hash_raises_no_error(password: str, at: int, put: str):
     for stored in (GOOD[:at] + put + GOOD[at + 1 :], put):
         if stored != GOOD:
@@ -218,6 +220,7 @@ def test_every_failed_check_verifies_one_hash_with_current_parameters(
     assert done == [str(extract_parameters(hash_password("learner-1")))]
 
 
+@pytest.mark.slow
 async def test_the_duration_does_not_reveal_a_registered_address(db: DatabaseEngine):
     user = await registered()
     users = UserRepository()
@@ -243,6 +246,7 @@ async def lateness(work: Any) -> float:
     return late * 1000
 
 
+@pytest.mark.slow
 async def test_hashing_does_not_block_the_event_loop(clone: DatabaseEngine):
     user = await registered()
     users = UserRepository()

@@ -160,6 +160,7 @@ async def test_the_settings_determine_the_cost_of_a_hash(db: DatabaseEngine, mon
     assert "m=12288,t=3,p=1" in await stored_hash(db, user)
 
 
+@pytest.mark.slow
 async def test_a_change_of_the_password_wins_over_an_upgrade(clone: DatabaseEngine):
     user = await registered()
     for n in range(5):
@@ -173,6 +174,7 @@ async def test_a_change_of_the_password_wins_over_an_upgrade(clone: DatabaseEngi
         assert await users.check_password(user.email, old) is None
 
 
+@pytest.mark.slow
 async def test_concurrent_sign_ins_with_an_outdated_hash_all_succeed(clone: DatabaseEngine):
     user = await registered()
     await store_hash(clone, user, hash_password(PASSWORD, Cost(7168, 1, 1)))
@@ -255,6 +257,7 @@ async def test_a_failed_change_of_the_password_closes_no_session(clone: Database
     assert await users.check_password(user.email, PASSWORD) is not None
 
 
+@pytest.mark.slow
 async def test_no_session_of_the_old_password_survives_a_concurrent_change(clone: DatabaseEngine):
     user = await registered()
     for n in range(8):

@@ -79,6 +79,7 @@ async def test_password_is_random_hashed_and_shown_once(clone: DatabaseEngine):
     assert len(re.findall(r"pbkdf2_sha256\$", text)) == 2
 
 
+@pytest.mark.slow
 async def test_taken_empty_and_long_names_are_refused(clone: DatabaseEngine):
     await add_staff("ada")
     for name in ("ada", "", "x" * 101):

@@ -204,6 +204,7 @@ def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str
     assert "t=2 s=True" in psql(counts)
 
 
+@pytest.mark.slow
 async def test_dump_as_the_application_role_fails_with_an_error(
     filled: TwoRoles, environment: dict[str, str], tmp_path: Path
 ):
@@ -231,6 +232,7 @@ async def test_backup_of_a_single_role_is_refused_and_names_the_setting(
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_path: Path):
     file = tmp_path / "learner.dump"
     before = await everything(filled)

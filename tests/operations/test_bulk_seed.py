@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.operations.seed import bulk
-from learner_app.operations.seed.contents import load_contents
+from learner_app.operations.seed.data import SeedSession, load_contents
 
-CONTENTS = [content.new for content in load_contents()]
+CONTENTS = load_contents()
 HOUR = timedelta(hours=1)
 MISFITS = """
 SELECT count(*) FROM sessions s JOIN LATERAL (
@@ -28,8 +27,11 @@ WHERE s.id LIKE 'bulk-%' AND NOT (
 """
 
 
-def seeded(now: datetime, after: int, number: int) -> list[Any]:
-    return list(islice(bulk._sessions(CONTENTS, after, now), number))
+def seeded(now: datetime, after: int, number: int) -> list[SeedSession]:
+    """Return that number of sessions, none of them truncated."""
+    sessions = bulk.next_sessions(CONTENTS, after, 30 * number, now)
+    assert len(sessions) > number
+    return sessions[:number]
 
 
 async def facts(engine: DatabaseEngine) -> Any:
@@ -47,9 +49,9 @@ def test_no_session_of_any_number_ends_in_the_future(after: int):
     now = datetime.now(UTC)
     sessions = seeded(now, after, 300)
     end = bulk.PERIOD_START + bulk.PERIOD + bulk.MAX_SESSION_LENGTH
-    assert max(session.now for session in sessions) <= min(now, end)
-    assert min(session.start for session in sessions) >= bulk.PERIOD_START
-    assert len({session.start for session in sessions}) == len(sessions)
+    assert max(session.new.last_activity_at for session in sessions) <= min(now, end)
+    assert min(session.new.started_at for session in sessions) >= bulk.PERIOD_START
+    assert len({session.new.started_at for session in sessions}) == len(sessions)
 
 
 def test_a_session_is_the_same_at_every_call_and_starts_apart_from_the_others():
@@ -57,7 +59,7 @@ def test_a_session_is_the_same_at_every_call_and_starts_apart_from_the_others():
     first, again = seeded(now, 7, 50), seeded(now + HOUR, 7, 50)
     assert [session.events for session in first] == [session.events for session in again]
     laps = [seeded(now, lap * bulk.PERIOD // bulk.TIME_BETWEEN_SESSIONS, 5) for lap in range(5)]
-    starts = {session.start for lap in laps for session in lap}
+    starts = {session.new.started_at for lap in laps for session in lap}
     assert len(starts) == 25
 
 

@@ -75,6 +75,7 @@ async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
     assert await count(clone, "migration") == len(MIGRATIONS)
 
 
+@pytest.mark.slow
 async def test_seed_prints_created_and_existing_rows(clone: DatabaseEngine):
     first = run("seed", url=clone.url).stdout
     assert re.search(r"^users +4 created +0 found$", first, re.MULTILINE)

@@ -105,6 +105,7 @@ async def test_an_answer_from_a_pipe_counts(marked: DatabaseEngine):
     assert await count(marked, "sessions WHERE id = 'mine'") == 0
 
 
+@pytest.mark.slow
 async def test_other_tables_are_refused_or_kept(marked: DatabaseEngine):
     await marked.run_ddl("CREATE TABLE customers (id int)")
     await marked.fetch("INSERT INTO customers VALUES (1)")

@@ -100,6 +100,7 @@ async def test_row_security_applies_to_the_application_role_only(
     ],
 )
 @ON_EMBEDDED
+@pytest.mark.slow
 async def test_application_role_cannot_change_the_schema(
     separated: TwoRoles, engine: DatabaseEngine, statement: str
 ):
@@ -133,6 +134,7 @@ class _Undone(Exception):
     """Exception that rolls an operation back."""
 
 
+@pytest.mark.slow
 async def test_application_role_can_run_accounts_staff_seed_and_health(
     engine: DatabaseEngine,
 ):
@@ -547,6 +549,7 @@ async def test_run_while_an_application_serves(separated: TwoRoles, engine: Data
 
 
 @ON_EMBEDDED
+@pytest.mark.slow
 async def test_command_reads_the_settings_and_shows_random_passwords_once(two_roles: TwoRoles):
     roles = two_roles.roles
     settings = {

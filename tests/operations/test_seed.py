@@ -1,9 +1,11 @@
 """The seed: complete, sensible, the same every time, and harmless to what is there."""
 
 import asyncio
+import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,8 @@ from learner_app.listening.tables import (
     ListeningSessionTable,
 )
 from learner_app.operations.seed.bulk import insert_bulk_events
+from learner_app.operations.seed.data import CONSTANTS, load_contents, simulate_sessions
 from learner_app.operations.seed.insert import insert_seed, is_empty
-from learner_app.operations.seed.users import SEED_USERS
 from learner_app.testing.servers import TestServer
 
 TABLES = (
@@ -52,13 +54,21 @@ VOLATILE = {
 
 
 async def everything() -> dict:
-    """Return all rows, without the values that depend on a salt, a random key or the clock."""
+    """Return all rows.
+
+    Values that depend on a salt, a random key or the clock are replaced by whether they are NULL.
+    """
     users = {str(row["id"]): row["email"] for row in await UserTable.select()}
     rows = {}
     for table in TABLES:
         volatile = VOLATILE | ({"started_at"} if table is GenerationStatusTable else set())
         rows[table._meta.tablename] = sorted(
-            str([users.get(str(row[name]), row[name]) for name in row if name not in volatile])
+            str(
+                [
+                    row[name] is None if name in volatile else users.get(str(row[name]), row[name])
+                    for name in row
+                ]
+            )
             for row in await table.select()
             if table is not AccountTable or row.pop("id")
         )
@@ -87,13 +97,33 @@ async def test_seed_is_the_same_everywhere(seeded: DatabaseEngine):
     assert await everything() == first
 
 
+def test_the_simulation_is_the_same_as_in_earlier_versions():
+    """Other events would have the same keys, and be mixed with those of seeded databases."""
+    sessions = simulate_sessions(load_contents())
+    facts = [(session.new.model_dump_json(), session.events) for session in sessions]
+    assert hashlib.sha256(str(facts).encode()).hexdigest().startswith("ca32f104298262ef")
+
+
+async def test_seed_restores_deleted_rows(seeded: DatabaseEngine):
+    first = await everything()
+    sessions = ListeningSessionRepository(seeded)
+    for key in ("session-01", "session-25", "session-40"):
+        await sessions.delete(key)  # also events, likes, learner state and jobs
+    await UserPreferencesTable.delete(force=True)
+    await BehavioralEventTable.delete().where(BehavioralEventTable.event_type == "pause")
+    created = await insert_seed(seeded)
+    assert created["sessions"] == (3, 37)
+    assert created["content"].created == created["users"].created == 0
+    assert await everything() == first
+
+
 async def test_seed_repairs_and_never_resets(seeded: DatabaseEngine):
     await UserTable.update({UserTable.hashed_password: "mine"}).where(
         UserTable.email == "demo@example.com"
     )
     await AccountTable.delete(force=True)
     created = await insert_seed(seeded)
-    assert created["accounts"] == (len(SEED_USERS), 0)
+    assert created["accounts"] == (len(PASSWORDS), 0)
     user = await UserTable.select().where(UserTable.email == "demo@example.com").first()
     assert user["hashed_password"] == "mine"
 
@@ -113,19 +143,23 @@ async def test_the_example_users_have_the_agreed_passwords(seeded: DatabaseEngin
         opened = await sessions.sign_in(email, password, timedelta(hours=1))
         assert opened is not None
         assert f"| `{email}` | `{password}` |" in page
-    assert {user.email: user.password for user in SEED_USERS} == PASSWORDS
+    assert len(CONSTANTS["users"]) == len(PASSWORDS)
 
 
 async def test_users_can_sign_in_as_documented(seeded: DatabaseEngine):
     users = {row["email"]: row for row in await UserTable.select()}
     assert len(users) == 4
-    for user in SEED_USERS:
-        row = users[user.email]
+    for email, password in PASSWORDS.items():
+        row = users[email]
         assert row["hashed_password"].startswith("$argon2id$")
-        assert PasswordHasher().verify(row["hashed_password"], user.password)
-        assert row["email_verified"] is (user.email != "unverified@example.com")
+        assert PasswordHasher().verify(row["hashed_password"], password)
+        assert row["email_verified"] is (email != "unverified@example.com")
+        assert row["is_admin"] is (email == "admin@example.com")
         account = await AccountTable.select().where(AccountTable.user_id == row["id"]).first()
         assert (account["provider_id"], account["account_id"]) == ("credential", str(row["id"]))
+
+
+SPOKEN_WORDS_PER_MINUTE = {"A2": 95, "B1": 110, "B2": 125, "C1": 140}
 
 
 async def test_content_is_varied(seeded: DatabaseEngine):
@@ -133,7 +167,14 @@ async def test_content_is_varied(seeded: DatabaseEngine):
     assert len(rows) >= 24
     kinds = {(row["format"], row["difficulty"]) for row in rows}
     assert kinds == {(f.value, d.value) for f in ContentFormat for d in ContentDifficulty}
-    assert all(150 <= row["word_count"] <= 300 for row in rows)
+    starts = {row["id"]: row["started_at"] for row in await ListeningSessionTable.select()}
+    for row in rows:
+        assert 150 <= row["word_count"] == len(row["text_content"].split()) <= 300
+        speed = SPOKEN_WORDS_PER_MINUTE[row["estimated_comprehension_level"]]
+        assert row["duration"] == round(row["word_count"] * 60 / speed)
+        assert row["audio_size"] == row["duration"] * row["audio_bitrate"] * 1000 // 8
+        waited = row["generated_at"] - starts[row["session_id"]]
+        assert timedelta() < waited <= timedelta(minutes=1), "before the session plays it"
     series = defaultdict(list)
     for row in rows:
         if row["series_id"]:
@@ -166,10 +207,16 @@ async def test_events_make_sense_as_listening(seeded: DatabaseEngine):
 
 
 def check_session(session: dict, rows: list[dict], durations: dict[str, int]) -> None:
-    before, piece = None, None
+    before, piece, reached, time = None, None, 0, session["started_at"]
     for row in rows:
         position, length = row["playback_position"], durations[row["content_id"]]
         assert 0 <= position <= length
+        assert abs(row["playback_position_percent"] - 100 * position / length) < Decimal("0.02")
+        if row["content_id"] == piece:
+            reached += row["duration"] + {"skip": 15, "replay": -10}.get(row["event_type"], 0)
+            assert abs(position - reached) <= Decimal("0.03")
+        assert row["timestamp"] - time >= timedelta(seconds=float(row["duration"]) - 0.01)
+        reached, time = position, row["timestamp"]
         if row["content_id"] != piece:
             assert before in (None, "complete", "abandon"), "one piece ends before another begins"
             assert (row["event_type"], position) == ("play", 0)
@@ -190,6 +237,9 @@ def check_session(session: dict, rows: list[dict], durations: dict[str, int]) ->
 async def test_what_follows_is_there(seeded: DatabaseEngine):
     statuses = {row["status"] for row in await GenerationStatusTable.select()}
     assert statuses == {status.value for status in JobStatus}
+    jobs = await GenerationStatusTable.select()
+    assert all(job["webhook_sent"] is (job["status"] in ("completed", "failed")) for job in jobs)
+    assert all((job["content_id"] is None) is (job["status"] != "completed") for job in jobs)
     assert await LikeEngagementTable.count() > 20
     assert await LikeEngagementTable.count().where(LikeEngagementTable.liked.eq(False)) > 0
     assert await LearnerModelStateTable.count() > 20

@@ -19,6 +19,7 @@ from learner_app.schema.pending import declared_migrations
 from tests.product import Product
 
 
+@pytest.mark.slow
 def test_first_start_creates_everything_and_second_start_keeps_it(product: Product):
     output = product.start()
     password = re.search(r"Staff login: admin / (\S+)", output)[1]

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from piccolo.columns import Integer
+from piccolo.table import Table
 
 from learner_app.errors import NotFound
 from learner_app.repository.base import DeletingRepository
@@ -56,3 +58,11 @@ def test_a_composite_key_is_normalised_as_a_whole():
     room = "0192f0c1-0000-7000-8000-000000000001"
     swapped = TableKey(SlotTable, lambda key: key[::-1])
     assert swapped.params(("north", room)) == TableKey(SlotTable).params((room, "north"))
+
+
+def test_a_key_column_that_is_neither_text_nor_uuid_is_rejected():
+    class PlaceTable(Table, tablename="test_places"):
+        number = Integer(primary_key=True)
+
+    with pytest.raises(TypeError, match=r"test_places\.number: .* not as INTEGER"):
+        TableKey(PlaceTable)

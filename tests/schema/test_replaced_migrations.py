@@ -117,7 +117,7 @@ async def test_an_incomplete_former_set_is_refused(former: DatabaseEngine):
         ("DROP INDEX idx_sessions_started_at", "object idx_sessions_started_at of table sessions"),
         ("ALTER TABLE sessions DROP content_ids", "column content_ids of table sessions"),
         ("DROP TABLE behavioral_events", "table behavioral_events"),
-        ("DROP TRIGGER sessions_touch_updated_at ON sessions", "sessions_touch_updated_at"),
+        ("DROP TRIGGER sessions_touch_updated_at ON sessions", "object sessions_touch_updated_at"),
         ("ALTER TABLE tenants DISABLE ROW LEVEL SECURITY", "row-level security forced of table"),
         ("ALTER TABLE tenants NO FORCE ROW LEVEL SECURITY", "row-level security forced of table"),
         ("DROP POLICY tenants_isolation ON tenants", "object tenants_isolation of table tenants"),

@@ -102,6 +102,7 @@ async def test_two_admins_work_concurrently_each_on_its_database(
             assert (await sign_in(app.client, "clara", foreign)).status_code == 401
 
 
+@pytest.mark.slow
 async def test_password_changed_in_an_admin_is_written_to_its_database(
     clone: DatabaseEngine, other: DatabaseEngine
 ):

@@ -7,20 +7,15 @@ The sessions fill a fixed period in the past, one every 31 seconds. The sessions
 again at its beginning, between the first ones: more events make the period denser, not longer.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
-from random import Random
 from typing import Any
 
 from learner_app.content.rows import ContentCreate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.listening.repositories import BehavioralEventRepository
-from learner_app.listening.tables import ListeningSessionTable
-from learner_app.operations.preconditions import refuse_in_production
-from learner_app.operations.seed.contents import load_contents
-from learner_app.operations.seed.insert import ADVISORY_LOCK, insert_seed
-from learner_app.operations.seed.simulation import SimulatedSession
+from learner_app.operations.seed.data import SeedSession, load_contents, simulate_session
+from learner_app.operations.seed.insert import LOCK, insert_seed
 
 EVENTS_PER_BATCH = 20_000
 PERIOD_START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -38,96 +33,61 @@ async def insert_bulk_events(
 ) -> int:
     """Insert the example data, then simulated events until the database has ``total`` of them.
 
-    No event is later than the current time.
-
-    Args:
-        engine: the database; a million events need about 1.6 GB of disk.
-        total: number of simulated events, including those of earlier runs.
-        on_progress: called after each batch with the number of events in the database.
+    No event is later than the current time. A million events need about 1.6 GB of disk.
+    ``on_progress`` is called after each batch with the number of events in the database. The
+    errors are those of :func:`insert_seed`.
 
     Returns:
         The number of events created by this call.
-
-    Raises:
-        SettingsError: APP_ENV is production in the settings of the engine.
-        MigrationsPending: the tables lack migrations.
     """
-    refuse_in_production(engine, "inserting example data")
     await insert_seed(engine)
-    contents = [content.new for content in load_contents()]
+    contents = load_contents()
     sessions, events = await engine.fetchval(COUNT_SESSIONS), await engine.fetchval(COUNT_EVENTS)
     now, created = datetime.now(UTC), 0
     on_progress(events)
     while events < total:
         async with engine.transaction() as transaction:
-            await engine.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+            await engine.execute(LOCK)
             committed = await engine.fetchval(COUNT_SESSIONS)
             if committed != sessions:  # by a concurrent run
                 sessions, events = committed, await engine.fetchval(COUNT_EVENTS)
                 continue
-            batch = _batch(contents, sessions, min(EVENTS_PER_BATCH, total - events), now)
+            batch = next_sessions(contents, sessions, min(EVENTS_PER_BATCH, total - events), now)
             if not batch:
                 break
             await _copy_sessions(transaction.connection, batch)
-            await BehavioralEventRepository(engine).ingest(_events(batch))
-        size = sum(len(session.events) for session in batch)
-        sessions, events, created = sessions + len(batch), events + size, created + size
+            result = await BehavioralEventRepository(engine).ingest(_events(batch))
+        sessions, events = sessions + len(batch), events + result.recorded
+        created += result.recorded
         on_progress(events)
     return created
 
 
-def _batch(
-    contents: list[ContentCreate], done: int, size: int, now: datetime
-) -> list[SimulatedSession]:
-    """Return the next sessions, with exactly ``size`` events together.
+def next_sessions(
+    contents: Sequence[ContentCreate], done: int, max_events: int, now: datetime
+) -> list[SeedSession]:
+    """Return the sessions after the first ``done`` ones, with ``max_events`` events together.
 
-    Empty if the current time is before the period.
+    All sessions end before ``now``. Before the period there are none.
     """
-    batch: list[SimulatedSession] = []
-    missing = size
-    for session in _sessions(contents, done, now):
-        del session.events[missing:]
-        batch.append(session)
-        missing -= len(session.events)
-        if missing == 0:
-            break
+    period = min(PERIOD, now - MAX_SESSION_LENGTH - PERIOD_START)
+    batch: list[SeedSession] = []
+    while max_events > 0 and period > timedelta():
+        number = done + len(batch) + 1
+        start = PERIOD_START + number * TIME_BETWEEN_SESSIONS % period
+        batch.append(simulate_session(f"bulk-{number:08}", start, contents, max_events))
+        max_events -= len(batch[-1].events)
     return batch
 
 
-def _sessions(
-    contents: list[ContentCreate], after: int, now: datetime
-) -> Iterator[SimulatedSession]:
-    """Yield the sessions after that number, all of which end before ``now``."""
-    period = min(PERIOD, now - MAX_SESSION_LENGTH - PERIOD_START)
-    if period <= timedelta():
-        return
-    for number in count(after + 1):
-        random = Random(number)  # noqa: S311  # not for cryptography
-        start = PERIOD_START + number * TIME_BETWEEN_SESSIONS % period
-        session = SimulatedSession(f"bulk-{number:08}", number, random, start)
-        for content in random.sample(contents, 1 + int(session.between(0, 5))):
-            session.play(content)
-        yield session
+async def _copy_sessions(connection: Any, batch: Sequence[SeedSession]) -> None:
+    """Insert sessions by COPY, because the repository needs several statements per session."""
+    names = [*vars(batch[0].new), "content_ids", "current_content_id"]
+    records = [(*vars(new).values(), ids, ids[-1]) for new, ids, _ in batch]
+    await connection.copy_records_to_table("sessions", columns=names, records=records)
 
 
-async def _events(batch: list[SimulatedSession]) -> AsyncIterator[dict[str, Any]]:
+async def _events(batch: Sequence[SeedSession]) -> AsyncIterator[dict[str, Any]]:
     for session in batch:
         for event in session.events:
             yield event
-
-
-async def _copy_sessions(connection: Any, batch: list[SimulatedSession]) -> None:
-    """Insert the sessions by COPY.
-
-    The repository would execute several statements per session for the list of its contents.
-    """
-    rows = [
-        vars(session.new)
-        | {"content_ids": session.content_ids, "current_content_id": session.content_ids[-1]}
-        for session in batch
-    ]
-    await connection.copy_records_to_table(
-        ListeningSessionTable._meta.tablename,
-        columns=list(rows[0]),
-        records=[tuple(row.values()) for row in rows],
-    )

@@ -1,44 +1,52 @@
 """Insert the example data into a database, in one transaction and without changing any row."""
 
+from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
+from itertools import cycle
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from learner_app.accounts.repositories import UserRepository
+from learner_app.accounts.rows import UserCreate, UserUpdate
 from learner_app.content.repositories import ContentRepository
+from learner_app.content.rows import ContentCreate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.generation.repositories import GenerationRepository
-from learner_app.learner.repositories import (
-    LearnerModelStateRepository,
-    UserPreferencesRepository,
-)
+from learner_app.generation.rows import GenerationCreate
+from learner_app.learner.repositories import LearnerModelStateRepository, UserPreferencesRepository
+from learner_app.learner.rows import LearnerModelStateCreate, UserPreferencesCreate
 from learner_app.listening.repositories import (
     BehavioralEventRepository,
     LikeRepository,
     ListeningSessionRepository,
 )
+from learner_app.listening.rows import BehavioralEventCreate, LikeCreate
 from learner_app.operations.preconditions import refuse_in_production, require_migrated
-from learner_app.operations.seed.contents import load_contents
-from learner_app.operations.seed.learning import (
-    finish_jobs,
-    generation_jobs,
-    learner_states,
-    preferences,
-)
-from learner_app.operations.seed.simulation import SimulatedSession, simulate_sessions
-from learner_app.operations.seed.users import SeedCounts, add_missing_users
-from learner_app.repository.base import KeyedRepository
-from learner_app.repository.inputs import Input
-from learner_app.repository.rows import Row
+from learner_app.operations.seed import data
 
-APPS = ("accounts", "content", "generation", "learner", "listening")
-"""Piccolo apps whose tables are filled."""
+LOCK = f"SELECT pg_advisory_xact_lock({0x73656564})"  # serialises runs; the key spells "seed"
 
-ADVISORY_LOCK = 0x73656564
-"""Key of the advisory lock that serialises concurrent runs: the letters of "seed"."""
+# No repository method does this: setting a password would create the account too, but would
+# overwrite a password that the user has changed.
+RESTORE_ACCOUNTS = """
+INSERT INTO accounts (id, user_id, provider_id, account_id)
+SELECT gen_random_uuid(), id, 'credential', id::text FROM unnest($1::uuid[]) AS id
+ON CONFLICT DO NOTHING RETURNING id
+"""
 
-R = TypeVar("R", bound=Row)
-C = TypeVar("C", bound=Input)
+
+class SeedCounts(NamedTuple):
+    """Numbers of example rows in one table."""
+
+    created: int
+    found: int
+
+
+async def is_empty(engine: DatabaseEngine) -> bool:
+    """Return True if the database has neither users nor content."""
+    users = await UserRepository(engine).list(limit=1)
+    return not (users or await ContentRepository(engine).list(limit=1))
 
 
 async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
@@ -52,59 +60,107 @@ async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
         MigrationsPending: the tables lack migrations.
     """
     refuse_in_production(engine, "inserting example data")
-    await require_migrated(engine, *APPS)
+    await require_migrated(engine, "accounts", "content", "generation", "learner", "listening")
     async with engine.transaction():
-        await engine.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        await engine.execute(LOCK)
         return await _insert(engine)
 
 
-async def is_empty(engine: DatabaseEngine) -> bool:
-    """Return True if the database has neither users nor content."""
-    users = await UserRepository(engine).page(limit=1)
-    contents = await ContentRepository(engine).page(limit=1)
-    return not (users.rows or contents.rows)
-
-
 async def _insert(engine: DatabaseEngine) -> dict[str, SeedCounts]:
-    contents = load_contents()
-    sessions = simulate_sessions(contents)
-    users, counts = await add_missing_users(engine)
-    new_sessions = await _add_missing(
-        ListeningSessionRepository(engine), [session.new for session in sessions], counts
-    )
-    await _add_missing(ContentRepository(engine), [content.new for content in contents], counts)
-    await _fill_playlists(engine, sessions, {row.id for row in new_sessions})
-    events = [event for session in sessions for event in session.events]
-    batch = await BehavioralEventRepository(engine).record_batch(events)
-    counts["behavioral_events"] = SeedCounts(batch.recorded, batch.duplicates)
-    likes = [like for session in sessions for like in session.likes]
-    await _add_missing(LikeRepository(engine), likes, counts)
-    await _add_missing(LearnerModelStateRepository(engine), learner_states(sessions), counts)
-    await _add_missing(UserPreferencesRepository(engine), preferences(sessions, users), counts)
-    jobs = GenerationRepository(engine)
-    new_jobs = await _add_missing(jobs, generation_jobs(contents, sessions), counts)
-    await finish_jobs(jobs, new_jobs, contents)
+    contents = data.load_contents()
+    sessions = data.simulate_sessions(contents)
+    user_ids, counts = await _add_users(engine)
+    added: dict[Any, set[Any]] = {}
+    for repository_class, new in _rows(contents, sessions, user_ids).items():
+        repository = repository_class(engine)
+        key = attrgetter(*repository.key.names)
+        existing = set(map(key, await repository.get_many(list(map(key, new)))))
+        missing = [one for one in new if key(one) not in existing]
+        added[repository_class] = set(map(key, await repository.add_many(missing)))
+        counts[repository.table._meta.tablename] = SeedCounts(len(missing), len(existing))
+    playlists = ListeningSessionRepository(engine)
+    for session in sessions:
+        if session.new.id in added[ListeningSessionRepository]:
+            await playlists.append_many(session.new.id, session.content_ids)
+            await playlists.set_current(session.new.id, session.content_ids[-1])
+    await _finish_jobs(GenerationRepository(engine), added[GenerationRepository])
     return counts
 
 
-async def _add_missing(
-    repository: KeyedRepository[R, Any, C, Any], new: Sequence[C], counts: dict[str, SeedCounts]
-) -> list[R]:
-    """Insert the rows whose key does not exist, count them and return them."""
-    key = attrgetter(*repository.key.names)
-    keys = [key(one) for one in new]
-    existing = set(map(key, await repository.get_many(keys)))
-    added = await repository.add_many([one for one in new if key(one) not in existing])
-    counts[repository.table._meta.tablename] = SeedCounts(len(added), len(new) - len(added))
-    return added
+def _rows(
+    contents: Sequence[ContentCreate], sessions: Sequence[data.SeedSession], user_ids: Sequence[str]
+) -> dict[Any, Sequence[Any]]:
+    """Return the inputs by class of repository, in the order of their references."""
+    events = [event for session in sessions for event in session.events]
+    completed = [event for event in events if event["event_type"] == "complete"]
+    likes, preferences = cycle(data.CONSTANTS["likes"]), cycle(data.CONSTANTS["preferences"])
+    genres = {content.id: str(content.genre) for content in contents}
+    owners = [*user_ids, *(session.new.id for session in sessions[len(user_ids) :])]
+    job = data.CONSTANTS["job"]
+    jobs = {content.id: content.session_id for content in contents}
+    jobs |= {session.new.id: session.new.id for session in sessions[-4:]}
+    return {
+        ListeningSessionRepository: [session.new for session in sessions],
+        ContentRepository: contents,
+        BehavioralEventRepository: [BehavioralEventCreate(**event) for event in events],
+        LikeRepository: [
+            LikeCreate(
+                content_id=event["content_id"],
+                session_id=event["session_id"],
+                liked_at=event["timestamp"],
+                **next(likes),
+            )
+            for event in completed[::2]
+        ],
+        LearnerModelStateRepository: [
+            LearnerModelStateCreate(
+                session_id=session.new.id,
+                comprehension_level=Decimal(30 + len(session.events)) / 100,
+                content_type_preferences=Counter(genres[key] for key in session.content_ids),
+                data_points=len(session.events),
+            )
+            for session in sessions
+        ],
+        UserPreferencesRepository: [
+            UserPreferencesCreate(id=owner, session_id=session.new.id, **next(preferences))
+            for owner, session in zip(owners, sessions, strict=True)
+        ],
+        GenerationRepository: [
+            GenerationCreate(generation_id=f"job-{key}", session_id=session_id, **job)
+            for key, session_id in jobs.items()
+        ],
+    }
 
 
-async def _fill_playlists(
-    engine: DatabaseEngine, sessions: Sequence[SimulatedSession], ids: set[str]
-) -> None:
-    """Append the played contents to the sessions with these ids, the last one as current."""
-    repository = ListeningSessionRepository(engine)
-    for session in sessions:
-        if session.id in ids:
-            await repository.append_many(session.id, session.content_ids)
-            await repository.set_current(session.id, session.content_ids[-1])
+async def _finish_jobs(jobs: GenerationRepository, added: set[str]) -> None:
+    """Complete the added jobs that have content, fail one of the others and claim one."""
+    waiting = sorted(job_id for job_id in added if job_id.startswith("job-session-"))
+    for job_id in added.difference(waiting):
+        await jobs.complete(job_id, job_id.removeprefix("job-"))
+    if waiting:
+        await jobs.fail(waiting.pop(), "The model did not answer within 60 seconds.")
+        # A worker claims the oldest job of the queue: no other job may be waiting there.
+        if await jobs.count(status="generating") == len(waiting):
+            await jobs.claim_next()
+    await jobs.mark_webhook_sent(*added)
+
+
+async def _add_users(engine: DatabaseEngine) -> tuple[list[str], dict[str, SeedCounts]]:
+    """Register the missing users, restore missing credential accounts and return all user keys."""
+    users = UserRepository(engine)
+    ids, created = [], 0
+    for seed in data.CONSTANTS["users"]:
+        user = await users.find_by_email(seed["registration"]["email"])
+        if user is None:
+            created += 1
+            user = await users.register(UserCreate(**seed["registration"]))
+            await users.set_admin(user.id, seed["is_admin"])
+            await users.update(user.id, UserUpdate(knowledge_level="Intermediate"))
+            if seed["email_verified"]:
+                await users.verify_email(user.id, user.email)
+        ids.append(user.id)
+    accounts = created + len(await engine.fetch(RESTORE_ACCOUNTS, ids))
+    return list(map(str, ids)), {
+        "users": SeedCounts(created, len(ids) - created),
+        "accounts": SeedCounts(accounts, len(ids) - accounts),
+    }
