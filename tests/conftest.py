@@ -13,9 +13,9 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from piccolo.apps.user.tables import BaseUser
 
 from learner_app.admin.staff import add_staff
-from learner_app.admin.tables import StaffUserTable
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.testing.servers import OwnServer, TestServer
@@ -40,7 +40,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_staff_passwords() -> None:
     """Hash passwords of staff with few iterations: tests of the admin hash hundreds of them."""
-    StaffUserTable._pbkdf2_iteration_count = 1000
+    BaseUser._pbkdf2_iteration_count = 1000
 
 
 @pytest.fixture(scope="session")

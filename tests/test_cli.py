@@ -132,6 +132,7 @@ async def test_command_on_a_partly_migrated_database_advises_to_migrate(clone: D
         assert "(staff): run `learner migrate`" in done.stderr
 
 
+@pytest.mark.slow
 async def test_command_with_a_missing_table_advises_to_migrate(clone: DatabaseEngine):
     await clone.run_ddl("DROP TABLE generation_status")
     done = run("seed", url=clone.url)

@@ -168,7 +168,7 @@ class Connections:
             else:
                 self._connector = known
             if settings.db_echo:
-                self.statement_log.switch(queries=True)
+                self.statement_log.queries = True
         return known
 
     @property

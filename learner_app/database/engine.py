@@ -25,10 +25,13 @@ from piccolo.engine import PostgresEngine
 from piccolo.query import Select
 from piccolo.querystring import QueryString
 
+from learner_app.database.after_commit import Callback
 from learner_app.database.commit_status import was_committed
 from learner_app.database.connection import Connection
 from learner_app.database.connections import Connections
+from learner_app.database.delegated import Delegated
 from learner_app.database.dsn import DatabaseUrl
+from learner_app.database.engine_parts import EngineParts
 from learner_app.database.executor import StatementExecutor
 from learner_app.database.instrumentation import Observers
 from learner_app.database.lease import Lease
@@ -38,8 +41,6 @@ from learner_app.database.retry import DEADLINE_SECONDS, TransactionRunner, wait
 from learner_app.database.scope import Scope, ScopeStack
 from learner_app.database.stream import BATCH_ROWS, Row, RowStream
 from learner_app.database.transaction import (
-    Callback,
-    EngineParts,
     Transaction,
 )
 from learner_app.database.transaction_options import Isolation, TransactionOptions
@@ -99,8 +100,7 @@ class DatabaseEngine(PostgresEngine):
         self._parts = EngineParts(self, self.connections, current, scopes, observers)
         self._executor = StatementExecutor(self._parts)
 
-    # Overrides for Piccolo's constructor, which would connect, and assigns attributes that are
-    # properties here.
+    # Overrides: Piccolo's constructor would connect, and assigns attributes that are properties.
 
     async def check_version(self) -> None:
         """Do nothing, as Piccolo's method would connect in the constructor."""
@@ -135,23 +135,11 @@ class DatabaseEngine(PostgresEngine):
     def extra_nodes(self, value: Any) -> None:
         """Ignore the value of Piccolo's constructor."""
 
-    @property
-    def log_queries(self) -> bool:
-        """True if statements are printed, as DB_ECHO sets it at the first connection."""
-        return self.connections.statement_log.queries
+    log_queries = Delegated[bool]("connections.statement_log.queries")
+    """True if statements are printed, as DB_ECHO sets it at the first connection."""
 
-    @log_queries.setter
-    def log_queries(self, value: bool) -> None:
-        self.connections.statement_log.switch(queries=value)
-
-    @property
-    def log_responses(self) -> bool:
-        """True if row counts and columns, or command tags, are printed."""
-        return self.connections.statement_log.responses
-
-    @log_responses.setter
-    def log_responses(self, value: bool) -> None:
-        self.connections.statement_log.switch(responses=value)
+    log_responses = Delegated[bool]("connections.statement_log.responses")
+    """True if row counts and columns, or command tags, are printed."""
 
     # Settings and connections.
 
@@ -164,37 +152,19 @@ class DatabaseEngine(PostgresEngine):
     def settings(self, settings: Settings | None) -> None:
         self.connections.settings = settings
 
-    @property
-    def url(self) -> str | None:
-        """URL passed to the constructor, None if the settings determine the database."""
-        return self.connections.url
+    url = Delegated[str | None]("connections.url")
+    """URL passed to the constructor, None if the settings determine the database."""
 
-    @url.setter
-    def url(self, url: str | None) -> None:
-        self.connections.url = url
+    owner_url = Delegated[str | None]("connections.owner_url")
+    """URL for the owner role, None if ``url`` or the settings determine it."""
 
-    @property
-    def owner_url(self) -> str | None:
-        """URL for the owner role, None if ``url`` or the settings determine it."""
-        return self.connections.owner_url
-
-    @owner_url.setter
-    def owner_url(self, url: str | None) -> None:
-        self.connections.owner_url = url
+    needs_pool = Delegated[bool]("connections.needs_pool")
+    """True if statements are refused without a pool."""
 
     @property
     def name(self) -> str | None:
         """Name of the read replica, None for the main server."""
         return self.connections.replica_name
-
-    @property
-    def needs_pool(self) -> bool:
-        """True if statements are refused without a pool."""
-        return self.connections.needs_pool
-
-    @needs_pool.setter
-    def needs_pool(self, value: bool) -> None:
-        self.connections.needs_pool = value
 
     def prepare_for_command(self, *, exits_without_database: bool, connects_as_owner: bool) -> None:
         """Configure the engine for a command, which sends few statements and needs no pool.
@@ -295,10 +265,8 @@ class DatabaseEngine(PostgresEngine):
     async def get_new_connection(self, seconds: float | None = None) -> Connection:
         """Open a connection outside the pool, without statement timeouts, for long work.
 
-        The caller has to close it.
-
-        Args:
-            seconds: time limit for connecting, DB_CONNECT_TIMEOUT if left out.
+        The caller has to close it. ``seconds`` limits the time for connecting; None is
+        DB_CONNECT_TIMEOUT.
 
         Raises:
             SettingsError: no database is configured, or its URL is invalid.
@@ -328,7 +296,7 @@ class DatabaseEngine(PostgresEngine):
             DatabaseError: the statement failed; see :mod:`learner_app.errors`.
         """
         return await self._executor.run(
-            lambda connection: connection.fetch(sql, *args), sql, idempotent=idempotent, name=name
+            lambda conn: conn.fetch(sql, *args), sql, idempotent=idempotent, name=name
         )
 
     async def fetchrow(
@@ -336,7 +304,7 @@ class DatabaseEngine(PostgresEngine):
     ) -> Any | None:
         """Execute a statement and return its first row or None, see :meth:`fetch`."""
         return await self._executor.run(
-            lambda connection: connection.fetchrow(sql, *args),
+            lambda conn: conn.fetchrow(sql, *args),
             sql,
             idempotent=idempotent,
             name=name,
@@ -345,12 +313,9 @@ class DatabaseEngine(PostgresEngine):
     async def fetchval(
         self, sql: str, *args: Any, idempotent: bool = False, name: str | None = None
     ) -> Any:
-        """Execute a statement and return the first value of its first row or None.
-
-        The arguments and errors are those of :meth:`fetch`.
-        """
+        """Execute a statement and return its first value or None, see :meth:`fetch`."""
         return await self._executor.run(
-            lambda connection: connection.fetchval(sql, *args),
+            lambda conn: conn.fetchval(sql, *args),
             sql,
             idempotent=idempotent,
             name=name,
@@ -370,7 +335,7 @@ class DatabaseEngine(PostgresEngine):
         if not sql.strip():
             raise StatementRefused("the statement is empty")
         return await self._executor.run(
-            lambda connection: connection.execute(sql, *args), sql, idempotent=idempotent, name=name
+            lambda conn: conn.execute(sql, *args), sql, idempotent=idempotent, name=name
         )
 
     async def perform(
@@ -581,19 +546,15 @@ class DatabaseEngine(PostgresEngine):
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> list[Any]:
         sql, args = querystring.compile_string(engine_type=self.engine_type)
-        return await self._executor.run(
-            lambda connection: connection.fetch(sql, *args), sql, in_pool=in_pool
-        )
+        return await self._executor.run(lambda conn: conn.fetch(sql, *args), sql, in_pool=in_pool)
 
     async def run_ddl(self, ddl: str, in_pool: bool = True) -> list[Any]:
-        return await self._executor.run(
-            lambda connection: connection.fetch(ddl), ddl, in_pool=in_pool
-        )
+        return await self._executor.run(lambda conn: conn.fetch(ddl), ddl, in_pool=in_pool)
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
         return await self.fetch(query, *(args or ()))
 
     async def _run_in_new_connection(self, query: str, args: Sequence[Any] | None = None) -> Any:
         return await self._executor.run(
-            lambda connection: connection.fetch(query, *(args or ())), query, in_pool=False
+            lambda conn: conn.fetch(query, *(args or ())), query, in_pool=False
         )

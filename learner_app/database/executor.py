@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from learner_app.database.connection import Connection
+from learner_app.database.engine_parts import EngineParts
 from learner_app.database.error_mapping import (
     DRIVER_ERRORS,
     is_error_of_caller,
@@ -22,7 +23,6 @@ from learner_app.database.scope import NO_SCOPE
 from learner_app.database.sql_inspection import is_read
 from learner_app.database.transaction import (
     UNCONFIRMED,
-    EngineParts,
     Transaction,
     enclosing_transaction,
 )

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from learner_app.database.backoff import Backoff
 from learner_app.database.connections import Connections
+from learner_app.database.engine_parts import EngineParts
 from learner_app.database.transaction import (
-    EngineParts,
     Transaction,
     enclosing_transaction,
 )

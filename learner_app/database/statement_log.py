@@ -9,23 +9,32 @@ from typing import Any
 class StatementLog:
     """Printer of the statements of one engine, without the values of parameters and rows."""
 
-    __slots__ = ("is_on", "queries", "responses")
+    __slots__ = ("_queries", "_responses", "is_on")
 
     def __init__(self) -> None:
-        self.queries = False
-        """True if the SQL is printed."""
-        self.responses = False
-        """True if row count and columns of the result, or the command tag, are printed."""
+        self._queries = self._responses = False
         self.is_on = False
-        """True if one of both is printed."""
+        """True if anything is printed; read before every statement."""
 
-    def switch(self, *, queries: bool | None = None, responses: bool | None = None) -> None:
-        """Set ``queries`` and ``responses``, where None leaves the value unchanged."""
-        if queries is not None:
-            self.queries = queries
-        if responses is not None:
-            self.responses = responses
-        self.is_on = self.queries or self.responses
+    @property
+    def queries(self) -> bool:
+        """True if the SQL is printed."""
+        return self._queries
+
+    @queries.setter
+    def queries(self, value: bool) -> None:
+        self._queries = value
+        self.is_on = value or self._responses
+
+    @property
+    def responses(self) -> bool:
+        """True if row count and columns of the result, or the command tag, are printed."""
+        return self._responses
+
+    @responses.setter
+    def responses(self, value: bool) -> None:
+        self._responses = value
+        self.is_on = value or self._queries
 
     def write(self, sql: str, seconds: float, result: object) -> None:
         """Print one completed or failed statement.

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import asyncpg
-from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.engine.postgres import PostgresTransaction
 
+from learner_app.database.after_commit import Callback, call_all
 from learner_app.database.cancellation import finish
 from learner_app.database.connection import Connection
-from learner_app.database.connections import Connections
+from learner_app.database.engine_parts import CurrentTransaction, EngineParts
 from learner_app.database.error_mapping import (
     DRIVER_ERRORS,
     is_error_of_caller,
     outcome_is_unknown,
 )
 from learner_app.database.exclusive_lock import ExclusiveLock
-from learner_app.database.instrumentation import Observers, Outcome, TransactionEvent, sqlstate_of
+from learner_app.database.instrumentation import Outcome, TransactionEvent, sqlstate_of
 from learner_app.database.lease import Lease
-from learner_app.database.scope import LOG_TEXT, ScopeSettings, ScopeStack, send_begin
+from learner_app.database.scope import LOG_TEXT, ScopeSettings, send_begin
 from learner_app.database.transaction_id import read_transaction_id
 from learner_app.database.transaction_options import TransactionOptions
 from learner_app.errors import (
@@ -47,10 +45,6 @@ from learner_app.errors import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Callback = Callable[[], Awaitable[object] | object]
-CurrentTransaction = ContextVar[Any]
-"""Variable of Piccolo's engine with the innermost :class:`Transaction` of the context, or None."""
-
 ROLLBACK_SECONDS = 2
 """Time limit for ROLLBACK; after it the connection is terminated, which rolls back as well."""
 
@@ -69,18 +63,6 @@ class State(Enum):
     OPEN = "open"
     ENDED_EARLY = "committed or rolled back before the end of the block"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineParts:
-    """Parts of one engine, for the classes that execute its statements and transactions."""
-
-    engine: PostgresEngine
-    connections: Connections
-    current: CurrentTransaction
-    """Context variable with the innermost transaction."""
-    scopes: ScopeStack
-    observers: Observers
 
 
 def enclosing_transaction(variable: CurrentTransaction) -> Transaction | None:
@@ -462,15 +444,12 @@ class Transaction(PostgresTransaction):
         if self._committed and self._parent is not None:
             self._parent._callbacks += self._callbacks
         elif self._committed:
-            await _call_all(self._callbacks)
+            await call_all(self._callbacks)
 
     async def _acquire_for_close(self, *, commits: bool) -> bool:
         """Acquire the lock, and return True if statements of other tasks have ended in time.
 
         If they have not, the connection is terminated, which rolls the transaction back.
-
-        Args:
-            commits: True if the block is to be committed.
 
         Raises:
             TransactionBusy: the statements did not end in time, and the block cannot be committed.
@@ -556,9 +535,8 @@ class Transaction(PostgresTransaction):
                 "the nested block was rolled back: an error inside it was caught"
             ) from None
         except DRIVER_ERRORS as error:
-            raise self._parts.connections.handle_error(
-                error, "RELEASE", self._connection
-            ) from error
+            connections = self._parts.connections
+            raise connections.handle_error(error, "RELEASE", self._connection) from error
 
     async def _rollback(self) -> None:
         """Roll back the transaction, or a nested block to its savepoint.
@@ -587,14 +565,11 @@ class Transaction(PostgresTransaction):
         observers = self._parts.observers
         if not observers.registered:
             return
-        outcome: Outcome = "committed" if self._committed else "rolled back"
-        if isinstance(error, CommitUnknown) and not self._committed:
-            outcome = "unknown"
         observers.notify(
             TransactionEvent(
                 replica=self._parts.connections.replica_name,
                 seconds=time.perf_counter() - self._began_at,
-                outcome=outcome,
+                outcome=_outcome(error, is_committed=self._committed),
                 error=None if error is None else type(error),
                 sqlstate=sqlstate_of(error),
             )
@@ -602,19 +577,12 @@ class Transaction(PostgresTransaction):
 
     def notify_error(self, error: DatabaseError, *, is_retried: bool) -> None:
         """Report an error of BEGIN, COMMIT or the unit to the observers."""
-        replica = self._parts.connections.replica_name
-        self._parts.observers.notify_error(error, replica, is_retried=is_retried)
+        parts = self._parts
+        parts.observers.notify_error(error, parts.connections.replica_name, is_retried=is_retried)
 
 
-async def _call_all(callbacks: list[Callback]) -> None:
-    """Call all callbacks after a commit, and log the errors that they raise."""
-    for callback in callbacks:
-        try:
-            result = callback()
-            if inspect.isawaitable(result):
-                await result
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                raise  # the task itself was cancelled, as at the end of the program
-            log.exception("an after_commit callback failed, the transaction is committed")
+def _outcome(error: BaseException | None, *, is_committed: bool) -> Outcome:
+    """Return what is known about the end of a transaction."""
+    if is_committed:
+        return "committed"
+    return "unknown" if isinstance(error, CommitUnknown) else "rolled back"

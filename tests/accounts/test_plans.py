@@ -57,6 +57,7 @@ async def sent(
         yield statements
 
 
+@pytest.mark.slow
 async def test_statements_use_indexes(clone: DatabaseEngine, sent: list[Any]):
     anna = await users.register(UserCreate(email="anna@example.com", password=PASSWORD))
     opened = await sessions.open(anna.id, HOUR)

@@ -70,6 +70,7 @@ async def test_fault_is_reported_within_a_second(silent: bool):
     server.close()
 
 
+@pytest.mark.slow
 async def test_concurrent_probes_open_no_connection(clone: DatabaseEngine):
     sessions = "SELECT sum(sessions) FROM pg_stat_database WHERE datname = current_database()"
     before = await settled(clone, sessions)

@@ -596,6 +596,7 @@ async def test_a_copy_killed_inside_a_transaction_is_not_unknown(clone: Database
     assert await keys() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [OSError, ValueError])
 @pytest.mark.parametrize("block", ["connection", "transaction", "perform"])
 async def test_an_error_of_the_source_or_output_of_a_copy_is_raised_unchanged(

@@ -49,6 +49,7 @@ async def enter_outage(pool: Pool, line: Line) -> None:
     assert pool.outage is not None
 
 
+@pytest.mark.slow
 async def test_a_caller_goes_on_waiting_when_the_outage_ends(pool: Pool, line: Line):
     """The first connection goes to another caller, the second one takes longer than a second."""
     await enter_outage(pool, line)
@@ -61,6 +62,7 @@ async def test_a_caller_goes_on_waiting_when_the_outage_ends(pool: Pool, line: L
     assert pool.outage is None
 
 
+@pytest.mark.slow
 async def test_a_caller_waits_one_second_in_an_outage(pool: Pool, line: Line):
     await enter_outage(pool, line)
     loop = asyncio.get_running_loop()
@@ -73,6 +75,7 @@ async def test_a_caller_waits_one_second_in_an_outage(pool: Pool, line: Line):
     }
 
 
+@pytest.mark.slow
 async def test_the_second_begins_with_the_outage(pool: Pool, line: Line):
     """One failed attempt does not end the wait of a caller that has waited for longer."""
     held = [await pool.acquire() for _ in range(pool.max_size)]

@@ -128,6 +128,7 @@ async def test_queries_that_cannot_be_streamed_are_refused(
             pass
 
 
+@pytest.mark.slow
 async def test_memory_does_not_grow_with_the_number_of_rows(filled: DatabaseEngine):
     await filled.execute(
         "INSERT INTO sessions (id) SELECT 't' || i FROM generate_series(1, 40000) i"

@@ -57,6 +57,7 @@ async def terminate_for_a_while(engine: DatabaseEngine) -> int:
     return ended
 
 
+@pytest.mark.slow
 async def test_reads_succeed_although_their_sessions_are_terminated(clone: DatabaseEngine):
     await reopen(clone, db_pool_max=10)
     await clone.execute("INSERT INTO sessions (id) SELECT 's' || i FROM generate_series(1, 50) i")
@@ -141,6 +142,7 @@ async def test_writes_are_neither_lost_nor_repeated_when_sessions_are_terminated
     assert undone, "without a terminated transaction this shows nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("waits", "is_bound"),
     [

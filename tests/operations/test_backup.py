@@ -220,6 +220,7 @@ async def test_dump_as_the_application_role_fails_with_an_error(
     assert "row-level security" in done.stderr
 
 
+@pytest.mark.slow
 async def test_backup_of_a_single_role_is_refused_and_names_the_setting(
     two_roles: TwoRoles, tmp_path: Path
 ):

@@ -71,6 +71,7 @@ def recent(monkeypatch: pytest.MonkeyPatch) -> datetime:
     return begin
 
 
+@pytest.mark.slow
 async def test_events_stop_at_the_current_time(clone: DatabaseEngine, recent: datetime):
     reported: list[int] = []
     report: Callable[[int], None] = reported.append

@@ -63,6 +63,7 @@ async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     assert await count(clone, "migration") == len(MIGRATIONS)
 
 
+@pytest.mark.slow
 async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
     await clone.run_ddl("CREATE TABLE customers (id int)")
     unknown = run("reset", "--yes", url=clone.url)

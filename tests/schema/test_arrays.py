@@ -113,6 +113,7 @@ async def test_a_number_is_not_cut_when_it_becomes_a_short_text(make_app: Callab
     assert await rows() == [123456]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 async def test_a_locked_table_does_not_make_the_change_disappear(
     make_app: Callable[[], App], monkeypatch: pytest.MonkeyPatch

@@ -145,6 +145,7 @@ async def test_waiting_processes_do_not_block_a_concurrent_index(clone: Database
     assert (await waiting).success
 
 
+@pytest.mark.slow
 async def test_a_locked_table_is_waited_for(clone: DatabaseEngine, monkeypatch, capsys):
     monkeypatch.setattr("learner_app.schema.migration_runner.LOCK_TIMEOUT_SECONDS", 1)
     reader = await clone.get_new_connection()

@@ -120,6 +120,7 @@ async def two_schemas(empty_database: DatabaseEngine) -> AsyncIterator[list[str]
     await connection.close()
 
 
+@pytest.mark.slow
 async def test_each_schema_has_its_own_history(two_schemas: list[str]):
     public = DB.url
     for url in two_schemas:

@@ -80,6 +80,7 @@ async def test_the_commands_recognise_it(former: DatabaseEngine):
     assert set(await history_of(former)) == declared_migrations()
 
 
+@pytest.mark.slow
 async def test_processes_recognise_it_concurrently(former: DatabaseEngine):
     processes = [await piccolo(former, "migrations", "forwards", "all") for _ in range(3)]
     for process in processes:

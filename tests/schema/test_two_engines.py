@@ -79,6 +79,7 @@ async def test_only_the_given_database_is_rolled_back_and_reset(others: list[Dat
     assert await schema_of(DB) == migrated
 
 
+@pytest.mark.slow
 async def test_databases_are_migrated_concurrently(others: list[DatabaseEngine]):
     output = sys.stdout
     applied = await asyncio.gather(*(apply_migrations(engine) for engine in (*others, DB, *others)))

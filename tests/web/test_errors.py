@@ -72,6 +72,7 @@ async def test_other_errors_are_not_changed(path: str):
     assert (response.status_code, response.text) == (500, "Internal Server Error")
 
 
+@pytest.mark.slow
 async def test_admin_without_a_database_is_503(staff: httpx.AsyncClient, clone: DatabaseEngine):
     assert (await staff.get("/admin/api/tables/content/")).status_code == 200
     url, clone.url = clone.url, "postgresql://nobody@127.0.0.1:9/nowhere"

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import httpx
+import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.settings import Settings
@@ -42,6 +43,7 @@ async def test_usable_database_is_200_with_all_fields(client: httpx.AsyncClient)
     assert response.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.slow
 async def test_unreachable_database_is_503_without_details_of_the_server():
     engine = DatabaseEngine("postgresql://someone:canary@127.0.0.1:9/secret_name")
     app = create_app(engine)
