@@ -296,7 +296,10 @@ async def test_pipe_without_an_answer_ends_the_command_without_changes(
     finally:
         waiting.kill()
     assert waiting.returncode == 1
-    assert "no answer, nothing was changed: answer in a terminal, or pass --yes" in waiting.stderr.read()
+    assert (
+        "no answer, nothing was changed: answer in a terminal, or pass --yes"
+        in waiting.stderr.read()
+    )
     assert await count(clone, "migration") == len(declared_migrations())
 
 

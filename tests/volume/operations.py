@@ -253,6 +253,7 @@ OPERATIONS: dict[AnyRepository, dict[str, Callable[[], Any]]] = {
         "delete": lambda: jobs.delete("g3"),
         "count": lambda: jobs.count(session_id="s1"),
         "page": lambda: jobs.page(status="processing"),
+        "list": lambda: jobs.list(status="processing"),
         "stream": lambda: drained(jobs.stream(session_id="s1")),
         "get_or_create_active": lambda: jobs.get_or_create_active(
             GenerationCreate(session_id="s1")
