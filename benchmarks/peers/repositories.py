@@ -14,7 +14,7 @@ from learner_app.listening.events import BehavioralEventRepository
 
 
 class OursRepositories(Contestant):
-    """Inputs are validated; a batch is checked against pieces and sessions, and reported on."""
+    """Repositories of the package, with validated inputs and checked references."""
 
     name = "ours, repositories"
 
@@ -24,7 +24,8 @@ class OursRepositories(Contestant):
         await self._engine.start_connection_pool()
         self._content = ContentRepository(self._engine)
         self._events = BehavioralEventRepository(self._engine)
-        self._cursor = self._content.order.cursor(await self._content.get(LAST_SEEN))
+        last_seen = await self._content.get(LAST_SEEN)
+        self._cursor = self._content.orders["key"].encode_cursor(last_seen)
 
     async def stop(self) -> None:
         await self._engine.close_connection_pool()
