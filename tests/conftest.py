@@ -4,6 +4,7 @@
 a copy of the migrated template, for code that commits. ``empty_database``: one without any table.
 """
 
+import os
 import shutil
 import signal
 import tempfile
@@ -32,9 +33,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return no workers for the marked suites: their limits of time need the machine alone."""
-    return 0 if config.option.markexpr.startswith(("stress", "faults")) else None
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return one worker more than there are processors, since tests often wait for a timeout.
+
+    The suites with limits of time need the machine alone and have no workers.
+    """
+    if config.option.markexpr.startswith(("stress", "faults")):
+        return 0
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)

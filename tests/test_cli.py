@@ -99,6 +99,7 @@ def test_wrong_password_is_one_line(password_server: TcpServer, command: tuple):
     assert "password authentication failed" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 @pytest.mark.parametrize("command", NEED_TABLES)
 async def test_command_on_an_empty_database_advises_to_migrate(

@@ -111,6 +111,7 @@ def test_piccolo_command_without_a_database_ends_with_one_line(tmp_path: Path, c
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_piccolo_command_that_needs_no_database_runs_without_one(tmp_path: Path):
     done = piccolo("app", "show_all", LEARNER_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -173,11 +174,13 @@ def test_script_without_settings_ends_with_one_line(tmp_path: Path):
         assert done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.slow
 async def test_script_runs_with_a_pool(clone: DatabaseEngine):
     done = python("-c", SCRIPT, DATABASE_URL=clone.url)
     assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")
 
 
+@pytest.mark.slow
 async def test_statement_of_a_script_without_a_pool_is_an_error(main_server: TestServer):
     script = "import asyncio; from learner_app.conf import DB; asyncio.run(DB.fetchval('SELECT 1'))"
     done = python("-c", script, DATABASE_URL=main_server.url("postgres"))

@@ -92,6 +92,7 @@ def is_own(method: Any) -> bool:
     return not method.__module__.startswith("learner_app.repository.")
 
 
+@pytest.mark.slow
 async def test_results_show_no_secret_and_only_four_operations_read_one(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):

@@ -44,6 +44,7 @@ def test_malformed_addresses_are_rejected(email: Any):
 
 
 @given(st.text(max_size=30) | st.emails())
+@pytest.mark.slow
 def test_normalising_an_address_is_idempotent(text: str):
     try:
         normal = normalise_email(text)

@@ -307,6 +307,7 @@ async def test_an_empty_patch_writes_nothing(db: DatabaseEngine):
     assert await content.merge_metadata("c1", {}) == row
 
 
+@pytest.mark.slow
 async def test_metadata_near_the_limit_can_be_patched(db: DatabaseEngine):
     """The server counts spaces that are not sent."""
     await add_contents("c1")

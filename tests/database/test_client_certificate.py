@@ -28,6 +28,8 @@ from tests.environment import skip_outside_ci
 from tests.ports import free_port
 from tests.product import PROJECT
 
+pytestmark = pytest.mark.slow
+
 CANARY = "hunter2canary"
 RULES = """
 local all all trust

@@ -95,6 +95,7 @@ async def stream(engine: DatabaseEngine) -> list[Any]:
     return rows
 
 
+@pytest.mark.slow
 async def test_writes_are_neither_lost_nor_repeated_when_sessions_are_terminated(
     clone: DatabaseEngine,
 ):

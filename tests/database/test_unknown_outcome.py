@@ -88,6 +88,7 @@ async def record_ensuring_sessions() -> object:
     return await events.record_batch([new_event("e1")], ensure_sessions=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "stored"),
     [

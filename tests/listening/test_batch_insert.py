@@ -150,6 +150,7 @@ async def test_concurrent_overlapping_batches_store_each_event_once(clone: Datab
     assert sum(again) + sum(recorded) == await events.count() == 600
 
 
+@pytest.mark.slow
 async def test_ingest_stores_streams_of_several_chunks(references: None):
     async def source() -> AsyncIterator[dict[str, Any]]:
         for n in range(12_000):

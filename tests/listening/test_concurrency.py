@@ -226,6 +226,7 @@ async def test_missing_references_of_add_many_name_the_field(listening: None):
         await events.get("e0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["record_batch", "ingest"])
 async def test_a_batch_locks_content_before_it_creates_sessions(
     clone: DatabaseEngine, listening: None, operation: str

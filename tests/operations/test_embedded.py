@@ -10,6 +10,8 @@ import pytest
 from learner_app.errors import ServerError
 from learner_app.operations.embedded import EmbeddedServer, embedded_binaries
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.stress
 def test_server_starts_in_a_folder_that_only_root_can_enter(tmp_path: Path, monkeypatch):
@@ -45,6 +47,7 @@ def test_folder_with_other_files_is_not_changed(open_folder: Path):
     assert [path.name for path in data.iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.slow
 def test_incomplete_data_folder_is_created_again(open_folder: Path):
     server = EmbeddedServer(open_folder / "postgres-18")
     partial = open_folder / "postgres-18.partial"
@@ -55,6 +58,7 @@ def test_incomplete_data_folder_is_created_again(open_folder: Path):
     server.stop()
 
 
+@pytest.mark.slow
 def test_pid_file_with_the_pid_of_another_program_is_ignored(open_folder: Path):
     server = EmbeddedServer(open_folder / "postgres-18")
     server.start()

@@ -183,6 +183,7 @@ async def test_object_that_depends_on_a_table_is_named(
     assert await is_untouched(marked)
 
 
+@pytest.mark.slow
 async def test_foreign_key_of_a_kept_table_is_named(marked: DatabaseEngine):
     await marked.run_ddl(
         "CREATE TABLE orders (session text CONSTRAINT fk_session REFERENCES sessions (id))"
@@ -203,6 +204,7 @@ async def test_many_dependent_objects_fit_one_line(marked: DatabaseEngine):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 async def test_locked_table_ends_the_reset_and_changes_nothing(marked: DatabaseEngine, monkeypatch):
     monkeypatch.setattr("learner_app.operations.reset.LOCK_SECONDS", 1)
     other = DatabaseEngine(marked.url, needs_pool=False)

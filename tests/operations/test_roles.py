@@ -38,6 +38,8 @@ from tests.product import PROGRAMS, PROJECT
 from tests.volume.million import FILL
 from tests.volume.operations import EXEMPT, OPERATIONS, prepare
 
+pytestmark = pytest.mark.slow
+
 ON_EMBEDDED = pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 OWNED = """
     SELECT count(*) FROM pg_shdepend WHERE deptype = 'o'

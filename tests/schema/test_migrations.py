@@ -18,6 +18,7 @@ from tests.commands import piccolo
 from tests.schema.state import history_of, schema_of
 
 
+@pytest.mark.slow
 async def test_forwards_backwards_and_forwards_again(empty_database: DatabaseEngine):
     await apply_migrations(empty_database)
     first = await schema_of(empty_database)

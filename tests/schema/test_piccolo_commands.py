@@ -5,6 +5,7 @@ import sys
 
 SCRIPT = """
 import importlib, inspect, pkgutil
+import pytest
 from piccolo.apps.migrations.auto import migration_manager, schema_differ, schema_snapshot
 from piccolo.apps.migrations.commands import backwards, base, check, forwards, new
 from piccolo.conf import apps
@@ -48,6 +49,7 @@ print(sorted(made))
 """
 
 
+@pytest.mark.slow
 def test_importing_changes_nothing_and_installing_what_its_docstring_lists():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False

@@ -89,6 +89,7 @@ async def test_processes_recognise_it_concurrently(former: DatabaseEngine):
     assert sorted(await history_of(former)) == sorted(declared_migrations())
 
 
+@pytest.mark.slow
 async def test_it_is_rolled_back_and_migrated_again(former: DatabaseEngine):
     before = await schema_of(former)
     await roll_back(former, "tenancy", "1")

@@ -64,6 +64,7 @@ async def test_only_the_given_database_is_migrated(others: list[DatabaseEngine])
     assert await apply_migrations(other) == 0
 
 
+@pytest.mark.slow
 async def test_only_the_given_database_is_rolled_back_and_reset(others: list[DatabaseEngine]):
     other, _ = others
     await apply_migrations(DB)
@@ -95,6 +96,7 @@ async def test_databases_are_migrated_concurrently(others: list[DatabaseEngine])
         assert rows == len(declared_migrations())
 
 
+@pytest.mark.slow
 async def test_one_is_migrated_while_another_is_rolled_back(others: list[DatabaseEngine]):
     first, second = others
     await apply_migrations(first)
