@@ -1,6 +1,7 @@
 """PostgreSQL servers for tests, and the databases that tests create on them."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Coroutine
@@ -26,6 +27,8 @@ from learner_app.settings import load_settings
 T = TypeVar("T")
 ROLE = "learner"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+MEMORY_FOLDER = "/dev/shm"  # noqa: S108  # a private folder is created in it
+MIN_FREE_BYTES = 4 * 2**30
 _numbers = count(1)
 _RUN = token_hex(4)
 
@@ -37,6 +40,15 @@ def run_in_thread(work: Coroutine[Any, Any, T]) -> T:
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+def _parent_folder() -> str | None:
+    """Return the folder in memory if it has space for many databases, None for the default one."""
+    try:
+        free = shutil.disk_usage(MEMORY_FOLDER).free
+    except OSError:
+        return None
+    return MEMORY_FOLDER if free >= MIN_FREE_BYTES and os.access(MEMORY_FOLDER, os.W_OK) else None
 
 
 class TestServer:
@@ -122,7 +134,7 @@ class OwnServer(TestServer):
     def __init__(self, programs: Path | None = None, *, autostart: bool = True) -> None:
         # Not pytest's folder: if root runs the tests, the server runs under another account, which
         # must have access.
-        self.folder = Path(tempfile.mkdtemp(prefix="learner-test-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="learner-test-", dir=_parent_folder()))
         self.folder.chmod(0o755)
         self.server = EmbeddedServer(self.folder / "data", programs, FAST)
         if autostart:
