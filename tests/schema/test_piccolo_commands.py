@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import importlib, inspect, pkgutil
-import pytest
 from piccolo.apps.migrations.auto import migration_manager, schema_differ, schema_snapshot
 from piccolo.apps.migrations.commands import backwards, base, check, forwards, new
 from piccolo.conf import apps
