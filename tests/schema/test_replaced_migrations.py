@@ -32,7 +32,7 @@ FORMER = {
 async def former(clone: DatabaseEngine) -> DatabaseEngine:
     """A database as the former migrations left it: the same catalog, another history.
 
-    That the catalog is the same shows ``scripts/compare_catalogs.py before12``.
+    That the catalog is the same shows ``scripts/compare_catalogs.py ac53b36``.
     """
     await clone.execute("DELETE FROM migration")
     for app, migration_id in sorted(FORMER):
