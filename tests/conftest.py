@@ -23,6 +23,7 @@ from learner_app.testing.servers import OwnServer, TestServer
 from learner_app.web.app import create_app
 from tests.debian import DEBIAN_15
 from tests.environment import skip_outside_ci
+from tests.operations.two_roles import TwoRoles
 from tests.product import Product
 from tests.web.staff import sign_in
 
@@ -106,6 +107,24 @@ async def empty_database(
     async with DB.running():
         yield DB
     DB.url = None
+
+
+@pytest.fixture
+async def two_roles(any_server: TestServer) -> AsyncIterator[TwoRoles]:
+    """Names of roles and a database that do not exist yet."""
+    if not isinstance(any_server, OwnServer):
+        pytest.skip("only the superuser of a server of the tests may create roles")
+    names = TwoRoles(any_server)
+    yield names
+    await names.remove()
+
+
+@pytest.fixture
+async def separated(two_roles: TwoRoles) -> TwoRoles:
+    """A migrated database with both roles."""
+    await two_roles.set_up()
+    await two_roles.migrate()
+    return two_roles
 
 
 @pytest.fixture

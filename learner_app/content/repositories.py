@@ -269,7 +269,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         return self.require_row(await self.update_row(content_id, {"quality_score": valid}))
 
     async def _has_value(self, row: Content, name: str, value: Any) -> bool:
-        """Return True if a stored field equals a value; JSON is compared by PostgreSQL."""
+        """Return True if a stored field equals a value, with JSON compared by PostgreSQL."""
         stored = getattr(row, name)
         if stored == value or not (isinstance(stored, dict) and isinstance(value, dict)):
             return bool(stored == value)

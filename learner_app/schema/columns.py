@@ -100,7 +100,7 @@ class Reference(ForeignKey[Any]):
 
     @property
     def column_type(self) -> str:
-        """SQL type of the referenced key; in a migration, the type that the key had then."""
+        """SQL type of the referenced key, in a migration the type at the time of the migration."""
         return self._stored_type or str(super().column_type)
 
     @property

@@ -36,7 +36,6 @@ from tests.database.pools import reopen
 from tests.operations.two_roles import TwoRoles
 from tests.tenancy.members import add_tenant, add_user
 
-SEED = random.randrange(2**32)
 tenants = TenantRepository()
 members = TenantMemberRepository()
 
@@ -206,16 +205,14 @@ async def test_a_tenant_without_its_owner_is_not_created(db: DatabaseEngine):
         assert await tenants.list() == []
 
 
-async def count_foreign_rows(
-    engine: DatabaseEngine, tenant_id: UUID, random_: random.Random
-) -> int:
+async def count_foreign_rows(engine: DatabaseEngine, tenant_id: UUID) -> int:
     """Count rows of other tenants, by single statements, transactions and cancelled statements."""
     own_members = TenantMemberRepository(engine)
     foreign = 0
     with tenant_context(tenant_id, engine=engine):
         for _ in range(15):
             sleep = asyncio.create_task(engine.fetch("SELECT pg_sleep(0.05)"))
-            await asyncio.sleep(random_.uniform(0, 0.02))
+            await asyncio.sleep(random.uniform(0, 0.02))
             sleep.cancel()
             with suppress(asyncio.CancelledError):
                 await sleep
@@ -231,11 +228,9 @@ async def count_foreign_rows(
 async def test_concurrent_tenants_share_connections_without_seeing_each_other(
     clone: DatabaseEngine,
 ):
-    print(f"seed {SEED}")
     engine = await reopen(clone, db_pool_max=3)
     ids = [(await add_tenant(engine, f"tenant-{n}")).tenant.id for n in range(8)]
-    generator = random.Random(SEED)
-    tasks = [count_foreign_rows(engine, tenant_id, generator) for tenant_id in ids]
+    tasks = [count_foreign_rows(engine, tenant_id) for tenant_id in ids]
     assert sum(await asyncio.gather(*tasks)) == 0
     counts = await asyncio.gather(*(members.count() for _ in range(6)))
     assert counts == [0] * 6, "nothing of a context stays on a connection"
@@ -254,9 +249,9 @@ async def test_the_engine_that_is_passed_has_the_context(clone: DatabaseEngine):
 
 
 @pytest.fixture
-async def as_application(migrated_two_roles: TwoRoles) -> AsyncIterator[DatabaseEngine]:
+async def as_application(separated: TwoRoles) -> AsyncIterator[DatabaseEngine]:
     """The engine as the application role, which owns nothing."""
-    DB.url, DB.owner_url = migrated_two_roles.app_url, migrated_two_roles.owner_url
+    DB.url, DB.owner_url = separated.app_url, separated.owner_url
     async with DB.running():
         yield DB
     DB.url = DB.owner_url = None
