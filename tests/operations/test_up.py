@@ -193,21 +193,27 @@ async def test_configured_database_gets_neither_example_data_nor_staff(
     assert await counts() == [4, 1]
 
 
+def _pid_in(pid_file: Path) -> str | None:
+    """Return the process id in the first line, or None while a server writes the file."""
+    try:
+        return pid_file.read_text().partition("\n")[0] or None
+    except FileNotFoundError:
+        return None
+
+
 @pytest.mark.stress
 def test_killed_server_is_restarted_with_its_rows(product: Product):
     product.start()
     postmaster = (next(product.data.glob("postgres-18")) / "postmaster.pid").resolve()
-    old = postmaster.read_text().splitlines()[0]
+    old = _pid_in(postmaster)
     os.kill(int(old), signal.SIGKILL)
-    statuses = set()
-    deadline = time.monotonic() + 20
-    while statuses != {200, 503} and time.monotonic() < deadline:
-        statuses.add(httpx.get(f"{product.address}/health/db").status_code)
-    assert statuses == {200, 503}
-    while httpx.get(f"{product.address}/health/db").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert postmaster.read_text().splitlines()[0] != old
+    statuses = []
+    deadline = time.monotonic() + 30
+    while not (statuses and statuses[-1] == 200 and _pid_in(postmaster) not in (None, old)):
+        assert time.monotonic() < deadline, statuses
+        statuses.append(httpx.get(f"{product.address}/health/db").status_code)
+    # A restart can be quicker than one answer: 503 is allowed, not required.
+    assert set(statuses) <= {200, 503}
     assert len(httpx.get(f"{product.address}/health/db").json()) == 7
     output = product.stop()
     assert "PostgreSQL exited unexpectedly, restarting it." in output
