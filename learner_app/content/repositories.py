@@ -127,7 +127,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         Raises:
             Conflict: the id belongs to other content. The message names the fields that differ.
         """
-        stored = await self.get_or_add(new)
+        stored = await self.get_or_create_row(new)
         if stored.created:
             return stored
         different = [

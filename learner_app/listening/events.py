@@ -259,7 +259,7 @@ class BehavioralEventRepository(
             InvalidValue: the timestamp is more than a day ahead of the database's clock.
         """
         with _timestamp_errors():
-            return await self.get_or_add(event)
+            return await self.get_or_create_row(event)
 
     async def record_batch(
         self, events: Sequence[EventInput], *, ensure_sessions: bool = False
