@@ -174,7 +174,7 @@ class ListeningSessionRepository(
             return StoredRow(session, created=False)
         return await self.get_or_create_row(new)
 
-    async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
+    async def touch(self, session_id: str, *, at: datetime | None = None) -> ListeningSession:
         """Set the time of the last activity unless the stored one is later.
 
         Args:
