@@ -21,7 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"seed of random tests, or {SEED_VARIABLE}",
     )
     group.addoption(
-        "--short", action="store_true", help="fewer rows and parameter sets, without the tests marked long"
+        "--short",
+        action="store_true",
+        help="fewer rows and parameter sets, without the tests marked long",
     )
     group.addoption("--soak", action="store_true", help="random faults for a long time")
     group.addoption("--soak-minutes", type=float, default=60.0, help="duration of --soak")
