@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     db_statement_timeout: Seconds | None = None
     db_lock_timeout: Seconds | None = None
     db_idle_in_transaction_timeout: Seconds = 60.0
-    db_hold_warning: Seconds = 30.0
+    db_checkout_warning: Seconds = 30.0
     db_retry_attempts: int = Field(default=5, ge=1, le=100)
     db_retry_initial: Seconds = 0.5
     db_retry_multiplier: float = Field(default=2.0, ge=1, le=10)

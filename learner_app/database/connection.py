@@ -25,7 +25,7 @@ import asyncpg.transaction
 
 from learner_app.database.cancellation import finish
 from learner_app.database.known_types import KNOWN_TYPES
-from learner_app.database.reply_monitor import ReplyMonitor
+from learner_app.database.reply_tracker import ReplyTracker
 from learner_app.database.sql_inspection import controls_transaction, leaves_session_state
 from learner_app.database.statement_log import NO_LOG, StatementLog
 from learner_app.errors import LeaseEnded, SessionStateRefused, TransactionError
@@ -146,7 +146,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """
         self.backend: tuple[int, Any] | None = None
         """Process id and start time of the server process, kept when the connection is closed."""
-        self.replies = ReplyMonitor(self._protocol, self._end_session)
+        self.replies = ReplyTracker(self._protocol, self._end_session)
         self._transport.set_protocol(self.replies)
         self._poll = select.poll()
         self._poll.register(self._transport.get_extra_info("socket").fileno(), UNREAD)

@@ -130,11 +130,11 @@ class Watchdog:
 
     def _report_long_checkouts(self) -> None:
         now = self._pool.loop.time()
-        longest = self._connector.settings.db_hold_warning
+        longest = self._connector.settings.db_checkout_warning
         long = {one for one in self._pool.in_use.values() if now - one.since > longest}
         for checkout in long - self._reported:
             seconds = now - checkout.since
-            log.warning("a connection has been held for %.0f s by %s", seconds, checkout)
+            log.warning("a connection has been checked out for %.0f s by %s", seconds, checkout)
         self._reported = long
 
     def _leave_old_primaries(self) -> None:

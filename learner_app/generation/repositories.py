@@ -271,7 +271,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         return await self.execute(queue_sql.requeue_stale(batch), age)
 
     async def claim_webhooks(
-        self, limit: int = DEFAULT_LIMIT, *, max_age: timedelta | None = None
+        self, *, limit: int = DEFAULT_LIMIT, max_age: timedelta | None = None
     ) -> builtins.list[Generation]:
         """Lock and return finished jobs whose webhook is due, the oldest first.
 

@@ -22,7 +22,7 @@ from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
 from learner_app.repository.sql import NOW, SqlNames, Statement
-from learner_app.repository.values import KEY_LENGTH
+from learner_app.repository.values import MAX_KEY_LENGTH
 
 EventInput = BehavioralEventCreate | Mapping[str, Any]
 """Validated event, or the mapping of a client's JSON."""
@@ -252,7 +252,7 @@ def _validate(event: Any) -> BehavioralEventCreate:
 
 def _id_of(event: Any) -> str | None:
     event_id = event.get("id") if isinstance(event, Mapping) else None
-    return event_id[:KEY_LENGTH] if isinstance(event_id, str) else None
+    return event_id[:MAX_KEY_LENGTH] if isinstance(event_id, str) else None
 
 
 async def insert_batch(

@@ -123,7 +123,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     stored_as: ClassVar[Mapping[str, Expression]] = {
         "content_characteristics": characteristics_or_stored,
         "liked_at": lambda value: QueryString(
-            "COALESCE({}, CASE WHEN {} THEN now() END)", value, Param("liked")
+            f"COALESCE({{}}, CASE WHEN {{}} THEN {NOW} END)", value, Param("liked")
         ),
     }
 

@@ -172,9 +172,9 @@ class ListeningSessionRepository(
         # A read finds the session at nearly every call, and costs less than an insert that fails.
         if (session := await self.find(new.id)) is not None:
             return StoredRow(session, created=False)
-        return await self.get_or_add(new)
+        return await self.get_or_create_row(new)
 
-    async def touch(self, session_id: str, at: datetime | None = None) -> ListeningSession:
+    async def touch(self, session_id: str, *, at: datetime | None = None) -> ListeningSession:
         """Set the time of the last activity unless the stored one is later.
 
         Args:

@@ -217,11 +217,11 @@ async def settles(condition: object) -> None:
 
 
 async def test_a_long_checkout_is_logged_with_the_calling_code(clone: DatabaseEngine, caplog):
-    await reopen(clone, db_hold_warning=0.2)
+    await reopen(clone, db_checkout_warning=0.2)
     async with asyncio.timeout(10), clone.transaction():
-        while "has been held" not in caplog.text:
+        while "has been checked out" not in caplog.text:
             await asyncio.sleep(0.05)
-    (record,) = [record for record in caplog.records if "has been held" in record.message]
+    (record,) = [record for record in caplog.records if "has been checked out" in record.message]
     assert record.levelno == logging.WARNING
     assert "test_pool.py:" in record.message
     assert "test_a_long_checkout_is_logged_with_the_calling_code" in record.message
@@ -235,7 +235,7 @@ async def test_a_long_checkout_by_a_repository_is_logged_with_its_caller(
     async def service() -> None:
         await ListeningSessionRepository(clone).find("s1")
 
-    await reopen(clone, db_hold_warning=0.2)
+    await reopen(clone, db_checkout_warning=0.2)
     async with asyncio.timeout(10), clone.transaction():
         await clone.execute("LOCK TABLE sessions")
         outside = contextvars.Context()  # the task does not take part in the transaction
