@@ -32,12 +32,12 @@ __all__ = ["ContentRepository"]
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
 c = SqlNames(ContentTable)
-bare = c.unqualified
+unqualified = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
 MERGE_METADATA = Statement(
     "content.merge_metadata",
     f"""
-    UPDATE {c} SET {bare.metadata} = {MERGED}
+    UPDATE {c} SET {unqualified.metadata} = {MERGED}
     WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {MAX_JSON_BYTES}
     RETURNING {c.fields(Content)}
     """,

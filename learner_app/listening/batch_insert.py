@@ -55,7 +55,7 @@ YIELD_EVERY_SECONDS = 0.005
 e = SqlNames(BehavioralEventTable)
 c = SqlNames(ContentTable, "c")
 s = SqlNames(ListeningSessionTable, "s")
-bare = s.unqualified
+unqualified = s.unqualified
 
 COLUMN_LIST = ", ".join(f'"{name}"' for name in COLUMNS)
 COLUMN_DEFINITIONS = ", ".join(f'"{name}" {sql_type}' for name, sql_type in COLUMNS.items())
@@ -99,11 +99,11 @@ def _create_sessions(operation: str, source: str) -> Statement:
         SELECT content_id, session_id FROM ({source}) AS incoming
         WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
     ), content_items AS MATERIALIZED (SELECT {c.id} AS id {REFERENCED_CONTENT})
-    INSERT INTO {s} ({bare.id})
+    INSERT INTO {s} ({unqualified.id})
     SELECT incoming.session_id FROM incoming
     JOIN content_items ON content_items.id = incoming.content_id
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
-    ON CONFLICT ({bare.id}) DO NOTHING
+    ON CONFLICT ({unqualified.id}) DO NOTHING
     """
     return Statement(f"sessions.{operation}", sql)
 

@@ -50,12 +50,12 @@ WHOLE_SECONDS = TypeAdapter(
 )
 
 s = SqlNames(ListeningSessionTable)
-bare = s.unqualified
+unqualified = s.unqualified
 ROW = s.fields(ListeningSession)
 TOUCH = Statement(
     "sessions.touch",
     f"""
-    UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
+    UPDATE {s} SET {unqualified.last_activity_at} = COALESCE($2, {NOW})
     WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
       AND ($2 <= {MAX_TIMESTAMP}) IS NOT FALSE RETURNING {ROW}
     """,
@@ -66,7 +66,7 @@ IS_TOO_FAR_AHEAD = Statement(
 ADD_LISTENING_TIME = Statement(
     "sessions.add_listening_time",
     f"""
-    UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
+    UPDATE {s} SET {unqualified.total_listening_time} = {s.total_listening_time} + $2
     WHERE {s.id} = $1 AND {s.total_listening_time} <= {MAX_LISTENING_TIME} - $2 RETURNING {ROW}
     """,
 )
