@@ -110,6 +110,7 @@ async def test_row_security_applies_to_the_application_role_only(
 )
 @ON_EMBEDDED
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_application_role_cannot_change_the_schema(
     separated: TwoRoles, engine: DatabaseEngine, statement: str
 ):
@@ -118,6 +119,7 @@ async def test_application_role_cannot_change_the_schema(
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_application_role_can_do_every_operation_of_every_repository(
     separated: TwoRoles, engine: DatabaseEngine
 ):
@@ -234,6 +236,7 @@ async def test_operations_that_need_the_owner_role_connect_as_it(
 
 @pytest.mark.slow
 @ON_EMBEDDED
+@pytest.mark.long
 async def test_migrations_as_the_application_role_name_the_setting(two_roles: TwoRoles):
     await two_roles.set_up()
     url = two_roles.app_url
@@ -278,6 +281,7 @@ async def test_roll_back_from_code_connects_as_the_owner_role(two_roles: TwoRole
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
 ):
@@ -419,6 +423,7 @@ async def test_attributes_and_privileges_of_existing_roles_are_corrected(separat
         ("GRANT {middle} TO {app}", "is a member of role"),
     ],
 )
+@pytest.mark.variants
 async def test_role_that_would_bypass_row_security_is_refused(
     two_roles: TwoRoles, statement: str, reason: str
 ):
