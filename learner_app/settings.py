@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     def statement_seconds(self) -> float:
         """Seconds after which the server cancels a statement.
 
-        Less than DB_COMMAND_TIMEOUT, so that the server reports the time-out before the client
+        Less than DB_COMMAND_TIMEOUT, so that the server reports the timeout before the client
         gives up and has to close the connection.
         """
         return self.db_statement_timeout or STATEMENT_SHARE * self.db_command_timeout
@@ -326,7 +326,7 @@ def _without_overridden_database(
 def project_folder() -> Path:
     """Return the nearest folder with a ``piccolo_conf.py``, from the working folder upwards.
 
-    Without one, the source checkout of this package, otherwise the working folder.
+    Without one, return the source checkout of this package, or else the working folder.
     """
     here = Path.cwd()
     checkout = Path(__file__).parent.parent

@@ -50,8 +50,8 @@ QUEUE_ORDER = f"{REQUESTED_AT}, {g.started_at}"
 """ORDER BY terms of the queue, without the key, which must follow.
 
 The expression has no index on purpose: the few active jobs are found by the index on the status or
-the session and then sorted. If the order were ``started_at`` alone, the planner would walk the
-index on it, past all finished jobs.
+the session and then sorted. If the order were ``started_at`` alone, the planner would scan the
+index on it, through all finished jobs.
 """
 
 IS_CLAIMED_BY = (
@@ -179,7 +179,7 @@ def claim_webhooks(limit: int) -> Statement:
 
     The limit is a literal: PostgreSQL plans a bound LIMIT as if it were a tenth of the table. The
     CASE hides the condition from the planner, which would otherwise expect few rows and read the
-    whole table. With it, the plan walks the index on ``started_at`` and stops at the limit.
+    whole table. With it, the plan scans the index on ``started_at`` and stops at the limit.
     """
     return Statement(
         "generation_status.claim_webhooks",

@@ -346,7 +346,7 @@ class BehavioralEventRepository(
         """Return the number of events per type of a session or a content item, highest first.
 
         Raises:
-            InvalidValue: both arguments were passed, or none.
+            InvalidValue: both arguments were passed, or neither.
         """
         filters = _not_none(session_id=session_id, content_id=content_id)
         if len(filters) != 1:

@@ -383,7 +383,7 @@ class ListeningSessionRepository(
         return await self.engine.run_transaction(lambda: delete(key))
 
     async def delete_inactive(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete a batch of the sessions of :meth:`list_inactive` and return their number.
+        """Delete a batch of the sessions that :meth:`list_inactive` returns, and return how many.
 
         Call it until it returns 0. It skips sessions that another transaction has locked, but waits
         for locked rows that are deleted with a session, such as jobs of ``claim_webhooks``.

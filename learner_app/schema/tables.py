@@ -25,7 +25,7 @@ ROW_KEY = "row_key"
 class SchemaTable:
     """Mixin that copies the schema objects of mixins for the table and sets up a composite key.
 
-    It is no ``Table``: subclasses of a table class would inherit its ``id``.
+    It is not a ``Table``: subclasses of a table class would inherit its ``id``.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
