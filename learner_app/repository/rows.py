@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -12,11 +11,11 @@ from piccolo.columns import JSON, Column
 from piccolo.table import Table
 
 from learner_app.errors import InvalidValue
+from learner_app.repository.json_values import json_text
 from learner_app.schema.columns import Inet
 
-__all__ = ["Row", "RowMapper", "StoredRow", "is_same_json", "json_text", "to_json"]
+__all__ = ["Row", "RowMapper", "StoredRow", "to_json"]
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ROW_ENCODER = msgspec.json.Encoder(decimal_format="number")
 _UNCHANGED: dict[str, Any] = {"builtin_types": (Decimal,), "str_keys": True}
 
@@ -115,24 +114,3 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, Decimal) and not value.is_finite():
         return None
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def is_same_json(one: Any, other: Any) -> bool:
-    """Return whether two values are equal as JSON, where true differs from 1."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        same_keys = one.keys() == other.keys()
-        return same_keys and all(is_same_json(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(is_same_json, one, other))
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-
-
-def json_text(value: Any) -> str:
-    """Return the JSON text that is sent to the server, without escapes of non-ASCII characters.
-
-    Raises:
-        ValueError: the value contains NaN, infinity or a cycle.
-        TypeError: the value contains an object of a type that JSON does not have.
-        RecursionError: the value is nested too deeply.
-    """
-    return _ENCODER.encode(value)

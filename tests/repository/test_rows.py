@@ -21,7 +21,8 @@ from learner_app.learner.repositories import (
 )
 from learner_app.learner.rows import UserPreferencesUpdate
 from learner_app.listening.repositories import ListeningSessionRepository
-from learner_app.repository.rows import Row, is_same_json, to_json
+from learner_app.repository.json_values import is_same_json
+from learner_app.repository.rows import Row, to_json
 from tests.content.factories import new_content
 from tests.repository.declarations import repositories, subclasses
 
