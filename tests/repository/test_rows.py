@@ -1,5 +1,6 @@
 """JSON of rows: exact, and the same for the rows of all tables."""
 
+import gc
 import json
 import typing
 from datetime import UTC, date, datetime
@@ -114,6 +115,14 @@ def test_rows_with_json_or_lists_are_not_hashable():
                 hash(made)
         else:
             assert len({made, made}) == 1
+
+
+def test_the_garbage_collector_does_not_track_rows():
+    """A stream of a million rows causes no collection of the objects of the whole process."""
+    values: dict[str, Any] = {"a": []}
+    for row in ROWS:
+        made = row(*[values for _ in row.__struct_fields__])
+        assert not gc.is_tracked(made)
 
 
 @pytest.mark.parametrize(
