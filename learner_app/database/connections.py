@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
@@ -261,7 +260,28 @@ class Connections:
         connection.statement_log = self.statement_log
         return connection
 
-    def acquire(self, *, in_pool: bool = True) -> Coroutine[Any, Any, Connection]:
+    def usable_pool(self) -> Pool | None:
+        """Return the pool for the connections of this context, None if each needs a new connection.
+
+        Raises:
+            PoolNotStarted: there is no pool, or it belongs to another event loop.
+        """
+        if self.connects_as_owner or _connections_as_owner.get() is self:
+            return None
+        pool = self.pool
+        if pool is None:
+            if self.needs_pool:
+                raise PoolNotStarted(
+                    "no connection pool: use `async with DB.running():` around the program, or "
+                    "await DB.start_connection_pool() at its start"
+                )
+        elif pool.loop is not asyncio.get_running_loop():
+            raise PoolNotStarted(
+                "the connection pool belongs to another event loop: use one engine per event loop"
+            )
+        return pool
+
+    async def acquire(self, *, in_pool: bool = True) -> Connection:
         """Acquire a connection for exclusive use until :meth:`release`.
 
         Args:
@@ -272,26 +292,13 @@ class Connections:
             DatabaseUnavailable, DatabaseRefused: no new connection could be opened.
             PoolNotStarted: there is no pool, or it belongs to another event loop.
         """
-        # not an async function, which would cost a coroutine more per statement
         if self.observers.registered:
-            return self._acquire_observed(in_pool)
-        return self._acquire(in_pool)
+            return await self._acquire_observed(in_pool)
+        return await self._acquire(in_pool)
 
     async def _acquire(self, in_pool: bool) -> Connection:
-        in_pool = in_pool and not self.is_owner
-        if self.pool is not None and in_pool:
-            if self.pool.loop is not asyncio.get_running_loop():
-                raise PoolNotStarted(
-                    "the connection pool belongs to another event loop: "
-                    "use one engine per event loop"
-                )
-            return await self.pool.acquire()
-        if in_pool and self.needs_pool:
-            raise PoolNotStarted(
-                "no connection pool: use `async with DB.running():` around the program, or "
-                "await DB.start_connection_pool() at its start"
-            )
-        return await self.connect()
+        pool = self.usable_pool() if in_pool else None
+        return await (self.connect() if pool is None else pool.acquire())
 
     async def _acquire_observed(self, in_pool: bool) -> Connection:
         started = time.perf_counter()

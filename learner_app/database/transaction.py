@@ -286,7 +286,7 @@ class Transaction(PostgresTransaction):
         lock, connection = self._lock, self._connection
         if connection.is_running and lock.is_acquired_once:
             lock.disown()
-            connection.call_when_idle(lock.release)
+            connection.operations.call_when_idle(lock.release)
         else:
             lock.release()
 
