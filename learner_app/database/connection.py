@@ -113,7 +113,8 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.sent_at = self.last_sent_at = 0.0
         """Loop time at which the running statement was sent, 0 while there is none.
 
-        ``last_sent_at`` keeps the value after the end of the statement.
+        ``last_sent_at`` keeps the value after the end of the statement, and is also set for other
+        operations of a lease.
         """
         self.completed_operations = 0
         """Number of operations that have succeeded so far."""
@@ -350,6 +351,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if not tasks:
             self.replies.forget()
         tasks.append(task)
+        self.last_sent_at = self._loop.time()
         try:
             result = await work
         except asyncio.CancelledError:

@@ -43,6 +43,9 @@ CLOSE_SECONDS = 5
 START_SECONDS = 3
 """Time that the start waits for a first connection; without one the pool continues to try."""
 
+CLOCK_SECONDS = 0.01
+"""Tolerance in comparisons of the time that has passed with a time limit."""
+
 FEATURE_NOT_SUPPORTED = "0A000"
 """SQLSTATE of feature_not_supported."""
 
@@ -340,12 +343,15 @@ class Connections:
             connection: the connection on which it was sent.
             read_only: True if the transaction was declared read-only.
         """
-        failure = translate(error, statement, lost=connection.is_closed())
+        is_closed, elapsed = connection.is_closed(), 0.0
         if isinstance(error, TimeoutError):
             elapsed = asyncio.get_running_loop().time() - connection.last_sent_at
             # The server's own timeout is shorter, so a reachable server would have answered.
             if elapsed > self.settings.statement_seconds:
                 connection.terminate()
+        has_limit = connection.command_timer is not None
+        is_ours = has_limit and elapsed >= self.settings.db_command_timeout - CLOCK_SECONDS
+        failure = translate(error, statement, lost=is_closed, is_limit_of_caller=not is_ours)
         if failure.sqlstate == FEATURE_NOT_SUPPORTED and connection.is_read_only():
             # a standby refuses serializable transactions with this SQLSTATE instead of 25006
             failure = DatabaseReadOnly(str(failure), sqlstate=FEATURE_NOT_SUPPORTED)
