@@ -27,7 +27,7 @@ from learner_app.database.bind_execute import execute_prepared
 from learner_app.database.cancellation import finish
 from learner_app.database.known_types import KNOWN_TYPES
 from learner_app.database.operations import RunningOperations
-from learner_app.database.reply_monitor import ReplyMonitor
+from learner_app.database.reply_tracker import ReplyTracker
 from learner_app.database.shared_timer import SharedTimer
 from learner_app.database.sql_inspection import controls_transaction, leaves_session_state
 from learner_app.database.statement_log import NO_LOG, StatementLog
@@ -151,7 +151,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         """
         self.backend: tuple[int, Any] | None = None
         """Process id and start time of the server process, kept when the connection is closed."""
-        self.replies = ReplyMonitor(self._protocol, self._end_session)
+        self.replies = ReplyTracker(self._protocol, self._end_session)
         self._transport.set_protocol(self.replies)
         self._poll = select.poll()
         self._poll.register(self._transport.get_extra_info("socket").fileno(), UNREAD)

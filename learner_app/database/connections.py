@@ -148,7 +148,10 @@ class Connections:
             yield
             return
         if transaction_exists():
-            raise TransactionError("the owner role cannot be used inside a transaction")
+            raise TransactionError(
+                "the owner role cannot be used inside a transaction: "
+                "open the transaction inside `with DB.as_owner():`"
+            )
         token = _connections_as_owner.set(self)
         try:
             yield

@@ -482,7 +482,10 @@ class DatabaseEngine(PostgresEngine):
         """
         transaction = self.enclosing_transaction()
         if transaction is None:
-            raise TransactionRequired("after_commit() can only be used inside a transaction")
+            raise TransactionRequired(
+                "after_commit() requires a transaction: "
+                "call it inside `async with DB.transaction():`"
+            )
         transaction.after_commit(callback)
 
     async def was_committed(

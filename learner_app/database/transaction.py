@@ -114,7 +114,10 @@ class Transaction(PostgresTransaction):
     ) -> None:
         super().__init__(parts.engine)
         if not allow_nested and enclosing_transaction(parts.current) is not None:
-            raise TransactionError("a transaction with allow_nested=False cannot be nested")
+            raise TransactionError(
+                "a transaction with allow_nested=False cannot be nested: "
+                "leave the enclosing transaction first"
+            )
         self._parts = parts
         self._options = options
         self._in_pool = in_pool

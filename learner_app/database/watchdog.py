@@ -129,7 +129,7 @@ class Watchdog:
 
     def _report_long_checkouts(self) -> None:
         now = self._pool.loop.time()
-        longest = self._connector.settings.db_hold_warning
+        longest = self._connector.settings.db_checkout_warning
         long: set[tuple[Connection, float]] = set()
         for connection, checkout in self._pool.in_use.items():
             since = connection.acquired_at
@@ -139,7 +139,9 @@ class Watchdog:
                     continue
                 long.add((connection, since))
                 if (connection, since) not in self._reported:
-                    log.warning("a connection has been held for %.0f s by %s", now - since, code)
+                    log.warning(
+                        "a connection has been checked out for %.0f s by %s", now - since, code
+                    )
         self._reported = long
 
     def _leave_old_primaries(self) -> None:

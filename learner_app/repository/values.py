@@ -28,9 +28,9 @@ __all__ = [
     "AS_NUMBER",
     "DAY",
     "HTTP_URL",
-    "JSON_BYTES",
     "JSON_OBJECT",
-    "KEY_LENGTH",
+    "MAX_JSON_BYTES",
+    "MAX_KEY_LENGTH",
     "NUMBER",
     "OPTIONAL_UTC_DATETIME",
     "STORABLE",
@@ -64,13 +64,13 @@ __all__ = [
     "numeric",
 ]
 
-KEY_LENGTH = 255
+MAX_KEY_LENGTH = 255
 """Maximum characters of a text key."""
 
-JSON_BYTES = 1_000_000
+MAX_JSON_BYTES = 1_000_000
 """Maximum bytes of a JSON value, with its numbers as PostgreSQL prints them."""
 
-JSON_DEPTH = 100
+MAX_JSON_DEPTH = 100
 """Maximum levels of nested JSON, far below the stack limits of Python and PostgreSQL."""
 
 FIRST_YEAR, LAST_YEAR = 2, 9998
@@ -135,13 +135,13 @@ def _json_storable(value: Any) -> Any:
     except (ValueError, TypeError):
         raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
     except RecursionError:
-        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
-    if len(encoded) + _added_digits(text) > JSON_BYTES:
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels") from None
+    if len(encoded) + _added_digits(text) > MAX_JSON_BYTES:
         raise ValueError("must not be larger than 1 MB as JSON")
     if "\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("must not contain NUL characters")
-    if text.count("{") + text.count("[") > JSON_DEPTH and _depth(value) > JSON_DEPTH:
-        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels")
+    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
     decoded = msgspec.json.decode(encoded)
     if decoded != value and not _has_text_keys(value):
         raise ValueError("must have strings as the keys of its objects")
@@ -254,7 +254,7 @@ HttpUrlText2000 = Annotated[str, Field(strict=True, max_length=2000), STORABLE, 
 EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
 """Type of an event, including types that only the clients know."""
 
-Key = Annotated[str, Field(strict=True, min_length=1, max_length=KEY_LENGTH), STORABLE]
+Key = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_KEY_LENGTH), STORABLE]
 """Text key."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]

@@ -19,7 +19,7 @@ from learner_app.errors import (
     StatementTimeout,
     TransactionError,
 )
-from tests.database.pools import reopen
+from tests.database.pools import reopen, switch_jit_on
 from tests.database.sessions import add, keys
 
 INSERT = "INSERT INTO sessions (id) VALUES ($1)"
@@ -538,6 +538,7 @@ async def test_listeners_of_a_lease_survive_an_inner_lease(clone: DatabaseEngine
 @pytest.mark.parametrize("kind", ["enum", "transaction"])
 async def test_a_cancelled_type_lookup_leaves_no_transaction(clone: DatabaseEngine, kind: str):
     """Cancel the lookup after different times, to interrupt each of its steps."""
+    await switch_jit_on(clone)
     await clone.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
     cancelled = 0
     async with clone.connection() as connection:
