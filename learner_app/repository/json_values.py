@@ -8,15 +8,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = [
-    "MAX_JSON_BYTES",
-    "MAX_JSON_DEPTH",
-    "is_same_json",
-    "json_text",
-    "plain_json",
-    "storable_json",
-]
-
 MAX_JSON_BYTES = 1_000_000
 """Maximum bytes of a JSON value, with its numbers as PostgreSQL prints them."""
 
