@@ -176,7 +176,8 @@ class Pool:
             del self.in_use[connection]
         except KeyError:
             return
-        connection.leave_block()
+        if connection.is_managed:
+            connection.leave_block()
         now = self.loop.time()
         is_usable = not (self.is_closing or self._is_outdated(connection, now))
         if is_usable and connection.is_clean():
