@@ -274,6 +274,8 @@ class Pool:
         for connection in (*self._idle, *self.in_use, *self._validating):
             connection.terminate()
         self._idle.clear()
+        self._wait_timer.cancel()
+        self._command_timer.cancel()
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
