@@ -21,11 +21,12 @@ from learner_app.errors import Conflict
 from learner_app.repository.base import Repository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
+from learner_app.repository.json_values import MAX_JSON_BYTES, json_text
 from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import StoredRow, json_text, to_json
+from learner_app.repository.rows import StoredRow, to_json
 from learner_app.repository.sql import SqlNames, Statement
-from learner_app.repository.values import JSON_OBJECT, MAX_JSON_BYTES, UnitInterval
+from learner_app.repository.values import JSON_OBJECT, UnitInterval
 
 __all__ = ["ContentRepository"]
 

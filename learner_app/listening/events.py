@@ -45,6 +45,7 @@ from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before, one_of
 from learner_app.repository.inputs import invalid_field, require_list, validate
+from learner_app.repository.json_values import json_text
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -55,7 +56,7 @@ from learner_app.repository.paging import (
     rounded_limit,
 )
 from learner_app.repository.queries import Expression
-from learner_app.repository.rows import StoredRow, json_text
+from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import (
     JSON_OBJECT,

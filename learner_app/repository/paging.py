@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 from piccolo.columns import Column
 from piccolo.columns.combination import WhereRaw
-from piccolo.querystring import QueryString
 from piccolo.table import Table
 
 from learner_app.repository.inputs import invalid_field
@@ -82,16 +81,6 @@ class Order:
     def along_index(self) -> Order:
         """Return the order without a sort, for streams, which read all matching rows anyway."""
         return Order(*self.columns, descending=self.descending)
-
-    def order_by(self, *, sort: bool) -> list[Column | QueryString]:
-        """Return the ORDER BY terms.
-
-        With ``sort``, the first term is an expression that no index has, so that PostgreSQL sorts.
-        """
-        if not sort:
-            return list(self.columns)
-        first, *others = self.columns
-        return [QueryString("{} + interval '0'", first), *others]
 
     def cursor_params(self) -> list[str]:
         """Return the names of the parameters of :meth:`after`."""
