@@ -21,7 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"seed of random tests, or {SEED_VARIABLE}",
     )
     group.addoption(
-        "--short", action="store_true", help="fewer rows, and without the tests marked long"
+        "--short",
+        action="store_true",
+        help="fewer rows and parameter sets, without the tests marked long",
     )
     group.addoption("--soak", action="store_true", help="random faults for a long time")
     group.addoption("--soak-minutes", type=float, default=60.0, help="duration of --soak")
@@ -69,9 +71,22 @@ def _seed_line(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("short"):
         return
-    long = [item for item in items if item.get_closest_marker("long")]
-    items[:] = [item for item in items if item not in set(long)]
-    config.hook.pytest_deselected(items=long)
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    left_out += _further_variants(items)
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _further_variants(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items of tests marked ``variants`` except those of the first parameter set."""
+    seen: set[str] = set()
+    further = []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("variants") and test in seen:
+            further.append(item)
+        seen.add(test)
+    return further
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -59,6 +59,7 @@ def is_one_line(done: subprocess.CompletedProcess[str]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [*COMMANDS, UP])
+@pytest.mark.variants
 def test_unreachable_server_is_one_line(command: tuple):
     url = f"postgresql://u:{CANARY}@127.0.0.1:1/d"
     done = run(*command, url=url, DB_RETRY_ATTEMPTS="3", DB_RETRY_INITIAL="0.01")
@@ -249,6 +250,7 @@ async def test_reader_that_closes_the_pipe_is_no_error(clone: DatabaseEngine, co
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_output_that_cannot_be_written_causes_no_traceback(clone: DatabaseEngine):
     reader, writer = os.pipe()
     os.close(reader)
@@ -342,6 +344,7 @@ def test_server_that_stops_during_a_command_is_one_line(own_server: OwnServer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("migrate",), ("status",), ("seed",), ("staff", "add", "ada")])
+@pytest.mark.variants
 def test_command_waits_for_a_server_that_restarts(own_server: OwnServer, command: tuple):
     url = own_server.url(run_in_thread(own_server.create()))
     assert run("migrate", url=url).returncode == 0

@@ -47,6 +47,7 @@ def python(
 @pytest.mark.parametrize(
     "name", ["learner/service.py", "piccolo/main.py", "learner_app/cli.py", "migrations.py"]
 )
+@pytest.mark.variants
 def test_import_has_no_side_effect_whatever_the_script_is_called(tmp_path: Path, name: str):
     script = tmp_path / name
     script.parent.mkdir(exist_ok=True)
@@ -60,6 +61,7 @@ def test_import_has_no_side_effect_whatever_the_script_is_called(tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_project_without_piccolo_conf_uses_the_package(tmp_path: Path):
     script = (
         "import learner_app.conf, os; from piccolo.engine import engine_finder;"
@@ -88,6 +90,7 @@ def piccolo(*arguments: str, url: str = "", **environment: str) -> subprocess.Co
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_piccolo_commands_need_no_pool(clone: DatabaseEngine):
     checked = piccolo("migrations", "check", url=clone.url)
     assert checked.returncode == 0, checked.stderr
@@ -103,6 +106,7 @@ async def test_piccolo_commands_need_no_pool(clone: DatabaseEngine):
 @pytest.mark.parametrize(
     "command", [("migrations", "forwards", "all"), ("fixtures", "dump"), ("sql_shell", "run")]
 )
+@pytest.mark.variants
 def test_piccolo_command_without_a_database_ends_with_one_line(tmp_path: Path, command: tuple):
     done = piccolo(*command, LEARNER_DATA=str(tmp_path))
     assert done.returncode == 1

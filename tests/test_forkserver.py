@@ -22,6 +22,7 @@ NOWHERE = {"DATABASE_URL": "postgresql://u:x@127.0.0.1:1/d", "DB_RETRY_ATTEMPTS"
         (["reset"], {"DATABASE_URL": "mysql://h/d"}),
     ],
 )
+@pytest.mark.variants
 def test_forked_command_has_the_result_of_a_started_one(
     arguments: list[str], settings: dict[str, str]
 ):

@@ -21,7 +21,7 @@ from learner_app.errors import Conflict
 from learner_app.repository.base import Repository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
-from learner_app.repository.json_values import JSON_BYTES, json_text
+from learner_app.repository.json_values import MAX_JSON_BYTES, json_text
 from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import StoredRow, to_json
@@ -33,13 +33,13 @@ __all__ = ["ContentRepository"]
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
 c = SqlNames(ContentTable)
-bare = c.unqualified
+unqualified = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
 MERGE_METADATA = Statement(
     "content.merge_metadata",
     f"""
-    UPDATE {c} SET {bare.metadata} = {MERGED}
-    WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {JSON_BYTES}
+    UPDATE {c} SET {unqualified.metadata} = {MERGED}
+    WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {MAX_JSON_BYTES}
     RETURNING {c.fields(Content)}
     """,
 )
@@ -128,7 +128,7 @@ class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):
         Raises:
             Conflict: the id belongs to other content. The message names the fields that differ.
         """
-        stored = await self.get_or_add(new)
+        stored = await self.get_or_create_row(new)
         if stored.created:
             return stored
         different = [

@@ -153,7 +153,7 @@ class LearnerModelStateRepository(
             MissingReference: the session does not exist.
             InvalidValue: the id is malformed.
         """
-        return await self.get_or_add(LearnerModelStateCreate(session_id=session_id))
+        return await self.get_or_create_row(LearnerModelStateCreate(session_id=session_id))
 
     async def fold(
         self, session_id: str, fn: Callable[[LearnerModelState], LearnerModelState]
@@ -236,7 +236,7 @@ class LearnerModelStateRepository(
             row = await self.find(new.session_id, lock="no key update")
             if row is not None:
                 return row
-            row, created = await self.get_or_add(new)
+            row, created = await self.get_or_create_row(new)
             if created:  # no other transaction sees an uncommitted row, so it needs no lock
                 return row
 

@@ -22,7 +22,7 @@ from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
 from learner_app.repository.sql import NOW, SqlNames, Statement
-from learner_app.repository.values import KEY_LENGTH
+from learner_app.repository.values import MAX_KEY_LENGTH
 
 EventInput = BehavioralEventCreate | Mapping[str, Any]
 """Validated event, or the mapping of a client's JSON."""
@@ -55,7 +55,7 @@ YIELD_EVERY_SECONDS = 0.005
 e = SqlNames(BehavioralEventTable)
 c = SqlNames(ContentTable, "c")
 s = SqlNames(ListeningSessionTable, "s")
-bare = s.unqualified
+unqualified = s.unqualified
 
 COLUMN_LIST = ", ".join(f'"{name}"' for name in COLUMNS)
 COLUMN_DEFINITIONS = ", ".join(f'"{name}" {sql_type}' for name, sql_type in COLUMNS.items())
@@ -99,11 +99,11 @@ def _create_sessions(operation: str, source: str) -> Statement:
         SELECT content_id, session_id FROM ({source}) AS incoming
         WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
     ), content_items AS MATERIALIZED (SELECT {c.id} AS id {REFERENCED_CONTENT})
-    INSERT INTO {s} ({bare.id})
+    INSERT INTO {s} ({unqualified.id})
     SELECT incoming.session_id FROM incoming
     JOIN content_items ON content_items.id = incoming.content_id
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
-    ON CONFLICT ({bare.id}) DO NOTHING
+    ON CONFLICT ({unqualified.id}) DO NOTHING
     """
     return Statement(f"sessions.{operation}", sql)
 
@@ -252,7 +252,7 @@ def _validate(event: Any) -> BehavioralEventCreate:
 
 def _id_of(event: Any) -> str | None:
     event_id = event.get("id") if isinstance(event, Mapping) else None
-    return event_id[:KEY_LENGTH] if isinstance(event_id, str) else None
+    return event_id[:MAX_KEY_LENGTH] if isinstance(event_id, str) else None
 
 
 async def insert_batch(

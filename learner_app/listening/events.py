@@ -260,7 +260,7 @@ class BehavioralEventRepository(
             InvalidValue: the timestamp is more than a day ahead of the database's clock.
         """
         with _timestamp_errors():
-            return await self.get_or_add(event)
+            return await self.get_or_create_row(event)
 
     async def record_batch(
         self, events: Sequence[EventInput], *, ensure_sessions: bool = False
@@ -334,7 +334,7 @@ class BehavioralEventRepository(
         return await self.list_rows(filters, limit, operation="list_for_content")
 
     async def recent_for_session(
-        self, session_id: str, limit: int = DEFAULT_LIMIT
+        self, session_id: str, *, limit: int = DEFAULT_LIMIT
     ) -> builtins.list[BehavioralEvent]:
         """Return the newest events of a session, the oldest of them first."""
         filters: BehavioralEventFilters = {"session_id": session_id}
@@ -347,7 +347,7 @@ class BehavioralEventRepository(
         """Return the number of events per type of a session or a content item, highest first.
 
         Raises:
-            InvalidValue: both arguments were passed, or none.
+            InvalidValue: both arguments were passed, or neither.
         """
         filters = _not_none(session_id=session_id, content_id=content_id)
         if len(filters) != 1:

@@ -107,7 +107,9 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
 
     # Extension points, as in ReadOnlyRepository.
 
-    async def get_or_add(self, new: C, on: str | Sequence[str] | None = None) -> StoredRow[R]:
+    async def get_or_create_row(
+        self, new: C, on: str | Sequence[str] | None = None
+    ) -> StoredRow[R]:
         """Insert a row, or return the existing one with the same key.
 
         Exactly one of several concurrent calls inserts the row.
@@ -116,7 +118,7 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
             new: the row to insert.
             on: one or several fields, as for :meth:`Repository.upsert`; the key if omitted.
         """
-        return await self._get_or_add(new, self._find_target(on))
+        return await self._get_or_create(new, self._find_target(on))
 
     def changed_fields(self, changes: U) -> dict[str, Any]:
         """Return the fields that were passed.
@@ -131,7 +133,7 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
         message = "a row that this transaction cannot see has the same key"
         return self.error(Conflict, message, *self.key.names)
 
-    async def _get_or_add(self, new: C, target: ConflictTarget) -> StoredRow[R]:
+    async def _get_or_create(self, new: C, target: ConflictTarget) -> StoredRow[R]:
         insert = insert_if_absent(self.statements, self.create_type, target)
         args = self._insert_args(insert, new)
         values = {name: getattr(new, name) for name in target.names}
@@ -244,7 +246,7 @@ class Repository(KeyedRepository[R, K, C, U]):
         fixed = {*target.names, *self.key.names}
         names = [name for name in self.update_type.model_fields if name in passed - fixed]
         if not names:
-            return await self._get_or_add(new, target)
+            return await self._get_or_create(new, target)
         statement = insert_or_update(self.statements, self.create_type, target, names)
         record = await statement.fetchrow(self.engine, *self._insert_args(statement, new))
         if record is None:

@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "JSON_BYTES",
-    "JSON_DEPTH",
+    "MAX_JSON_BYTES",
+    "MAX_JSON_DEPTH",
     "is_same_json",
     "json_text",
     "plain_json",
     "storable_json",
 ]
 
-JSON_BYTES = 1_000_000
+MAX_JSON_BYTES = 1_000_000
 """Maximum bytes of a JSON value, with its numbers as PostgreSQL prints them."""
 
-JSON_DEPTH = 100
+MAX_JSON_DEPTH = 100
 """Maximum levels of nested JSON, far below the stack limits of Python and PostgreSQL."""
 
 MAX_DIGITS = 400
@@ -56,7 +56,7 @@ def plain_json(value: Any) -> tuple[bytes, Any] | None:
     except _NOT_PLAIN:
         return None
     # Each level has two brackets, so a short text cannot be nested too deeply.
-    is_short = len(text) <= 2 * JSON_DEPTH
+    is_short = len(text) <= 2 * MAX_JSON_DEPTH
     if not is_plain or b"\\u0000" in text or not (is_short or _is_within_limits(text, copy)):
         return None
     return text, copy
@@ -99,9 +99,9 @@ def _is_within_limits(text: bytes, value: Any) -> bool:
 
     PostgreSQL prints numbers without exponents; an exponent adds at most 400 digits.
     """
-    if len(text) + MAX_DIGITS * text.count(b"e") > JSON_BYTES:
+    if len(text) + MAX_DIGITS * text.count(b"e") > MAX_JSON_BYTES:
         return False
-    return text.count(b"{") + text.count(b"[") <= JSON_DEPTH or _depth(value) <= JSON_DEPTH
+    return text.count(b"{") + text.count(b"[") <= MAX_JSON_DEPTH or _depth(value) <= MAX_JSON_DEPTH
 
 
 def _carefully_checked(value: Any) -> Any:
@@ -111,13 +111,13 @@ def _carefully_checked(value: Any) -> Any:
     except (ValueError, TypeError):
         raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
     except RecursionError:
-        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
-    if len(encoded) + _added_digits(text) > JSON_BYTES:
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels") from None
+    if len(encoded) + _added_digits(text) > MAX_JSON_BYTES:
         raise ValueError("must not be larger than 1 MB as JSON")
     if "\\u0000" in text and _NUL_ESCAPE.search(text):
         raise ValueError("must not contain NUL characters")
-    if text.count("{") + text.count("[") > JSON_DEPTH and _depth(value) > JSON_DEPTH:
-        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels")
+    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
     decoded = _decode(encoded)
     if decoded != value and not _has_text_keys(value):
         raise ValueError("must have strings as the keys of its objects")

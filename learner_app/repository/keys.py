@@ -12,7 +12,7 @@ from piccolo.table import Table
 
 from learner_app.repository.filters import Combinable
 from learner_app.repository.sql import Param
-from learner_app.repository.values import KEY_LENGTH, is_storable
+from learner_app.repository.values import MAX_KEY_LENGTH, is_storable
 from learner_app.schema.tables import CompositeKey
 
 __all__ = ["TableKey"]
@@ -85,7 +85,7 @@ def _sql_type(column: Column) -> str:
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, str) and 0 < len(value) <= KEY_LENGTH and is_storable(value):
+    if isinstance(value, str) and 0 < len(value) <= MAX_KEY_LENGTH and is_storable(value):
         return value
     return None
 

@@ -55,5 +55,6 @@ def require_read_committed_level(isolation: str) -> None:
     """
     if isolation != "read committed":
         raise TransactionError(
-            'the operation needs transaction(isolation="read committed"), the default'
+            "the operation requires the isolation level read committed: "
+            'call it inside `async with DB.transaction(isolation="read committed"):`'
         )

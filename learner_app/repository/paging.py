@@ -57,8 +57,8 @@ class Order:
             nullable column is possible in lists only, which have no cursor.
         descending: True for descending order of all columns.
         sorts: filters with which PostgreSQL must sort the selected rows; True for every call.
-            Otherwise it may walk the index of the first column until the limit is reached, past all
-            rows that the filters exclude: fast if they exclude few rows, slow if nearly all.
+            Otherwise it may scan the index of the first column until the limit is reached, through
+            the rows that the filters exclude: fast for few such rows, slow if nearly all are.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Order:
         with suppress(msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
         if tag != self.tag or not all(map(_is_sendable, values)):
-            reason = "is not a cursor of this order: pass the next of a page"
+            reason = "is not a cursor of this order: pass `next` of a page in the same order"
             raise invalid_field(table, "after", reason)
         return dict(zip(self.cursor_params(), values, strict=True))
 

@@ -387,7 +387,7 @@ class ReadOnlyRepository(Generic[R, K]):
         """
         if self.engine.enclosing_transaction() is None:
             raise TransactionRequired(
-                f"{operation} needs a transaction: open one with transaction()"
+                f"{operation} requires a transaction: call it inside `async with DB.transaction():`"
             )
 
     def joined_transaction(self) -> AbstractAsyncContextManager[Any]:
@@ -453,4 +453,4 @@ class ReadOnlyRepository(Generic[R, K]):
     def _check_lock(self, lock: Lock) -> None:
         if lock not in get_args(Lock):
             raise invalid_field(self.table, "lock", f"must be one of {', '.join(get_args(Lock))}")
-        self.require_transaction("a lock")
+        self.require_transaction("lock=")

@@ -31,7 +31,7 @@ __all__ = [
     "DAY",
     "HTTP_URL",
     "JSON_OBJECT",
-    "KEY_LENGTH",
+    "MAX_KEY_LENGTH",
     "NUMBER",
     "OPTIONAL_UTC_DATETIME",
     "STORABLE",
@@ -66,7 +66,7 @@ __all__ = [
     "usual_numbers",
 ]
 
-KEY_LENGTH = 255
+MAX_KEY_LENGTH = 255
 """Maximum characters of a text key."""
 
 FIRST_YEAR, LAST_YEAR = 2, 9998
@@ -253,7 +253,7 @@ HttpUrlText2000 = Annotated[str, Field(strict=True, max_length=2000), STORABLE, 
 EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STORABLE]
 """Type of an event, including types that only the clients know."""
 
-Key = Annotated[str, Field(strict=True, min_length=1, max_length=KEY_LENGTH), STORABLE]
+Key = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_KEY_LENGTH), STORABLE]
 """Text key."""
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]

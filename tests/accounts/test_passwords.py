@@ -263,6 +263,7 @@ async def test_hashing_does_not_block_the_event_loop(clone: DatabaseEngine):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bcrypt", "scrypt"])
+@pytest.mark.variants
 async def test_imported_hashes_do_not_block_the_event_loop(kind: str):
     stored = bcrypt.hashpw(b"learner-1", bcrypt.gensalt(10)).decode()
     if kind == "scrypt":

@@ -20,7 +20,7 @@ from learner_app.errors import (
     TransactionError,
     TransactionRequired,
 )
-from learner_app.repository.json_values import JSON_BYTES
+from learner_app.repository.json_values import MAX_JSON_BYTES
 from learner_app.repository.rows import StoredRow
 from tests.content.factories import add_contents, new_content
 
@@ -245,10 +245,10 @@ async def test_metadata_begins_with_the_first_patch(db: DatabaseEngine, stored: 
 
 
 async def test_metadata_over_the_limit_is_rejected(db: DatabaseEngine):
-    await add_contents("c1", metadata={"a": "x" * (JSON_BYTES // 2)})
+    await add_contents("c1", metadata={"a": "x" * (MAX_JSON_BYTES // 2)})
     before = await content.get("c1")
     with pytest.raises(InvalidValue) as caught:
-        await content.merge_metadata("c1", {"b": "x" * (JSON_BYTES // 2)})
+        await content.merge_metadata("c1", {"b": "x" * (MAX_JSON_BYTES // 2)})
     assert caught.value.fields == ("metadata",)
     assert await content.get("c1") == before
     assert (await content.merge_metadata("c1", {"a": "y"})).metadata == {"a": "y"}

@@ -91,7 +91,7 @@ async def test_callbacks_run_although_the_caller_is_cancelled_during_the_commit(
 
 
 async def test_after_commit_requires_a_transaction(small_pool: DatabaseEngine):
-    with pytest.raises(TransactionRequired):
+    with pytest.raises(TransactionRequired, match=r"inside `async with DB.transaction\(\):`"):
         small_pool.after_commit(lambda: None)
 
 

@@ -27,7 +27,7 @@ from learner_app.errors import (
     StatementTimeout,
     TransactionError,
 )
-from tests.database.pools import reopen
+from tests.database.pools import reopen, switch_jit_on
 from tests.database.sessions import keys
 
 SETTING = "SELECT current_setting('statement_timeout')"
@@ -166,6 +166,12 @@ async def test_timeouts_and_application_name_come_from_the_settings(clone: Datab
     assert found == ["9s", "4500ms", "1min", "desk 7"]
 
 
+async def test_statements_are_not_compiled_unless_the_url_asks_for_it(clone: DatabaseEngine):
+    assert await clone.fetchval("SHOW jit") == "off"
+    await switch_jit_on(clone)
+    assert await clone.fetchval("SHOW jit") == "on"
+
+
 async def test_a_connection_idle_for_long_is_pinged_before_it_is_lent(
     clone: DatabaseEngine, monkeypatch
 ):
@@ -217,11 +223,11 @@ async def settles(condition: object) -> None:
 
 
 async def test_a_long_checkout_is_logged_with_the_calling_code(clone: DatabaseEngine, caplog):
-    await reopen(clone, db_hold_warning=0.2)
+    await reopen(clone, db_checkout_warning=0.2)
     async with asyncio.timeout(10), clone.transaction():
-        while "has been held" not in caplog.text:
+        while "has been checked out" not in caplog.text:
             await asyncio.sleep(0.05)
-    (record,) = [record for record in caplog.records if "has been held" in record.message]
+    (record,) = [record for record in caplog.records if "has been checked out" in record.message]
     assert record.levelno == logging.WARNING
     assert "test_pool.py:" in record.message
     assert "test_a_long_checkout_is_logged_with_the_calling_code" in record.message
@@ -235,7 +241,7 @@ async def test_a_long_checkout_by_a_repository_is_logged_with_its_caller(
     async def service() -> None:
         await ListeningSessionRepository(clone).find("s1")
 
-    await reopen(clone, db_hold_warning=0.2)
+    await reopen(clone, db_checkout_warning=0.2)
     async with asyncio.timeout(10), clone.transaction():
         await clone.execute("LOCK TABLE sessions")
         outside = contextvars.Context()  # the task does not take part in the transaction
@@ -480,6 +486,7 @@ async def test_an_empty_statement_and_an_empty_batch_are_refused(clone: Database
 
 async def test_a_type_lookup_leaves_no_session_state(clone: DatabaseEngine):
     """Session state would cause a reset, after which every statement is prepared anew."""
+    await switch_jit_on(clone)
     await clone.execute("CREATE TYPE colour AS ENUM ('red', 'blue')")
     async with clone.connection() as connection:
         assert await connection.fetchval("SELECT $1::colour[]", ["red"]) == ["red"]

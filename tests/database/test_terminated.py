@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.database.reply_monitor import ReplyMonitor
+from learner_app.database.reply_tracker import ReplyTracker
 from learner_app.errors import (
     CommitUnknown,
     ConnectionLost,
@@ -333,16 +333,16 @@ def test_a_fatal_error_is_found_after_an_answer(rest: bytes):
     fields = b"SSCHWERWIEGEND\0VFATAL\0C57P01\0RProcessInterrupts\0\0"
     farewell = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
     ended: list[bool] = []
-    monitor = ReplyMonitor(SilentProtocol(), lambda: ended.append(True))
-    monitor.data_received(b"C\0\0\0\5x" + b"Z\0\0\0\5I" + farewell + rest)
+    tracker = ReplyTracker(SilentProtocol(), lambda: ended.append(True))
+    tracker.data_received(b"C\0\0\0\5x" + b"Z\0\0\0\5I" + farewell + rest)
     assert bool(ended) == (not rest)  # in the middle it would be the content of a row
-    monitor.data_received(b"D\0\0\0\x20a row with EEE \0VFATAL\0 in it")
-    monitor.data_received(b"Z")
+    tracker.data_received(b"D\0\0\0\x20a row with EEE \0VFATAL\0 in it")
+    tracker.data_received(b"Z")
     assert bool(ended) == (not rest)
 
 
 class SilentProtocol:
-    """Protocol that receives the messages from the monitor."""
+    """Protocol that receives the messages from the tracker."""
 
     def data_received(self, data: bytes) -> None: ...
     def connection_lost(self, error: Exception | None) -> None: ...

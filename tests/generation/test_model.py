@@ -173,7 +173,7 @@ async def requeue(model: Model, _: str, number: int) -> None:
 async def send(model: Model, key: str, number: int) -> None:
     limit = 1 + number % 3
     async with jobs.engine.transaction():
-        due = [job.generation_id for job in await jobs.claim_webhooks(limit)]
+        due = [job.generation_id for job in await jobs.claim_webhooks(limit=limit)]
         assert due == model.due()[:limit]
         sent = [*due[:1], key]
         assert await jobs.mark_webhook_sent(*sent) == model.mark(sent)

@@ -17,7 +17,7 @@ URL = "https://hook.example/"
 
 
 async def claimed(limit: int = 100, **options: timedelta) -> list[str]:
-    return [job.generation_id for job in await jobs.claim_webhooks(limit, **options)]
+    return [job.generation_id for job in await jobs.claim_webhooks(limit=limit, **options)]
 
 
 async def test_webhooks_of_finished_jobs_are_due_until_marked(db: DatabaseEngine):
@@ -38,13 +38,13 @@ async def test_webhooks_of_finished_jobs_are_due_until_marked(db: DatabaseEngine
     await jobs.update("g0", GenerationUpdate(webhook_url=None))
     assert await claimed() == []
     with pytest.raises(InvalidValue) as caught:
-        await jobs.claim_webhooks(1001)
+        await jobs.claim_webhooks(limit=1001)
     assert caught.value.fields == ("limit",)
 
 
 async def test_claiming_webhooks_needs_a_transaction(clone: DatabaseEngine):
     with pytest.raises(TransactionRequired):
-        await jobs.claim_webhooks(1)
+        await jobs.claim_webhooks(limit=1)
 
 
 async def test_concurrent_senders_claim_different_webhooks(clone: DatabaseEngine):

@@ -31,7 +31,7 @@ async def first(rows: Any) -> Any:
 
 
 TIMES: dict[str, Call] = {
-    "touch at": lambda at: sessions.touch("s1", at),
+    "touch at": lambda at: sessions.touch("s1", at=at),
     "list_inactive before": lambda at: sessions.list_inactive(at),
     "delete_inactive before": lambda at: sessions.delete_inactive(at),
     "sessions.page active_until": lambda at: sessions.page(active_until=at),
@@ -83,7 +83,7 @@ WHOLE_NUMBERS: dict[str, Call] = {
     "list_inactive limit": lambda n: sessions.list_inactive(datetime.now(UTC), limit=n),
     "delete_inactive batch": lambda n: sessions.delete_inactive(datetime.now(UTC), batch=n),
     "events.list_for_session limit": lambda n: events.list_for_session("s1", limit=n),
-    "recent_for_session limit": lambda n: events.recent_for_session("s1", n),
+    "recent_for_session limit": lambda n: events.recent_for_session("s1", limit=n),
     "find_by_characteristics limit": lambda n: events.find_by_characteristics({"a": 1}, limit=n),
     "delete_before batch": lambda n: events.delete_before(datetime.now(UTC), batch=n),
     "archive_before batch": lambda n: events.archive_before(datetime.now(UTC), sink, batch=n),

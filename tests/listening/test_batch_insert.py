@@ -220,7 +220,7 @@ async def ids_in_time() -> list[str]:
     listed = [row.id for row in await events.list_for_session("s1", limit=1000)]
     streamed = [row.id async for row in events.stream(session_id="s1")]
     assert listed == streamed[:1000]
-    newest = [row.id for row in await events.recent_for_session("s1", 1000)]
+    newest = [row.id for row in await events.recent_for_session("s1", limit=1000)]
     assert newest == streamed[-1000:]
     paged: list[str] = []
     page = await events.page(session_id="s1", limit=300)

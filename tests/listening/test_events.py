@@ -76,10 +76,10 @@ async def test_lists_are_in_the_order_of_time(timeline: None):
     assert await events.list_for_session("s1", types=[]) == []
     assert ids(await events.list_for_content("c1", limit=3)) == ["e0", "e1", "e2"]
     assert ids(await events.list_for_content("c1", types=["replay", "x\0"])) == ["e4", "e9"]
-    assert ids(await events.recent_for_session("s2", 2)) == ["e7", "e9"]
+    assert ids(await events.recent_for_session("s2", limit=2)) == ["e7", "e9"]
     assert await events.list_for_session("s1\0") == await events.list_for_content("") == []
     with pytest.raises(InvalidValue):
-        await events.recent_for_session("s2", 0)
+        await events.recent_for_session("s2", limit=0)
 
 
 async def test_count_by_type_counts_one_session_or_content(timeline: None):

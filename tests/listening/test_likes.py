@@ -216,9 +216,14 @@ async def test_any_sequence_of_steps_agrees_with_the_model(references: None, ste
     assert stored == model
 
 
-async def test_an_imported_active_like_has_a_time(references: None):
+async def test_an_imported_active_like_has_the_time_of_its_statement(
+    db: DatabaseEngine, references: None
+):
+    """The whole test is one transaction, in which ``now()`` is constant."""
+    before = await db.fetchval("SELECT statement_timestamp()")
     imported = await likes.add(LikeCreate(content_id="c1", session_id="s1", liked=True))
     assert imported.liked_at is not None
+    assert before < imported.liked_at < await db.fetchval("SELECT statement_timestamp()")
     removed = await likes.unlike(KEY)
     assert (removed.liked, removed.liked_at) == (False, imported.liked_at)
 

@@ -55,14 +55,14 @@ async def test_get_or_create_creates_a_session_once(db: DatabaseEngine):
 
 async def test_activity_never_moves_back(session: str):
     now = datetime.now(UTC)
-    later = await sessions.touch(session, now + timedelta(hours=1))
+    later = await sessions.touch(session, at=now + timedelta(hours=1))
     assert later.last_activity_at == now + timedelta(hours=1)
-    assert await sessions.touch(session, now) == later
+    assert await sessions.touch(session, at=now) == later
     assert await sessions.touch(session) == later
     with pytest.raises(NotFound):
         await sessions.touch("nobody")
     with pytest.raises(InvalidValue) as caught:
-        await sessions.touch(session, now.replace(tzinfo=None))
+        await sessions.touch(session, at=now.replace(tzinfo=None))
     assert caught.value.fields == ("at",)
 
 
@@ -201,21 +201,21 @@ async def test_activity_more_than_a_day_ahead_is_invalid(session: str):
     before = await sessions.get(session)
     for at in (now + timedelta(days=1, minutes=1), now + timedelta(days=10_000)):
         with pytest.raises(InvalidValue) as caught:
-            await sessions.touch(session, at)
+            await sessions.touch(session, at=at)
         assert caught.value.fields == ("at",)
         assert "ahead" in str(caught.value)
         with pytest.raises(NotFound):
-            await sessions.touch("nobody", at)
+            await sessions.touch("nobody", at=at)
     assert await sessions.get(session) == before
     nearly = now + timedelta(hours=23)
-    assert (await sessions.touch(session, nearly)).last_activity_at == nearly
+    assert (await sessions.touch(session, at=nearly)).last_activity_at == nearly
 
 
 async def test_activity_too_far_ahead_is_invalid_even_before_the_stored_one(session: str):
     far = datetime.now(UTC) + timedelta(days=100)
     await sessions.add(ListeningSessionCreate(id="far", last_activity_at=far))
     with pytest.raises(InvalidValue):
-        await sessions.touch("far", far - timedelta(days=1))
+        await sessions.touch("far", at=far - timedelta(days=1))
     assert (await sessions.touch("far")).last_activity_at == far
 
 
@@ -289,7 +289,7 @@ async def test_concurrent_listening_times_and_activities_are_all_applied(clone: 
     start = datetime.now(UTC) + timedelta(hours=1)
     await asyncio.gather(
         *(sessions.add_listening_time("s1", 2) for _ in range(50)),
-        *(sessions.touch("s1", start + timedelta(seconds=n * 7 % 50)) for n in range(50)),
+        *(sessions.touch("s1", at=start + timedelta(seconds=n * 7 % 50)) for n in range(50)),
     )
     row = await sessions.get("s1")
     assert row.total_listening_time == 100

@@ -205,6 +205,7 @@ def test_commands_of_the_page_on_the_embedded_server(product: Product, page: str
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_dump_as_the_application_role_fails_with_an_error(
     filled: TwoRoles, environment: dict[str, str], tmp_path: Path
 ):
@@ -234,6 +235,7 @@ async def test_backup_of_a_single_role_is_refused_and_names_the_setting(
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_path: Path):
     file = tmp_path / "learner.dump"
     before = await everything(filled)
@@ -271,6 +273,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
 
 @pytest.mark.slow
 @ON_EMBEDDED
+@pytest.mark.variants
 async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
     before = await everything(filled)
     file = tmp_path / "learner.dump"
@@ -294,6 +297,7 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
 
 @pytest.mark.slow
 @ON_EMBEDDED
+@pytest.mark.variants
 async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRoles, tmp_path: Path):
     missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
     assert (missing.returncode, missing.stdout) == (1, "")
@@ -302,6 +306,7 @@ async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRol
 
 @pytest.mark.slow
 @ON_EMBEDDED
+@pytest.mark.variants
 async def test_restore_names_the_view_that_blocks_it(filled: TwoRoles, tmp_path: Path):
     file = tmp_path / "learner.dump"
     assert run("backup", str(file), **filled.environment).returncode == 0
@@ -314,6 +319,7 @@ async def test_restore_names_the_view_that_blocks_it(filled: TwoRoles, tmp_path:
 
 @pytest.mark.slow
 @ON_EMBEDDED
+@pytest.mark.variants
 async def test_failed_dump_leaves_no_file(filled: TwoRoles, tmp_path: Path):
     await filled.execute("CREATE TABLE alien (a int)")
     file = tmp_path / "learner.dump"

@@ -46,6 +46,7 @@ async def test_from_plan_to_rollback(empty_database: DatabaseEngine):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
     await clone.fetch("INSERT INTO sessions (id) VALUES ('mine')")
     await clone.run_ddl("DELETE FROM migration WHERE app_name IN ('content', 'listening')")
@@ -64,6 +65,7 @@ async def test_reset_even_when_the_journal_lies(clone: DatabaseEngine):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_reset_is_refused_where_it_must_be(clone: DatabaseEngine):
     await clone.run_ddl("CREATE TABLE customers (id int)")
     unknown = run("reset", "--yes", url=clone.url)
@@ -87,6 +89,7 @@ async def test_seed_prints_created_and_existing_rows(clone: DatabaseEngine):
 
 
 @pytest.mark.stress
+@pytest.mark.long
 async def test_concurrent_seeds_insert_one_set_of_rows(clone: DatabaseEngine):
     command = [PROGRAM, "seed", "--events", "50000"]
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": clone.url}

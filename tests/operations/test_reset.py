@@ -46,6 +46,7 @@ def running_product(engine: DatabaseEngine, folder: Path) -> str:
         ({"DB_NAME": "scratch", "DB_HOST": ""}, "DB_NAME"),
     ],
 )
+@pytest.mark.variants
 async def test_database_of_learner_up_survives_an_incomplete_target(
     marked: DatabaseEngine, tmp_path: Path, variables: dict, named: str
 ):
@@ -60,6 +61,7 @@ async def test_database_of_learner_up_survives_an_incomplete_target(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_every_command_refuses_an_incomplete_target(marked: DatabaseEngine, tmp_path: Path):
     data = running_product(marked, tmp_path)
     assert str(marked.target) in run("reset", answer="n\n", LEARNER_DATA=data).stdout
@@ -74,6 +76,7 @@ async def test_every_command_refuses_an_incomplete_target(marked: DatabaseEngine
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_url_survives_when_another_database_is_named_too(marked: DatabaseEngine):
     parts = {"DB_HOST": "elsewhere", "DB_NAME": "scratch", "DB_USER": "u"}
     for variables, last in (({"DB_NAME": "scratch"}, "DB_NAME"), (parts, "DB_USER")):
@@ -88,6 +91,7 @@ async def test_url_survives_when_another_database_is_named_too(marked: DatabaseE
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [("reset",), ("rollback", "tenancy")])
+@pytest.mark.variants
 async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, command: tuple):
     for answer in ("", "perhaps\n"):
         done = run(*command, url=marked.url, answer=answer)
@@ -170,6 +174,7 @@ async def _as_superuser(engine: DatabaseEngine, statement: str) -> None:
         ("CREATE VIEW applied AS SELECT name FROM migration", "view applied"),
     ],
 )
+@pytest.mark.variants
 async def test_object_that_depends_on_a_table_is_named(
     marked: DatabaseEngine, ddl: str, named: str
 ):
@@ -184,6 +189,7 @@ async def test_object_that_depends_on_a_table_is_named(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_foreign_key_of_a_kept_table_is_named(marked: DatabaseEngine):
     await marked.run_ddl(
         "CREATE TABLE orders (session text CONSTRAINT fk_session REFERENCES sessions (id))"
@@ -196,6 +202,7 @@ async def test_foreign_key_of_a_kept_table_is_named(marked: DatabaseEngine):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_many_dependent_objects_fit_one_line(marked: DatabaseEngine):
     for number in range(7):
         await marked.run_ddl(f"CREATE VIEW v{number} AS SELECT id FROM content")

@@ -23,8 +23,15 @@ from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
 from learner_app.errors import AccessDenied, MigrationError, RolesError, TransactionError
+from learner_app.operations.backup import tables_to_replace
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
-from learner_app.operations.migrate import apply_migrations, roll_back
+from learner_app.operations.migrate import (
+    apply_migrations,
+    plan_migrations,
+    plan_roll_back,
+    roll_back,
+)
+from learner_app.operations.reset import drop_tables, plan_reset
 from learner_app.operations.role_script import Roles, psql_script
 from learner_app.operations.roles import product_tables, set_up_roles
 from learner_app.operations.seed.bulk import insert_bulk_events
@@ -103,6 +110,7 @@ async def test_row_security_applies_to_the_application_role_only(
 )
 @ON_EMBEDDED
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_application_role_cannot_change_the_schema(
     separated: TwoRoles, engine: DatabaseEngine, statement: str
 ):
@@ -111,6 +119,7 @@ async def test_application_role_cannot_change_the_schema(
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_application_role_can_do_every_operation_of_every_repository(
     separated: TwoRoles, engine: DatabaseEngine
 ):
@@ -214,8 +223,20 @@ async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
             pass
 
 
+async def test_operations_that_need_the_owner_role_connect_as_it(
+    separated: TwoRoles, engine: DatabaseEngine
+):
+    assert await plan_migrations(engine) == ""
+    assert 'DROP TABLE "tenant' in await plan_roll_back(engine, "tenancy", "1")
+    assert "tenants" in await tables_to_replace(engine)
+    await drop_tables(engine, await plan_reset(engine))
+    assert await tables_to_replace(engine) == []
+    assert await engine.fetchval("SELECT current_user") == separated.roles.application
+
+
 @pytest.mark.slow
 @ON_EMBEDDED
+@pytest.mark.long
 async def test_migrations_as_the_application_role_name_the_setting(two_roles: TwoRoles):
     await two_roles.set_up()
     url = two_roles.app_url
@@ -260,6 +281,7 @@ async def test_roll_back_from_code_connects_as_the_owner_role(two_roles: TwoRole
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_commands_use_the_owner_role_for_the_schema_and_the_application_role_for_rows(
     two_roles: TwoRoles,
 ):
@@ -401,6 +423,7 @@ async def test_attributes_and_privileges_of_existing_roles_are_corrected(separat
         ("GRANT {middle} TO {app}", "is a member of role"),
     ],
 )
+@pytest.mark.variants
 async def test_role_that_would_bypass_row_security_is_refused(
     two_roles: TwoRoles, statement: str, reason: str
 ):

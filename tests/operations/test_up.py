@@ -72,6 +72,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_data_folder_of_one_role_is_converted_to_two_and_keeps_its_rows(product: Product):
     """In an earlier version, the role ``learner`` owned the database and all tables."""
     server = EmbeddedServer(product.data / "postgres-18")

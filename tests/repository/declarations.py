@@ -51,7 +51,7 @@ EXTENSION_POINTS = {
     "fetch_row_by_key",
     "fetch_rows",
     "fetch_value",
-    "get_or_add",
+    "get_or_create_row",
     "invisible_conflict",
     "joined_transaction",
     "list_rows",

@@ -245,7 +245,7 @@ async def test_a_lock_needs_a_transaction(clone: DatabaseEngine):
     for key in ("s1", "s\0"):
         with pytest.raises(TransactionRequired):
             await sessions.get(key, lock="update")
-    with pytest.raises(TransactionRequired):
+    with pytest.raises(TransactionRequired, match=r"inside `async with DB.transaction\(\):`"):
         await sessions.find("s1", lock="share skip locked")
 
 

@@ -23,7 +23,7 @@ from learner_app.generation.rows import GenerationUpdate
 from learner_app.learner.rows import LearnerModelStateCreate, UserPreferencesCreate
 from learner_app.listening.rows import BehavioralEventCreate
 from learner_app.repository.inputs import Input
-from learner_app.repository.json_values import JSON_BYTES
+from learner_app.repository.json_values import MAX_JSON_BYTES
 from tests.repository.declarations import parameters, plain, repositories, subclasses
 
 INPUTS = [given for repository in repositories() for given in parameters(repository)[2:]]
@@ -38,7 +38,14 @@ CYCLE["me"] = [CYCLE]
 NEVER_TAKEN: list[Any] = [
     *(float("nan"), float("-inf"), 10**5000, *map(Decimal, ("sNaN", "1E+1000000", "-1E+99999"))),
     *("\0", "\ud800", [f"{SECRET}\0"], {"a": f"{SECRET}\0"}, {"a": "\ud800"}, {"a": {1: SECRET}}),
-    *({"a": float("nan")}, {"a": 10**5000}, {"a": "x" * JSON_BYTES}, CYCLE, {1, SECRET}, object()),
+    *(
+        {"a": float("nan")},
+        {"a": 10**5000},
+        {"a": "x" * MAX_JSON_BYTES},
+        CYCLE,
+        {1, SECRET},
+        object(),
+    ),
     *(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), b"\xff", int),
 ]
 

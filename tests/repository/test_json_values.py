@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner_app.repository.json_values import (
-    JSON_BYTES,
-    JSON_DEPTH,
+    MAX_JSON_BYTES,
+    MAX_JSON_DEPTH,
     json_text,
     plain_json,
     storable_json,
@@ -79,14 +79,14 @@ def careful_check(value: Any) -> Any:
     except (ValueError, TypeError):
         raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
     except RecursionError:
-        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels") from None
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels") from None
     exponents = re.findall(r"\de[+-](\d{1,3})", text)
-    if len(encoded) + sum(min(int(exponent), 400) for exponent in exponents) > JSON_BYTES:
+    if len(encoded) + sum(min(int(exponent), 400) for exponent in exponents) > MAX_JSON_BYTES:
         raise ValueError("must not be larger than 1 MB as JSON")
     if "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
         raise ValueError("must not contain NUL characters")
-    if text.count("{") + text.count("[") > JSON_DEPTH and depth(value) > JSON_DEPTH:
-        raise ValueError(f"must not be nested deeper than {JSON_DEPTH} levels")
+    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and depth(value) > MAX_JSON_DEPTH:
+        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
     decoded = msgspec.json.decode(encoded)
     if decoded != value and not has_text_keys(value):
         raise ValueError("must have strings as the keys of its objects")
@@ -136,17 +136,17 @@ def nested(levels: int, inner: Any = 1) -> Any:
 
 
 LIMITS: dict[str, Any] = {
-    "deep": nested(JSON_DEPTH),
-    "too deep": nested(JSON_DEPTH + 1),
-    "deep and wide": nested(JSON_DEPTH - 4, [{"a": [[]]}] * 60),
-    "too deep and wide": nested(JSON_DEPTH - 3, [{"a": [[]]}] * 60),
+    "deep": nested(MAX_JSON_DEPTH),
+    "too deep": nested(MAX_JSON_DEPTH + 1),
+    "deep and wide": nested(MAX_JSON_DEPTH - 4, [{"a": [[]]}] * 60),
+    "too deep and wide": nested(MAX_JSON_DEPTH - 3, [{"a": [[]]}] * 60),
     "wide": [nested(3)] * 100,
     "too deep for Python": nested(100_000),
     "digits": {"a": [1e300] * 2000},
     "too many digits": {"a": [1e300] * 3400},
-    "long": {"a": "x" * (JSON_BYTES - 8)},
-    "too long": {"a": "x" * (JSON_BYTES - 7)},
-    "too long in bytes": {"a": "é" * (JSON_BYTES // 2 - 3)},
+    "long": {"a": "x" * (MAX_JSON_BYTES - 8)},
+    "too long": {"a": "x" * (MAX_JSON_BYTES - 7)},
+    "too long in bytes": {"a": "é" * (MAX_JSON_BYTES // 2 - 3)},
     "many e": {"a": "e" * 3000},
 }
 

@@ -66,8 +66,8 @@ async def test_100_concurrent_upserts_without_a_field_to_change_insert_one_row(
     assert {result.row for result in results} == {await slots.get(SlotKey(UUID(int=1), "n"))}
 
 
-async def test_100_concurrent_calls_of_get_or_add_insert_one_row(books: BookRepository):
-    calls = (books.get_or_add(BookCreate(shelf="b", code="c"), "code") for _ in range(CALLS))
+async def test_100_concurrent_calls_of_get_or_create_row_insert_one_row(books: BookRepository):
+    calls = (books.get_or_create_row(BookCreate(shelf="b", code="c"), "code") for _ in range(CALLS))
     results = await asyncio.gather(*calls)
     assert [result.created for result in results].count(True) == 1
     assert {result.row.id for result in results} == {row.id for row in await books.list()}
@@ -92,7 +92,7 @@ async def test_every_declared_unique_constraint_is_a_target(
     second, created = await books.upsert(BookCreate(shelf="a", note="two", **fields), on=on)
     assert not created
     assert (second.id, second.note, second.version) == (first.id, "two", 2)
-    found = await books.get_or_add(BookCreate(shelf="a", **fields), on)
+    found = await books.get_or_create_row(BookCreate(shelf="a", **fields), on)
     assert found == (second, False)
     assert await books.count() == 1
 
@@ -113,7 +113,7 @@ async def test_a_composite_key_is_a_target(slots: SlotRepository):
         SlotCreate(room=room, name="n", content="last"), on=("name", "room")
     )
     assert (created, row.content) == (False, "last")
-    assert await slots.get_or_add(SlotCreate(room=room, name="n")) == (row, False)
+    assert await slots.get_or_create_row(SlotCreate(room=room, name="n")) == (row, False)
 
 
 @pytest.mark.parametrize(

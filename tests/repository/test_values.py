@@ -17,7 +17,7 @@ from learner_app.errors import InvalidValue
 from learner_app.learner.rows import Adjustment, Speed
 from learner_app.listening.rows import BehavioralEventCreate, ListeningSessionCreate
 from learner_app.repository.inputs import Input
-from learner_app.repository.json_values import JSON_BYTES, JSON_DEPTH
+from learner_app.repository.json_values import MAX_JSON_BYTES, MAX_JSON_DEPTH
 from learner_app.repository.values import (
     _URL,
     Percent,
@@ -75,8 +75,8 @@ JSONS: list[Any] = [
     *({"\0": 1}, {"a": {"\ud800": 1}}),
     *({1: 2}, {"a": {1: 2}}, {"a": [{None: 1}]}, {"a": {True: 1}}, {"a": {1: 1, "1": 2}}),
     *({"a": {b"b": 1}}, {"a": {1}}, {"a": b"b"}, {"a": datetime.now(UTC)}, {"a": Decimal(1)}),
-    *(cyclic(), {"a": nested(JSON_DEPTH)}, {"a": nested(100_000)}),
-    *({"a": 10**5000}, {"a": "x" * JSON_BYTES}, {"a": "é" * (JSON_BYTES // 2)}),
+    *(cyclic(), {"a": nested(MAX_JSON_DEPTH)}, {"a": nested(100_000)}),
+    *({"a": 10**5000}, {"a": "x" * MAX_JSON_BYTES}, {"a": "é" * (MAX_JSON_BYTES // 2)}),
     *([1], "{}", 5, '{"a": 1}'),
 ]
 WRONG: dict[str, list[Any]] = {
@@ -158,9 +158,9 @@ def test_rounding_is_independent_of_the_callers_decimal_context():
     "value",
     [
         {"a": "\\u0000", "b\\u0000": "\\\\u0000"},
-        {"a": nested(JSON_DEPTH - 1)},
+        {"a": nested(MAX_JSON_DEPTH - 1)},
         {"a": [None, True, 0, -1, 1.5, 2**64, 10**400, 1e-300, "😀\u2028"], "": {}},
-        {"a": "x" * (JSON_BYTES - 8)},
+        {"a": "x" * (MAX_JSON_BYTES - 8)},
     ],
     ids=["backslashes", "deep", "scalars", "long"],
 )

@@ -309,6 +309,7 @@ async def test_change_goes_both_ways(change: str, make_app: Callable[[], App]):
 @pytest.mark.slow
 @pytest.mark.parametrize("any_server", ["embedded"], indirect=True)
 @pytest.mark.parametrize("change", [name for name in CHANGES if "added" in name or "index" in name])
+@pytest.mark.variants
 async def test_change_undone_by_another_migration(change: str, make_app: Callable[[], App]):
     before, after = CHANGES[change]
     app = make_app()

@@ -58,6 +58,7 @@ async def test_preview_changes_nothing(empty_database: DatabaseEngine, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.variants
 async def test_concurrent_processes_apply_each_migration_once(empty_database: DatabaseEngine):
     processes = [await piccolo(empty_database, "migrations", "forwards", "all") for _ in range(6)]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
@@ -118,6 +119,7 @@ FIRST_TABLES = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_kills_at_any_moment_leave_both_or_neither(clone: DatabaseEngine):
     for applied_before in range(6):
         assert (await run_backwards("all", auto_agree=True)).success

@@ -71,6 +71,7 @@ async def test_before_the_first_migration_all_are_pending(restricted: DatabaseEn
 
 @pytest.mark.slow
 @EMBEDDED
+@pytest.mark.variants
 async def test_the_commands_write_nothing_either(restricted: DatabaseEngine):
     planned = run("migrate", "--plan", url=restricted.url)
     assert 'CREATE TABLE "content"' in planned.stdout, planned.stderr

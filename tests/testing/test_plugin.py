@@ -217,6 +217,7 @@ def test_every_loop_and_nothing_of_the_developer(project: Project):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_apps_of_the_project_with_workers_in_auto_mode(tmp_path: Path, page: dict[str, str]):
     project = Project(tmp_path)
     settings = ["asyncio_mode = auto", "testpaths = tests"]
@@ -231,6 +232,7 @@ def test_apps_of_the_project_with_workers_in_auto_mode(tmp_path: Path, page: dic
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.variants
 def test_missing_server_is_one_line(
     project: Project, page: dict[str, str], arguments: tuple[str, ...]
 ):
@@ -252,6 +254,7 @@ def test_missing_pytest_asyncio_is_one_line(project: Project, page: dict[str, st
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_given_server_for_something_else_is_refused(project: Project):
     output = project.test(TEST_DATABASE_URL="postgresql://nobody@127.0.0.1:1/contest")
     assert "TEST_DATABASE_URL: the name of the database must contain the word test" in last_line(
@@ -291,6 +294,7 @@ async def test_given_server_is_used_by_workers_and_left_clean(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_given_server_that_is_away_is_one_line(project: Project, page: dict[str, str]):
     project.write({"test_sessions.py": page["test_sessions.py"]})
     output = project.test(TEST_DATABASE_URL="postgresql://nobody@127.0.0.1:1/test")
@@ -299,6 +303,7 @@ def test_given_server_that_is_away_is_one_line(project: Project, page: dict[str,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_engine_that_is_not_of_the_package_is_refused(project: Project, page: dict[str, str]):
     project.write({"test_sessions.py": page["test_sessions.py"], "piccolo_conf.py": OTHER_ENGINE})
     assert "must import its engine" in last_line(project.test())

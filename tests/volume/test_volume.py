@@ -69,7 +69,7 @@ async def test_lists_of_what_is_new_do_not_look_through_what_is_old(million: Mil
             statement = events.statements.page(events.filters, given, BY_TIME, limit, after=False)
             assert await blocks(statement.sql, list(given.values())) < most
     assert len(await events.list_for_session(f"s{SESSIONS - 1}")) == 50
-    assert [row.id for row in await events.recent_for_session("s0", 1)] == ["e0000049"]
+    assert [row.id for row in await events.recent_for_session("s0", limit=1)] == ["e0000049"]
 
 
 async def test_totals_estimated_are_near(million: Million):

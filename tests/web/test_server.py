@@ -69,6 +69,7 @@ def test_socket_names_its_protocol(host: str):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_pages_of_learner_up_do_not_wait_for_acknowledgements(product: Product):
     product.start()
     place = urlsplit(product.address)

@@ -103,6 +103,7 @@ async def test_two_admins_work_concurrently_each_on_its_database(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_password_changed_in_an_admin_is_written_to_its_database(
     clone: DatabaseEngine, other: DatabaseEngine
 ):

@@ -30,7 +30,7 @@ SESSION_END_FUNCTION = "ProcessInterrupts"
 """Source function of the error with which PostgreSQL ends a session; a proxy does not send it."""
 
 
-class ReplyMonitor(asyncio.Protocol):
+class ReplyTracker(asyncio.Protocol):
     """Protocol that records the type of the first reply and passes all data to asyncpg's."""
 
     def __init__(self, protocol: Any, on_session_end: Callable[[], None]) -> None:
