@@ -1,1 +1,1 @@
-"""Our engine beside its peers: named scenarios, interleaved, reported as ratios."""
+"""Measures the package beside plain asyncpg and other libraries, see docs/benchmarks.md."""

@@ -1,104 +1,104 @@
-"""``python -m benchmarks [SCENARIO ...]``: see docs/benchmarks.md."""
+"""``python -m benchmarks [WORKLOAD ...]``, see docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
-import os
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.contestant import Contestant
-from benchmarks.database import prepare, running_server
-from benchmarks.measure import Result, run
-from benchmarks.peers import contestants
-from benchmarks.report import print_scenario, print_summary, write_json
-from benchmarks.scenarios import QUICK_ROWS, ROWS, SCENARIOS, Scenario, warm_up
-from learner_app.testing.servers import OwnServer
+from benchmarks.address import Address
+from benchmarks.contestants import BASELINE, COPY, NAMES, OURS
+from benchmarks.data import Sizes
+from benchmarks.process import NotInstalled, Process
+from benchmarks.report import as_json, print_measured, write_json
+from benchmarks.rounds import Measured, check_equal, measure
+from benchmarks.server import Server, programs, running_server
+from benchmarks.workloads import WORKLOADS, Workload
 
-ROUNDS = 41
-"""Many short ones: the speed of a shared machine changes from second to second."""
-
-QUICK_ROUNDS = 21
-SLOW_ROUNDS = 9
-"""Rounds at most of what waits or streams; so many that each contestant is first once."""
-
-ALLOCATOR = {
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-    "MALLOC_TOP_PAD_": str(16 << 20),
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
-}
-"""Bytes. In a small process glibc gives asyncio's receive buffers of 256 KiB back at each call."""
+QUICK_SIZES = Sizes(events=20_000)
+QUICK_SCALE = 0.2
+QUICK_ROUNDS = 5
+QUICK_CONTESTANTS = (BASELINE, COPY, OURS)
 
 
 def main() -> None:
     arguments = _parse()
-    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.environ.update(ALLOCATOR)  # read by glibc when a program starts
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])  # noqa: S606
-    found, missing = contestants(quick=arguments.quick)
-    for line in missing:
-        print(line)
-    scenarios = [_fit(SCENARIOS[name], arguments.quick) for name in _names(arguments)]
-    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-    with running_server() as server:
-        results = asyncio.run(_run(server, scenarios, found, rounds, quick=arguments.quick))
-    print_summary(results, [it.name for it in found])
-    if arguments.json:
-        write_json(arguments.json, results, found, rounds, "embedded, unix socket, fsync off")
+    sizes = QUICK_SIZES if arguments.quick else Sizes()
+    scale = QUICK_SCALE if arguments.quick else 1.0
+    with (
+        running_server(
+            programs(arguments.server),
+            unix_socket=arguments.unix_socket,
+            fsync=not arguments.no_fsync,
+            sizes=sizes,
+        ) as server,
+        ExitStack() as stack,
+    ):
+        processes = list(_start(arguments.contestants, server.address, sizes, scale))
+        for process in processes:
+            stack.callback(process.stop)
+        measured = list(_measure(arguments, processes, server))
+        if arguments.json:
+            about = {
+                "server": f"PostgreSQL {server.version()}",
+                "connection": "unix socket" if arguments.unix_socket else "TCP",
+                "fsync": not arguments.no_fsync,
+                "packages": dict(
+                    sorted(item for process in processes for item in process.packages.items())
+                ),
+            }
+            write_json(arguments.json, as_json(measured, **about))
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("benchmarks", description="Our engine beside its peers.")
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
-    parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    parser.add_argument("--quick", action="store_true", help="only asyncpg and ours, under 20 s")
+    parser = argparse.ArgumentParser("benchmarks", description="Measure the package and its peers.")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--contestants", metavar="NAMES", help=f"of {','.join(NAMES)},ours@FOLDER")
+    parser.add_argument("--tasks", type=int, help="only with this number of concurrent tasks")
+    parser.add_argument("--rounds", type=int, help="rounds of each workload")
+    parser.add_argument("--quick", action="store_true", help="asyncpg and ours, fewer rows")
+    parser.add_argument("--server", help="15, embedded, or a folder with PostgreSQL's bin")
+    parser.add_argument("--unix-socket", action="store_true", help="instead of TCP")
+    parser.add_argument("--no-fsync", action="store_true")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     arguments = parser.parse_args()
-    if unknown := set(arguments.scenarios) - set(SCENARIOS):
-        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    if unknown := set(arguments.workloads) - set(WORKLOADS):
+        parser.error(f"no such workload: {', '.join(sorted(unknown))}")
+    if arguments.contestants:
+        arguments.contestants = arguments.contestants.split(",")
+        if unknown := {name.partition("@")[0] for name in arguments.contestants} - set(NAMES):
+            parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
+    else:
+        arguments.contestants = QUICK_CONTESTANTS if arguments.quick else NAMES
     return arguments
 
 
-def _names(arguments: argparse.Namespace) -> list[str]:
-    if arguments.scenarios:
-        return list(arguments.scenarios)
-    return [name for name, it in SCENARIOS.items() if it.is_quick or not arguments.quick]
+def _start(names: Sequence[str], address: Address, sizes: Sizes, scale: float) -> Iterator[Process]:
+    for number, name in enumerate(names):
+        try:
+            yield Process(name, number, address, sizes, scale)
+        except NotInstalled as error:
+            print(f"{name}: skipped, {error} is not installed")
 
 
-def _fit(scenario: Scenario, quick: bool) -> Scenario:
-    if quick and scenario.operation == "stream":
-        return replace(scenario, operations=QUICK_ROWS)
-    return scenario
+def _measure(
+    arguments: argparse.Namespace, processes: Sequence[Process], server: Server
+) -> Iterator[Measured]:
+    for name in arguments.workloads or WORKLOADS:
+        workload = WORKLOADS[name]
+        check_equal(workload, processes, server)
+        for tasks in workload.tasks:
+            if arguments.tasks in (None, tasks):
+                rounds = arguments.rounds or _rounds(workload, quick=arguments.quick)
+                measured = measure(workload, tasks, rounds, processes, server)
+                print_measured(measured)
+                yield measured
 
 
-async def _run(
-    server: OwnServer,
-    scenarios: Sequence[Scenario],
-    found: Sequence[Contestant],
-    rounds: int,
-    *,
-    quick: bool,
-) -> dict[str, list[Result]]:
-    address = await prepare(server, QUICK_ROWS if quick else ROWS)
-    for contestant in found:
-        await contestant.start(address)
-        for scenario in scenarios:
-            await warm_up(contestant, scenario)
-    gc.collect()
-    gc.freeze()  # what was imported is nobody's garbage
-    results = {}
-    for scenario in scenarios:
-        is_slow = scenario.idle_seconds or scenario.operation in {"stream", "record_batch"}
-        count = min(rounds, SLOW_ROUNDS) if is_slow else rounds
-        results[scenario.name] = await run(scenario, found, count, scenario.operations)
-        print_scenario(scenario, results[scenario.name])
-    for contestant in found:
-        await contestant.stop()
-    return results
+def _rounds(workload: Workload, *, quick: bool) -> int:
+    return min(workload.rounds, QUICK_ROUNDS) if quick else workload.rounds
 
 
-main()
+if __name__ == "__main__":
+    main()

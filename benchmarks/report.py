@@ -1,80 +1,95 @@
-"""What is printed and what is written to a file."""
+"""Tables of results on the terminal, and the JSON file."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contestant import Contestant
-from benchmarks.measure import Result
-from benchmarks.scenarios import Scenario
+from benchmarks.contestants import OURS
+from benchmarks.rounds import Measured
+from benchmarks.summary import Result
 
-Results = Mapping[str, Sequence[Result]]
+MILLISECOND, SECOND = 1e3, 1e6
+"""In microseconds."""
 
 
-def print_scenario(scenario: Scenario, results: Sequence[Result]) -> None:
-    """One table: ratios first, then what they are made of."""
-    table = Table(title=f"{scenario.name} (asyncpg pool = 1.00)", title_justify="left")
+def print_measured(measured: Measured) -> None:
+    """Print the results of a workload, the fastest contestant first."""
+    tasks = "sequential" if measured.tasks == 1 else f"{measured.tasks} concurrent tasks"
+    table = Table(
+        title=f"{measured.workload.name}: {measured.workload.title}, {tasks} "
+        f"({measured.workload.baseline} = 1.00)",
+        title_justify="left",
+    )
     table.add_column("contestant")
-    for heading in ("time", "quartiles", "CPU", "µs", "CPU µs"):
+    for heading in ("time", "quartiles", "CPU", "per operation", "CPU per operation"):
         table.add_column(heading, justify="right")
-    if scenario.concurrent:
-        table.add_column("throughput", justify="right")
-    if scenario.measures_memory:
-        table.add_column("extra MiB", justify="right")
-    for result in sorted(results, key=lambda it: it.ratio):
-        style = "bold" if result.contestant.startswith("ours") else None
-        table.add_row(*_cells(scenario, result), style=style)
+    for result in sorted(measured.results, key=lambda it: it.wall):
+        table.add_row(*_cells(result), style="bold" if result.contestant == OURS else None)
     Console(width=100).print(table)
 
 
-def _cells(scenario: Scenario, result: Result) -> Iterable[str]:
-    yield result.contestant
-    yield f"{result.ratio:.2f}"
-    yield f"{result.low:.2f} to {result.high:.2f}"
-    yield f"{result.cpu_ratio:.2f}"
-    yield f"{result.wall_us:.1f}"
-    yield f"{result.cpu_us:.1f}"
-    if scenario.concurrent:
-        yield f"{result.throughput_ratio:.2f}"
-    if scenario.measures_memory:
-        yield "" if result.extra_mib is None else f"{result.extra_mib:.1f}"
+def _cells(result: Result) -> Sequence[str]:
+    has_quartiles = result.low is not None and result.high is not None
+    return (
+        result.contestant,
+        ratio(result.ratio),
+        f"{result.low:.2f} to {result.high:.2f}" if has_quartiles else "",
+        ratio(result.cpu_ratio),
+        duration(result.wall),
+        duration(result.cpu),
+    )
 
 
-def print_summary(results: Results, names: Iterable[str]) -> None:
-    """Return the time ratios of all scenarios as one table."""
-    table = Table(title="time, asyncpg pool = 1.00", title_justify="left")
-    table.add_column("")
-    for name in results:
-        table.add_column(name.replace("_", " "), justify="right")
-    for name in names:
-        found = [_ratio_of(name, scenario) for scenario in results.values()]
-        table.add_row(name, *found, style="bold" if name.startswith("ours") else None)
-    Console(width=120).print(table)
+def ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
-def _ratio_of(contestant: str, results: Sequence[Result]) -> str:
-    return next((f"{it.ratio:.2f}" for it in results if it.contestant == contestant), "-")
+def duration(seconds: float | None) -> str:
+    """Return a time with a unit, as ``250 µs``."""
+    if seconds is None:
+        return ""
+    microseconds = seconds * 1e6
+    if microseconds < MILLISECOND:
+        return f"{microseconds:.0f} µs"
+    return f"{seconds * 1e3:.1f} ms" if microseconds < SECOND else f"{seconds:.2f} s"
 
 
-def write_json(
-    path: Path, results: Results, contestants: Iterable[Contestant], rounds: int, server: str
-) -> None:
-    """All results with what is needed to compare them with those of another run."""
-    packages = sorted({package for it in contestants for package in it.packages})
-    content = {
+def as_json(measured: Sequence[Measured], **about: Any) -> dict[str, Any]:
+    """Return all results with what is needed to compare them with those of another run."""
+    return {
         "python": platform.python_version(),
-        "server": server,
-        "packages": {package: version(package) for package in packages},
-        "baseline": "asyncpg pool",
-        "rounds": rounds,
-        "scenarios": {name: [asdict(it) for it in found] for name, found in results.items()},
+        "processors": os.cpu_count(),
+        **about,
+        "workloads": {
+            it.name: {
+                "title": it.workload.title,
+                "tasks": it.tasks,
+                "baseline": it.workload.baseline,
+                "rounds": it.rounds,
+                "operations": it.operations,
+                "results": {result.contestant: _numbers(result) for result in it.results},
+            }
+            for it in measured
+        },
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _numbers(result: Result) -> dict[str, float | None]:
+    numbers = asdict(result)
+    del numbers["contestant"]
+    return {
+        name: None if value is None else float(f"{value:.4g}") for name, value in numbers.items()
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")

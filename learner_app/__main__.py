@@ -3,6 +3,7 @@
 It handles Ctrl-C before it imports the command, because that import takes some time.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -21,8 +22,10 @@ def main() -> None:
         if not ignores_interrupts:
             # A KeyboardInterrupt during an import could be replaced by another exception.
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        gc.disable()  # saves 5 % of the imports, whose objects live as long as the process
         from learner_app.cli import main as run
 
+        gc.enable()
         if not ignores_interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         run()

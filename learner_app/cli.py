@@ -1,24 +1,28 @@
-"""The ``learner`` command."""
+"""The ``learner`` command.
 
-import asyncio
+The help, which a user waits for, needs only Typer. Each command imports the rest itself.
+"""
+
+from __future__ import annotations
+
 import io
-import logging
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from learner_app.database.dsn import DatabaseUrl, parse_url
-from learner_app.errors import DatabaseError, LearnerError, SettingsError
-from learner_app.settings import Settings, load_settings, require_piccolo_conf
-
-if TYPE_CHECKING:  # importing the engine takes longer than printing the help
+if TYPE_CHECKING:
+    from learner_app.database.dsn import DatabaseUrl
     from learner_app.database.engine import DatabaseEngine
+    from learner_app.errors import LearnerError
+    from learner_app.settings import Settings
+
+T = TypeVar("T")
 
 PROGRAM = "learner"
 ANSWER_SECONDS = 1.0
@@ -31,10 +35,12 @@ cli = typer.Typer(
     help="The data foundation of adaptive-learning applications.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="markdown",  # the default mode keeps the line breaks of docstrings
+    rich_markup_mode=None,  # Rich takes longer to import than all of the rest of the help
     pretty_exceptions_enable=False,
 )
-staff = typer.Typer(help="Manage the staff accounts of the admin.", no_args_is_help=True)
+staff = typer.Typer(
+    help="Manage the staff accounts of the admin.", no_args_is_help=True, rich_markup_mode=None
+)
 cli.add_typer(staff, name="staff")
 
 Name = Annotated[str, typer.Argument(help="Name of the staff account.")]
@@ -63,17 +69,18 @@ def _one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         _discard_output()
         sys.exit(1)
-    except LearnerError as error:
-        _fail(_advice(error))
     except OSError as error:
         _discard_output()
         _fail(f"{error.filename or 'system'}: {error.strerror or type(error).__name__}")
     except Exception as error:
         from learner_app.database.error_mapping import DRIVER_ERRORS, translate
+        from learner_app.errors import LearnerError
 
-        if not isinstance(error, DRIVER_ERRORS):
-            raise
-        _fail(_advice(translate(error)))
+        if isinstance(error, LearnerError):
+            _fail(_advice(error))
+        if isinstance(error, DRIVER_ERRORS):
+            _fail(_advice(translate(error)))
+        raise
 
 
 def _discard_output() -> None:
@@ -92,17 +99,34 @@ def _prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if sys.stderr is None or not sys.stderr.isatty():
-        # Each failed attempt to connect is of interest on a terminal only. The error of the last
-        # attempt is printed in any case.
-        logging.getLogger("learner_app.database.retry").setLevel(logging.ERROR)
 
 
 def _advice(error: LearnerError) -> str:
     """Return the message of the error, with the command that creates missing tables."""
+    from learner_app.errors import DatabaseError
+
     if isinstance(error, DatabaseError) and error.sqlstate in MISSING_OBJECTS:
         return f"{error}: a table or column is missing, run `learner migrate`"
     return str(error)
+
+
+def _run(operation: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine, as ``asyncio.run`` does."""
+    import asyncio
+
+    _limit_log()
+    return asyncio.run(operation)
+
+
+def _limit_log() -> None:
+    """Log no failed attempt to connect, unless standard error is a terminal.
+
+    The error of the last attempt is printed in any case.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        import logging
+
+        logging.getLogger("learner_app.database.retry").setLevel(logging.ERROR)
 
 
 def _fail(message: str) -> NoReturn:
@@ -111,12 +135,13 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _engine() -> "DatabaseEngine":
+def _engine() -> DatabaseEngine:
     """Return the configured engine, prepared for a command.
 
     A command sends few statements and opens a connection for each of them, without a pool.
     """
     from learner_app.conf import DB
+    from learner_app.settings import require_piccolo_conf
 
     require_piccolo_conf()
     DB.needs_pool = False
@@ -164,14 +189,16 @@ def up(
         ),
     ] = False,
 ) -> None:
-    """Start the web application, after applying the pending migrations.
+    """Apply the pending migrations and start the web application.
 
     If neither DATABASE_URL nor DB_HOST is set, it also runs a PostgreSQL server with its data in
     ./learner-data. The first start inserts the example data and creates a staff account.
     """
+    from learner_app.settings import load_settings
     from learner_app.up import run_product
     from learner_app.web.server import Stopped, stop_on_signals
 
+    _limit_log()
     stop_on_signals()
     try:
         run_product(_engine(), load_settings(), host, port, seed=seed, staff=staff)
@@ -194,11 +221,11 @@ def seed(
     from learner_app.progress import progress
 
     engine = _engine()
-    for table, counts in asyncio.run(insert_seed(engine)).items():
+    for table, counts in _run(insert_seed(engine)).items():
         print(f"{table:20} {counts.created:5} created {counts.found:5} found")
     if events:
         with progress("Events", events) as report:
-            created = asyncio.run(insert_bulk_events(engine, events, report))
+            created = _run(insert_bulk_events(engine, events, report))
         print(f"{'behavioral_events':20} {created:5} created")
 
 
@@ -206,15 +233,18 @@ def seed(
 def migrate(
     plan: Annotated[bool, typer.Option("--plan", help="Print the SQL without running it.")] = False,
 ) -> None:
-    """Print the SQL of the pending migrations, then apply them without asking."""
+    """Print the SQL of the pending migrations and apply them.
+
+    The command does not ask for confirmation.
+    """
     from learner_app.operations.migrate import apply_migrations, plan_migrations
 
     engine = _engine()
     with engine.as_owner():
-        text = asyncio.run(plan_migrations(engine))
+        text = _run(plan_migrations(engine))
     print(text.strip() or "Nothing is pending.", flush=True)
     if text and not plan:
-        print(f"{_count(asyncio.run(apply_migrations(engine)), 'migration')} applied.")
+        print(f"{_count(_run(apply_migrations(engine)), 'migration')} applied.")
 
 
 @cli.command()
@@ -222,7 +252,7 @@ def status() -> None:
     """List all migrations with the time when each was applied."""
     from learner_app.operations.migrate import migration_states
 
-    for state in asyncio.run(migration_states(_engine())):
+    for state in _run(migration_states(_engine())):
         applied = f"applied {state.applied_at:%Y-%m-%d %H:%M}" if state.applied_at else "pending"
         print(f"{applied:24}  {state.app:12} {state.id}  {state.description}")
 
@@ -238,20 +268,23 @@ def rollback(
     ] = "1",
     yes: Yes = False,
 ) -> None:
-    """Print the SQL that reverses the last migration of an app, then run it."""
+    """Reverse the last migration of an app.
+
+    Its SQL is printed before the command asks for confirmation.
+    """
     from learner_app.database.dsn import require_unambiguous_database
     from learner_app.operations.migrate import plan_roll_back, roll_back
 
     engine = _engine()
     require_unambiguous_database(engine.settings)
     with engine.as_owner():
-        asyncio.run(engine.wait_until_ready())
-        text = asyncio.run(plan_roll_back(engine, app, to))
+        _run(engine.wait_until_ready())
+        text = _run(plan_roll_back(engine, app, to))
         print(text.strip() or "Nothing is applied.")
         if text:
             print(f"Database: {engine.target}", flush=True)
             _require_confirmation("Run this SQL?", yes=yes)
-            asyncio.run(roll_back(engine, app, to))
+            _run(roll_back(engine, app, to))
             print("Rolled back.")
 
 
@@ -273,14 +306,14 @@ def reset(
     engine = _engine()
     with engine.as_owner():
         print(f"Database: {engine.target}", flush=True)
-        plan = asyncio.run(plan_reset(engine, keep_other_tables=keep_other_tables))
+        plan = _run(plan_reset(engine, keep_other_tables=keep_other_tables))
         dropped, others = _count(len(plan.tables), "table"), len(plan.other_tables)
         kept = f", keep {_count(others, 'other table')}" if others else ""
         question = f"Drop {dropped} of {engine.target} with all rows{kept}?"
         _require_confirmation(question, yes=yes)
-        asyncio.run(drop_tables(engine, plan))
+        _run(drop_tables(engine, plan))
     is_development = engine.target.is_development
-    prepared = asyncio.run(prepare(engine, seed=True, seed_if_empty=False, staff=is_development))
+    prepared = _run(prepare(engine, seed=True, seed_if_empty=False, staff=is_development))
     print(f"{prepared.summary}.")
     if prepared.staff_password:
         print(f"Staff login: {prepared.login}")
@@ -309,6 +342,7 @@ def roles(
     """
     from learner_app.operations import roles as operation
     from learner_app.operations.role_script import psql_script
+    from learner_app.settings import load_settings, require_piccolo_conf
 
     require_piccolo_conf()
     settings = load_settings()
@@ -320,11 +354,14 @@ def roles(
         return
     administrator = _administrator(settings)
     passwords = operation.configured_passwords(settings)
-    report = asyncio.run(operation.set_up_roles(administrator, settings, chosen, passwords))
+    report = _run(operation.set_up_roles(administrator, settings, chosen, passwords))
     print("\n".join(operation.summary(chosen, report, administrator)))
 
 
 def _administrator(settings: Settings) -> DatabaseUrl:
+    from learner_app.database.dsn import parse_url
+    from learner_app.errors import SettingsError
+
     name = "DATABASE_ADMIN_URL"
     if settings.database_admin_url:
         return parse_url(name, settings.database_admin_url.get_secret_value())
@@ -340,7 +377,7 @@ def backup(
     """Dump the whole database to a file, as the owner role."""
     from learner_app.operations.backup import back_up
 
-    done = asyncio.run(back_up(_engine(), file))
+    done = _run(back_up(_engine(), file))
     print(f"{file}: {_count(done.tables, 'table')} of {done.target}, {done.size} bytes.")
 
 
@@ -351,7 +388,10 @@ def restore(
     ],
     yes: Yes = False,
 ) -> None:
-    """Replace the tables of the database with those of a backup, in one transaction."""
+    """Replace the tables of the database by those of a backup.
+
+    One transaction drops the tables and restores the others.
+    """
     from learner_app.operations.backup import restore as load
     from learner_app.operations.backup import tables_to_replace
 
@@ -359,22 +399,25 @@ def restore(
         _fail(f"{file}: no such file")
     engine = _engine()
     with engine.as_owner():
-        names = asyncio.run(tables_to_replace(engine))
+        names = _run(tables_to_replace(engine))
         print(f"Database: {engine.target}", flush=True)
         if names:
             question = f"Replace {_count(len(names), 'table')} of {engine.target} with all rows?"
             _require_confirmation(question, yes=yes)
-        pending = asyncio.run(load(engine, file, names))
+        pending = _run(load(engine, file, names))
     hint = ": run `learner migrate`" if pending else ""
     print(f"Restored. Pending migrations: {pending}{hint}.")
 
 
 @staff.command("password")
 def staff_password(name: Name) -> None:
-    """Set a new random password, print it once, and delete all login sessions of the account."""
+    """Set a new random password and print it once.
+
+    All login sessions of the account are deleted.
+    """
     from learner_app.admin.staff import renew_password
 
-    print(f"Password of {name}: {asyncio.run(renew_password(name, _engine()))}")
+    print(f"Password of {name}: {_run(renew_password(name, _engine()))}")
 
 
 @staff.command("add")
@@ -382,7 +425,7 @@ def staff_add(name: Name) -> None:
     """Create a staff account and print its random password once."""
     from learner_app.admin.staff import add_staff
 
-    print(f"Password of {name}: {asyncio.run(add_staff(name, _engine()))}")
+    print(f"Password of {name}: {_run(add_staff(name, _engine()))}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINES = 10
-"""Maximum number of lines after the first that a run prints without a terminal."""
+"""Maximum number of lines that a run prints without a terminal, besides the first one."""
 
 
 @contextmanager

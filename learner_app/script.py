@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def run_script(main: Callable[[], Coroutine[Any, Any, T]], engine: DatabaseEngine = DB) -> T:
-    """Run a coroutine function with the connection pool open, as ``asyncio.run`` does without.
+    """Run a coroutine function as ``asyncio.run`` does, with the connection pool open.
 
     A missing or invalid setting ends the script with one line on standard error and exit code 1,
     instead of a traceback. Other errors are raised.

@@ -10,15 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 from learner_app.errors import SettingsError
 
@@ -80,12 +73,15 @@ PACKAGE_CONF = "learner_app.conf"
 """Configuration module of a project without its own."""
 
 
-class Settings(BaseSettings):
-    """Settings with one field for each environment variable, named in lower case."""
+class Settings(BaseModel):
+    """Settings with one field for each environment variable, named in lower case.
 
-    model_config = SettingsConfigDict(
-        extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    :func:`load_settings` reads the variables. The constructor reads none: it takes values, and the
+    other fields have their defaults.
+    """
+
+    # defer_build: the validator is built at the first use, not by the import of this module
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     app_env: Literal["development", "test", "production"] = "development"
     database_url: SecretStr | None = None
@@ -132,24 +128,6 @@ class Settings(BaseSettings):
     test_database_url: SecretStr | None = None
     learner_data: Path | None = None
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Check the names of all variables before pydantic-settings reads their values."""
-        if isinstance(env_settings, EnvSettingsSource) and isinstance(
-            dotenv_settings, DotEnvSettingsSource
-        ):
-            environment, file = env_settings.env_vars, dotenv_settings.env_vars
-            _check_names({**file, **environment})
-            dotenv_settings.env_vars = _without_overridden_database(environment, file)
-        return init_settings, env_settings, dotenv_settings, file_secret_settings
-
     @model_validator(mode="after")
     def _check_combinations(self) -> "Settings":
         if self.db_pool_min > self.db_pool_max:
@@ -185,7 +163,7 @@ class Settings(BaseSettings):
     def statement_seconds(self) -> float:
         """Seconds after which the server cancels a statement.
 
-        Less than DB_COMMAND_TIMEOUT, so that the server reports the time-out before the client
+        Less than DB_COMMAND_TIMEOUT, so that the server reports the timeout before the client
         gives up and has to close the connection.
         """
         return self.db_statement_timeout or STATEMENT_SHARE * self.db_command_timeout
@@ -233,12 +211,29 @@ def load_settings() -> Settings:
         SettingsError: a value is not allowed, or a name is misspelt. The message names the
             variable.
     """
+    environment, file = _lower_case(os.environ), _read_env_file(project_folder() / ".env")
+    _check_names({**file, **environment})
+    file = _without_overridden_database(environment, file)
     try:
-        return Settings(_env_file=project_folder() / ".env")  # type: ignore[call-arg]  # known to pydantic-settings only
+        return Settings.model_validate({**file, **environment})
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+
+
+def _read_env_file(path: Path) -> Mapping[str, str]:
+    if not (path.is_file() or path.is_fifo()):
+        return {}
+    from dotenv import dotenv_values  # not imported where the environment has all settings
+
+    try:
+        return _lower_case(dotenv_values(path, encoding="utf-8"))
     except UnicodeDecodeError:
         raise SettingsError(".env is not UTF-8 text: save it in this encoding") from None
+
+
+def _lower_case(variables: Mapping[str, str | None]) -> Mapping[str, str]:
+    """Return the variables that have a value, with their names in lower case."""
+    return {name.lower(): value for name, value in variables.items() if value}
 
 
 def _describe(item: ErrorDetails) -> str:
@@ -252,13 +247,13 @@ def _subject(names: list[str]) -> str:
     return f"{', '.join(others)} and {last} are set" if others else f"{last} is set"
 
 
-def _check_names(variables: Mapping[str, str | None]) -> None:
+def _check_names(variables: Mapping[str, str]) -> None:
     """Check the names of all variables.
 
     Misspelt settings are an error. Other unknown ``DB_*`` variables are logged as a warning.
     """
     known = [name.upper() for name in Settings.model_fields]
-    present = {name.upper() for name, value in variables.items() if value}
+    present = {name.upper() for name in variables}
     mistakes = []
     for name in sorted(present.difference(known)):
         if name.startswith("DB_"):
@@ -298,8 +293,8 @@ def warn_once(message: str) -> None:
 
 
 def _without_overridden_database(
-    environment: Mapping[str, str | None], file: Mapping[str, str | None]
-) -> Mapping[str, str | None]:
+    environment: Mapping[str, str], file: Mapping[str, str]
+) -> Mapping[str, str]:
     """Return the variables of ``.env`` without the database that the environment overrides.
 
     The owner role in the file is removed as well: ``learner reset`` must not reach the database of
@@ -326,7 +321,7 @@ def _without_overridden_database(
 def project_folder() -> Path:
     """Return the nearest folder with a ``piccolo_conf.py``, from the working folder upwards.
 
-    Without one, the source checkout of this package, otherwise the working folder.
+    Without one, return the source checkout of this package, or else the working folder.
     """
     here = Path.cwd()
     checkout = Path(__file__).parent.parent

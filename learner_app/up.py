@@ -19,7 +19,7 @@ FIRST_STAFF_NAME = "admin"
 
 @dataclass(frozen=True)
 class Prepared:
-    """Changes to the database before serving."""
+    """Changes that were made to the database before serving."""
 
     migrations: int
     seeded_rows: int

@@ -22,7 +22,7 @@ from threading import Lock
 
 PROGRAM = Path(sys.executable).with_name("learner")
 MODULES = (
-    *("asyncpg", "msgspec", "pydantic_settings", "typer", "rich.progress"),
+    *("asyncpg", "msgspec", "pydantic", "dotenv", "typer", "rich.progress"),
     *("piccolo.apps.migrations.auto.migration_manager", "piccolo.conf.apps", "piccolo.table"),
     *("piccolo_api.session_auth.tables", "piccolo.apps.migrations.commands.new"),
     *("jinja2", "pydantic.networks", "email_validator", "argon2", "bcrypt", "rich.console"),

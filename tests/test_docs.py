@@ -1,4 +1,4 @@
-"""The snippets of the pages run as they stand."""
+"""The snippets of the pages run as they stand, and their links exist."""
 
 import asyncio
 import re
@@ -23,6 +23,8 @@ from learner_app.listening.tables import ListeningSessionTable
 from tests.content.factories import add_contents, new_content
 from tests.listening.factories import event
 from tests.snippets import run, snippets
+
+ROOT = Path(__file__).parents[1]
 
 
 async def test_page_on_transactions(clone: DatabaseEngine, checkout: Path):
@@ -150,23 +152,33 @@ def test_service_of_the_readme_is_typed(readme: str, tmp_path: Path):
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "transactions",
-        "errors",
-        "resilience",
-        "testing",
-        "accounts",
-        "repositories",
-        "adding-a-table",
-        "backup",
-        "databases",
-        "schema",
-    ],
-)
-def test_links_lead_somewhere(checkout: Path, name: str):
-    page = checkout / "docs" / f"{name}.md"
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_anchors_exist(page: Path):
+    for name, anchor in LINK.findall(page.read_text()):
+        if "://" in name or name.startswith("mailto:"):
+            continue
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        if anchor:
+            assert anchor in anchors(target.read_text()), f"{name}#{anchor}"
+
+
+def test_anchors_are_those_of_github():
+    text = "# A `b` c\n```sh\n# a comment\n```\n## See [*d-e*](d.md), f_g & h\n## A b c\n"
+    assert anchors(text) == ["a-b-c", "see-d-e-f_g--h", "a-b-c-1"]
+
+
+def anchors(text: str) -> list[str]:
+    """Return the anchors that GitHub gives to the headings of a page, in order."""
+    found: list[str] = []
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for heading in re.findall(r"^#+ +(.+?) *$", text, flags=re.MULTILINE):
+        title = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", title).replace(" ", "-")
+        earlier = sum(re.sub(r"-\d+$", "", one) == anchor for one in found)
+        found.append(f"{anchor}-{earlier}" if earlier else anchor)
+    return found

@@ -38,13 +38,13 @@ MAX_USER_AGENT_LENGTH = 500
 """Characters of a ``User-Agent`` header that are stored."""
 
 s = SqlNames(AuthSessionTable)
-bare = s.unqualified
+unqualified = s.unqualified
 aliased = SqlNames(AuthSessionTable, "s")
 u = SqlNames(UserTable, "u")
 ROW = s.fields(AuthSession)
 COLUMNS = (
-    f"{bare.id}, {bare.user_id}, {bare.token_hash}, "
-    f"{bare.expires_at}, {bare.ip_address}, {bare.user_agent}"
+    f"{unqualified.id}, {unqualified.user_id}, {unqualified.token_hash}, "
+    f"{unqualified.expires_at}, {unqualified.ip_address}, {unqualified.user_agent}"
 )
 
 IS_UNEXPIRED = f"{s.expires_at} > {NOW}"
@@ -87,7 +87,7 @@ RESOLVE = Statement(
 EXTEND = Statement(
     "auth_sessions.extend",
     f"""
-    UPDATE {s} SET {bare.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
+    UPDATE {s} SET {unqualified.expires_at} = GREATEST({s.expires_at}, {NOW} + $2::interval)
     WHERE {s.token_hash} = $1 AND {IS_UNEXPIRED} AND {s.updated_at} <= {NOW} - interval '1 day'
     RETURNING {ROW}
     """,

@@ -133,7 +133,7 @@ async def revoke_access(
 
 
 async def _find_by_email(engine: DatabaseEngine, email: str) -> Credentials | None:
-    # An address that no user can have is looked up too, so that the answer takes as long.
+    # An address that no user can have is looked up too, so that the duration is the same.
     record = await user_sql.CREDENTIALS_BY_EMAIL.fetchrow(engine, lookup_form(email) or "")
     return record and _to_credentials(*record)
 

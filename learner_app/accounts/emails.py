@@ -14,10 +14,10 @@ from email_validator import EmailNotValidError, validate_email
 from learner_app.repository.values import is_storable
 
 MAX_INPUT_LENGTH = 1000
-"""Characters; longer input is rejected without parsing, which takes time."""
+"""Maximum characters; longer input is rejected without parsing, which takes time."""
 
 MAX_LENGTH = 255
-"""Characters, as in the declaration of the column."""
+"""Maximum characters, as in the declaration of the column."""
 
 
 def normalise_email(text: str) -> str:

@@ -34,16 +34,18 @@ from learner_app.repository.values import is_storable, new_uuid
 OLDEST = Order(AccountTable.created_at, AccountTable.id)
 
 a = SqlNames(AccountTable)
-bare = a.unqualified
+unqualified = a.unqualified
 u = SqlNames(UserTable)
 ROW = a.fields(Account)
 
 LINK = Statement(
     "accounts.link",
     f"""
-    INSERT INTO {a} ({bare.id}, {bare.user_id}, {bare.provider_id}, {bare.account_id})
+    INSERT INTO {a}
+        ({unqualified.id}, {unqualified.user_id}, {unqualified.provider_id},
+         {unqualified.account_id})
     VALUES ($1, $2, $3, $4)
-    ON CONFLICT ({bare.provider_id}, {bare.account_id}) DO NOTHING RETURNING {ROW}
+    ON CONFLICT ({unqualified.provider_id}, {unqualified.account_id}) DO NOTHING RETURNING {ROW}
     """,
 )
 

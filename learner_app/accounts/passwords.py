@@ -30,10 +30,10 @@ from learner_app.settings import Settings
 T = TypeVar("T")
 
 MIN_LENGTH, MAX_LENGTH = 8, 128
-"""Characters of a new password in its NFKC form."""
+"""Minimum and maximum characters of a new password in its NFKC form."""
 
 MAX_INPUT_LENGTH = 4096
-"""Characters; longer input matches no hash and is not hashed."""
+"""Maximum characters; longer input matches no hash and is not hashed."""
 
 MAX_WORK, MAX_LANES = 1_048_576, 16
 """Limits of stored argon2 hashes: memory in KiB times passes, and lanes.
@@ -110,7 +110,7 @@ def check_hash(
 
     Args:
         password: any text.
-        stored: the hash; None for an unknown user, for whom the check takes as long.
+        stored: the hash; None for an unknown user, for whom the check takes the same time.
         cost: parameters of new hashes.
     """
     password = as_secret(password)
@@ -127,7 +127,7 @@ def check_hash(
         if matches or not needs_rehash:
             return HashCheck(matches, matches and needs_rehash)
     # No hash with the current parameters has been verified so far. Verify a dummy hash, so that a
-    # failure takes as long for an unknown address, a placeholder or a cheap imported hash.
+    # failure takes the same time for an unknown address, a placeholder or a cheap imported hash.
     _matches(scheme.hasher, scheme.dummy_hash, text or scheme.dummy_hash)
     return HashCheck(matches=False, needs_rehash=False)
 

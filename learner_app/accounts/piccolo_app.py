@@ -1,4 +1,4 @@
-"""Tables and migrations of this domain, for Piccolo."""
+"""Piccolo app of accounts: its tables and migrations."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ u = SqlNames(UserTable)
 a = SqlNames(AccountTable)
 s = SqlNames(AuthSessionTable)
 v = SqlNames(VerificationTable)
-bare_u, bare_a = u.unqualified, a.unqualified
+unqualified_u, unqualified_a = u.unqualified, a.unqualified
 ROW = u.fields(User)
 
 CREDENTIAL = "credential"
@@ -36,13 +36,18 @@ REGISTER = Statement(
     "users.register",
     f"""
     WITH added AS (
-        INSERT INTO {u} ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name})
-        VALUES ($1, lower($2), $3, $4) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
+        INSERT INTO {u}
+            ({unqualified_u.id}, {unqualified_u.email}, {unqualified_u.hashed_password},
+             {unqualified_u.name})
+        VALUES ($1, lower($2), $3, $4)
+        ON CONFLICT ({unqualified_u.email}) DO NOTHING RETURNING {ROW}
     ), identity AS (
-        INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
-        SELECT $5, {bare_u.id}, '{CREDENTIAL}', {bare_u.id}::text FROM added
+        INSERT INTO {a}
+            ({unqualified_a.id}, {unqualified_a.user_id}, {unqualified_a.provider_id},
+             {unqualified_a.account_id})
+        SELECT $5, {unqualified_u.id}, '{CREDENTIAL}', {unqualified_u.id}::text FROM added
     )
-    SELECT {bare_u.fields(User)} FROM added
+    SELECT {unqualified_u.fields(User)} FROM added
     """,
 )
 """Parameters: id, address, hash, name, id of the account. No row if the address is taken."""
@@ -51,9 +56,10 @@ ADD_WITHOUT_PASSWORD = Statement(
     "users.register_with_provider",
     f"""
     INSERT INTO {u}
-        ({bare_u.id}, {bare_u.email}, {bare_u.hashed_password}, {bare_u.name},
-         {bare_u.email_verified}, {bare_u.image})
-    VALUES ($1, lower($2), $3, $4, $5, $6) ON CONFLICT ({bare_u.email}) DO NOTHING RETURNING {ROW}
+        ({unqualified_u.id}, {unqualified_u.email}, {unqualified_u.hashed_password},
+         {unqualified_u.name}, {unqualified_u.email_verified}, {unqualified_u.image})
+    VALUES ($1, lower($2), $3, $4, $5, $6)
+    ON CONFLICT ({unqualified_u.email}) DO NOTHING RETURNING {ROW}
     """,
 )
 
@@ -78,14 +84,14 @@ CREDENTIALS_BY_EMAIL = Statement(
 
 SET_HASH = Statement(
     "users.set_hash",
-    f"UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}",
+    f"UPDATE {u} SET {unqualified_u.hashed_password} = $2 WHERE {u.id} = $1 RETURNING {ROW}",
 )
 
 REPLACE_HASH = Statement(
     "users.replace_hash",
     f"""
-    UPDATE {u} SET {bare_u.hashed_password} = $2 WHERE {u.id} = $1 AND {u.hashed_password} = $3
-    RETURNING {ROW}
+    UPDATE {u} SET {unqualified_u.hashed_password} = $2
+    WHERE {u.id} = $1 AND {u.hashed_password} = $3 RETURNING {ROW}
     """,
 )
 """Parameters: id, new hash, expected hash. A hash that was stored concurrently is not replaced."""
@@ -93,9 +99,11 @@ REPLACE_HASH = Statement(
 ADD_CREDENTIAL = Statement(
     "accounts.add_credential",
     f"""
-    INSERT INTO {a} ({bare_a.id}, {bare_a.user_id}, {bare_a.provider_id}, {bare_a.account_id})
+    INSERT INTO {a}
+        ({unqualified_a.id}, {unqualified_a.user_id}, {unqualified_a.provider_id},
+         {unqualified_a.account_id})
     VALUES ($1, $2, '{CREDENTIAL}', $2::uuid::text)
-    ON CONFLICT ({bare_a.provider_id}, {bare_a.account_id}) DO NOTHING
+    ON CONFLICT ({unqualified_a.provider_id}, {unqualified_a.account_id}) DO NOTHING
     """,
 )
 
@@ -118,7 +126,7 @@ DELETE_RESET_CODES = Statement(
 CHANGE_EMAIL = Statement(
     "users.change_email",
     f"""
-    UPDATE {u} SET {bare_u.email} = lower($2), {bare_u.email_verified} = false
+    UPDATE {u} SET {unqualified_u.email} = lower($2), {unqualified_u.email_verified} = false
     WHERE {u.id} = $1 AND {u.email} <> lower($2) RETURNING {ROW}
     """,
 )
@@ -126,7 +134,7 @@ CHANGE_EMAIL = Statement(
 VERIFY_EMAIL = Statement(
     "users.verify_email",
     f"""
-    UPDATE {u} SET {bare_u.email_verified} = true
+    UPDATE {u} SET {unqualified_u.email_verified} = true
     WHERE {u.id} = $1 AND {u.email} = lower($2) AND NOT {u.email_verified} RETURNING {ROW}
     """,
 )
@@ -134,7 +142,8 @@ VERIFY_EMAIL = Statement(
 SET_ADMIN = Statement(
     "users.set_admin",
     f"""
-    UPDATE {u} SET {bare_u.is_admin} = $2 WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
+    UPDATE {u} SET {unqualified_u.is_admin} = $2
+    WHERE {u.id} = $1 AND {u.is_admin} <> $2 RETURNING {ROW}
     """,
 )
 

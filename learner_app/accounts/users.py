@@ -156,10 +156,10 @@ class UserRepository(ReadOnlyRepository[User, UUID]):
     async def check_password(self, email: str, password: str | SecretStr) -> User | None:
         """Return the user with that address if the password matches, else None.
 
-        The check takes as long for an unknown address, so that the duration does not reveal which
-        addresses are registered. An imported hash, or one with other parameters, is replaced by a
-        new one. To sign a user in, call ``AuthSessionRepository.sign_in``, which is safe against a
-        concurrent change of the password.
+        The check takes the same time for an unknown address, so that the duration does not reveal
+        which addresses are registered. An imported hash, or one with other parameters, is replaced
+        by a new one. To sign a user in, call ``AuthSessionRepository.sign_in``, which is safe
+        against a concurrent change of the password.
         """
         password = as_secret(password)
         found = await check_credentials(self.engine, email, password)

@@ -30,13 +30,15 @@ MAX_ATTEMPTS = 10
 """Number of wrong codes after which the correct one is invalid."""
 
 v = SqlNames(VerificationTable)
-bare = v.unqualified
+unqualified = v.unqualified
 
 ISSUE = Statement(
     "verifications.issue",
     f"""
     WITH earlier AS (DELETE FROM {v} WHERE {v.identifier} = $2)
-    INSERT INTO {v} ({bare.id}, {bare.identifier}, {bare.value_hash}, {bare.expires_at})
+    INSERT INTO {v}
+        ({unqualified.id}, {unqualified.identifier}, {unqualified.value_hash},
+         {unqualified.expires_at})
     VALUES ($1, $2, $3, {NOW} + $4::interval)
     """,
 )
@@ -49,7 +51,7 @@ CONSUME = Statement(
             AND {v.expires_at} > {NOW} AND {v.attempts} < {MAX_ATTEMPTS}
         RETURNING 1
     ), failed AS (
-        UPDATE {v} SET {bare.attempts} = {v.attempts} + 1
+        UPDATE {v} SET {unqualified.attempts} = {v.attempts} + 1
         WHERE {v.identifier} = $1 AND {v.value_hash} IS DISTINCT FROM $2
             AND {v.attempts} < {MAX_ATTEMPTS}
     )

@@ -21,23 +21,24 @@ from learner_app.errors import Conflict
 from learner_app.repository.base import Repository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
+from learner_app.repository.json_values import MAX_JSON_BYTES, json_text
 from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import StoredRow, json_text, to_json
+from learner_app.repository.rows import StoredRow, to_json
 from learner_app.repository.sql import SqlNames, Statement
-from learner_app.repository.values import JSON_OBJECT, MAX_JSON_BYTES, UnitInterval
+from learner_app.repository.values import JSON_OBJECT, UnitInterval
 
 __all__ = ["ContentRepository"]
 
 BY_EPISODE = Order(ContentTable.episode_number, ContentTable.generated_at, ContentTable.id)
 
 c = SqlNames(ContentTable)
-bare = c.unqualified
+unqualified = c.unqualified
 MERGED = f"COALESCE(NULLIF({c.metadata}, 'null'), '{{}}') || $2::jsonb"
 MERGE_METADATA = Statement(
     "content.merge_metadata",
     f"""
-    UPDATE {c} SET {bare.metadata} = {MERGED}
+    UPDATE {c} SET {unqualified.metadata} = {MERGED}
     WHERE {c.id} = $1 AND octet_length(({MERGED})::text) <= {MAX_JSON_BYTES}
     RETURNING {c.fields(Content)}
     """,

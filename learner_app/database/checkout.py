@@ -1,8 +1,12 @@
-"""Record of a checkout: the code that checked a connection out, and the time."""
+"""Code that checked a connection out, for the log of long checkouts."""
 
+from __future__ import annotations
+
+import asyncio
 import sys
-from types import CodeType
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
 PACKAGE = __name__.partition(".")[0] + "."
 
@@ -10,6 +14,7 @@ INNER_MODULES = (
     f"{PACKAGE}database.",
     f"{PACKAGE}repository.",
     "piccolo.",
+    "asyncpg.",
     "contextlib",
     "asyncio.",
     "anyio.",
@@ -21,10 +26,8 @@ OWN_MODULES = (PACKAGE, *INNER_MODULES)
 
 
 class Checkout(NamedTuple):
-    """Code that checked a connection out, or waits for one, and the time."""
+    """Code that checked a connection out."""
 
-    since: float
-    """Loop time of the checkout, or of the beginning of the wait."""
     code: CodeType
     line: int
     caller: CodeType | None = None
@@ -39,18 +42,49 @@ class Checkout(NamedTuple):
         return f"{location}, called by {code.co_filename}:{self.caller_line} in {code.co_qualname}"
 
 
-def locate_caller(now: float) -> Checkout:
+def locate_caller() -> Checkout:
     """Return the code that needs a connection, for a method of the pool that calls this function.
 
     If that code belongs to the package, for example the method of a repository, ``caller`` is the
     service that called it.
     """
-    frame = sys._getframe(2)  # the caller of the pool's method
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(INNER_MODULES):
+    return _locate(_outward(sys._getframe(1)))
+
+
+def locate_task(task: asyncio.Task[Any]) -> Checkout:
+    """Return the same for a task that waits for a statement.
+
+    So nothing has to be recorded when a connection is checked out for a single statement.
+    """
+    frames = []
+    awaited: Any = task.get_coro()
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        frames.append(frame)
+        awaited = awaited.cr_await
+    return _locate(reversed(frames)) if frames else locate_caller()
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
         frame = frame.f_back
-    code, line = frame.f_code, frame.f_lineno
-    if not frame.f_globals.get("__name__", "").startswith(PACKAGE):
-        return Checkout(now, code, line)
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(OWN_MODULES):
-        frame = frame.f_back
-    return Checkout(now, code, line, frame.f_code, frame.f_lineno)
+
+
+def _locate(frames: Iterable[FrameType]) -> Checkout:
+    """Return the first code outside of the inner modules, and of the package if it belongs to it.
+
+    Args:
+        frames: frames of a call, the innermost first.
+    """
+    found: FrameType | None = None
+    for frame in frames:
+        module = frame.f_globals.get("__name__", "")
+        last = frame
+        if found is None and not module.startswith(INNER_MODULES):
+            found = frame
+        if not module.startswith(OWN_MODULES):
+            break
+    found = found or last
+    if found is last:
+        return Checkout(found.f_code, found.f_lineno)
+    return Checkout(found.f_code, found.f_lineno, last.f_code, last.f_lineno)

@@ -14,7 +14,7 @@ import fcntl
 import select
 import sys
 import termios
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -23,9 +23,12 @@ from uuid import uuid4
 import asyncpg
 import asyncpg.transaction
 
+from learner_app.database.bind_execute import execute_prepared
 from learner_app.database.cancellation import finish
 from learner_app.database.known_types import KNOWN_TYPES
+from learner_app.database.operations import RunningOperations
 from learner_app.database.reply_tracker import ReplyTracker
+from learner_app.database.shared_timer import SharedTimer
 from learner_app.database.sql_inspection import controls_transaction, leaves_session_state
 from learner_app.database.statement_log import NO_LOG, StatementLog
 from learner_app.errors import LeaseEnded, SessionStateRefused, TransactionError
@@ -69,13 +72,12 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     """Connection with the whole interface of ``asyncpg.Connection``, in the pool or outside it."""
 
     __slots__ = (
-        "_cancelled",
-        "_idle_callbacks",
-        "_operations",
         "_poll",
         "_session_has_ended",
+        "acquired_at",
         "answered_at",
         "backend",
+        "command_timer",
         "completed_operations",
         "generation",
         "has_session_state",
@@ -86,6 +88,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         "is_unconfirmed",
         "last_sent_at",
         "lease",
+        "operations",
         "propagates_settings",
         "replies",
         "retire_at",
@@ -110,22 +113,24 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self.sent_at = self.last_sent_at = 0.0
         """Loop time at which the running statement was sent, 0 while there is none.
 
-        ``last_sent_at`` keeps the value after the end of the statement.
+        ``last_sent_at`` keeps the value after the end of the statement, and is also set for other
+        operations of a lease.
         """
         self.completed_operations = 0
         """Number of operations that have succeeded so far."""
-        self._operations: list[asyncio.Task[Any] | None] = []
-        """Tasks of the running operations, nested operations included."""
-        self._cancelled: dict[asyncio.Task[Any] | None, int] = {}
-        """Tasks cancelled by :meth:`cancel_operations`, with ``Task.cancelling()`` before that."""
+        self.operations = RunningOperations()
+        """Running operations, nested operations included."""
+        self.command_timer: SharedTimer | None = None
+        """Timer that enforces DB_COMMAND_TIMEOUT, None outside the pool."""
         self._session_has_ended = False
         """True after the server has sent the error that ends the session."""
         self.lease: Any = None
         """The lease through which the connection is used at present, or None."""
         self.statement_log: StatementLog = NO_LOG
-        self._idle_callbacks: list[Callable[[], object]] = []
         self.answered_at = 0.0
         """Loop time of the last answer to a statement, 0 before the first."""
+        self.acquired_at = 0.0
+        """Loop time of the last checkout."""
         self.idle_since = self._loop.time()
         """Loop time since which the connection is idle in the pool."""
         self.retire_at = float("inf")
@@ -223,28 +228,34 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             protocol.is_in_transaction() or protocol._is_cancelling() or self._top_xact is not None
         )
 
+    def is_clean(self) -> bool:
+        """Return True if the next caller can use the connection as it is."""
+        protocol = self._protocol
+        return not (
+            self.operations.tasks
+            or self.has_session_state
+            or self.is_invalidated
+            or self._aborted
+            or self._top_xact is not None
+            or protocol.is_in_transaction()
+            or protocol._is_cancelling()
+            or not protocol.is_connected()
+        )
+
+    def has_open_transaction(self) -> bool:
+        """Return True if the connection is open and in a transaction."""
+        return self._protocol.is_in_transaction() and not self.is_closed()
+
     @property
     def is_running(self) -> bool:
         """True while an operation runs."""
-        return bool(self._operations)
+        return bool(self.operations.tasks)
 
     def cancel_operations(self) -> None:
         """Cancel the running operations, whose tasks get :class:`LeaseEnded`."""
-        for task in set(self._operations):
-            if task is not None and task not in self._cancelled:
-                self._cancelled[task] = task.cancelling()
-                task.cancel()
-
-    def call_when_idle(self, callback: Callable[[], object]) -> None:
-        """Call a function once, when the running operations have ended."""
-        self._idle_callbacks.append(callback)
-
-    async def wait_until_idle(self) -> None:
-        """Wait until the running operations have ended."""
-        while self._operations:
-            idle = asyncio.Event()
-            self.call_when_idle(idle.set)
-            await idle.wait()
+        self.operations.cancel_all(
+            lambda: LeaseEnded("the block ended while the statement was running")
+        )
 
     def leave_block(self) -> None:
         """End the ownership of a transaction block, see ``is_managed``."""
@@ -288,7 +299,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         if args:  # asyncpg calls _execute(), which is overridden below
             tag = await super().execute(query, *args, **kwargs)
         else:
-            self._check_statement(query)
+            self.check_statement(query)
             tag = await self.timed(super().execute(query, **kwargs), query)
         return tag
 
@@ -336,19 +347,21 @@ class Connection(_Base):  # type: ignore[misc]  # see above
     async def tracked(self, work: Awaitable[T]) -> T:
         """Await an operation of any kind, during which the connection counts as running."""
         task = asyncio.current_task()
-        if not self._operations:
+        tasks = self.operations.tasks
+        if not tasks:
             self.replies.forget()
-        self._operations.append(task)
+        tasks.append(task)
+        self.last_sent_at = self._loop.time()
         try:
             result = await work
         except asyncio.CancelledError:
-            self._translate_cancellation(task)
+            self.operations.translate_cancellation(task)
             raise
         except asyncpg.InternalClientError:
             self.terminate()  # asyncpg may still consider the failed operation as running
             raise
         finally:
-            self._operation_ended(task)
+            self.operation_ended(task)
         self.completed_operations += 1
         return result
 
@@ -362,18 +375,18 @@ class Connection(_Base):  # type: ignore[misc]  # see above
                 executes the statement; the simple query protocol has no such step.
         """
         task = asyncio.current_task()
-        operations = self._operations
-        if not operations:
+        tasks = self.operations.tasks
+        if not tasks:
             if is_bound:
                 self.replies.start()
             else:  # the reply to an earlier statement proves nothing about this one
                 self.replies.forget()
-        operations.append(task)
+        tasks.append(task)
         self.sent_at = self.last_sent_at = self._loop.time()
         try:
             result = await work
         except asyncio.CancelledError:
-            self._translate_cancellation(task)
+            self.operations.translate_cancellation(task)
             raise
         except Exception as error:
             if self.statement_log.is_on:
@@ -381,7 +394,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             raise
         finally:
             self.replies.stop()
-            self._operation_ended(task)
+            self.operation_ended(task)
         self.completed_operations += 1
         self.answered_at = self._loop.time()
         if self.statement_log.is_on:
@@ -395,13 +408,13 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         of "connection is closed".
         """
         self._session_has_ended = True
-        if self._operations:
-            self.call_when_idle(self.terminate)
+        if self.operations.tasks:
+            self.operations.call_when_idle(self.terminate)
         else:
             self.terminate()
 
     async def _copy_out(self, copy_stmt: str, *args: Any, **kwargs: Any) -> Any:
-        self._check_statement(copy_stmt)  # the query may call pg_advisory_lock(), for example
+        self.check_statement(copy_stmt)  # the query may call pg_advisory_lock(), for example
         return await super()._copy_out(copy_stmt, *args, **kwargs)
 
     async def _copy_in(self, *args: Any, **kwargs: Any) -> Any:
@@ -429,35 +442,16 @@ class Connection(_Base):  # type: ignore[misc]  # see above
         self._aborted = True  # type: ignore[misc]  # asyncpg's
         self._protocol.abort()
 
-    def _operation_ended(self, task: asyncio.Task[Any] | None) -> None:
-        self._operations.remove(task)
-        if task in self._cancelled and task not in self._operations:
-            del self._cancelled[task]
-        if not self._operations:
+    def operation_ended(self, task: asyncio.Task[Any] | None) -> None:
+        """Record the end of an operation, and call the callbacks if it was the last one."""
+        self.operations.end(task)
+        if not self.operations.tasks:
             self.sent_at = 0.0
-            if self._idle_callbacks:
-                callbacks, self._idle_callbacks = self._idle_callbacks, []
-                for callback in callbacks:
-                    callback()
-
-    def _translate_cancellation(self, task: asyncio.Task[Any] | None) -> None:
-        """Raise :class:`LeaseEnded` if only :meth:`cancel_operations` cancelled the task.
-
-        The task continues after that error, so its cancel request is withdrawn by ``uncancel``. If
-        the task was also cancelled from elsewhere, it must end with the CancelledError.
-        """
-        if task is not None and task in self._cancelled:
-            # compared with the earlier number, as Python 3.11 does not always count down to 0
-            earlier = self._cancelled.pop(task)
-            if task.uncancel() <= earlier:
-                raise LeaseEnded("the block ended while the statement was running") from None
 
     def _log(self, sql: str, result: object) -> None:
         self.statement_log.write(sql, self._loop.time() - self.last_sent_at, result)
 
-    async def _execute(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        work = super()._execute(query, *args, **kwargs)
-        return await self.timed(work, query, is_bound=True)
+    _execute = execute_prepared  # asyncpg's fetch(), fetchrow(), fetchval() and execute() call it
 
     async def _executemany(self, query: str, *args: Any, **kwargs: Any) -> Any:
         work = super()._executemany(query, *args, **kwargs)
@@ -465,7 +459,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
 
     def _get_statement(self, query: str, timeout: float | None, **kwargs: Any) -> Any:
         # called for all statements except COPY and those of execute() without arguments
-        self._check_statement(query)
+        self.check_statement(query)
         if self.is_transaction_pooled and kwargs.get("named") is True:
             # asyncpg numbers the names per process, so two processes would use one name in the
             # session that PgBouncer shares
@@ -538,7 +532,7 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             self.is_unconfirmed = True
         super()._process_log_message(fields, last_query)
 
-    def _check_statement(self, query: str) -> None:
+    def check_statement(self, query: str) -> None:
         """Set ``has_session_state`` if the statement may leave session state.
 
         Raises:

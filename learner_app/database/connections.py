@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
@@ -43,6 +42,9 @@ CLOSE_SECONDS = 5
 
 START_SECONDS = 3
 """Time that the start waits for a first connection; without one the pool continues to try."""
+
+CLOCK_SECONDS = 0.01
+"""Tolerance in comparisons of the time that has passed with a time limit."""
 
 FEATURE_NOT_SUPPORTED = "0A000"
 """SQLSTATE of feature_not_supported."""
@@ -264,7 +266,28 @@ class Connections:
         connection.statement_log = self.statement_log
         return connection
 
-    def acquire(self, *, in_pool: bool = True) -> Coroutine[Any, Any, Connection]:
+    def usable_pool(self) -> Pool | None:
+        """Return the pool for the connections of this context, None if each needs a new connection.
+
+        Raises:
+            PoolNotStarted: there is no pool, or it belongs to another event loop.
+        """
+        if self.connects_as_owner or _connections_as_owner.get() is self:
+            return None
+        pool = self.pool
+        if pool is None:
+            if self.needs_pool:
+                raise PoolNotStarted(
+                    "no connection pool: use `async with DB.running():` around the program, or "
+                    "await DB.start_connection_pool() at its start"
+                )
+        elif pool.loop is not asyncio.get_running_loop():
+            raise PoolNotStarted(
+                "the connection pool belongs to another event loop: use one engine per event loop"
+            )
+        return pool
+
+    async def acquire(self, *, in_pool: bool = True) -> Connection:
         """Acquire a connection for exclusive use until :meth:`release`.
 
         Args:
@@ -275,26 +298,13 @@ class Connections:
             DatabaseUnavailable, DatabaseRefused: no new connection could be opened.
             PoolNotStarted: there is no pool, or it belongs to another event loop.
         """
-        # not an async function, which would cost a coroutine more per statement
         if self.observers.registered:
-            return self._acquire_observed(in_pool)
-        return self._acquire(in_pool)
+            return await self._acquire_observed(in_pool)
+        return await self._acquire(in_pool)
 
     async def _acquire(self, in_pool: bool) -> Connection:
-        in_pool = in_pool and not self.is_owner
-        if self.pool is not None and in_pool:
-            if self.pool.loop is not asyncio.get_running_loop():
-                raise PoolNotStarted(
-                    "the connection pool belongs to another event loop: "
-                    "use one engine per event loop"
-                )
-            return await self.pool.acquire()
-        if in_pool and self.needs_pool:
-            raise PoolNotStarted(
-                "no connection pool: use `async with DB.running():` around the program, or "
-                "await DB.start_connection_pool() at its start"
-            )
-        return await self.connect()
+        pool = self.usable_pool() if in_pool else None
+        return await (self.connect() if pool is None else pool.acquire())
 
     async def _acquire_observed(self, in_pool: bool) -> Connection:
         started = time.perf_counter()
@@ -336,12 +346,15 @@ class Connections:
             connection: the connection on which it was sent.
             read_only: True if the transaction was declared read-only.
         """
-        failure = translate(error, statement, lost=connection.is_closed())
+        is_closed, elapsed = connection.is_closed(), 0.0
         if isinstance(error, TimeoutError):
             elapsed = asyncio.get_running_loop().time() - connection.last_sent_at
             # The server's own timeout is shorter, so a reachable server would have answered.
             if elapsed > self.settings.statement_seconds:
                 connection.terminate()
+        has_limit = connection.command_timer is not None
+        is_ours = has_limit and elapsed >= self.settings.db_command_timeout - CLOCK_SECONDS
+        failure = translate(error, statement, lost=is_closed, is_limit_of_caller=not is_ours)
         if failure.sqlstate == FEATURE_NOT_SUPPORTED and connection.is_read_only():
             # a standby refuses serializable transactions with this SQLSTATE instead of 25006
             failure = DatabaseReadOnly(str(failure), sqlstate=FEATURE_NOT_SUPPORTED)

@@ -47,6 +47,13 @@ MONITOR_TIMEOUTS = {"statement_timeout": "2000", "lock_timeout": "400"}
 A health check has less than a second, so it has to fail rather than wait for a lock.
 """
 
+NO_JIT = {"jit": "off"}
+"""Setting of pooled connections, which a parameter of the URL overrides.
+
+None of the package's statements gains from JIT compilation, but with it a generic plan with a high
+estimate takes 100 ms instead of 0.5 ms.
+"""
+
 TIMEOUT_SETTINGS = {
     "statement_timeout": "DB_STATEMENT_TIMEOUT",
     "lock_timeout": "DB_LOCK_TIMEOUT",
@@ -148,7 +155,7 @@ class Connector:
             connection = await self._connect_any(
                 seconds,
                 command_timeout=command,
-                server_settings=_timeouts(settings) | self._session_settings(),
+                server_settings=_timeouts(settings) | NO_JIT | self._session_settings(),
             )
             await self._complete(connection, _identify_server)
         return connection

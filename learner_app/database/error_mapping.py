@@ -126,12 +126,19 @@ DEFAULT = ErrorRule(DatabaseError, "the server could not execute the statement")
 LOST = ErrorRule(ConnectionLost, "the connection was lost")
 REJECTED_BY_DRIVER = ErrorRule(StatementRefused, "the driver rejected the statement")
 NO_ANSWER = ErrorRule(StatementTimeout, "no answer within DB_COMMAND_TIMEOUT")
+NO_ANSWER_FOR_CALLER = ErrorRule(StatementTimeout, "no answer within the caller's own time limit")
 
 VALUES_IN_MESSAGE = ("22", "42601", "42704", "P0")
 """Prefixes of SQLSTATEs whose messages may quote values: malformed data, RAISE, syntax errors."""
 
 
-def translate(error: BaseException, statement: str = "", *, lost: bool = False) -> DatabaseError:
+def translate(
+    error: BaseException,
+    statement: str = "",
+    *,
+    lost: bool = False,
+    is_limit_of_caller: bool = False,
+) -> DatabaseError:
     """Return the error of the package for an error of asyncpg or the network.
 
     The caller raises it ``from`` the original. Row values are removed from the original, since
@@ -143,6 +150,7 @@ def translate(error: BaseException, statement: str = "", *, lost: bool = False) 
         statement: the SQL that was sent. It distinguishes a rejected DELETE from a missing
             reference, which both have the SQLSTATE 23503.
         lost: True if the connection is closed, which the error itself may not show.
+        is_limit_of_caller: True if a TimeoutError is due to a time limit that the caller passed.
     """
     _remove_values(error)
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
@@ -155,7 +163,9 @@ def translate(error: BaseException, statement: str = "", *, lost: bool = False) 
         server = error.__cause__
     if isinstance(server, asyncpg.PostgresError):
         return _from_server(server, statement)
-    rule = NO_ANSWER if isinstance(error, TimeoutError | asyncio.TimeoutError) else LOST
+    rule = LOST
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        rule = NO_ANSWER_FOR_CALLER if is_limit_of_caller else NO_ANSWER
     if isinstance(error, asyncpg.InterfaceError) and not lost:
         rule = REJECTED_BY_DRIVER
     return rule.error(f"{rule.message} ({type(error).__name__})")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
+from learner_app.database.bind_execute import execute_prepared
 from learner_app.database.connection import Connection
 from learner_app.database.engine_parts import EngineParts
 from learner_app.database.error_mapping import (
@@ -102,6 +103,75 @@ class StatementExecutor:
 
         return await self.run(leased, statement, idempotent=idempotent, in_pool=in_pool, name=name)
 
+    async def execute(
+        self, sql: str, args: Sequence[Any], idempotent: bool, name: str | None
+    ) -> str:
+        """Execute a statement and return its command tag, see ``DatabaseEngine.execute``."""
+        if not sql.strip():
+            raise StatementRefused("the statement is empty")
+        if not args:  # the simple query protocol, which accepts several statements
+            return await self.run(
+                lambda connection: connection.execute(sql), sql, idempotent=idempotent, name=name
+            )
+        _, tag, _ = await self.fetch(sql, args, 0, None, idempotent, name, returns_status=True)
+        return str(tag, "ascii")
+
+    async def fetch(
+        self,
+        sql: str,
+        args: Sequence[Any],
+        limit: int,
+        shape: Callable[[Any], Any] | None,
+        idempotent: bool,
+        name: str | None,
+        *,
+        returns_status: bool = False,
+    ) -> Any:
+        """Execute a statement and return its rows, see ``DatabaseEngine.fetch``.
+
+        Outside of transactions and scopes and without observers, this function is all there is
+        between the caller and the protocol of the driver: each further function, coroutine or
+        closure would cost about one percent of a short statement.
+
+        Args:
+            sql: the statement.
+            args: values of its parameters.
+            limit: maximum number of rows, 0 for all.
+            shape: function that is applied to the rows.
+            idempotent: see :meth:`run`.
+            name: see :meth:`run`.
+            returns_status: return asyncpg's tuple of rows, command tag and completion.
+        """
+        connections = self._connections
+        is_plain = (
+            self._current.get() is None
+            and not self._observers.registered
+            and self._scopes.current() is NO_SCOPE
+        )
+        pool = connections.usable_pool() if is_plain else None
+        if pool is None:
+            work = _prepared(sql, args, limit, returns_status)
+            rows = await self.run(work, sql, idempotent=idempotent, name=name)
+            return rows if shape is None else shape(rows)
+        connection = pool.take() or await pool.wait()
+        completed = connection.completed_operations
+        try:
+            rows = await execute_prepared(
+                connection, sql, args, limit, return_status=returns_status
+            )
+            _require_committed(connection)
+        except DatabaseError:
+            raise
+        except DRIVER_ERRORS as error:
+            broken = self._after_error(error, connection, sql, completed)
+        else:
+            return rows if shape is None else shape(rows)
+        finally:
+            pool.release(connection)
+        again = partial(self._attempt, _prepared(sql, args, limit, returns_status), sql, True)
+        rows = await _retry(again, broken, is_harmless=idempotent or is_read(sql))
+        return rows if shape is None else shape(rows)
+
     def run(
         self,
         work: Work[T],
@@ -137,17 +207,17 @@ class StatementExecutor:
         transaction = enclosing_transaction(self._current)
         if transaction is not None:
             return await transaction.perform(work, statement)
-        reads = is_read(statement)
         has_scope = self._scopes.current() is not NO_SCOPE
         attempt = self._attempt_in_scope if has_scope else self._attempt
         try:
-            return await attempt(work, statement, in_pool, reads)
+            return await attempt(work, statement, in_pool)
         except _BrokenConnection as error:
             broken = error
-        again = partial(attempt, work, statement, in_pool, reads)
-        return await _retry(again, broken, is_harmless=reads or idempotent, on_retry=on_retry)
+        again = partial(attempt, work, statement, in_pool)
+        is_harmless = idempotent or is_read(statement)
+        return await _retry(again, broken, is_harmless=is_harmless, on_retry=on_retry)
 
-    async def _attempt(self, work: Work[T], statement: str, in_pool: bool, reads: bool) -> T:
+    async def _attempt(self, work: Work[T], statement: str, in_pool: bool) -> T:
         """Call work with an acquired connection.
 
         Raises:
@@ -161,28 +231,44 @@ class StatementExecutor:
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
-            if is_error_of_caller(error, is_closed=connection.is_closed()):
-                raise
-            failure = self._connections.handle_error(error, statement, connection)
-            is_unknown = not reads and outcome_is_unknown(error)
-            if not isinstance(failure, ConnectionLost):
-                raise (_lost_write(error) if is_unknown else failure) from error
-            # Nothing of the work was executed if none of its statements succeeded, and the failed
-            # one was not sent or the server ended the session before it executed the statement.
-            is_unexecuted = connection.completed_operations == completed and (
-                not was_sent(error) or connection.replies.proves_unexecuted(error)
-            )
-            raise _BrokenConnection(
-                failure, is_unexecuted=is_unexecuted, is_unknown=is_unknown
-            ) from error
+            broken = self._after_error(error, connection, statement, completed)
+            raise broken from broken.__cause__
         else:
             return result
         finally:
             await self._connections.release(connection)
 
-    async def _attempt_in_scope(
-        self, work: Work[T], statement: str, in_pool: bool, reads: bool
-    ) -> T:
+    def _after_error(
+        self, error: BaseException, connection: Connection, statement: str, completed: int
+    ) -> _BrokenConnection:
+        """React to an error of the driver, and return the result of the attempt.
+
+        Args:
+            error: the error.
+            connection: the connection on which it occurred.
+            statement: the SQL of the attempt.
+            completed: ``completed_operations`` of the connection before the attempt.
+
+        Raises:
+            DatabaseError: the connection was not lost, so that there is nothing to retry.
+            OSError: the error belongs to the caller's code.
+        """
+        if is_error_of_caller(error, is_closed=connection.is_closed()):
+            raise error
+        failure = self._connections.handle_error(error, statement, connection)
+        is_unknown = outcome_is_unknown(error) and not is_read(statement)
+        if not isinstance(failure, ConnectionLost):
+            raise (_lost_write(error) if is_unknown else failure) from error
+        # Nothing of the work was executed if none of its statements succeeded, and the failed one
+        # was not sent or the server ended the session before it executed the statement.
+        is_unexecuted = connection.completed_operations == completed and (
+            not was_sent(error) or connection.replies.proves_unexecuted(error)
+        )
+        broken = _BrokenConnection(failure, is_unexecuted=is_unexecuted, is_unknown=is_unknown)
+        broken.__cause__ = error
+        return broken
+
+    async def _attempt_in_scope(self, work: Work[T], statement: str, in_pool: bool) -> T:
         """Call work in a short transaction, as the settings of a scope exist in transactions only.
 
         Raises:
@@ -201,7 +287,8 @@ class StatementExecutor:
                 raise
             cause = error.__cause__ or error
             failure = ConnectionLost(f"the connection was lost ({type(cause).__name__})")
-            raise _BrokenConnection(failure, is_unexecuted=False, is_unknown=not reads) from cause
+            is_unknown = not is_read(statement)
+            raise _BrokenConnection(failure, is_unexecuted=False, is_unknown=is_unknown) from cause
 
     async def _run_observed(
         self, work: Work[T], statement: str, idempotent: bool, in_pool: bool, name: str | None
@@ -301,7 +388,7 @@ async def _retry(
     broken: _BrokenConnection,
     *,
     is_harmless: bool,
-    on_retry: Callable[[DatabaseError], None] | None,
+    on_retry: Callable[[DatabaseError], None] | None = None,
 ) -> T:
     """Retry work whose connection was lost.
 
@@ -345,6 +432,13 @@ async def _retry(
     raise (_lost_write(cause) if is_unknown else broken.failure) from cause
 
 
+def _prepared(sql: str, args: Sequence[Any], limit: int, returns_status: bool) -> Work[Any]:
+    """Return the work that executes a statement, see ``StatementExecutor.fetch``."""
+    return lambda connection: execute_prepared(
+        connection, sql, args, limit, return_status=returns_status
+    )
+
+
 def _lost_write(error: BaseException) -> CommitUnknown:
     return CommitUnknown(f"a write was sent and its answer lost ({type(error).__name__})")
 
@@ -358,7 +452,7 @@ def _require_committed(connection: Connection) -> None:
     """
     if connection.is_unconfirmed:
         raise CommitUnknown(UNCONFIRMED, unconfirmed=True)
-    if not connection.is_closed() and connection.is_in_transaction():
+    if connection.has_open_transaction():
         raise TransactionError(
             "a transaction was left open and is rolled back: use DB.transaction()"
         )

@@ -29,6 +29,7 @@ from typing import Any
 from learner_app.database.checkout import Checkout, locate_caller
 from learner_app.database.connection import Connection
 from learner_app.database.reconnect import ReconnectLoop, copy_exception
+from learner_app.database.shared_timer import SharedTimer
 from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
 from learner_app.settings import Settings
 
@@ -40,6 +41,9 @@ CANCEL_SECONDS = 2
 
 OUTAGE_SECONDS = 1
 """Time that a caller waits for a connection in an outage."""
+
+OUTDATED = -1
+"""Generation of a connection whose server was restarted after it was opened."""
 
 POOL_CLOSED = "the connection pool was closed: send statements only inside `DB.running()`"
 
@@ -66,8 +70,11 @@ class Pool:
         self.loop = asyncio.get_running_loop()
         self.min_size = settings.db_pool_min
         self.max_size = settings.db_pool_max
-        self.in_use: dict[Connection, Checkout] = {}
-        """Connections that are checked out."""
+        self.in_use: dict[Connection, Checkout | None] = {}
+        """Connections that are checked out, with the code that did it.
+
+        None for a single statement: its task shows the code, see ``checkout.locate_task``.
+        """
         self.checkins = 0
         """Number of times that a connection became available, new connections included."""
         self.orphans: dict[Connection, float] = {}
@@ -78,14 +85,17 @@ class Pool:
         self._settings = settings
         self._needs_primary = needs_primary
         self._idle: list[Connection] = []
-        self._waiters: dict[asyncio.Future[Connection], Checkout] = {}
+        self._waiters: dict[asyncio.Future[Connection], tuple[float, Checkout | None]] = {}
+        """Waiting callers, the oldest first: loop time since which one waits, and its code."""
+        self._wait_timer = SharedTimer(settings.db_acquire_timeout, self._end_waits)
+        self._command_timer = SharedTimer(settings.db_command_timeout, self._end_statements)
         self._validating: dict[Connection, asyncio.Task[None]] = {}
         """Connections that are being pinged or reset."""
         self._reconnect = ReconnectLoop(name, connect, self._add, self._connect_failed)
         self._generation = 0
         """Number of calls of :meth:`expire`."""
         self._server_starts: dict[Any, Any] = {}
-        """Latest known start time of each server, which changes with a restart."""
+        """Start time of each server as the newest connection shows it; a restart changes it."""
         self.is_closing = False
 
     @property
@@ -116,14 +126,44 @@ class Pool:
             DatabaseUnavailable, DatabaseRefused: no new connection could be opened.
             PoolNotStarted: the pool was closed.
         """
+        checkout = locate_caller()
+        return self.take(checkout) or await self.wait(checkout)
+
+    def take(self, checkout: Checkout | None = None) -> Connection | None:
+        """Check out an idle connection, None if the caller has to wait for one.
+
+        Args:
+            checkout: the code that needs the connection, None for a single statement.
+        """
+        if not self._idle or self.is_closing:
+            return None
+        connection = self._take_idle()
+        if connection is not None:
+            self.in_use[connection] = checkout
+        return connection
+
+    async def wait(self, checkout: Checkout | None = None) -> Connection:
+        """Wait for a connection, with the argument of :meth:`take`, the errors of ``acquire()``."""
         if self.is_closing:
             raise PoolNotStarted(POOL_CLOSED)
-        checkout = locate_caller(self.loop.time())
-        connection = self._take_idle()
-        if connection is None:
-            return await self._wait(checkout)
-        self.in_use[connection] = checkout
-        return connection
+        since = self.loop.time()
+        waiter: asyncio.Future[Connection] = self.loop.create_future()
+        self._waiters[waiter] = since, checkout
+        if not self._wait_timer.is_set:
+            self._wait_timer.set(since)
+        if self._reconnect.failing_since and self._server_unreachable():
+            self._limit_in_outage(waiter, since)
+        if self.size < self.max_size:
+            self.replenish()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # a connection may have been assigned in the same step as the cancellation
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.release(waiter.result())
+            raise
+        finally:
+            self._waiters.pop(waiter, None)
 
     def release(self, connection: Connection) -> None:
         """Return a connection in any state to the pool.
@@ -132,24 +172,24 @@ class Pool:
         to be cancelled, a transaction rolled back or the session reset, a task does that, and the
         connection is available after it; the caller does not wait.
         """
-        if self.in_use.pop(connection, None) is None:
+        try:
+            del self.in_use[connection]
+        except KeyError:
+            return
+        connection.leave_block()
+        now = self.loop.time()
+        is_usable = not (self.is_closing or self._is_outdated(connection, now))
+        if is_usable and connection.is_clean():
+            self._check_in(connection, now)
             return
         connection.sent_at = 0.0
-        connection.leave_block()
-        if (
-            connection.is_closed()
-            or connection.is_invalidated
-            or self.is_closing
-            or self._is_outdated(connection)
-        ):
+        if connection.is_closed() or connection.is_invalidated or not is_usable:
             self._discard(connection)
         elif connection.is_running:  # a statement of a task that the caller did not await
             connection.cancel_operations()
             self._validate_later(connection, _reset_when_idle(connection))
-        elif connection.has_session_state or connection.is_busy():
-            self._validate_later(connection, connection.reset())
         else:
-            self._check_in(connection)
+            self._validate_later(connection, connection.reset())
 
     def expire(self) -> None:
         """Replace all connections: idle ones now, the others when they are released."""
@@ -187,7 +227,12 @@ class Pool:
         for connection in self._idle:  # beginning with the one that was idle for the longest time
             is_spare = spare > 0 and now - connection.idle_since > self._settings.db_pool_idle
             is_demoted = self._needs_primary and connection.is_read_only()
-            if is_spare or is_demoted or connection.is_closed() or self._is_outdated(connection):
+            if (
+                is_spare
+                or is_demoted
+                or connection.is_closed()
+                or self._is_outdated(connection, now)
+            ):
                 spare -= 1
                 connection.terminate()
             else:
@@ -232,45 +277,30 @@ class Pool:
     def _take_idle(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_closed() or self._is_outdated(connection):
+            now = self.loop.time()
+            if connection.is_closed() or self._is_outdated(connection, now):
                 connection.terminate()
-            elif connection.has_unread() or self._idle_seconds(connection) > PING_AFTER_SECONDS:
+            elif connection.has_unread() or now - connection.idle_since > PING_AFTER_SECONDS:
                 self._validate_later(connection, self._ping(connection))
                 return None
             else:
+                connection.acquired_at = now
                 return connection
         return None
 
-    async def _wait(self, checkout: Checkout) -> Connection:
-        waiter: asyncio.Future[Connection] = self.loop.create_future()
-        self._waiters[waiter] = checkout
-        timer = self.loop.call_later(self._settings.db_acquire_timeout, self._give_up, waiter)
-        if self._server_unreachable():
-            self._limit_in_outage(waiter, checkout)
-        self.replenish()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            # a connection may have been assigned in the same step as the cancellation
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.release(waiter.result())
-            raise
-        finally:
-            timer.cancel()
-            self._waiters.pop(waiter, None)
-
-    def _check_in(self, connection: Connection) -> None:
+    def _check_in(self, connection: Connection, now: float) -> None:
         """Pass a valid connection to the first waiter, or make it idle."""
         self.checkins += 1
         connection.is_unconfirmed = False
         while self._waiters:
             waiter = next(iter(self._waiters))
-            checkout = self._waiters.pop(waiter)
+            _, checkout = self._waiters.pop(waiter)
             if not waiter.done():
-                self.in_use[connection] = checkout._replace(since=self.loop.time())
+                connection.acquired_at = now
+                self.in_use[connection] = checkout
                 waiter.set_result(connection)
                 return
-        connection.idle_since = self.loop.time()
+        connection.idle_since = now
         self._idle.append(connection)
 
     def _discard(self, connection: Connection) -> None:
@@ -293,7 +323,7 @@ class Pool:
         if connection.is_invalidated or connection.is_closed() or self.is_closing:
             self._discard(connection)
         else:
-            self._check_in(connection)
+            self._check_in(connection, self.loop.time())
 
     async def _ping(self, connection: Connection) -> None:
         try:
@@ -307,32 +337,41 @@ class Pool:
         if self.is_closing or self.size >= self.max_size:
             connection.terminate()
             return
-        server, started = connection.server
-        if self._server_starts.get(server, started) != started:
-            self.drop_idle()
-        self._server_starts[server] = started
+        self._mark_restarted(connection)
         connection.generation = self._generation
+        connection.command_timer = self._command_timer
+        now = self.loop.time()
         # random, as connections that were opened together would be replaced together
         lifetime = self._settings.db_pool_age * random.uniform(0.9, 1)  # noqa: S311  # no secret
-        connection.retire_at = self.loop.time() + lifetime
-        self._check_in(connection)
+        connection.retire_at = now + lifetime
+        self._check_in(connection, now)
         self.replenish()
 
+    def _mark_restarted(self, new: Connection) -> None:
+        """Mark the connections to the server as outdated if it was restarted before the new one."""
+        server, started = new.server
+        if self._server_starts.get(server, started) != started:
+            self.drop_idle()
+            for connection in (*self.in_use, *self._validating):
+                if connection.server[0] == server and connection.server[1] != started:
+                    connection.generation = OUTDATED
+        self._server_starts[server] = started
+
     def _connect_failed(self, error: LearnerError) -> None:
-        for waiter, checkout in self._waiters.items():
+        for waiter, (since, _) in self._waiters.items():
             if isinstance(error, DatabaseUnavailable):
-                self._limit_in_outage(waiter, checkout)
+                self._limit_in_outage(waiter, since)
             elif not waiter.done():  # the server refused, for example the password
                 waiter.set_exception(copy_exception(error))
 
-    def _limit_in_outage(self, waiter: asyncio.Future[Connection], checkout: Checkout) -> None:
+    def _limit_in_outage(self, waiter: asyncio.Future[Connection], since: float) -> None:
         """Limit the caller's wait during an outage to one second.
 
         The second begins with the outage or with the wait, whichever is later. If the outage ends
         within it, the caller continues to wait, up to DB_ACQUIRE_TIMEOUT.
         """
-        since = max(checkout.since, self._reconnect.failing_since)
-        self.loop.call_at(since + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
+        begin = max(since, self._reconnect.failing_since)
+        self.loop.call_at(begin + OUTAGE_SECONDS, self._give_up_in_outage, waiter)
 
     def _give_up_in_outage(self, waiter: asyncio.Future[Connection]) -> None:
         if self._server_unreachable():
@@ -344,6 +383,27 @@ class Pool:
         A connection in use is evidence that the server is slow rather than unreachable.
         """
         return bool(self.outage or (self._reconnect.is_silent and not self.in_use))
+
+    def _end_waits(self, began_before: float) -> float | None:
+        """End the waits that exceed DB_ACQUIRE_TIMEOUT, see :class:`SharedTimer`."""
+        for waiter, (since, _) in self._waiters.items():
+            if since > began_before:
+                return since
+            self._give_up(waiter)
+        return None
+
+    def _end_statements(self, sent_before: float) -> float | None:
+        """Cancel the statements that exceed DB_COMMAND_TIMEOUT, see :class:`SharedTimer`."""
+        oldest: float | None = None
+        for operations in [connection.operations for connection in self.in_use]:
+            since = operations.limited_since
+            if operations.limited is None:
+                continue
+            if since <= sent_before:
+                operations.cancel_limited()
+            elif oldest is None or since < oldest:
+                oldest = since
+        return oldest
 
     def _give_up(self, waiter: asyncio.Future[Connection]) -> None:
         if not waiter.done():
@@ -363,18 +423,9 @@ class Pool:
             return PoolExhausted(f"no connection became free within {seconds:g} s, {used}")
         return DatabaseUnavailable(f"no connection could be opened within {seconds:g} s, {used}")
 
-    def _is_outdated(self, connection: Connection) -> bool:
+    def _is_outdated(self, connection: Connection, now: float) -> bool:
         """Return True after :meth:`expire`, its lifetime, or a restart of its server."""
-        server, started = connection.server
-        return bool(
-            connection.generation != self._generation
-            or self.loop.time() > connection.retire_at
-            or self._server_starts[server] != started
-        )
-
-    def _idle_seconds(self, connection: Connection) -> float:
-        seconds: float = self.loop.time() - connection.idle_since
-        return seconds
+        return connection.generation != self._generation or now > connection.retire_at
 
 
 async def _reset_when_idle(connection: Connection) -> None:

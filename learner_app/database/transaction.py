@@ -146,7 +146,8 @@ class Transaction(PostgresTransaction):
         """Lease of the transaction's connection, valid until the block ends.
 
         Its statements do not wait for statements of other tasks, unlike those of
-        ``DB.connection()``.
+        ``DB.connection()``. They raise asyncpg's errors, and a block that such an error leaves
+        raises the package's error for it.
 
         Raises:
             TransactionError: the block was not entered.
@@ -218,8 +219,24 @@ class Transaction(PostgresTransaction):
             self._parts.current.reset(self.context)
         except ValueError:
             self._reset_in_owner()
-        await finish(self._close(exception))
+        failure = self._failure_of_lease(exception)
+        await finish(self._close(failure or exception))
+        if failure is not None:
+            raise failure from exception
         return False
+
+    def _failure_of_lease(self, error: BaseException | None) -> DatabaseError | None:
+        """Return the package's error if the driver raised the error on :attr:`connection`."""
+        is_of_driver = isinstance(error, DRIVER_ERRORS) and not isinstance(error, DatabaseError)
+        if error is None or not is_of_driver or self._lease is None:
+            return None
+        if not self._lease.has_raised(error):
+            return None
+        failure = self._parts.connections.handle_error(
+            error, "", self._connection, read_only=self._root.is_read_only
+        )
+        self._record_failure(failure)
+        return failure
 
     def _reset_in_owner(self) -> None:
         """Reset the variable of the task that entered the block, see :attr:`is_abandoned`."""
@@ -289,7 +306,7 @@ class Transaction(PostgresTransaction):
         lock, connection = self._lock, self._connection
         if connection.is_running and lock.is_acquired_once:
             lock.disown()
-            connection.call_when_idle(lock.release)
+            connection.operations.call_when_idle(lock.release)
         else:
             lock.release()
 

@@ -27,7 +27,6 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from learner_app.database.checkout import Checkout
 from learner_app.database.connection import Connection
 from learner_app.database.connector import Connector
 from learner_app.database.error_mapping import DRIVER_ERRORS
@@ -93,8 +92,8 @@ class Watchdog:
         self._pool = pool
         self._connector = connector
         self._monitor = monitor
-        self._reported: set[Checkout] = set()
-        """Long checkouts that the log already contains."""
+        self._reported: set[tuple[Connection, float]] = set()
+        """Long checkouts that the log already contains, with the time of the checkout."""
         self._checks: dict[Any, asyncio.Task[None]] = {}
         """Running or completed checks, by the address of the server."""
         self._next_check: dict[Connection, float] = {}
@@ -131,10 +130,18 @@ class Watchdog:
     def _report_long_checkouts(self) -> None:
         now = self._pool.loop.time()
         longest = self._connector.settings.db_checkout_warning
-        long = {one for one in self._pool.in_use.values() if now - one.since > longest}
-        for checkout in long - self._reported:
-            seconds = now - checkout.since
-            log.warning("a connection has been checked out for %.0f s by %s", seconds, checkout)
+        long: set[tuple[Connection, float]] = set()
+        for connection, checkout in self._pool.in_use.items():
+            since = connection.acquired_at
+            if now - since > longest:
+                code = checkout or connection.operations.locate()
+                if code is None:  # the single statement has just ended
+                    continue
+                long.add((connection, since))
+                if (connection, since) not in self._reported:
+                    log.warning(
+                        "a connection has been checked out for %.0f s by %s", now - since, code
+                    )
         self._reported = long
 
     def _leave_old_primaries(self) -> None:

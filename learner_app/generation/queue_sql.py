@@ -15,7 +15,7 @@ from learner_app.repository.locks import ISOLATION
 from learner_app.repository.sql import NOW, SqlNames, Statement
 
 g = SqlNames(GenerationStatusTable)
-bare = g.unqualified
+unqualified = g.unqualified
 j = SqlNames(GenerationStatusTable, "j")
 c = SqlNames(ContentTable, "c")
 s = SqlNames(ListeningSessionTable)
@@ -50,8 +50,8 @@ QUEUE_ORDER = f"{REQUESTED_AT}, {g.started_at}"
 """ORDER BY terms of the queue, without the key, which must follow.
 
 The expression has no index on purpose: the few active jobs are found by the index on the status or
-the session and then sorted. If the order were ``started_at`` alone, the planner would walk the
-index on it, past all finished jobs.
+the session and then sorted. If the order were ``started_at`` alone, the planner would scan the
+index on it, through all finished jobs.
 """
 
 IS_CLAIMED_BY = (
@@ -74,7 +74,7 @@ def _claim(name: str, condition: str) -> Statement:
     return Statement(
         name,
         f"""
-        UPDATE {g} SET {bare.status} = 'processing', {bare.started_at} = {NEXT_START}
+        UPDATE {g} SET {unqualified.status} = 'processing', {unqualified.started_at} = {NEXT_START}
         WHERE {g.generation_id} = ANY({key}) RETURNING {ROW}
         """,
     )
@@ -91,8 +91,8 @@ COMPLETE = Statement(
     "generation_status.complete",
     f"""
     WITH found AS (SELECT {c.id} AS id FROM {c} WHERE {c.id} = $2 FOR KEY SHARE)
-    UPDATE {g} SET {bare.status} = 'completed', {bare.content_id} = found.id,
-        {bare.completed_at} = {END_TIME}
+    UPDATE {g} SET {unqualified.status} = 'completed', {unqualified.content_id} = found.id,
+        {unqualified.completed_at} = {END_TIME}
     FROM found WHERE {g.generation_id} = $1 AND {IS_ACTIVE} AND {IS_CLAIMED_BY.format("$3")}
     RETURNING {ROW}
     """,
@@ -102,8 +102,8 @@ COMPLETE = Statement(
 FAIL = Statement(
     "generation_status.fail",
     f"""
-    UPDATE {g} SET {bare.status} = 'failed', {bare.error_message} = $2,
-        {bare.completed_at} = {END_TIME}
+    UPDATE {g} SET {unqualified.status} = 'failed', {unqualified.error_message} = $2,
+        {unqualified.completed_at} = {END_TIME}
     WHERE {g.generation_id} = $1 AND {IS_ACTIVE} AND {IS_CLAIMED_BY.format("$3")} RETURNING {ROW}
     """,
 )
@@ -147,7 +147,7 @@ GET_WITH_CONTENT = Statement(
 MARK_WEBHOOK_SENT = Statement(
     "generation_status.mark_webhook_sent",
     f"""
-    UPDATE {g} SET {bare.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
+    UPDATE {g} SET {unqualified.webhook_sent} = true WHERE {g.generation_id} = ANY(ARRAY(
         SELECT {g.generation_id} FROM {g}
         WHERE {g.generation_id} = ANY($1::text[]) AND {IS_WEBHOOK_DUE}
         ORDER BY {g.generation_id} FOR UPDATE
@@ -166,7 +166,7 @@ def requeue_stale(batch: int) -> Statement:
     return Statement(
         "generation_status.requeue_stale",
         f"""
-        UPDATE {g} SET {bare.status} = 'generating', {bare.started_at} = {NEXT_START}
+        UPDATE {g} SET {unqualified.status} = 'generating', {unqualified.started_at} = {NEXT_START}
         WHERE {g.generation_id} = ANY({keys})
         """,
     )
@@ -179,7 +179,7 @@ def claim_webhooks(limit: int) -> Statement:
 
     The limit is a literal: PostgreSQL plans a bound LIMIT as if it were a tenth of the table. The
     CASE hides the condition from the planner, which would otherwise expect few rows and read the
-    whole table. With it, the plan walks the index on ``started_at`` and stops at the limit.
+    whole table. With it, the plan scans the index on ``started_at`` and stops at the limit.
     """
     return Statement(
         "generation_status.claim_webhooks",

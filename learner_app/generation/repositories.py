@@ -186,21 +186,21 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         params = self.key.params(key)
         return params is not None and await self.execute(self.statements.delete(), *params) == 1
 
-    async def complete(self, generation_id: Generation | str, content_id: str) -> Generation:
+    async def complete(self, job: Generation | str, content_id: str) -> Generation:
         """Complete a job with its content. Repeating the call changes nothing.
 
         Args:
-            generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
+            job: the claimed job as :meth:`claim_next` returned it, or the id of a job,
                 which may then be waiting or claimed by any worker.
             content_id: the generated content.
 
         Raises:
             NotFound: the job does not exist.
-            StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
+            StaleClaim: ``job`` is a claimed job, and that claim has ended.
             InvalidTransition: the job failed, or was completed with other content.
             MissingReference: the content does not exist.
         """
-        job_id, token = _id_and_token(generation_id)
+        job_id, token = _id_and_token(job)
         row = None
         if (content := self.key.params(content_id)) is not None:
             row = await self.fetch_row_by_key(job_id, queue_sql.COMPLETE, *content, token)
@@ -210,20 +210,20 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
             raise self.missing_reference("content_id")
         return row
 
-    async def fail(self, generation_id: Generation | str, error: str) -> Generation:
+    async def fail(self, job: Generation | str, error: str) -> Generation:
         """End a job that failed. Repeating the call changes nothing.
 
         Args:
-            generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job,
+            job: the claimed job as :meth:`claim_next` returned it, or the id of a job,
                 which may then be waiting or claimed by any worker.
             error: the reason; any text without NUL characters and lone surrogates.
 
         Raises:
             NotFound: the job does not exist.
-            StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
+            StaleClaim: ``job`` is a claimed job, and that claim has ended.
             InvalidTransition: the job was completed, or failed with another error.
         """
-        job_id, token = _id_and_token(generation_id)
+        job_id, token = _id_and_token(job)
         error = validate(TEXT, error, "error", self.table)
         row = await self.fetch_row_by_key(job_id, queue_sql.FAIL, error, token)
         if row is None:
@@ -314,7 +314,7 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         return await self.execute(queue_sql.purge_finished(batch), time)
 
     async def store_for_session(
-        self, session_id: str, new: ContentCreate, generation_id: Generation | str | None = None
+        self, session_id: str, new: ContentCreate, job: Generation | str | None = None
     ) -> Content:
         """Store content, append it to its session and complete the job, in one transaction.
 
@@ -323,12 +323,12 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
         Args:
             session_id: the session.
             new: the content.
-            generation_id: the claimed job as :meth:`claim_next` returned it, or the id of a job.
+            job: the claimed job as :meth:`claim_next` returned it, or the id of a job.
 
         Raises:
             InvalidValue: the content or the job belongs to another session.
             NotFound: the session or the job does not exist; ``table`` names which one.
-            StaleClaim: ``generation_id`` is a claimed job, and that claim has ended.
+            StaleClaim: ``job`` is a claimed job, and that claim has ended.
             Conflict: other content has the id.
             InvalidTransition: the job failed, or was completed with other content.
         """
@@ -337,18 +337,18 @@ class GenerationRepository(KeyedRepository[Generation, str, GenerationCreate, Ge
                 ContentTable, "session_id", "must be equal to the argument session_id"
             )
         async with self.engine.transaction():
-            if isinstance(generation_id, Generation):
+            if isinstance(job, Generation):
                 # Checked before the content is stored: the worker that claimed the job next may
                 # have stored other content under the same id, and StaleClaim precedes Conflict.
-                await self._was_completed_with(generation_id, new.id)
+                await self._was_completed_with(job, new.id)
             content, _ = await ContentRepository(self.engine).add_idempotent(new)
-            if await self._was_completed_with(generation_id, content.id):
+            if await self._was_completed_with(job, content.id):
                 return content  # not appended again: it may have been removed since
             await ListeningSessionRepository(self.engine).append_content(session_id, content.id)
-            if generation_id is not None:
-                job = await self.complete(generation_id, content.id)
-                if job.session_id != session_id:
-                    raise invalid_field(self.table, "generation_id", "belongs to another session")
+            if job is not None:
+                completed = await self.complete(job, content.id)
+                if completed.session_id != session_id:
+                    raise invalid_field(self.table, "job", "belongs to another session")
         return content
 
     async def _was_completed_with(self, job: Generation | str | None, content_id: str) -> bool:

@@ -23,8 +23,9 @@ from learner_app.learner.timestamps import INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
+from learner_app.repository.json_values import is_same_json
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
-from learner_app.repository.rows import StoredRow, is_same_json
+from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import Param
 from learner_app.repository.values import UTC_DATETIME
 

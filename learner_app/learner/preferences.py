@@ -40,25 +40,27 @@ EXPECTED = Param("expected")
 IS_EXPECTED = t.version == EXPECTED
 
 target, moved = SqlNames(t, "target"), SqlNames(t, "moved")
-bare = target.unqualified
+unqualified = target.unqualified
 MIGRATED_FIELDS = (*UserPreferencesUpdate.model_fields, "last_updated")
-MIGRATED_COLUMNS = [getattr(bare, name) for name in MIGRATED_FIELDS]
+MIGRATED_COLUMNS = [getattr(unqualified, name) for name in MIGRATED_FIELDS]
 MIGRATE = Statement(
     "user_preferences.migrate_to_user",
     f"""
     WITH moved AS (
-        DELETE FROM {SqlNames(t)} WHERE {bare.id} = $1 RETURNING {bare.fields(UserPreferences)}
+        DELETE FROM {SqlNames(t)} WHERE {unqualified.id} = $1
+        RETURNING {unqualified.fields(UserPreferences)}
     )
     INSERT INTO {target}
-        ({bare.id}, {bare.session_id}, {bare.version}, {", ".join(MIGRATED_COLUMNS)})
+        ({unqualified.id}, {unqualified.session_id}, {unqualified.version},
+         {", ".join(MIGRATED_COLUMNS)})
     SELECT $2::text, $3::text, {moved.version} + 1,
            {", ".join(f"moved.{column}" for column in MIGRATED_COLUMNS)}
     FROM moved
-    ON CONFLICT ({bare.id}) DO UPDATE SET
-        {bare.session_id} = EXCLUDED.{bare.session_id},
-        {bare.version} = GREATEST({target.version} + 1, EXCLUDED.{bare.version}),
+    ON CONFLICT ({unqualified.id}) DO UPDATE SET
+        {unqualified.session_id} = EXCLUDED.{unqualified.session_id},
+        {unqualified.version} = GREATEST({target.version} + 1, EXCLUDED.{unqualified.version}),
         {", ".join(f"{column} = EXCLUDED.{column}" for column in MIGRATED_COLUMNS)}
-    WHERE EXCLUDED.{bare.last_updated} > {target.last_updated}
+    WHERE EXCLUDED.{unqualified.last_updated} > {target.last_updated}
     RETURNING {target.fields(UserPreferences)}
     """,
 )

@@ -28,8 +28,8 @@ from learner_app.repository.sql import NOW, SqlNames, Statement
 MAX_DOCUMENT_EVENTS = 100
 """Maximum size of a batch that is sent as a document.
 
-A document needs one round trip, COPY in a transaction four. From about 100 events on that is less
-than what the document costs the server.
+A document needs one round trip, COPY in a transaction five. From about 100 events on these take
+less time than a document takes the server.
 """
 
 COLUMNS = {
@@ -57,7 +57,7 @@ Write: TypeAlias = Callable[[DatabaseEngine, list[EventParams]], Awaitable[int]]
 e = SqlNames(BehavioralEventTable)
 c = SqlNames(ContentTable, "c")
 s = SqlNames(ListeningSessionTable, "s")
-bare = s.unqualified
+unqualified = s.unqualified
 
 COLUMN_LIST = ", ".join(f'"{name}"' for name in COLUMNS)
 COLUMN_DEFINITIONS = ", ".join(f'"{name}" {sql_type}' for name, sql_type in COLUMNS.items())
@@ -121,11 +121,11 @@ def _create_sessions(source: str) -> Statement:
         WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
         ORDER BY {c.id} FOR KEY SHARE
     )
-    INSERT INTO {s} ({bare.id})
+    INSERT INTO {s} ({unqualified.id})
     SELECT incoming.session_id FROM incoming
     JOIN content_items ON content_items.id = incoming.content_id
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
-    ON CONFLICT ({bare.id}) DO NOTHING
+    ON CONFLICT ({unqualified.id}) DO NOTHING
     """
     return Statement("sessions.record_batch", sql)
 

@@ -13,14 +13,12 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
-
 from learner_app.errors import InvalidValue
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
+from learner_app.repository.json_values import plain_json
 from learner_app.repository.values import (
     FIRST_YEAR,
     LAST_YEAR,
-    MAX_JSON_DEPTH,
     MAX_KEY_LENGTH,
     ROUNDING,
     new_key,
@@ -130,9 +128,6 @@ def _id_of(event: Any) -> str | None:
 
 # The fast path.
 
-PLAIN_JSON_BYTES = 10_000
-"""Maximum size of JSON whose numbers cannot exceed the limit on JSON as PostgreSQL prints them."""
-
 CENT = Decimal("0.01")
 MAX_SECONDS = Decimal("99999999.99")
 MAX_PERCENT = Decimal(100)
@@ -140,8 +135,6 @@ MAX_PERCENT = Decimal(100)
 _ISO_TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class NotPlain(ValueError):
@@ -154,7 +147,7 @@ def plain_params(event: Any) -> EventParams | None:
         if isinstance(event, BehavioralEventCreate):
             return _params_of_input(event)
         return _params_of_mapping(event) if type(event) is dict else None
-    except (ArithmeticError, KeyError, TypeError, ValueError, RecursionError):
+    except (ArithmeticError, KeyError, ValueError):
         return None
 
 
@@ -217,18 +210,11 @@ def _time(value: Any) -> datetime:
 
 
 def _json(value: Any) -> str:
-    encoded = _encode(value)
-    size = len(encoded)
-    if (
-        type(value) is not dict
-        or size > PLAIN_JSON_BYTES
-        or (size > MAX_JSON_DEPTH and encoded.count(b"{") + encoded.count(b"[") > MAX_JSON_DEPTH)
-        or b"\\u0000" in encoded
-        # values that are not JSON, such as NaN, Decimal and tuples, are decoded as others
-        or _decode(encoded) != value
-    ):
+    plain = plain_json(value) if type(value) is dict else None
+    if plain is None:
         raise NotPlain
-    return encoded.decode()
+    text, _copy = plain
+    return text.decode()
 
 
 PLAIN_FIELDS: dict[str, Callable[[Any], Any]] = {

@@ -46,6 +46,7 @@ from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Filters, at_least, before, one_of
 from learner_app.repository.inputs import invalid_field, require_instance, require_list, validate
+from learner_app.repository.json_values import json_text
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -56,7 +57,7 @@ from learner_app.repository.paging import (
     rounded_limit,
 )
 from learner_app.repository.queries import Expression
-from learner_app.repository.rows import StoredRow, json_text
+from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import (
     JSON_OBJECT,
@@ -340,7 +341,7 @@ class BehavioralEventRepository(
         """Return the number of events per type of a session or a content item, highest first.
 
         Raises:
-            InvalidValue: both arguments were passed, or none.
+            InvalidValue: both arguments were passed, or neither.
         """
         filters = _not_none(session_id=session_id, content_id=content_id)
         if len(filters) != 1:

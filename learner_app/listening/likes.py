@@ -37,17 +37,17 @@ from learner_app.repository.values import OPTIONAL_UTC_DATETIME
 REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
 
 k = SqlNames(LikeEngagementTable, "k")
-bare = k.unqualified
+unqualified = k.unqualified
 ROW = k.fields(Like)
 HAS_KEY = f"{k.content_id} = $1 AND {k.session_id} = $2"
 
 UPSERT = f"""
 INSERT INTO {k}
-    ({bare.content_id}, {bare.session_id}, {bare.liked}, {bare.liked_at}, {bare.reaction_type},
-     {bare.content_characteristics})
+    ({unqualified.content_id}, {unqualified.session_id}, {unqualified.liked},
+     {unqualified.liked_at}, {unqualified.reaction_type}, {unqualified.content_characteristics})
 VALUES ($1::text, $2::text, true, {NOW}, COALESCE($3::text, 'like'),
         COALESCE({CHARACTERISTICS_BY_ID.format("$1::text")}, '{{}}'))
-ON CONFLICT ({bare.content_id}, {bare.session_id}) DO UPDATE
+ON CONFLICT ({unqualified.content_id}, {unqualified.session_id}) DO UPDATE
 """
 NEW_REACTION = f"COALESCE($3, {k.reaction_type}, 'like')"
 CHANGES_REACTION = f"$3 <> COALESCE({k.reaction_type}, 'like')"
@@ -70,15 +70,16 @@ def _changed_or_existing(operation: str, write: str) -> Statement:
 LIKE = _changed_or_existing(
     "like",
     f"""
-    {UPSERT} SET {bare.liked} = true, {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
-        {bare.unliked_at} = NULL, {bare.reaction_type} = {NEW_REACTION}
+    {UPSERT} SET {unqualified.liked} = true, {unqualified.liked_at} = COALESCE({k.liked_at}, {NOW}),
+        {unqualified.unliked_at} = NULL, {unqualified.reaction_type} = {NEW_REACTION}
     WHERE NOT {k.liked} OR {k.reaction_type} IS DISTINCT FROM {NEW_REACTION}
     """,
 )
 UNLIKE = _changed_or_existing(
     "unlike",
     f"""
-    UPDATE {k} SET {bare.liked} = false, {bare.unliked_at} = GREATEST({NOW}, {k.liked_at})
+    UPDATE {k} SET {unqualified.liked} = false,
+        {unqualified.unliked_at} = GREATEST({NOW}, {k.liked_at})
     WHERE {HAS_KEY} AND {k.liked}
     """,
 )
@@ -86,11 +87,11 @@ LIKED_AFTER_TOGGLE = f"NOT {k.liked} OR ({CHANGES_REACTION}) IS TRUE"
 TOGGLE = Statement(
     "like_engagement.toggle",
     f"""
-    {UPSERT} SET {bare.liked} = {LIKED_AFTER_TOGGLE},
-        {bare.liked_at} = COALESCE({k.liked_at}, {NOW}),
-        {bare.unliked_at} =
+    {UPSERT} SET {unqualified.liked} = {LIKED_AFTER_TOGGLE},
+        {unqualified.liked_at} = COALESCE({k.liked_at}, {NOW}),
+        {unqualified.unliked_at} =
             CASE WHEN NOT ({LIKED_AFTER_TOGGLE}) THEN GREATEST({NOW}, {k.liked_at}) END,
-        {bare.reaction_type} = {NEW_REACTION}
+        {unqualified.reaction_type} = {NEW_REACTION}
     RETURNING {ROW}
     """,
 )

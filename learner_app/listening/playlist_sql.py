@@ -21,7 +21,7 @@ from learner_app.repository.locks import ISOLATION
 from learner_app.repository.sql import SqlNames, Statement
 
 s = SqlNames(ListeningSessionTable, "s")
-bare = s.unqualified
+unqualified = s.unqualified
 c = SqlNames(ContentTable, "c")
 e = SqlNames(BehavioralEventTable)
 k = SqlNames(LikeEngagementTable)
@@ -41,8 +41,8 @@ LOCK_CONTENTS = Statement(
 APPEND = Statement(
     "sessions.append_many",
     f"""
-    UPDATE {s} SET {bare.content_ids} = {s.content_ids} || $2::text[],
-        {bare.current_content_id} = COALESCE($3, {s.current_content_id})
+    UPDATE {s} SET {unqualified.content_ids} = {s.content_ids} || $2::text[],
+        {unqualified.current_content_id} = COALESCE($3, {s.current_content_id})
     WHERE {s.id} = $1
     """,
 )
@@ -51,7 +51,7 @@ APPEND = Statement(
 SET_CURRENT = Statement(
     "sessions.set_current",
     f"""
-    UPDATE {s} SET {bare.current_content_id} = $2
+    UPDATE {s} SET {unqualified.current_content_id} = $2
     WHERE {s.id} = $1 AND $2 = ANY({s.content_ids})
       AND EXISTS (SELECT FROM {c} WHERE {c.id} = $2)
     RETURNING {SESSION}
@@ -120,7 +120,7 @@ def _move(operation: str, neighbor: str) -> Statement:
     """
     sql = f"""
     WITH moved AS (
-        UPDATE {s} SET {bare.current_content_id} = {neighbor}
+        UPDATE {s} SET {unqualified.current_content_id} = {neighbor}
         WHERE {s.id} = $1 AND ($2::text IS NULL OR {s.current_content_id} = $2)
           AND {neighbor} IS NOT NULL
         RETURNING {s.current_content_id} AS id
@@ -188,8 +188,8 @@ ELSE {s.current_content_id} END
 def _remove(condition: str) -> str:
     return f"""
     UPDATE {s} SET
-        {bare.content_ids} = array_remove({s.content_ids}, $2::text),
-        {bare.current_content_id} = {NEXT_CURRENT}
+        {unqualified.content_ids} = array_remove({s.content_ids}, $2::text),
+        {unqualified.current_content_id} = {NEXT_CURRENT}
     WHERE {condition} AND ($2 = ANY({s.content_ids}) OR {s.current_content_id} = $2)
     """
 
@@ -201,7 +201,7 @@ REMOVE_FROM_MANY = Statement("sessions.remove_from_many", _remove(f"{s.id} = ANY
 CLEAR = Statement(
     "sessions.clear",
     f"""
-    UPDATE {s} SET {bare.content_ids} = '{{}}', {bare.current_content_id} = NULL
+    UPDATE {s} SET {unqualified.content_ids} = '{{}}', {unqualified.current_content_id} = NULL
     WHERE {s.id} = $1 RETURNING {SESSION}
     """,
 )

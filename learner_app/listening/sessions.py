@@ -50,12 +50,12 @@ WHOLE_SECONDS = TypeAdapter(
 )
 
 s = SqlNames(ListeningSessionTable)
-bare = s.unqualified
+unqualified = s.unqualified
 ROW = s.fields(ListeningSession)
 TOUCH = Statement(
     "sessions.touch",
     f"""
-    UPDATE {s} SET {bare.last_activity_at} = COALESCE($2, {NOW})
+    UPDATE {s} SET {unqualified.last_activity_at} = COALESCE($2, {NOW})
     WHERE {s.id} = $1 AND {s.last_activity_at} < COALESCE($2, {NOW})
       AND ($2 <= {MAX_TIMESTAMP}) IS NOT FALSE RETURNING {ROW}
     """,
@@ -66,7 +66,7 @@ IS_TOO_FAR_AHEAD = Statement(
 ADD_LISTENING_TIME = Statement(
     "sessions.add_listening_time",
     f"""
-    UPDATE {s} SET {bare.total_listening_time} = {s.total_listening_time} + $2
+    UPDATE {s} SET {unqualified.total_listening_time} = {s.total_listening_time} + $2
     WHERE {s.id} = $1 AND {s.total_listening_time} <= {MAX_LISTENING_TIME} - $2 RETURNING {ROW}
     """,
 )
@@ -383,7 +383,7 @@ class ListeningSessionRepository(
         return await self.engine.run_transaction(lambda: delete(key))
 
     async def delete_inactive(self, before: datetime, *, batch: int = DEFAULT_LIMIT) -> int:
-        """Delete a batch of the sessions of :meth:`list_inactive` and return their number.
+        """Delete a batch of the sessions that :meth:`list_inactive` returns, and return how many.
 
         Call it until it returns 0. It skips sessions that another transaction has locked, but waits
         for locked rows that are deleted with a session, such as jobs of ``claim_webhooks``.

@@ -159,15 +159,14 @@ def _major_of(folder: Path) -> int:
 async def tables_to_replace(engine: DatabaseEngine) -> list[str]:
     """Return the names of the tables that a restore replaces, none for an empty database.
 
-    Call it in ``with engine.as_owner()``.
-
     Raises:
         SettingsError: the database has tables and APP_ENV is production.
         MigrationError: the role may not drop the tables.
         BackupError: the database has tables that no registered app declares.
     """
-    await engine.wait_until_ready()
-    connection = await engine.get_new_connection()
+    with engine.as_owner():
+        await engine.wait_until_ready()
+        connection = await engine.get_new_connection()
     try:
         existing = await connection.fetchval(_HAS_TABLES)
         has_history = await connection.fetchval(HISTORY_EXISTS, HISTORY_TABLE)

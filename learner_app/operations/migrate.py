@@ -56,16 +56,17 @@ async def apply_migrations(engine: DatabaseEngine) -> int:
 
 
 async def plan_migrations(engine: DatabaseEngine) -> str:
-    """Return the SQL that :func:`apply_migrations` would run.
+    """Return the SQL that :func:`apply_migrations` would run, planned as the owner role.
 
     The text is empty if nothing is pending. The function writes nothing and needs no CREATE
     privilege. Before the first migration, all of them are pending.
     """
     lines: list[str] = []
-    await engine.wait_until_ready()
-    for app in _apps():
-        runner = MigrationRunner(engine, app, report=lines.append)
-        await runner.preview(await runner.to_apply(), backwards=False)
+    with engine.as_owner():
+        await engine.wait_until_ready()
+        for app in _apps():
+            runner = MigrationRunner(engine, app, report=lines.append)
+            await runner.preview(await runner.to_apply(), backwards=False)
     return "\n".join(lines)
 
 
@@ -86,7 +87,7 @@ async def roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> None
 
 
 async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) -> str:
-    """Return the SQL that :func:`roll_back` would run.
+    """Return the SQL that :func:`roll_back` would run, planned as the owner role.
 
     The text is empty if nothing is applied. The function writes nothing.
 
@@ -94,8 +95,9 @@ async def plan_roll_back(engine: DatabaseEngine, app: str, migration_id: str) ->
         MigrationError: there is no such app or migration.
     """
     lines: list[str] = []
-    runner = MigrationRunner(engine, _app(app), report=lines.append)
-    await runner.preview(await runner.to_undo(migration_id), backwards=True)
+    with engine.as_owner():
+        runner = MigrationRunner(engine, _app(app), report=lines.append)
+        await runner.preview(await runner.to_undo(migration_id), backwards=True)
     return "\n".join(lines)
 
 

@@ -1,7 +1,6 @@
 """Reset of a database: drop all tables of the registered apps.
 
-The functions use the role of the engine, which must own the tables: call them in ``with
-engine.as_owner()``.
+The functions connect as the owner role, which must own the tables.
 
 The migration history is not consulted: tables with wrong or missing rows in it are dropped as well.
 """
@@ -77,8 +76,9 @@ async def find_tables(engine: DatabaseEngine) -> ResetPlan:
     """
     if engine.url is None:
         require_unambiguous_database(engine.settings)
-    await engine.wait_until_ready()
-    connection = await engine.get_new_connection()
+    with engine.as_owner():
+        await engine.wait_until_ready()
+        connection = await engine.get_new_connection()
     try:
         await require_owner(connection)
         found = [row[0] for row in await connection.fetch(TABLES)]
@@ -99,25 +99,32 @@ async def drop_tables(engine: DatabaseEngine, plan: ResetPlan) -> None:
         ResetRefused: a view, a foreign key or another object depends on a table, or another
             session locks one; nothing was deleted.
     """
-    async with engine.transaction() as transaction:
-        execute = transaction.connection.execute
-        await execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-        try:
-            if plan.tables:
-                await execute(f"DROP TABLE {', '.join(quoted(name) for name in plan.tables)}")
-            await execute(DROP_UNUSED_TOUCH_FUNCTIONS)
-            await _delete_history(transaction.connection, keep_others=bool(plan.other_tables))
-        except asyncpg.DependentObjectsStillExistError as error:
-            dependents = (error.detail or "an object depends on a table").splitlines()
-            raise ResetRefused(
-                f"{engine.target}: {abbreviated(dependents, '; ')}. Nothing was deleted; drop what "
-                "depends on the tables first"
-            ) from None
-        except asyncpg.LockNotAvailableError:
-            raise ResetRefused(
-                f"{engine.target}: another session locks a table. Nothing was deleted; end that "
-                "session's transaction first"
-            ) from None
+    with engine.as_owner():
+        async with engine.transaction() as transaction:
+            await _drop_tables(engine, transaction.connection, plan)
+
+
+async def _drop_tables(
+    engine: DatabaseEngine, connection: asyncpg.Connection, plan: ResetPlan
+) -> None:
+    execute = connection.execute
+    await execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    try:
+        if plan.tables:
+            await execute(f"DROP TABLE {', '.join(quoted(name) for name in plan.tables)}")
+        await execute(DROP_UNUSED_TOUCH_FUNCTIONS)
+        await _delete_history(connection, keep_others=bool(plan.other_tables))
+    except asyncpg.DependentObjectsStillExistError as error:
+        dependents = (error.detail or "an object depends on a table").splitlines()
+        raise ResetRefused(
+            f"{engine.target}: {abbreviated(dependents, '; ')}. Nothing was deleted; drop what "
+            "depends on the tables first"
+        ) from None
+    except asyncpg.LockNotAvailableError:
+        raise ResetRefused(
+            f"{engine.target}: another session locks a table. Nothing was deleted; end that "
+            "session's transaction first"
+        ) from None
 
 
 async def _delete_history(connection: asyncpg.Connection, *, keep_others: bool) -> None:

@@ -29,7 +29,7 @@ DEFAULT_NAME = "learner"
 """Default name of the database and of the application role."""
 
 OWNER_SUFFIX = "_owner"
-"""Default name of the owner role after the name of the application role."""
+"""Suffix of the default name of the owner role, after the name of the application role."""
 
 ADVISORY_LOCK = 0x726F6C6573
 """Key of the lock that serialises concurrent runs: the letters of "roles"."""
@@ -125,7 +125,7 @@ async def set_up_roles(
 
     Args:
         administrator: URL of a superuser, or of a role with CREATEROLE and CREATEDB.
-        settings: time-outs and encryption of the connections.
+        settings: timeouts and encryption of the connections.
         roles: names of roles, database and schema.
         passwords: passwords of new roles by role name. Missing ones are generated at random.
         sets_passwords: False for a server that requires no passwords.

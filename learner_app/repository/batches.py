@@ -10,7 +10,7 @@ MAX_BATCH = 10_000
 
 
 def lock_oldest_keys_sql(names: SqlNames, key: str, condition: str, order: str, batch: int) -> str:
-    """Return SQL that locks the first matching rows and is an array of their keys.
+    """Return SQL of an array of the keys of the first matching rows, which it locks.
 
     Rows that another transaction has locked are skipped. The batch size is a literal in the
     SQL: PostgreSQL plans a bound LIMIT as if it were a tenth of the table.

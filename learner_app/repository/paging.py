@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 from piccolo.columns import Column
 from piccolo.columns.combination import WhereRaw
-from piccolo.querystring import QueryString
 from piccolo.table import Table
 
 from learner_app.repository.inputs import invalid_field
@@ -58,8 +57,8 @@ class Order:
             nullable column is possible in lists only, which have no cursor.
         descending: True for descending order of all columns.
         sorts: filters with which PostgreSQL must sort the selected rows; True for every call.
-            Otherwise it may walk the index of the first column until the limit is reached, past all
-            rows that the filters exclude: fast if they exclude few rows, slow if nearly all.
+            Otherwise it may scan the index of the first column until the limit is reached, through
+            the rows that the filters exclude: fast for few such rows, slow if nearly all are.
     """
 
     def __init__(
@@ -82,16 +81,6 @@ class Order:
     def along_index(self) -> Order:
         """Return the order without a sort, for streams, which read all matching rows anyway."""
         return Order(*self.columns, descending=self.descending)
-
-    def order_by(self, *, sort: bool) -> list[Column | QueryString]:
-        """Return the ORDER BY terms.
-
-        With ``sort``, the first term is an expression that no index has, so that PostgreSQL sorts.
-        """
-        if not sort:
-            return list(self.columns)
-        first, *others = self.columns
-        return [QueryString("{} + interval '0'", first), *others]
 
     def cursor_params(self) -> list[str]:
         """Return the names of the parameters of :meth:`after`."""
@@ -124,7 +113,7 @@ class Order:
         with suppress(msgspec.MsgspecError, ValueError, TypeError, binascii.Error):
             tag, values = _decoder(row, self.names).decode(base64.urlsafe_b64decode(cursor))
         if tag != self.tag or not all(map(_is_sendable, values)):
-            reason = "is not a cursor of this order: pass the next of a page"
+            reason = "is not a cursor of this order: pass `next` of a page in the same order"
             raise invalid_field(table, "after", reason)
         return dict(zip(self.cursor_params(), values, strict=True))
 

@@ -18,6 +18,7 @@ from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import Order
 from learner_app.repository.sql import Param, Statement, compile_query
 from learner_app.schema.columns import Now
+from learner_app.schema.schema_object import quoted
 
 __all__ = ["DEFAULT", "Expression", "StatementCache"]
 
@@ -209,9 +210,10 @@ class StatementCache:
         sort = order.sorts_with(wanted)
 
         def make() -> Statement:
-            conditions = [filters.condition(wanted), order.after() if after else None]
-            query = self.select(conditions)
-            query = query.order_by(*order.order_by(sort=sort), ascending=not order.descending)
+            selected = self.select([filters.condition(wanted), order.after() if after else None])
+            if sort:
+                return self.compile(operation, _sorted(selected, order, limit))
+            query = selected.order_by(*order.columns, ascending=not order.descending)
             return self.compile(operation, query.limit(limit))
 
         return self.cached((operation, wanted, order.tag, sort, limit, after), make)
@@ -261,3 +263,17 @@ class _Values(NamedTuple):
     """Values of an insert, in a form that Piccolo accepts in place of a row."""
 
     querystring: QueryString
+
+
+def _sorted(selected: Select[Any], order: Order, limit: int) -> QueryString:
+    """Return a query for the first of the selected rows, for which PostgreSQL sorts all of them.
+
+    ``OFFSET 0`` has no effect but on the planner, which does not move the order and the limit into
+    the subquery. An order by an expression does the same and is evaluated for each row, which takes
+    a tenth of the time of a thousand rows.
+    """
+    direction = "DESC" if order.descending else "ASC"
+    names = [quoted(column._meta.db_column_name) for column in order.columns]
+    terms = ", ".join(f"{name} {direction}" for name in names)
+    sql = f"SELECT * FROM ({{}} OFFSET 0) AS selected ORDER BY {terms} LIMIT {limit:d}"
+    return QueryString(sql, selected.querystrings[0])

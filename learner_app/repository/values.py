@@ -9,7 +9,6 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 import uuid_utils
 from pydantic import (
     AfterValidator,
@@ -22,14 +21,13 @@ from pydantic import (
     ValidationError,
 )
 
-from learner_app.repository.rows import json_text
+from learner_app.repository.json_values import storable_json
 
 __all__ = [
     "AS_NUMBER",
     "DAY",
     "HTTP_URL",
     "JSON_OBJECT",
-    "MAX_JSON_BYTES",
     "MAX_KEY_LENGTH",
     "NUMBER",
     "OPTIONAL_UTC_DATETIME",
@@ -67,12 +65,6 @@ __all__ = [
 MAX_KEY_LENGTH = 255
 """Maximum characters of a text key."""
 
-MAX_JSON_BYTES = 1_000_000
-"""Maximum bytes of a JSON value, with its numbers as PostgreSQL prints them."""
-
-MAX_JSON_DEPTH = 100
-"""Maximum levels of nested JSON, far below the stack limits of Python and PostgreSQL."""
-
 FIRST_YEAR, LAST_YEAR = 2, 9998
 """Years of accepted times; the driver converts the minimum and maximum datetime to infinity."""
 
@@ -84,13 +76,10 @@ ROUNDING = Context(prec=1000, rounding=ROUND_HALF_UP)
 
 _ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ISO_TIME = re.compile(rf"{_ISO_DAY.pattern}[Tt ]\d\d:", re.ASCII)
-_EXPONENT = re.compile(r"\de[+-](\d{1,3})")
 _URL = TypeAdapter(HttpUrl)
 _HTTP_PREFIX = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
 """White space, control characters and backslashes, which some URL parsers drop or replace."""
-
-_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def new_key() -> str:
@@ -126,50 +115,6 @@ def _http_url(text: str) -> str:
     except ValidationError:
         raise ValueError("must be an http or https URL") from None
     return text
-
-
-def _json_storable(value: Any) -> Any:
-    try:
-        text = json_text(value)
-        encoded = text.encode()
-    except (ValueError, TypeError):
-        raise ValueError("must be JSON, without NaN, infinity and lone surrogates") from None
-    except RecursionError:
-        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels") from None
-    if len(encoded) + _added_digits(text) > MAX_JSON_BYTES:
-        raise ValueError("must not be larger than 1 MB as JSON")
-    if "\\u0000" in text and _NUL_ESCAPE.search(text):
-        raise ValueError("must not contain NUL characters")
-    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
-        raise ValueError(f"must not be nested deeper than {MAX_JSON_DEPTH} levels")
-    decoded = msgspec.json.decode(encoded)
-    if decoded != value and not _has_text_keys(value):
-        raise ValueError("must have strings as the keys of its objects")
-    return decoded  # tuples are lists, as in a value that is read from the database
-
-
-def _added_digits(text: str) -> int:
-    """Return the number of digits that PostgreSQL adds: it prints 1e300 with 301 digits."""
-    return sum(min(int(exponent), 400) for exponent in _EXPONENT.findall(text))
-
-
-def _has_text_keys(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) for key in value) and all(
-            map(_has_text_keys, value.values())
-        )
-    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))
-
-
-def _depth(value: Any) -> int:
-    """Return the number of nested levels, without recursion, whose depth Python limits."""
-    depth, level = 0, [value]
-    while level := [item for item in level if isinstance(item, dict | list | tuple)]:
-        depth += 1
-        level = [
-            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-    return depth
 
 
 def _number(value: Any) -> Any:
@@ -257,7 +202,7 @@ EventType = Annotated[str, Field(strict=True, min_length=1, max_length=50), STOR
 Key = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_KEY_LENGTH), STORABLE]
 """Text key."""
 
-JsonObject = Annotated[dict[str, Any], AfterValidator(_json_storable)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(storable_json)]
 """JSON object of at most 1 MB and 100 levels."""
 
 NUMBER = BeforeValidator(_number)

@@ -123,7 +123,7 @@ async def alter_columns(run: MigrationRun) -> None:
         if remaining is not None:
             rest.append(remaining)
             await _fit_to_classes(run, remaining)
-    # The declared operations stay as they are: after a lock time-out all of them run again.
+    # The declared operations stay as they are: after a lock timeout all of them run again.
     operations.alter_columns = rest
     try:
         await PiccoloManager._run_alter_columns(operations, backwards=run.is_backwards)

@@ -36,7 +36,7 @@ def current_migration_engine() -> MigrationEngine:
     engine: object = current_engine()
     if not isinstance(engine, MigrationEngine):
         raise MigrationError(
-            "DB in piccolo_conf is no learner_app.database.engine.DatabaseEngine, which migrations "
-            "with schema objects need: import it by `from learner_app.conf import DB`"
+            "DB in piccolo_conf is not a DatabaseEngine of learner_app, which migrations with "
+            "schema objects require: import it by `from learner_app.conf import DB`"
         )
     return engine

@@ -37,7 +37,7 @@ LOCK_ATTEMPTS = 6
 
 ALL = "all"
 ONE = "1"
-"""Arguments of Piccolo's commands that stand for all migrations, and for the next or last one."""
+"""Arguments of Piccolo's commands for all migrations, and for the next or last one."""
 
 Report = Callable[[str], None]
 Step = Callable[[], Awaitable[None]]
@@ -220,10 +220,10 @@ class MigrationRunner:
                     await step()
 
     async def _run_in_transaction(self, step: Step) -> None:
-        """Run the step in one transaction, again when a table stays locked.
+        """Run the step in one transaction, and repeat it while a table is locked.
 
-        While DDL waits for a table, all later statements on the table wait too. It therefore
-        gives up early, lets them proceed, and starts again.
+        While DDL waits for a table, all later statements on the table wait too. DDL therefore
+        waits a short time only. After a rollback, during which they proceed, the step is repeated.
         """
         for attempt in range(1, LOCK_ATTEMPTS + 1):
             try:

@@ -63,12 +63,12 @@ def is_replacement_due(module: Any, migration_id: str, applied: Collection[str])
 async def verify_replaced(connection: Any, migration_id: str, manager: PiccoloManager) -> None:
     """Raise MigrationError if a table, column or object of the migration does not exist.
 
-    Verified are names, not definitions: the recorded ids already identify the definitions.
+    Only names are verified, since the recorded ids already identify the definitions.
     """
     missing = [name async for name in _missing(connection, manager)]
     if missing:
         raise MigrationError(
-            f"the history says that the migrations before {migration_id} are applied, but "
+            f"according to the history, the migrations before {migration_id} are applied, but "
             f"the database lacks {', '.join(missing[:5])}: restore a backup, or delete the data "
             "with `learner reset`"
         )

@@ -1,4 +1,4 @@
-"""Names of the settings that a transaction carries for policies, triggers and logs.
+"""Names of the settings that a transaction sets for policies, triggers and logs.
 
 ``DB.scope()`` sets them, and policies of row-level security read them.
 """

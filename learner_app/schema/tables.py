@@ -25,7 +25,7 @@ ROW_KEY = "row_key"
 class SchemaTable:
     """Mixin that copies the schema objects of mixins for the table and sets up a composite key.
 
-    It is no ``Table``: subclasses of a table class would inherit its ``id``.
+    It is not a ``Table``: subclasses of a table class would inherit its ``id``.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -98,8 +98,8 @@ def _ignore(_row: Table, _value: object) -> None:
 class CompositeKey(Column):
     """Value of ``_meta.primary_key`` for a key of several columns, compared column by column.
 
-    With it, ``save``, ``remove``, ``refresh`` and ``get`` affect exactly one row. It is no column
-    of the table: no query selects or writes it as a column.
+    With it, ``save``, ``remove``, ``refresh`` and ``get`` affect exactly one row. It is not a
+    column of the table: no query selects or writes it as a column.
     """
 
     def __init__(self, table: type[Table], columns: list[Column]) -> None:

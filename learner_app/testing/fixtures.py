@@ -62,9 +62,9 @@ def learner_template(learner_server: TestServer, pytestconfig: pytest.Config) ->
 
 
 def _end_run(config: pytest.Config, line: str) -> NoReturn:
-    """End the run with one line.
+    """End the test run with one line.
 
-    A worker of pytest-xdist cannot end the run; its tests fail with the line.
+    A worker of pytest-xdist cannot end the run; its tests fail with that line.
     """
     if hasattr(config, "workerinput"):
         raise pytest.fail.Exception(line, pytrace=False) from None

@@ -77,7 +77,7 @@ class TestServer:
         """Create a database and return its name.
 
         Args:
-            template: database to copy; nobody may be connected to it. An empty one if omitted.
+            template: database to copy; no client may be connected to it. An empty one if omitted.
             prefix: beginning of the name.
 
         Raises:
@@ -121,7 +121,7 @@ class OwnServer(TestServer):
 
     Args:
         programs: folder with PostgreSQL's ``bin``; the embedded PostgreSQL if omitted.
-        autostart: start the server at once.
+        autostart: start the server immediately.
 
     Raises:
         ServerError: the programs are missing, or the server does not start.

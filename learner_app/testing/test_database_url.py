@@ -28,20 +28,21 @@ def find_test_database_url(settings: Settings) -> str | None:
         raise SettingsError(
             "TEST_DATABASE_URL: the name of the database must contain the word test"
         )
-    if settings.has_database and run_in_thread(_is_same(find_database_url(settings), target)):
+    if settings.has_database and run_in_thread(_is_same(settings, target)):
         raise SettingsError(
             "TEST_DATABASE_URL and DATABASE_URL are the same database: use another one for tests"
         )
     return url
 
 
-async def _is_same(one: DatabaseUrl, other: DatabaseUrl) -> bool:
-    """Return whether both URLs lead to the same database, also by different host names."""
+async def _is_same(settings: Settings, other: DatabaseUrl) -> bool:
+    """Return whether a URL leads to the configured database, also by another host name."""
+    one = find_database_url(settings)
     if (one.hosts, one.ports, one.database) == (other.hosts, other.ports, other.database):
         return True
     identities = []
     for target in (one, other):
-        arguments = target.connect_arguments(Settings())
+        arguments = target.connect_arguments(settings)
         try:
             connection = await asyncpg.connect(**arguments, timeout=CONNECT_SECONDS)
         except (OSError, asyncpg.PostgresError):

@@ -53,7 +53,7 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
         routes=[
             Route("/", start_page),
             Route("/health", health.alive),
-            Route("/health/db", health.database),
+            Route("/health/db", health.DatabaseRoute(engine), methods=["GET"]),
             Route("/desk.css", desk_style),
             Route("/admin", to_admin),
             Mount("/admin/", desk),

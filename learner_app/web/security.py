@@ -1,6 +1,5 @@
 """Security headers of all responses."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -23,6 +22,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_NAMES = frozenset(name for name, _ in _ENCODED)
 
 
 class SecurityHeaders:
@@ -34,9 +35,8 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
+                others = [one for one in message.get("headers", ()) if one[0] not in _NAMES]
+                message["headers"] = others + _ENCODED
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -20,8 +20,8 @@ from learner_app.errors import (
     TransactionError,
     TransactionRequired,
 )
+from learner_app.repository.json_values import MAX_JSON_BYTES
 from learner_app.repository.rows import StoredRow
-from learner_app.repository.values import MAX_JSON_BYTES
 from tests.content.factories import add_contents, new_content
 
 content = ContentRepository()

@@ -47,6 +47,8 @@ ATTRIBUTES = (
     "_protocol",
     "_query_loggers",
     "_server_caps",
+    "_stmt_cache",
+    "_stmt_exclusive_section",
     "_termination_listeners",
     "_top_xact",
     "_transport",

@@ -12,13 +12,14 @@ import pytest
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import (
     CommitUnknown,
+    Conflict,
     ConnectionLost,
     LeaseEnded,
     StatementRefused,
     StatementTimeout,
     TransactionError,
 )
-from tests.database.pools import reopen
+from tests.database.pools import reopen, switch_jit_on
 from tests.database.sessions import add, keys
 
 INSERT = "INSERT INTO sessions (id) VALUES ($1)"
@@ -537,6 +538,7 @@ async def test_listeners_of_a_lease_survive_an_inner_lease(clone: DatabaseEngine
 @pytest.mark.parametrize("kind", ["enum", "transaction"])
 async def test_a_cancelled_type_lookup_leaves_no_transaction(clone: DatabaseEngine, kind: str):
     """Cancel the lookup after different times, to interrupt each of its steps."""
+    await switch_jit_on(clone)
     await clone.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
     cancelled = 0
     async with clone.connection() as connection:
@@ -644,3 +646,81 @@ async def test_a_task_that_was_cancelled_before_gets_lease_ended(
     with pytest.raises(LeaseEnded):
         await task
     assert task.cancelling() == 1
+
+
+async def duplicate(connection: Any) -> None:
+    await connection.execute(INSERT, "twice")
+    await connection.execute(INSERT, "twice")
+
+
+async def test_every_lease_raises_the_error_of_the_package_at_the_end_of_its_block(
+    clone: DatabaseEngine,
+):
+    with pytest.raises(Conflict) as of_connection:
+        async with clone.connection() as connection, connection.transaction():
+            await duplicate(connection)
+    with pytest.raises(Conflict) as of_transaction:
+        async with clone.transaction() as transaction:
+            await duplicate(transaction.connection)
+    with pytest.raises(Conflict) as of_nested:
+        async with clone.transaction(), clone.transaction() as transaction:
+            await duplicate(transaction.connection)
+    for caught in (of_connection, of_transaction, of_nested):
+        assert isinstance(caught.value.__cause__, asyncpg.UniqueViolationError)
+    assert await keys() == []
+
+
+async def test_an_error_of_a_nested_lease_leaves_the_outer_transaction_usable(
+    clone: DatabaseEngine,
+):
+    async with clone.transaction():
+        await add("outer")
+        with pytest.raises(Conflict):
+            async with clone.transaction() as transaction:
+                await duplicate(transaction.connection)
+        await add("later")
+    assert await keys() == ["later", "outer"]
+
+
+async def test_an_error_that_the_lease_did_not_raise_leaves_the_transaction_unchanged(
+    clone: DatabaseEngine,
+):
+    async with clone.transaction() as transaction:
+        await transaction.connection.execute(INSERT, "s1")
+    for error in (OSError("a file"), TimeoutError(), ValueError()):
+        with pytest.raises(type(error)) as caught:
+            async with clone.transaction() as transaction:
+                await transaction.connection.execute(INSERT, "s2")
+                raise error
+        assert caught.value is error
+
+
+async def test_a_unit_is_retried_after_an_error_of_the_transactions_lease(clone: DatabaseEngine):
+    attempts = 0
+
+    async def unit() -> None:
+        nonlocal attempts
+        attempts += 1
+        transaction = clone.enclosing_transaction()
+        assert transaction is not None
+        if attempts == 1:
+            await kill(clone, transaction.connection)
+        await transaction.connection.execute(INSERT, "retried")
+
+    await clone.run_transaction(unit)
+    assert attempts == 2
+    assert await keys() == ["retried"]
+
+
+async def test_a_time_limit_of_the_caller_is_reported_as_such(clone: DatabaseEngine):
+    with pytest.raises(StatementTimeout, match="the caller's own time limit"):
+        async with clone.connection() as connection:
+            await connection.fetch("SELECT pg_sleep(5)", timeout=0.05)
+    with pytest.raises(StatementTimeout, match="the caller's own time limit"):
+        async with clone.transaction() as transaction:
+            await transaction.connection.fetch("SELECT pg_sleep(5)", timeout=0.05)
+    with pytest.raises(StatementTimeout, match="the caller's own time limit"):
+        async with clone.transaction(), clone.connection() as connection:
+            cursor = await connection.cursor("SELECT pg_sleep(5) FROM generate_series(1, 2)")
+            await cursor.fetch(2, timeout=0.05)
+    assert await clone.fetchval("SELECT 1") == 1

@@ -27,7 +27,7 @@ from learner_app.errors import (
     StatementTimeout,
     TransactionError,
 )
-from tests.database.pools import reopen
+from tests.database.pools import reopen, switch_jit_on
 from tests.database.sessions import keys
 
 SETTING = "SELECT current_setting('statement_timeout')"
@@ -164,6 +164,12 @@ async def test_timeouts_and_application_name_come_from_the_settings(clone: Datab
     names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
     found = [await clone.fetchval(f"SHOW {name}") for name in (*names, "application_name")]
     assert found == ["9s", "4500ms", "1min", "desk 7"]
+
+
+async def test_statements_are_not_compiled_unless_the_url_asks_for_it(clone: DatabaseEngine):
+    assert await clone.fetchval("SHOW jit") == "off"
+    await switch_jit_on(clone)
+    assert await clone.fetchval("SHOW jit") == "on"
 
 
 async def test_a_connection_idle_for_long_is_pinged_before_it_is_lent(
@@ -480,6 +486,7 @@ async def test_an_empty_statement_and_an_empty_batch_are_refused(clone: Database
 
 async def test_a_type_lookup_leaves_no_session_state(clone: DatabaseEngine):
     """Session state would cause a reset, after which every statement is prepared anew."""
+    await switch_jit_on(clone)
     await clone.execute("CREATE TYPE colour AS ENUM ('red', 'blue')")
     async with clone.connection() as connection:
         assert await connection.fetchval("SELECT $1::colour[]", ["red"]) == ["red"]

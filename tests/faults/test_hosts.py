@@ -68,6 +68,7 @@ async def test_health_is_in_time_with_a_silent_first_host(cluster: Cluster, prox
 @pytest.mark.parametrize(
     "attributes", ["primary", "read-write", "standby", "prefer-standby", "any"]
 )
+@pytest.mark.variants
 async def test_the_right_one_is_found(replicated: Replicated, attributes: str):
     ports = (replicated.replica.port, replicated.primary.port)
     async with engine_of(free_port(), *ports, attributes=attributes).running() as engine:
@@ -198,6 +199,7 @@ async def test_a_lost_commit_is_unknown_and_can_be_found_out(
 
 @pytest.mark.parametrize("track_commit", [True, False])
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.variants
 async def test_a_unit_is_repeated_after_a_lost_commit_only_when_it_was_not_done(
     cluster: Cluster, proxy: TcpProxy, moment: str, track_commit: bool
 ):

@@ -84,6 +84,7 @@ async def test_scopes_do_not_reach_other_clients_of_a_server_connection(engine: 
         "CREATE TEMP TABLE t()",
     ],
 )
+@pytest.mark.variants
 async def test_session_state_is_refused(engine: DatabaseEngine, statement: str):
     with pytest.raises(SessionStateRefused, match="SET LOCAL"):
         await engine.execute(statement)

@@ -72,6 +72,7 @@ async def _rollback(engine: DatabaseEngine, silence: Silence) -> None:
         for work in (_savepoint, _release, _traced_commit)
     ],
 )
+@pytest.mark.variants
 async def test_ends_here_and_there(
     cluster: Cluster, proxy: TcpProxy, work: Callable[[DatabaseEngine, Silence], Awaitable[None]]
 ) -> None:

@@ -47,6 +47,7 @@ async def test_a_long_statement_survives_a_network_that_was_always_slow(
             assert await engine.fetchval(LONG_STATEMENT) is not None
 
 
+@pytest.mark.long
 async def test_a_long_statement_survives_a_frozen_postmaster(
     cluster: Cluster, proxy: TcpProxy
 ) -> None:
@@ -76,6 +77,7 @@ async def test_a_lost_flow_is_cut_while_the_server_is_well(
 
 
 @pytest.mark.parametrize("round_trip", [0.0, 0.3])
+@pytest.mark.variants
 async def test_statements_end_when_everything_is_silent(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
 ) -> None:
@@ -129,6 +131,7 @@ async def migrated(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("round_trip", [0.1, 0.3, pytest.param(0.2, marks=pytest.mark.long)])
+@pytest.mark.variants
 async def test_health_is_ok_in_a_slow_network(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
 ) -> None:

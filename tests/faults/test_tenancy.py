@@ -138,6 +138,7 @@ async def test_tenants_are_isolated_on_the_workers_of_citus(
     await require_isolation(on_citus)
 
 
+@pytest.mark.long
 async def test_a_setting_that_citus_does_not_propagate_shows_no_rows(
     on_citus: DatabaseEngine, citus: CitusCluster
 ):

@@ -89,6 +89,7 @@ async def test_seed_prints_created_and_existing_rows(clone: DatabaseEngine):
 
 
 @pytest.mark.stress
+@pytest.mark.long
 async def test_concurrent_seeds_insert_one_set_of_rows(clone: DatabaseEngine):
     command = [PROGRAM, "seed", "--events", "50000"]
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": clone.url}

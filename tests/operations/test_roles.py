@@ -23,8 +23,15 @@ from learner_app.database.dsn import parse_url
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.health import check_database
 from learner_app.errors import AccessDenied, MigrationError, RolesError, TransactionError
+from learner_app.operations.backup import tables_to_replace
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
-from learner_app.operations.migrate import apply_migrations, roll_back
+from learner_app.operations.migrate import (
+    apply_migrations,
+    plan_migrations,
+    plan_roll_back,
+    roll_back,
+)
+from learner_app.operations.reset import drop_tables, plan_reset
 from learner_app.operations.role_script import Roles, psql_script
 from learner_app.operations.roles import product_tables, set_up_roles
 from learner_app.operations.seed.bulk import insert_bulk_events
@@ -214,6 +221,17 @@ async def test_owner_role_is_used_inside_the_block_only_and_not_in_other_tasks(
     async with engine.transaction():
         with pytest.raises(TransactionError, match="inside a transaction"), engine.as_owner():
             pass
+
+
+async def test_operations_that_need_the_owner_role_connect_as_it(
+    separated: TwoRoles, engine: DatabaseEngine
+):
+    assert await plan_migrations(engine) == ""
+    assert 'DROP TABLE "tenant' in await plan_roll_back(engine, "tenancy", "1")
+    assert "tenants" in await tables_to_replace(engine)
+    await drop_tables(engine, await plan_reset(engine))
+    assert await tables_to_replace(engine) == []
+    assert await engine.fetchval("SELECT current_user") == separated.roles.application
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from learner_app.generation.rows import GenerationUpdate
 from learner_app.learner.rows import LearnerModelStateCreate, UserPreferencesCreate
 from learner_app.listening.rows import BehavioralEventCreate
 from learner_app.repository.inputs import Input
-from learner_app.repository.values import MAX_JSON_BYTES
+from learner_app.repository.json_values import MAX_JSON_BYTES
 from tests.repository.declarations import parameters, plain, repositories, subclasses
 
 INPUTS = [given for repository in repositories() for given in parameters(repository)[2:]]

@@ -17,6 +17,9 @@ from learner_app.repository.base import ReadOnlyRepository
 from learner_app.repository.inputs import Input
 from tests.repository.declarations import EXTENSION_POINTS, repositories
 
+POSITIONAL = {"key", "session_id", "reaction", "tokens", "job"}
+"""Optional parameters that an operation also accepts by position: what it acts on or stores."""
+
 EPOCH = 1_700_000_000
 WRONG: dict[type, list[Any]] = {
     int: ["10", "1", True, 2.0, Decimal(2), b"1"],
@@ -48,16 +51,20 @@ def kinds(annotation: Any) -> set[Any]:
     return {part for part in parts if part is not NoneType}
 
 
-def typed_parameters() -> typing.Iterator[Any]:
+def operations() -> typing.Iterator[tuple[type[ReadOnlyRepository[Any, Any]], str, Any]]:
     for repository in repositories():
         for operation, method in inspect.getmembers(repository, inspect.isfunction):
-            if operation.startswith("_") or operation in EXTENSION_POINTS:
-                continue
-            hints = typing.get_type_hints(method)
-            for name in inspect.signature(method).parameters:
-                for kind in kinds(hints.get(name)) & set(WRONG) - {float}:
-                    case = f"{repository.__name__}-{operation}-{name}"
-                    yield pytest.param(repository, operation, name, kind, id=case)
+            if not operation.startswith("_") and operation not in EXTENSION_POINTS:
+                yield repository, operation, method
+
+
+def typed_parameters() -> typing.Iterator[Any]:
+    for repository, operation, method in operations():
+        hints = typing.get_type_hints(method)
+        for name in inspect.signature(method).parameters:
+            for kind in kinds(hints.get(name)) & set(WRONG) - {float}:
+                case = f"{repository.__name__}-{operation}-{name}"
+                yield pytest.param(repository, operation, name, kind, id=case)
 
 
 PARAMETERS = list(typed_parameters())
@@ -123,3 +130,13 @@ def test_the_parameters_under_test_are_those_of_all_repositories():
     names = {one.id.partition("-")[0] for one in PARAMETERS}
     assert names == {one.__name__ for one in repositories()}
     assert len(PARAMETERS) > 60
+
+
+def test_limits_times_and_other_options_are_keyword_only():
+    by_position = {
+        one.name
+        for _, _, method in operations()
+        for one in inspect.signature(method).parameters.values()
+        if one.default is not one.empty and one.kind is not one.KEYWORD_ONLY
+    }
+    assert by_position == POSITIONAL

@@ -1,5 +1,6 @@
 """JSON of rows: exact, and the same for the rows of all tables."""
 
+import gc
 import json
 import typing
 from datetime import UTC, date, datetime
@@ -21,7 +22,8 @@ from learner_app.learner.repositories import (
 )
 from learner_app.learner.rows import UserPreferencesUpdate
 from learner_app.listening.repositories import ListeningSessionRepository
-from learner_app.repository.rows import Row, is_same_json, to_json
+from learner_app.repository.json_values import is_same_json
+from learner_app.repository.rows import Row, to_json
 from tests.content.factories import new_content
 from tests.repository.declarations import repositories, subclasses
 
@@ -113,6 +115,14 @@ def test_rows_with_json_or_lists_are_not_hashable():
                 hash(made)
         else:
             assert len({made, made}) == 1
+
+
+def test_the_garbage_collector_does_not_track_rows():
+    """A stream of a million rows causes no collection of the objects of the whole process."""
+    values: dict[str, Any] = {"a": []}
+    for row in ROWS:
+        made = row(*[values for _ in row.__struct_fields__])
+        assert not gc.is_tracked(made)
 
 
 @pytest.mark.parametrize(

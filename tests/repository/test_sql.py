@@ -33,10 +33,10 @@ async def test_a_column_in_a_subquery_does_not_bind_to_the_inner_table(db: Datab
 
 
 async def test_targets_of_writes_are_unqualified(db: DatabaseEngine):
-    bare = s.unqualified
+    unqualified = s.unqualified
     insert = f"""
-    INSERT INTO {s} ({bare.id}) VALUES ('s1') ON CONFLICT ({bare.id})
-    DO UPDATE SET {bare.total_listening_time} = {s.total_listening_time} + 1
+    INSERT INTO {s} ({unqualified.id}) VALUES ('s1') ON CONFLICT ({unqualified.id})
+    DO UPDATE SET {unqualified.total_listening_time} = {s.total_listening_time} + 1
     RETURNING {s.total_listening_time}
     """
     assert [await db.fetchval(insert) for _ in range(3)] == [0, 1, 2]

@@ -15,7 +15,8 @@ from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
 from learner_app.listening.rows import BehavioralEventCreate, ListeningSessionCreate
 from learner_app.repository.inputs import Input
-from learner_app.repository.values import MAX_JSON_BYTES, MAX_JSON_DEPTH, new_key
+from learner_app.repository.json_values import MAX_JSON_BYTES, MAX_JSON_DEPTH
+from learner_app.repository.values import new_key
 from tests.content.factories import new_content
 from tests.examples import examples
 

@@ -1,6 +1,6 @@
 """Any number of simulated events, inserted in batches of whole sessions.
 
-Session number n is the same in every run, and a batch commits at once. An interrupted run
+Session number n is the same in every run, and each batch is one transaction. An interrupted run
 therefore continues where it stopped, and concurrent runs share the work.
 
 The sessions fill a fixed period in the past, one every 31 seconds. The sessions after its end start
@@ -66,9 +66,9 @@ async def insert_bulk_events(
 def next_sessions(
     contents: Sequence[ContentCreate], done: int, max_events: int, now: datetime
 ) -> list[SeedSession]:
-    """Return the sessions after the first ``done`` ones, with ``max_events`` events together.
+    """Return the sessions after the first ``done`` ones, with ``max_events`` events in total.
 
-    All sessions end before ``now``. Before the period there are none.
+    All sessions end before ``now``. The list is empty if ``now`` is before the period.
     """
     period = min(PERIOD, now - MAX_SESSION_LENGTH - PERIOD_START)
     batch: list[SeedSession] = []

@@ -1,0 +1,89 @@
+"""Rounds in which the contestants take turns, so that a slow moment of the machine hits all."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.process import Process
+from benchmarks.server import Server
+from benchmarks.summary import Result, Samples, summarise
+from benchmarks.workloads import NEW, Workload
+
+DELETE_NEW = f"DELETE FROM behavioral_events WHERE id LIKE '{NEW}%'"
+VACUUM = "VACUUM (ANALYZE) behavioral_events"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Results of a workload with a number of concurrent tasks."""
+
+    workload: Workload
+    tasks: int
+    rounds: int
+    operations: int
+    """Operations of a slice."""
+    results: list[Result]
+
+    @property
+    def name(self) -> str:
+        return f"{self.workload.name}/{self.tasks}"
+
+
+def check_equal(workload: Workload, processes: Sequence[Process], server: Server) -> None:
+    """Raise if the operation has not the same result for all contestants."""
+    expected = None
+    for process in _able(workload, processes):
+        if workload.before_check:
+            server.execute(workload.before_check)
+        result = process.ask("check", workload=workload.name)
+        if expected is None:
+            expected = (process.name, result)
+        elif result != expected[1]:
+            raise RuntimeError(
+                f"{workload.name}: {process.name} returns {_difference(result, expected[1])} "
+                f"of {expected[0]}"
+            )
+
+
+def measure(
+    workload: Workload, tasks: int, rounds: int, processes: Sequence[Process], server: Server
+) -> Measured:
+    """Measure a workload. In every round each contestant has one slice, in rotating order."""
+    turns = deque(_able(workload, processes))
+    for process in turns:
+        process.ask("warm_up", workload=workload.name, tasks=tasks)
+    server.execute("CHECKPOINT")
+    samples = {process.name: Samples() for process in turns}
+    operations = workload.operations
+    for _ in range(rounds):
+        for process in turns:
+            took = process.ask("slice", workload=workload.name, tasks=tasks, operations=operations)
+            own = samples[process.name]
+            own.wall.append(took["wall"] / operations)
+            if "cpu" in took:
+                own.cpu.append(took["cpu"] / operations)
+        turns.rotate(-1)
+    if workload.writes_events:
+        server.execute(DELETE_NEW, VACUUM)
+    results = summarise(samples, workload.baseline)
+    return Measured(workload, tasks, rounds, operations, results)
+
+
+def _able(workload: Workload, processes: Sequence[Process]) -> list[Process]:
+    return [process for process in processes if workload.name in process.workloads]
+
+
+def _difference(result: object, expected: object) -> str:
+    """Return the first values that differ."""
+    if isinstance(result, dict) and isinstance(expected, dict):
+        for name in {**result, **expected}:
+            if result.get(name) != expected.get(name):
+                inner = _difference(result.get(name), expected.get(name))
+                return f"in the column {name} {inner}"
+    if isinstance(result, list) and isinstance(expected, list) and len(result) == len(expected):
+        for one, other in zip(result, expected, strict=True):
+            if one != other:
+                return _difference(one, other)
+    return f"{result!r} instead of {expected!r}"
