@@ -12,6 +12,13 @@ EVENTS_PER_SESSION = 1000
 START = datetime(2026, 6, 1, tzinfo=UTC)
 
 
+NEW = "new-"
+"""Beginning of the ids of the events that workloads insert."""
+
+DUPLICATE = "-again"
+"""End of the ids of duplicates where COPY inserts them as other events."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """Numbers of rows. Each of the first sessions has 1,000 events and a learner state."""

@@ -5,11 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.address import Address
 from benchmarks.data import Sizes
+
+
+class TurnTaker(Protocol):
+    """Contestant as the rounds have it."""
+
+    name: str
+
+    @property
+    def workloads(self) -> Sequence[str]:
+        """Names of the workloads in which it takes part."""
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """Versions of its libraries."""
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """Return the reply to a command."""
+
+    def stop(self) -> None:
+        """End it."""
 
 
 class NotInstalled(Exception):

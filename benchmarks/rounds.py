@@ -6,12 +6,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.process import Process
+from benchmarks.data import DUPLICATE, NEW
+from benchmarks.process import Process, TurnTaker
 from benchmarks.server import Server
 from benchmarks.summary import Result, Samples, summarise
-from benchmarks.workloads import NEW, Workload
+from benchmarks.workloads import MEASURED_MEMORY, WORKLOADS, Workload
 
 DELETE_NEW = f"DELETE FROM behavioral_events WHERE id LIKE '{NEW}%'"
+COUNT_CHECKED = f"""
+SELECT count(*) FROM behavioral_events WHERE id LIKE $1 AND id NOT LIKE '%{DUPLICATE}'
+"""
 VACUUM = "VACUUM (ANALYZE) behavioral_events"
 
 
@@ -34,10 +38,14 @@ class Measured:
 def check_equal(workload: Workload, processes: Sequence[Process], server: Server) -> None:
     """Raise if the operation has not the same result for all contestants."""
     expected = None
-    for process in _able(workload, processes):
+    for process in processes:
+        if workload.name not in process.workloads:
+            continue
         if workload.before_check:
             server.execute(workload.before_check)
         result = process.ask("check", workload=workload.name)
+        if workload.is_bulk:
+            result = server.fetch_value(COUNT_CHECKED, f"{NEW}{process.name}-check-%")
         if expected is None:
             expected = (process.name, result)
         elif result != expected[1]:
@@ -48,10 +56,10 @@ def check_equal(workload: Workload, processes: Sequence[Process], server: Server
 
 
 def measure(
-    workload: Workload, tasks: int, rounds: int, processes: Sequence[Process], server: Server
+    workload: Workload, tasks: int, rounds: int, turn_takers: Sequence[TurnTaker], server: Server
 ) -> Measured:
     """Measure a workload. In every round each contestant has one slice, in rotating order."""
-    turns = deque(_able(workload, processes))
+    turns = deque(it for it in turn_takers if workload.name in it.workloads)
     for process in turns:
         process.ask("warm_up", workload=workload.name, tasks=tasks)
     server.execute("CHECKPOINT")
@@ -71,8 +79,20 @@ def measure(
     return Measured(workload, tasks, rounds, operations, results)
 
 
-def _able(workload: Workload, processes: Sequence[Process]) -> list[Process]:
-    return [process for process in processes if workload.name in process.workloads]
+def measure_memory(processes: Sequence[Process], server: Server) -> dict[str, dict[str, float]]:
+    """Return bytes per row that is kept, and bytes above the start at the peak of streams."""
+    found = {}
+    for name in MEASURED_MEMORY:
+        workload = WORKLOADS[name]
+        title = f"{workload.title}, {'bytes per row' if workload.kept_results else 'peak'}"
+        found[title] = {
+            process.name: process.ask("memory", workload=name)["bytes"]
+            for process in processes
+            if name in process.workloads
+        }
+        if workload.writes_events:
+            server.execute(DELETE_NEW, VACUUM)
+    return found
 
 
 def _difference(result: object, expected: object) -> str:
