@@ -3,101 +3,164 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from benchmarks.address import Address
+from benchmarks import pgbench
+from benchmarks.baseline import regressions
 from benchmarks.contestants import BASELINE, COPY, NAMES, OURS
 from benchmarks.data import Sizes
-from benchmarks.process import NotInstalled, Process
-from benchmarks.report import as_json, print_measured, write_json
-from benchmarks.rounds import Measured, check_equal, measure
+from benchmarks.pgbench import PgBench
+from benchmarks.process import NotInstalled, Process, TurnTaker
+from benchmarks.report import as_json, print_measured, print_numbers, write_json
+from benchmarks.rounds import Measured, check_equal, measure, measure_memory
 from benchmarks.server import Server, programs, running_server
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.startup import measure_health, measure_startup
+from benchmarks.workloads import WORKLOADS
 
-QUICK_SIZES = Sizes(events=20_000)
+STARTUP, HEALTH, MEMORY = "startup", "health", "memory"
+ALL = (*WORKLOADS, MEMORY, STARTUP, HEALTH)
+CONTESTANTS = (*NAMES, pgbench.NAME)
+
 QUICK_SCALE = 0.2
 QUICK_ROUNDS = 5
 QUICK_CONTESTANTS = (BASELINE, COPY, OURS)
 
 
+class Run:
+    """One run with the selected contestants on a server of its own."""
+
+    def __init__(self, arguments: argparse.Namespace, server: Server, stack: ExitStack) -> None:
+        self._arguments = arguments
+        self._server = server
+        self._sizes = Sizes(arguments.scale)
+        self._measured: list[Measured] = []
+        self._others: dict[str, Any] = {}
+        self._processes: list[Process] = []
+        self._limits: list[TurnTaker] = []
+        self._start(stack)
+
+    def _start(self, stack: ExitStack) -> None:
+        for number, name in enumerate(self._arguments.contestants):
+            try:
+                if name == pgbench.NAME:
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                    self._limits.append(PgBench(self._server, self._sizes, folder))
+                else:
+                    process = Process(name, number, self._server.address, self._sizes)
+                    stack.callback(process.stop)
+                    self._processes.append(process)
+            except NotInstalled as error:
+                print(f"{name}: skipped, {error} is not installed")
+
+    def execute(self) -> None:
+        """Measure what was selected and print it."""
+        for name in self._arguments.workloads:
+            if name == STARTUP:
+                self._others[name] = measure_startup(self._server.address.url)
+                print_numbers("start-up", self._others[name], "seconds", digits=2)
+            elif name == HEALTH:
+                self._others[name] = measure_health(self._server.address.url)
+                print_numbers("health routes", self._others[name], "requests per second", digits=0)
+            elif name == MEMORY:
+                self._others[name] = measure_memory(self._processes, self._server)
+                for title, numbers in self._others[name].items():
+                    print_numbers(title, numbers, "bytes", digits=0)
+            else:
+                self._measure(name)
+
+    def _measure(self, name: str) -> None:
+        workload = WORKLOADS[name]
+        check_equal(workload, self._processes, self._server)
+        turn_takers: Sequence[TurnTaker] = [*self._processes, *self._limits]
+        rounds = self._arguments.rounds or workload.rounds
+        for tasks in workload.tasks:
+            if self._arguments.tasks in (None, tasks) or len(workload.tasks) == 1:
+                measured = measure(workload, tasks, rounds, turn_takers, self._server)
+                print_measured(measured)
+                self._measured.append(measured)
+
+    def results(self) -> dict[str, Any]:
+        """Return all results and what is needed to compare them with those of another run."""
+        packages = [item for it in self._processes for item in it.packages.items()]
+        version = self._server.fetch_value("SHOW server_version")
+        return as_json(
+            self._measured,
+            server=f"PostgreSQL {version.split()[0]}",
+            connection="unix socket" if self._arguments.unix_socket else "TCP",
+            fsync=not self._arguments.no_fsync,
+            packages=dict(sorted(packages)),
+            titles={it.name: it.title for it in self._processes},
+            **self._others,
+        )
+
+
 def main() -> None:
     arguments = _parse()
-    sizes = QUICK_SIZES if arguments.quick else Sizes()
-    scale = QUICK_SCALE if arguments.quick else 1.0
-    with (
-        running_server(
-            programs(arguments.server),
-            unix_socket=arguments.unix_socket,
-            fsync=not arguments.no_fsync,
-            sizes=sizes,
-        ) as server,
-        ExitStack() as stack,
-    ):
-        processes = list(_start(arguments.contestants, server.address, sizes, scale))
-        for process in processes:
-            stack.callback(process.stop)
-        measured = list(_measure(arguments, processes, server))
-        if arguments.json:
-            about = {
-                "server": f"PostgreSQL {server.version()}",
-                "connection": "unix socket" if arguments.unix_socket else "TCP",
-                "fsync": not arguments.no_fsync,
-                "packages": dict(
-                    sorted(item for process in processes for item in process.packages.items())
-                ),
-            }
-            write_json(arguments.json, as_json(measured, **about))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # run the clean-up
+    server = running_server(
+        programs(arguments.server),
+        unix_socket=arguments.unix_socket,
+        fsync=not arguments.no_fsync,
+        sizes=Sizes(arguments.scale),
+    )
+    with server as running, ExitStack() as stack:
+        run = Run(arguments, running, stack)
+        run.execute()
+        results = run.results()
+    if arguments.json:
+        write_json(arguments.json, results)
+    if arguments.compare:
+        found = list(regressions(results, json.loads(arguments.compare.read_text())))
+        for message in found:
+            print(f"warning: {message}")
+        print(f"{len(found)} ratios are worse than in {arguments.compare}")
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description="Measure the package and its peers.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
-    parser.add_argument("--contestants", metavar="NAMES", help=f"of {','.join(NAMES)},ours@FOLDER")
-    parser.add_argument("--tasks", type=int, help="only with this number of concurrent tasks")
-    parser.add_argument("--rounds", type=int, help="rounds of each workload")
-    parser.add_argument("--quick", action="store_true", help="asyncpg and ours, fewer rows")
-    parser.add_argument("--server", help="15, embedded, or a folder with PostgreSQL's bin")
-    parser.add_argument("--unix-socket", action="store_true", help="instead of TCP")
-    parser.add_argument("--no-fsync", action="store_true")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
+    add = parser.add_argument
+    add("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(ALL))
+    add("--contestants", metavar="A,B", help=f"of {', '.join(CONTESTANTS)}, ours@FOLDER")
+    add("--tasks", type=int, help="only sequential (1) or only with concurrent tasks (20)")
+    add("--rounds", type=int, help="rounds of each workload")
+    add("--scale", type=float, help="factor of the numbers of events")
+    add(
+        "--quick",
+        action="store_true",
+        help=f"asyncpg and ours, {QUICK_ROUNDS} rounds, scale {QUICK_SCALE}",
+    )
+    add("--server", help="Debian's version, `embedded`, or a folder with PostgreSQL's bin")
+    add("--unix-socket", action="store_true", help="connect by a unix socket instead of TCP")
+    add("--no-fsync", action="store_true", help="do not wait for the disk")
+    add("--json", type=Path, metavar="FILE", help="also write the results to a file")
+    add("--compare", type=Path, metavar="FILE", help="warn of ratios that are worse than there")
     arguments = parser.parse_args()
-    if unknown := set(arguments.workloads) - set(WORKLOADS):
+    _set_defaults(arguments)
+    if unknown := set(arguments.workloads) - set(ALL):
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
-    if arguments.contestants:
-        arguments.contestants = arguments.contestants.split(",")
-        if unknown := {name.partition("@")[0] for name in arguments.contestants} - set(NAMES):
-            parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
-    else:
-        arguments.contestants = QUICK_CONTESTANTS if arguments.quick else NAMES
+    if unknown := {name.partition("@")[0] for name in arguments.contestants} - set(CONTESTANTS):
+        parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
     return arguments
 
 
-def _start(names: Sequence[str], address: Address, sizes: Sizes, scale: float) -> Iterator[Process]:
-    for number, name in enumerate(names):
-        try:
-            yield Process(name, number, address, sizes, scale)
-        except NotInstalled as error:
-            print(f"{name}: skipped, {error} is not installed")
-
-
-def _measure(
-    arguments: argparse.Namespace, processes: Sequence[Process], server: Server
-) -> Iterator[Measured]:
-    for name in arguments.workloads or WORKLOADS:
-        workload = WORKLOADS[name]
-        check_equal(workload, processes, server)
-        for tasks in workload.tasks:
-            if arguments.tasks in (None, tasks):
-                rounds = arguments.rounds or _rounds(workload, quick=arguments.quick)
-                measured = measure(workload, tasks, rounds, processes, server)
-                print_measured(measured)
-                yield measured
-
-
-def _rounds(workload: Workload, *, quick: bool) -> int:
-    return min(workload.rounds, QUICK_ROUNDS) if quick else workload.rounds
+def _set_defaults(arguments: argparse.Namespace) -> None:
+    if arguments.contestants:
+        arguments.contestants = arguments.contestants.split(",")
+    else:
+        arguments.contestants = QUICK_CONTESTANTS if arguments.quick else CONTESTANTS
+    if not arguments.workloads:
+        arguments.workloads = tuple(WORKLOADS) if arguments.quick else ALL
+    if not arguments.scale:
+        arguments.scale = QUICK_SCALE if arguments.quick else 1.0
+    if arguments.quick and not arguments.rounds:
+        arguments.rounds = QUICK_ROUNDS
 
 
 if __name__ == "__main__":

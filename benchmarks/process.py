@@ -5,11 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.address import Address
 from benchmarks.data import Sizes
+
+
+class TurnTaker(Protocol):
+    """Contestant as the rounds have it."""
+
+    name: str
+
+    @property
+    def workloads(self) -> Sequence[str]:
+        """Names of the workloads in which it takes part."""
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """Versions of its libraries."""
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """Return the reply to a command."""
+
+    def stop(self) -> None:
+        """End it."""
 
 
 class NotInstalled(Exception):
@@ -24,14 +45,11 @@ class Process:
         number: its number, so that no two contestants write the same rows.
         address: the database.
         sizes: numbers of its rows.
-        scale: factor of the number of events of bulk inserts.
     """
 
-    def __init__(
-        self, name: str, number: int, address: Address, sizes: Sizes, scale: float
-    ) -> None:
+    def __init__(self, name: str, number: int, address: Address, sizes: Sizes) -> None:
         self.name = name
-        config = json.dumps([name, number, asdict(address), asdict(sizes), scale])
+        config = json.dumps([name, number, asdict(address), asdict(sizes)])
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", config],
             stdin=subprocess.PIPE,

@@ -37,6 +37,16 @@ def print_measured(measured: Measured) -> None:
     Console(width=100).print(table)
 
 
+def print_numbers(title: str, numbers: Mapping[str, float], unit: str, *, digits: int) -> None:
+    """Print a table with one number per line."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column(unit, justify="right")
+    for name, number in numbers.items():
+        table.add_row(name, f"{number:,.{digits}f}")
+    Console(width=100).print(table)
+
+
 def _cells(result: Result) -> Sequence[str]:
     has_quartiles = result.low is not None and result.high is not None
     return (

@@ -6,12 +6,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.process import Process
+from benchmarks.data import DUPLICATE, NEW
+from benchmarks.process import Process, TurnTaker
 from benchmarks.server import Server
 from benchmarks.summary import Result, Samples, summarise
-from benchmarks.workloads import NEW, Workload
+from benchmarks.workloads import MEASURED_MEMORY, WORKLOADS, Workload
 
 DELETE_NEW = f"DELETE FROM behavioral_events WHERE id LIKE '{NEW}%'"
+COUNT_CHECKED = f"""
+SELECT count(*) FROM behavioral_events WHERE id LIKE $1 AND id NOT LIKE '%{DUPLICATE}'
+"""
 VACUUM = "VACUUM (ANALYZE) behavioral_events"
 
 
@@ -34,24 +38,28 @@ class Measured:
 def check_equal(workload: Workload, processes: Sequence[Process], server: Server) -> None:
     """Raise if the operation has not the same result for all contestants."""
     expected = None
-    for process in _able(workload, processes):
+    for process in processes:
+        if workload.name not in process.workloads:
+            continue
         if workload.before_check:
             server.execute(workload.before_check)
         result = process.ask("check", workload=workload.name)
+        if workload.is_bulk:
+            result = server.fetch_value(COUNT_CHECKED, f"{NEW}{process.name}-check-%")
         if expected is None:
             expected = (process.name, result)
         elif result != expected[1]:
             raise RuntimeError(
-                f"{workload.name}: {process.name} returns {_difference(result, expected[1])} "
+                f"{workload.name}: {process.name} returns {difference(result, expected[1])} "
                 f"of {expected[0]}"
             )
 
 
 def measure(
-    workload: Workload, tasks: int, rounds: int, processes: Sequence[Process], server: Server
+    workload: Workload, tasks: int, rounds: int, turn_takers: Sequence[TurnTaker], server: Server
 ) -> Measured:
     """Measure a workload. In every round each contestant has one slice, in rotating order."""
-    turns = deque(_able(workload, processes))
+    turns = deque(it for it in turn_takers if workload.name in it.workloads)
     for process in turns:
         process.ask("warm_up", workload=workload.name, tasks=tasks)
     server.execute("CHECKPOINT")
@@ -71,19 +79,31 @@ def measure(
     return Measured(workload, tasks, rounds, operations, results)
 
 
-def _able(workload: Workload, processes: Sequence[Process]) -> list[Process]:
-    return [process for process in processes if workload.name in process.workloads]
+def measure_memory(processes: Sequence[Process], server: Server) -> dict[str, dict[str, float]]:
+    """Return bytes per row that is kept, and bytes above the start at the peak of streams."""
+    found = {}
+    for name in MEASURED_MEMORY:
+        workload = WORKLOADS[name]
+        title = f"{workload.title}, {'bytes per row' if workload.kept_results else 'peak'}"
+        found[title] = {
+            process.name: process.ask("memory", workload=name)["bytes"]
+            for process in processes
+            if name in process.workloads
+        }
+        if workload.writes_events:
+            server.execute(DELETE_NEW, VACUUM)
+    return found
 
 
-def _difference(result: object, expected: object) -> str:
+def difference(result: object, expected: object) -> str:
     """Return the first values that differ."""
     if isinstance(result, dict) and isinstance(expected, dict):
         for name in {**result, **expected}:
             if result.get(name) != expected.get(name):
-                inner = _difference(result.get(name), expected.get(name))
+                inner = difference(result.get(name), expected.get(name))
                 return f"in the column {name} {inner}"
     if isinstance(result, list) and isinstance(expected, list) and len(result) == len(expected):
         for one, other in zip(result, expected, strict=True):
             if one != other:
-                return _difference(one, other)
+                return difference(one, other)
     return f"{result!r} instead of {expected!r}"

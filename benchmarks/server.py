@@ -8,13 +8,13 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 from benchmarks.address import Address
-from benchmarks.data import FILL, Sizes
+from benchmarks.data import Sizes, fill
 from learner_app.conf import DB
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer, embedded_binaries
 from learner_app.operations.migrate import apply_migrations
@@ -47,8 +47,9 @@ class Server:
     def __init__(
         self, folder: Path, programs: Path, *, unix_socket: bool, fsync: bool, sizes: Sizes
     ) -> None:
-        port = _free_port()
-        options = {"port": str(port), "fsync": "on" if fsync else "off"}
+        port = free_port()
+        # The pools of all contestants are open at the same time.
+        options = {"port": str(port), "fsync": "on" if fsync else "off", "max_connections": "200"}
         if not unix_socket:
             options["listen_addresses"] = LOCALHOST
         self.programs = programs
@@ -67,17 +68,9 @@ class Server:
         """Execute statements as the superuser, each in a transaction of its own."""
         asyncio.run(self._execute(*statements))
 
-    def version(self) -> str:
-        """Return the version of the server, as ``15.20``."""
-
-        async def read() -> str:
-            connection = await asyncpg.connect(self._admin_url)
-            try:
-                return str(await connection.fetchval("SHOW server_version"))
-            finally:
-                await connection.close()
-
-        return asyncio.run(read()).split()[0]
+    def fetch_value(self, statement: str, *args: Any) -> Any:
+        """Return the first value that a statement of the superuser returns."""
+        return asyncio.run(self._fetch_value(statement, *args))
 
     async def _fill(self, port: int, *, unix_socket: bool, sizes: Sizes) -> None:
         self._admin_url = self._server.url(SUPERUSER, SUPERUSER)
@@ -86,17 +79,18 @@ class Server:
             f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
         )
         self._admin_url = self._server.url(DATABASE, SUPERUSER)
-        host = await self._socket_folder() if unix_socket else LOCALHOST
+        socket_folder = await self._fetch_value("SHOW unix_socket_directories")
+        host = socket_folder if unix_socket else LOCALHOST
         self.address = Address(host, port, ROLE, DATABASE)
         DB.url = self.address.url
         async with DB.running():
             await apply_migrations(DB)
-        await self._execute(*(text.format(**asdict(sizes)) for text in FILL), "VACUUM ANALYZE")
+        await self._execute(*fill(sizes), "VACUUM ANALYZE")
 
-    async def _socket_folder(self) -> str:
+    async def _fetch_value(self, statement: str, *args: Any) -> Any:
         connection = await asyncpg.connect(self._admin_url)
         try:
-            return str(await connection.fetchval("SHOW unix_socket_directories"))
+            return await connection.fetchval(statement, *args)
         finally:
             await connection.close()
 
@@ -128,7 +122,8 @@ def running_server(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind((LOCALHOST, 0))
         return int(listener.getsockname()[1])

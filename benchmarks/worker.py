@@ -14,43 +14,45 @@ from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
+from benchmarks import memory
 from benchmarks.address import Address
 from benchmarks.contestants import contestant_class
 from benchmarks.contestants.base import Contestant
-from benchmarks.data import Sizes
-from benchmarks.workloads import NEW, TASKS, WORKLOADS, Values, Workload
+from benchmarks.data import NEW, Sizes
+from benchmarks.workloads import TASKS, WORKLOADS, Values, Workload
 
 VOLATILE = frozenset({"created_at", "updated_at", "last_updated", "liked_at"})
 """Columns with the time of the write."""
 
-WARM_UP_SECONDS = 0.3
+WARM_UP_SECONDS = 0.1
 CALLS_PER_CONTESTANT = 10_000_000
 
 
 class Worker:
     """Commands of the coordinator for one contestant."""
 
-    def __init__(
-        self, name: str, number: int, contestant: Contestant, sizes: Sizes, scale: float
-    ) -> None:
+    def __init__(self, name: str, number: int, contestant: Contestant, sizes: Sizes) -> None:
         self._contestant = contestant
         self._prefix = f"{NEW}{name}-"
         first = (1 + number) * CALLS_PER_CONTESTANT
-        self._values = Values(self._prefix, sizes, first=first, scale=scale)
-        self._sizes, self._scale = sizes, scale
+        self._values = Values(self._prefix, sizes, first=first)
+        self._sizes = sizes
 
     async def check(self, workload: str) -> Any:
         """Return the result of one operation in a form that is equal for all contestants."""
         it = WORKLOADS[workload]
-        values = Values(f"{self._prefix}check-", self._sizes, first=0, scale=self._scale)
-        return self._comparable(await self._operation(it)(*it.arguments(values)))
+        values = Values(f"{self._prefix}check-", self._sizes, first=0)
+        async with self._contestant.task():
+            result = await self._operation(it)(*it.arguments(values))
+        return self._comparable(result)
 
     async def warm_up(self, workload: str, tasks: int) -> None:
         """Repeat the operation until all its statements are prepared on all connections."""
         until = time.perf_counter() + WARM_UP_SECONDS
         it = WORKLOADS[workload]
+        calls = min(it.operations, TASKS)
         while True:
-            await self._run(it, tasks, [it.arguments(self._values) for _ in range(TASKS)])
+            await self._run(it, tasks, [it.arguments(self._values) for _ in range(calls)])
             if time.perf_counter() > until:
                 return
 
@@ -65,6 +67,26 @@ class Worker:
         await self._run(it, tasks, arguments)
         return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
+    async def memory(self, workload: str) -> dict[str, float]:
+        """Return the bytes per row of rows that are kept, or the peak of an operation in bytes.
+
+        The first call loads what later calls need.
+        """
+        it = WORKLOADS[workload]
+        operation = self._operation(it)
+        kept: list[Any] = []
+        async with self._contestant.task():
+            await operation(*it.arguments(self._values))
+            arguments = [it.arguments(self._values) for _ in range(it.kept_results or 1)]
+            before = memory.start()
+            for values in arguments:
+                result = await operation(*values)
+                if it.kept_results:
+                    kept.append(result)
+            after = memory.resident() if it.kept_results else memory.peak()
+        rows = sum(map(len, kept)) or 1
+        return {"bytes": (after - before) / rows}
+
     def operations(self) -> list[str]:
         """Return the names of the workloads in which the contestant takes part."""
         return [it.name for it in WORKLOADS.values() if self._contestant.can(it.operation)]
@@ -73,8 +95,9 @@ class Worker:
         operation = self._operation(workload)
 
         async def run(share: Sequence[Any]) -> None:
-            for values in share:
-                await operation(*values)
+            async with self._contestant.task():
+                for values in share:
+                    await operation(*values)
 
         if tasks == 1:
             await run(arguments)
@@ -85,7 +108,7 @@ class Worker:
         return getattr(self._contestant, workload.operation)
 
     def _comparable(self, result: Any) -> Any:
-        if isinstance(result, int):
+        if result is None or isinstance(result, int):
             return result
         if isinstance(result, list | tuple) and not hasattr(result, "_fields"):
             return [self._comparable(row) for row in result]
@@ -96,13 +119,13 @@ class Worker:
         if name in VOLATILE and isinstance(value, datetime):
             return "a time"
         if isinstance(value, Decimal):
-            return str(value)
+            return f"{value.normalize():f}"  # some return 0 for the 0.00 that is stored
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat()
         return value.removeprefix(self._prefix) if isinstance(value, str) else value
 
 
-async def _serve(name: str, number: int, address: Address, sizes: Sizes, scale: float) -> None:
+async def _serve(name: str, number: int, address: Address, sizes: Sizes) -> None:
     reader, write = await _connect()
     try:
         contestant = contestant_class(name)()
@@ -110,7 +133,7 @@ async def _serve(name: str, number: int, address: Address, sizes: Sizes, scale: 
         write({"missing": error.name})
         return
     await contestant.start(address)
-    worker = Worker(name, number, contestant, sizes, scale)
+    worker = Worker(name, number, contestant, sizes)
     packages = {package: version(package) for package in contestant.packages}
     write({"packages": packages, "workloads": worker.operations(), "title": contestant.title})
     while line := await reader.readline():
@@ -133,11 +156,11 @@ async def _connect() -> tuple[asyncio.StreamReader, Any]:
 
 
 def main() -> None:
-    name, number, address, sizes, scale = json.loads(sys.argv[1])
+    name, number, address, sizes = json.loads(sys.argv[1])
     if checkout := name.partition("@")[2]:
         # The package `benchmarks` is imported already, so only `learner_app` comes from there.
         sys.path.insert(0, checkout)
-    asyncio.run(_serve(name, number, Address(**address), Sizes(**sizes), scale))
+    asyncio.run(_serve(name, number, Address(**address), Sizes(**sizes)))
 
 
 if __name__ == "__main__":

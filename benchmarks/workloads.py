@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -23,9 +23,6 @@ TASKS = 20
 BULK = 10_000
 BATCH = 5000
 
-NEW = "new-"
-"""Beginning of the ids of the events that workloads insert."""
-
 
 class Values:
     """Arguments of the operations of one contestant, different for each call.
@@ -34,13 +31,11 @@ class Values:
         prefix: beginning of the ids of new events.
         sizes: numbers of the rows in the database.
         first: number of the first call. Each contestant has a range of its own.
-        scale: factor of the number of events of bulk inserts.
     """
 
-    def __init__(self, prefix: str, sizes: Sizes, *, first: int, scale: float = 1) -> None:
+    def __init__(self, prefix: str, sizes: Sizes, *, first: int) -> None:
         self.prefix = prefix
         self.sizes = sizes
-        self.scale = scale
         self._numbers = count(first)
 
     def content(self) -> tuple[Any, ...]:
@@ -90,7 +85,7 @@ class Values:
         return new_event(f"{self.prefix}{number}", number, self.sizes)
 
     def _events(self, size: int, *, duplicates: bool) -> list[dict[str, Any]]:
-        events = [self._event(next(self._numbers)) for _ in range(int(size * self.scale))]
+        events = [self._event(next(self._numbers)) for _ in range(self.sizes.scaled(size))]
         if duplicates:
             for index in duplicate_indexes(len(events)):
                 events[index] = dict(events[index - 5])
@@ -112,6 +107,10 @@ class Workload:
     tasks: tuple[int, ...] = (1, TASKS)
     baseline: str = BASELINE
     writes_events: bool = False
+    is_bulk: bool = False
+    """True if the operation returns nothing, so that the stored events are counted."""
+    kept_results: int = 0
+    """Number of results that are kept to measure their memory. If it is 0, the peak is measured."""
     before_check: str = ""
     """Statement after which the operation has the same result for each contestant."""
 
@@ -119,42 +118,38 @@ class Workload:
 RESET_STATE = "UPDATE learner_model_state SET data_points = 1 WHERE session_id = 'session-1'"
 RESET_CONTENT = "UPDATE content SET duration = 300 WHERE id = 'content-1'"
 
+MEASURED_MEMORY = ("list", "events", "stream", "ingest")
+
 
 def _bulk(name: str, title: str, operation: str, arguments: Any, baseline: str = COPY) -> Workload:
-    return Workload(name, title, operation, arguments, 1, 7, (1,), baseline, writes_events=True)
+    return Workload(name, title, operation, arguments, 1, 5, (1,), baseline, True, True)
 
+
+_get = Workload("get", "content item by key", "get", Values.content, 100, 15)
+_list = Workload("list", "50 content items by format", "list_content", Values.format, 20, 15)
+_events = Workload("events", "1,000 events of a session", "list_events", Values.session, 20, 5)
+_insert = Workload("insert", "new event", "insert", Values.event, 60, 9, writes_events=True)
+_update = Workload("update", "changed learner state", "update", Values.changes, 60, 9)
+_fold = Workload("fold", "learner state under a row lock", "fold", Values.state, 40, 9)
+_like = Workload("like", "like", "like", Values.like, 60, 9)
+_transaction = Workload("transaction", "read, change, commit", "transaction", Values.content, 40, 9)
+_stream = Workload("stream", "stream of all events", "stream", Values.nothing, 1, 3, (1,))
 
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("get", "a content item by key", "get", Values.content, 100, 15),
-        Workload("list", "50 content items by format", "list_content", Values.format, 20, 15),
-        Workload("events", "1,000 events of a session", "list_events", Values.session, 20, 9),
-        Workload("insert", "insert an event", "insert", Values.event, 60, 15, writes_events=True),
-        Workload("update", "update a learner state", "update", Values.changes, 60, 15),
-        Workload(
-            "fold",
-            "learner state under a row lock",
-            "fold",
-            Values.state,
-            40,
-            15,
-            before_check=RESET_STATE,
-        ),
-        Workload("like", "like a content item", "like", Values.like, 60, 15),
-        Workload(
-            "transaction",
-            "read, change, commit",
-            "transaction",
-            Values.content,
-            40,
-            15,
-            before_check=RESET_CONTENT,
-        ),
-        Workload("stream", "stream all events", "stream", Values.nothing, 1, 5, (1,)),
+        _get,
+        replace(_list, kept_results=400),
+        replace(_events, kept_results=50),
+        _insert,
+        _update,
+        replace(_fold, before_check=RESET_STATE),
+        _like,
+        replace(_transaction, before_check=RESET_CONTENT),
+        _stream,
         _bulk("bulk", "10,000 events", "insert_many", Values.bulk),
         _bulk("bulk_new", "10,000 events, duplicates", "insert_new", Values.bulk_duplicates),
-        _bulk("record_batch", "batch of 5,000, duplicates", "record_batch", Values.batch),
-        _bulk("ingest", "stream, duplicates", "ingest", Values.stream, BASELINE),
+        _bulk("record_batch", "5,000 events, duplicates", "record_batch", Values.batch),
+        _bulk("ingest", "50,000 events, duplicates", "ingest", Values.stream, BASELINE),
     )
 }

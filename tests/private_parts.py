@@ -17,7 +17,7 @@ from pathlib import Path
 import learner_app
 
 LIBRARIES = ("piccolo", "piccolo_api", "piccolo_admin", "asyncpg", "uvicorn", "starlette")
-OF_PYTHON = {"_abc_impl", "_asdict", "_exit", "_fields", "_getframe", "_replace"}
+OF_PYTHON = {"_abc_impl", "_asdict", "_exit", "_fields", "_getframe", "_make", "_replace"}
 """Documented names of the standard library: named tuples, ``os._exit``, ``sys._getframe``."""
 
 ROOT = Path(learner_app.__file__).parent

@@ -9,7 +9,7 @@ import orjson
 
 from benchmarks.address import Address
 from benchmarks.contestants.base import PAGE, POOL_SIZE, STREAM_BATCH, Contestant, Fields
-from benchmarks.data import duplicate_indexes
+from benchmarks.data import DUPLICATE, duplicate_indexes
 
 EVENT_COLUMNS = (
     "id",
@@ -98,21 +98,17 @@ class AsyncpgPool(_Pool):
     async def insert(self, event: Fields) -> Any:
         return await self._pool.fetchrow(INSERT, *event.values())
 
-    async def insert_new(self, events: list[Fields]) -> Any:
+    async def insert_new(self, events: list[Fields]) -> None:
         async with self._pool.acquire() as connection:
-            return await _insert_staged(connection, events)
+            await _insert_staged(connection, events)
 
-    async def ingest(self, events: list[Fields]) -> Any:
+    async def ingest(self, events: list[Fields]) -> None:
         async with self._pool.acquire() as connection:
-            return sum(
-                [
-                    await _insert_staged(connection, events[start : start + CHUNK])
-                    for start in range(0, len(events), CHUNK)
-                ]
-            )
+            for start in range(0, len(events), CHUNK):
+                await _insert_staged(connection, events[start : start + CHUNK])
 
-    async def record_batch(self, events: list[Fields]) -> Any:
-        return await self.insert_new(events)
+    async def record_batch(self, events: list[Fields]) -> None:
+        await self.insert_new(events)
 
     async def update(self, session_id: str, changes: Fields) -> Any:
         return await self._pool.fetchrow(UPDATE, session_id, *changes.values())
@@ -133,8 +129,10 @@ class AsyncpgPool(_Pool):
     async def stream(self) -> int:
         rows = 0
         async with self._pool.acquire() as connection, connection.transaction():
-            async for _row in connection.cursor(STREAM, prefetch=STREAM_BATCH):
-                rows += 1
+            cursor = await connection.cursor(STREAM)
+            while batch := await cursor.fetch(STREAM_BATCH):  # faster than row by row
+                for _row in batch:
+                    rows += 1
         return rows
 
 
@@ -143,19 +141,18 @@ class AsyncpgCopy(_Pool):
 
     title = "asyncpg, COPY"
 
-    async def insert_many(self, events: list[Fields]) -> Any:
+    async def insert_many(self, events: list[Fields]) -> None:
         async with self._pool.acquire() as connection:
-            return _number(await _copy(connection, "behavioral_events", events))
+            await _copy(connection, "behavioral_events", events)
 
-    async def insert_new(self, events: list[Fields]) -> Any:
+    async def insert_new(self, events: list[Fields]) -> None:
         """Insert as many events, each with an id of its own."""
-        duplicates = duplicate_indexes(len(events))
-        for index in duplicates:
-            events[index]["id"] += "-again"
-        return await self.insert_many(events) - len(duplicates)
+        for index in duplicate_indexes(len(events)):
+            events[index]["id"] += DUPLICATE
+        await self.insert_many(events)
 
-    async def record_batch(self, events: list[Fields]) -> Any:
-        return await self.insert_new(events)
+    async def record_batch(self, events: list[Fields]) -> None:
+        await self.insert_new(events)
 
 
 async def _use_orjson(connection: Any) -> None:
@@ -169,21 +166,13 @@ async def _use_orjson(connection: Any) -> None:
     )
 
 
-async def _copy(connection: Any, table: str, events: list[Fields]) -> str:
+async def _copy(connection: Any, table: str, events: list[Fields]) -> None:
     records = [tuple(event.values()) for event in events]
-    status: str = await connection.copy_records_to_table(
-        table, records=records, columns=EVENT_COLUMNS
-    )
-    return status
+    await connection.copy_records_to_table(table, records=records, columns=EVENT_COLUMNS)
 
 
-async def _insert_staged(connection: Any, events: list[Fields]) -> int:
+async def _insert_staged(connection: Any, events: list[Fields]) -> None:
     async with connection.transaction():
         await connection.execute(CREATE_STAGING)
         await _copy(connection, "staging", events)
-        return _number(await connection.execute(INSERT_STAGED))
-
-
-def _number(status: str) -> int:
-    """Return the number of rows of a command status such as ``COPY 10``."""
-    return int(status.rpartition(" ")[2])
+        await connection.execute(INSERT_STAGED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from benchmarks.address import Address
@@ -33,6 +34,10 @@ class Contestant:
         """Close the pool."""
         raise NotImplementedError
 
+    def task(self) -> AbstractAsyncContextManager[None]:
+        """Return the context of a task, as a web framework creates one for each request."""
+        return nullcontext()
+
     def fields(self, row: Any) -> Fields:
         """Return the columns of a row with their values."""
         raise NotImplementedError
@@ -53,19 +58,19 @@ class Contestant:
         """Insert an event and return the row."""
         raise NotImplementedError
 
-    async def insert_many(self, events: list[Fields]) -> Any:
-        """Insert new events by the fastest way and return their number."""
+    async def insert_many(self, events: list[Fields]) -> None:
+        """Insert new events by the fastest way."""
         raise NotImplementedError
 
-    async def insert_new(self, events: list[Fields]) -> Any:
-        """Insert the events whose ids are not stored and return the number of inserted ones."""
+    async def insert_new(self, events: list[Fields]) -> None:
+        """Insert the events whose ids are not stored, and skip the others."""
         raise NotImplementedError
 
-    async def ingest(self, events: list[Fields]) -> Any:
+    async def ingest(self, events: list[Fields]) -> None:
         """Do the same for a stream of any length, in chunks."""
         raise NotImplementedError
 
-    async def record_batch(self, events: list[Fields]) -> Any:
+    async def record_batch(self, events: list[Fields]) -> None:
         """Do the same for a batch of a client."""
         raise NotImplementedError
 

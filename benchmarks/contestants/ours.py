@@ -52,17 +52,17 @@ class Ours(Contestant):
     async def insert(self, event: Fields) -> Any:
         return await self._events.add(BehavioralEventCreate(**event))
 
-    async def insert_many(self, events: list[Fields]) -> Any:
-        return await self.ingest(events)
+    async def insert_many(self, events: list[Fields]) -> None:
+        await self.ingest(events)
 
-    async def insert_new(self, events: list[Fields]) -> Any:
-        return await self.ingest(events)
+    async def insert_new(self, events: list[Fields]) -> None:
+        await self.ingest(events)
 
-    async def ingest(self, events: list[Fields]) -> Any:
-        return (await self._events.ingest(_stream(events))).recorded
+    async def ingest(self, events: list[Fields]) -> None:
+        await self._events.ingest(_stream(events))
 
-    async def record_batch(self, events: list[Fields]) -> Any:
-        return (await self._events.record_batch(events)).recorded
+    async def record_batch(self, events: list[Fields]) -> None:
+        await self._events.record_batch(events)
 
     async def update(self, session_id: str, changes: Fields) -> Any:
         return await self._states.update(session_id, LearnerModelStateUpdate(**changes))

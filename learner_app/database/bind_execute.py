@@ -88,7 +88,6 @@ async def execute_prepared(
         return result
     finally:
         operations.limited = None
-        connection.replies.stop()
         connection.operation_ended(task)
     return await _execute_by_driver(
         connection, query, args, limit, None, return_status=return_status

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ INNER_MODULES = (
 
 OWN_MODULES = (PACKAGE, *INNER_MODULES)
 """Prefixes of the modules whose frames lie between the code of a service and the pool."""
+
+
+MAX_MODULES = 2048
+"""Number of modules whose classification is cached."""
 
 
 class Checkout(NamedTuple):
@@ -48,7 +53,12 @@ def locate_caller() -> Checkout:
     If that code belongs to the package, for example the method of a repository, ``caller`` is the
     service that called it.
     """
-    return _locate(_outward(sys._getframe(1)))
+    frame = sys._getframe(1)
+    frames = [frame]
+    while frame.f_back is not None and _belongs_to(_module(frame), OWN_MODULES):
+        frame = frame.f_back
+        frames.append(frame)
+    return _locate(frames)
 
 
 def locate_task(task: asyncio.Task[Any]) -> Checkout:
@@ -64,10 +74,14 @@ def locate_task(task: asyncio.Task[Any]) -> Checkout:
     return _locate(reversed(frames)) if frames else locate_caller()
 
 
-def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+def _module(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name
+
+
+@lru_cache(MAX_MODULES)
+def _belongs_to(module: str, prefixes: tuple[str, ...]) -> bool:
+    return module.startswith(prefixes)
 
 
 def _locate(frames: Iterable[FrameType]) -> Checkout:
@@ -78,11 +92,10 @@ def _locate(frames: Iterable[FrameType]) -> Checkout:
     """
     found: FrameType | None = None
     for frame in frames:
-        module = frame.f_globals.get("__name__", "")
         last = frame
-        if found is None and not module.startswith(INNER_MODULES):
+        if found is None and not _belongs_to(_module(frame), INNER_MODULES):
             found = frame
-        if not module.startswith(OWN_MODULES):
+        if not _belongs_to(_module(frame), OWN_MODULES):
             break
     found = found or last
     if found is last:

@@ -242,9 +242,10 @@ class Connection(_Base):  # type: ignore[misc]  # see above
             or not protocol.is_connected()
         )
 
-    def has_open_transaction(self) -> bool:
-        """Return True if the connection is open and in a transaction."""
-        return self._protocol.is_in_transaction() and not self.is_closed()
+    @property
+    def needs_commit_check(self) -> bool:
+        """True if a commit is unconfirmed, or the last known state is a transaction."""
+        return self.is_unconfirmed or self._protocol.is_in_transaction()
 
     @property
     def is_running(self) -> bool:
@@ -393,7 +394,6 @@ class Connection(_Base):  # type: ignore[misc]  # see above
                 self._log(sql, error)
             raise
         finally:
-            self.replies.stop()
             self.operation_ended(task)
         self.completed_operations += 1
         self.answered_at = self._loop.time()

@@ -120,10 +120,10 @@ class StatementExecutor:
         self,
         sql: str,
         args: Sequence[Any],
-        limit: int,
-        shape: Callable[[Any], Any] | None,
-        idempotent: bool,
-        name: str | None,
+        limit: int = 0,
+        shape: Callable[[Any], Any] | None = None,
+        idempotent: bool = False,
+        name: str | None = None,
         *,
         returns_status: bool = False,
     ) -> Any:
@@ -159,7 +159,8 @@ class StatementExecutor:
             rows = await execute_prepared(
                 connection, sql, args, limit, return_status=returns_status
             )
-            _require_committed(connection)
+            if connection.needs_commit_check:
+                _require_committed(connection)
         except DatabaseError:
             raise
         except DRIVER_ERRORS as error:
@@ -347,10 +348,8 @@ class StatementExecutor:
         try:
             yield lease
             _require_committed(connection)
-        except DatabaseError:
-            raise
         except DRIVER_ERRORS as error:
-            if not lease.has_raised(error):
+            if not lease.is_to_be_translated(error):
                 raise
             failure = self._connections.handle_error(error, "", connection)
             raise (_lost_write(error) if error is lease.lost_write else failure) from error
@@ -452,7 +451,7 @@ def _require_committed(connection: Connection) -> None:
     """
     if connection.is_unconfirmed:
         raise CommitUnknown(UNCONFIRMED, unconfirmed=True)
-    if connection.has_open_transaction():
+    if not connection.is_closed() and connection.is_in_transaction():
         raise TransactionError(
             "a transaction was left open and is rolled back: use DB.transaction()"
         )

@@ -176,7 +176,8 @@ class Pool:
             del self.in_use[connection]
         except KeyError:
             return
-        connection.leave_block()
+        if connection.is_managed:
+            connection.leave_block()
         now = self.loop.time()
         is_usable = not (self.is_closing or self._is_outdated(connection, now))
         if is_usable and connection.is_clean():
@@ -273,6 +274,8 @@ class Pool:
         for connection in (*self._idle, *self.in_use, *self._validating):
             connection.terminate()
         self._idle.clear()
+        self._wait_timer.cancel()
+        self._command_timer.cancel()
 
     def _take_idle(self) -> Connection | None:
         while self._idle:

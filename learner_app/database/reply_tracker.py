@@ -57,11 +57,8 @@ class ReplyTracker(asyncio.Protocol):
         self._is_waiting = True
 
     def forget(self) -> None:
-        """Discard the recorded type, which is about an earlier statement."""
+        """Discard the recorded type, which is about an earlier statement, and record nothing."""
         self.first = b""
-
-    def stop(self) -> None:
-        """Record nothing until the next :meth:`start`."""
         self._is_waiting = False
 
     def data_received(self, data: bytes) -> None:

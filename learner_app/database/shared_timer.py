@@ -14,7 +14,7 @@ from collections.abc import Callable
 class SharedTimer:
     """Timer that calls a function as soon as one of several waits exceeds the time limit."""
 
-    __slots__ = ("_expire", "_loop", "_seconds", "is_set")
+    __slots__ = ("_expire", "_handle", "_loop", "_seconds", "is_set")
 
     def __init__(self, seconds: float, expire: Callable[[float], float | None]) -> None:
         """
@@ -24,10 +24,8 @@ class SharedTimer:
                 at which the oldest other wait began, None if there is none.
         """
         self.is_set = False
-        """True while the timer will call ``expire``; a wait that begins needs no :meth:`set` then.
-
-        It is public so that a caller can skip the call.
-        """
+        """True while the timer will call ``expire``, so that a new wait needs no :meth:`set`."""
+        self._handle: asyncio.TimerHandle | None = None
         self._seconds = seconds
         self._expire = expire
         self._loop = asyncio.get_running_loop()
@@ -36,7 +34,13 @@ class SharedTimer:
         """Set the timer for a wait that began at a loop time, unless it is set already."""
         if not self.is_set:
             self.is_set = True
-            self._loop.call_at(began_at + self._seconds, self._on_time, began_at)
+            self._handle = self._loop.call_at(began_at + self._seconds, self._on_time, began_at)
+
+    def cancel(self) -> None:
+        """Stop the timer, when there are no waits any more."""
+        self.is_set = False
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _on_time(self, began_at: float) -> None:
         self.is_set = False

@@ -85,12 +85,9 @@ class RowStream:
             page = await self._fetch(next_page, (*args, *(page[-1][name] for name in names)))
 
     async def _fetch(self, sql: str, args: Sequence[Any]) -> Records:
-        async def fetch(connection: Connection) -> Records:
-            records: Records = await connection.fetch(sql, *args)
-            return records
-
         with self._scopes.use(self._scope):
-            return await self._executor.run(fetch, sql)
+            records: Records = await self._executor.fetch(sql, args)
+            return records
 
     async def _cursor_pages(
         self, transaction: Transaction, sql: str, args: Sequence[Any]

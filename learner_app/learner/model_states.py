@@ -2,12 +2,12 @@
 
 import builtins
 from collections.abc import AsyncGenerator, Callable, Mapping
-from copy import deepcopy
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isclose
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
+import msgspec
 from piccolo.columns import Column, Numeric
 from piccolo.querystring import QueryString
 
@@ -23,7 +23,7 @@ from learner_app.learner.timestamps import INSERT_EXPRESSIONS, strictly_after
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.filters import Filters, at_least, before
 from learner_app.repository.inputs import invalid_field, validate
-from learner_app.repository.json_values import is_same_json
+from learner_app.repository.json_values import copied_json, is_same_json
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import Param
@@ -184,7 +184,7 @@ class LearnerModelStateRepository(
             raise invalid_field(self.table, "fn", "must be a function")
         async with self.engine.transaction():
             old = await self._lock_or_create(LearnerModelStateCreate(session_id=session_id))
-            new = fn(deepcopy(old))  # a copy, since the function may change the dicts of its row
+            new = fn(_copy(old))  # a copy, since the function may change the dicts of its row
             learned = self._validate_learned(old, new).set_fields()
             if all(is_same_json(value, getattr(old, name)) for name, value in learned.items()):
                 return old
@@ -278,6 +278,14 @@ class LearnerModelStateRepository(
             message = "the state was changed after the expected last_updated: read the row again"
             raise self.error(StaleVersion, message, "last_updated")
         return stored
+
+
+def _copy(state: LearnerModelState) -> LearnerModelState:
+    return msgspec.structs.replace(
+        state,
+        preference_weights=copied_json(state.preference_weights),
+        content_type_preferences=copied_json(state.content_type_preferences),
+    )
 
 
 def _differs(new: Decimal | float, old: Decimal) -> bool:

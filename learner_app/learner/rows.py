@@ -24,6 +24,7 @@ from learner_app.repository.values import (
     UtcDatetime,
     between,
     numeric,
+    usual_numbers,
 )
 
 __all__ = [
@@ -58,7 +59,7 @@ Weight = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Weights = dict[Format, Weight]
 """Weight of each format, 0 to 1. A format may be omitted."""
 
-Adjustment = Annotated[Decimal, NUMBER, numeric(5, 2), AS_NUMBER]
+Adjustment = Annotated[Decimal, NUMBER, numeric(5, 2), usual_numbers(2, -999, 999), AS_NUMBER]
 """Number above -1,000 and below 1,000, in hundredths."""
 
 Formats = Annotated[list[Format], AfterValidator(_require_distinct)]
@@ -66,8 +67,15 @@ Genres = Annotated[list[Text100], Field(max_length=MAX_GENRES)]
 
 OwnerId = Annotated[Key, BeforeValidator(owner_id)]
 
+MIN_SPEED, MAX_SPEED = Decimal("0.25"), Decimal(4)
+
 Speed = Annotated[
-    Decimal, NUMBER, numeric(3, 2), AfterValidator(between(Decimal("0.25"), 4)), AS_NUMBER
+    Decimal,
+    NUMBER,
+    numeric(3, 2),
+    AfterValidator(between(MIN_SPEED, MAX_SPEED)),
+    usual_numbers(2, MIN_SPEED, MAX_SPEED),
+    AS_NUMBER,
 ]
 """Multiple of the recorded speed, 0.25 to 4, in hundredths."""
 

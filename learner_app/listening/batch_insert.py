@@ -1,34 +1,36 @@
-"""Batch insert of events that stores every valid event once and reports the others.
+"""Insert of a batch of events that stores every valid event once and reports the others.
 
-A batch is one statement. Its events are sent as one JSON document: twelve array parameters would
-take twice as long to build and send, and as long on the server. A stream of any length is cut into
-chunks. Each chunk is sent by COPY into a temporary staging table in a transaction of its own. COPY
-cannot skip duplicates and events that refer to a missing row, so the statement that stores a batch
-also moves the events from the staging table.
+A small batch is one statement, whose parameter is a JSON document. The events of a larger batch are
+copied straight into the table, which takes the server less time. COPY cannot skip duplicates and
+events that refer to a missing row, so a statement before it finds both, and locks the rows that the
+events refer to.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import msgspec
 
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import InvalidValue, SerializationFailure
+from learner_app.errors import Conflict, SerializationFailure, StatementRefused
+from learner_app.listening.batch_parsing import EventParams, ParsedBatch
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import CHARACTERISTICS
-from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
+from learner_app.listening.rows import BatchResult
 from learner_app.listening.tables import BehavioralEventTable, ListeningSessionTable
+from learner_app.repository.inputs import invalid_field
 from learner_app.repository.sql import NOW, SqlNames, Statement
-from learner_app.repository.values import MAX_KEY_LENGTH
 
-EventInput = BehavioralEventCreate | Mapping[str, Any]
-"""Validated event, or the mapping of a client's JSON."""
+MAX_DOCUMENT_EVENTS = 100
+"""Maximum size of a batch that is sent as a document.
 
-ToParams: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Conversion of field values to statement parameters."""
+A document needs one round trip, COPY in a transaction five. From about 100 events on these take
+less time than a document takes the server.
+"""
 
 COLUMNS = {
     "id": "text",
@@ -44,13 +46,15 @@ COLUMNS = {
     "network_type": "text",
     "context": "jsonb",
 }
-"""Columns that an event sets, each with the SQL type in the document and the staging table."""
+"""Columns that an event sets, in the order of EventParams, each with its SQL type."""
 
 JSON_COLUMNS = [name for name, sql_type in COLUMNS.items() if sql_type == "jsonb"]
-in_column_order = itemgetter(*COLUMNS)
 
-YIELD_EVERY_SECONDS = 0.005
-"""Time of validation after which other tasks of the event loop run, since JSON may be large."""
+Rejected: TypeAlias = dict[int, str]
+"""Reasons why events cannot be stored, by their place in the list of valid events."""
+
+Write: TypeAlias = Callable[[DatabaseEngine, list[EventParams]], Awaitable[int]]
+"""Function that stores events and returns how many were inserted."""
 
 e = SqlNames(BehavioralEventTable)
 c = SqlNames(ContentTable, "c")
@@ -59,7 +63,9 @@ unqualified = s.unqualified
 
 COLUMN_LIST = ", ".join(f'"{name}"' for name in COLUMNS)
 COLUMN_DEFINITIONS = ", ".join(f'"{name}" {sql_type}' for name, sql_type in COLUMNS.items())
-STAGING = "incoming_events"
+INSERT_INTO = f"INSERT INTO {e} ({', '.join(getattr(e.unqualified, name) for name in COLUMNS)})"
+
+IS_TOO_FAR_AHEAD = f"incoming.timestamp > {MAX_TIMESTAMP}"
 
 FROM_DOCUMENT = f"""
 SELECT {COLUMN_LIST}, ordinality
@@ -68,62 +74,91 @@ WITH ORDINALITY AS event ({COLUMN_LIST}, ordinality)
 """
 """Query for the events of a document; ``ordinality`` numbers the valid events of a batch from 1."""
 
-FROM_STAGING = f"SELECT {COLUMN_LIST}, ordinality FROM {STAGING}"
-"""Query for the events of the staging table, with the same columns."""
-
-CREATE_STAGING = f"""
-CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({COLUMN_DEFINITIONS}, ordinality bigint)
-ON COMMIT DROP
+FROM_ARRAYS = """
+SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+AS event (content_id, session_id, timestamp)
 """
-TRUNCATE_STAGING = f"TRUNCATE {STAGING}"
-
-IS_TOO_FAR_AHEAD = f"incoming.timestamp > {MAX_TIMESTAMP}"
+"""Query for what decides which sessions a batch needs."""
 
 
-REFERENCED_CONTENT = f"""
-FROM {c} WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
-ORDER BY {c.id} FOR KEY SHARE
-"""
-"""Clauses that lock the existing content items to which the events refer, in the order of ids."""
+def _is_planned_each_time(parameter: str) -> str:
+    """Return a condition that is true, and makes PostgreSQL plan a statement for its arrays.
+
+    After five executions PostgreSQL would use a generic plan, made for arrays of ten ids and for
+    the size that the tables had then. Such a plan reads a small table completely, and compares each
+    row with each id. The cost of the generic plan contains that of the series here, so that it is
+    never chosen; a plan for the value false does not contain the series.
+
+    Args:
+        parameter: bind parameter, for which False has to be passed.
+    """
+    return f"(SELECT count(*) FROM generate_series(1, 1000000000) WHERE {parameter}::boolean) = 0"
 
 
-def _create_sessions(operation: str, source: str) -> Statement:
+def _locked_references(content_ids: str, session_ids: str, characteristics: str) -> str:
+    """Return CTEs that lock the existing content and sessions to which events refer.
+
+    The foreign keys would lock the same rows one by one. The locks are those of the package's lock
+    order (see ``playlist_sql``): content, then sessions, each in the order of their ids. So a batch
+    cannot deadlock with ``delete_content`` or with another batch, and no row can be deleted between
+    the check and the insert. The condition on ``count(*)`` is always true. It makes the second CTE
+    depend on the first one, because PostgreSQL evaluates independent CTEs in no defined order.
+
+    Args:
+        content_ids: SQL for an array of ids.
+        session_ids: SQL for an array of ids.
+        characteristics: SQL for the second column of the content.
+    """
+    return f"""
+    content_items AS MATERIALIZED (
+        SELECT {c.id} AS id, {characteristics} AS characteristics FROM {c}
+        WHERE {c.id} = ANY({content_ids}) ORDER BY {c.id} FOR KEY SHARE
+    ), locked_sessions AS MATERIALIZED (
+        SELECT {s.id} AS id FROM {s}
+        WHERE {s.id} = ANY({session_ids}) AND (SELECT count(*) FROM content_items) >= 0
+        ORDER BY {s.id} FOR KEY SHARE
+    )
+    """
+
+
+def _create_sessions(source: str, content_ids: str, condition: str = "true") -> Statement:
     """Return the statement that inserts the missing sessions of all events that can be stored.
 
     It locks the content first, which is the lock order of the package. The sessions are inserted in
     the order of their ids, so that two overlapping batches wait for each other's rows in the same
     order and do not deadlock.
+
+    Args:
+        source: query for the events.
+        content_ids: SQL for an array of ids.
+        condition: SQL condition on the content.
     """
     sql = f"""
     WITH incoming AS MATERIALIZED (
         SELECT content_id, session_id FROM ({source}) AS incoming
         WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
-    ), content_items AS MATERIALIZED (SELECT {c.id} AS id {REFERENCED_CONTENT})
+    ), content_items AS MATERIALIZED (
+        SELECT {c.id} AS id FROM {c} WHERE {c.id} = ANY({content_ids}) AND {condition}
+        ORDER BY {c.id} FOR KEY SHARE
+    )
     INSERT INTO {s} ({unqualified.id})
     SELECT incoming.session_id FROM incoming
     JOIN content_items ON content_items.id = incoming.content_id
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
     ON CONFLICT ({unqualified.id}) DO NOTHING
     """
-    return Statement(f"sessions.{operation}", sql)
+    return Statement("sessions.record_batch", sql)
 
 
-def _insert_events(operation: str, source: str) -> Statement:
+def _insert_from_document() -> Statement:
     """Return the statement that inserts valid events and returns the ordinalities of the others.
-
-    Locks. The referenced content and sessions are locked first, as the foreign keys would do row by
-    row: content, then sessions, each in the order of their ids. This is the lock order of the
-    package (see ``playlist_sql``), so a batch cannot deadlock with ``delete_content`` or with
-    another batch, and no row can be deleted between the check and the insert. The condition on
-    ``count(*)`` is always true. It makes the second CTE depend on the first one, because PostgreSQL
-    evaluates independent CTEs in no defined order.
 
     The events are inserted in the order of their ids, as in ``add_many``, so that batches with
     common events wait for each other in one direction only.
 
-    Timestamps. Events without a timestamp are one microsecond apart, so that lists return them in
-    the order of the batch. The statement takes longer than a microsecond per event, so the events
-    of a later statement get later times.
+    Events without a timestamp are one microsecond apart, so that lists return them in the order of
+    the batch. The statement takes longer than a microsecond per event, so the events of a later
+    statement get later times.
     """
     stored = {
         **{name: f'resolved."{name}"' for name in COLUMNS},
@@ -134,15 +169,13 @@ def _insert_events(operation: str, source: str) -> Statement:
             "COALESCE(resolved.content_characteristics, resolved.characteristics)"
         ),
     }
+    references = _locked_references(
+        "ARRAY(SELECT DISTINCT content_id FROM incoming)",
+        "ARRAY(SELECT DISTINCT session_id FROM incoming)",
+        CHARACTERISTICS,
+    )
     sql = f"""
-    WITH incoming AS MATERIALIZED ({source}), content_items AS MATERIALIZED (
-        SELECT {c.id} AS id, {CHARACTERISTICS} AS characteristics {REFERENCED_CONTENT}
-    ), locked_sessions AS MATERIALIZED (
-        SELECT {s.id} AS id FROM {s}
-        WHERE {s.id} = ANY(ARRAY(SELECT DISTINCT session_id FROM incoming))
-          AND (SELECT count(*) FROM content_items) >= 0
-        ORDER BY {s.id} FOR KEY SHARE
-    ), resolved AS MATERIALIZED (
+    WITH incoming AS MATERIALIZED ({FROM_DOCUMENT}), {references}, resolved AS MATERIALIZED (
         SELECT incoming.*, content_items.characteristics,
                content_items.id IS NULL AS lacks_content,
                locked_sessions.id IS NULL AS lacks_session,
@@ -151,7 +184,7 @@ def _insert_events(operation: str, source: str) -> Statement:
         LEFT JOIN content_items ON content_items.id = incoming.content_id
         LEFT JOIN locked_sessions ON locked_sessions.id = incoming.session_id
     ), recorded AS (
-        INSERT INTO {e} ({", ".join(getattr(e.unqualified, name) for name in COLUMNS)})
+        {INSERT_INTO}
         SELECT DISTINCT ON (resolved.id COLLATE "C") {", ".join(stored.values())} FROM resolved
         WHERE NOT (resolved.lacks_content OR resolved.lacks_session OR resolved.is_too_far_ahead)
         ORDER BY resolved.id COLLATE "C", resolved.ordinality
@@ -162,166 +195,233 @@ def _insert_events(operation: str, source: str) -> Statement:
            ARRAY(SELECT ordinality FROM resolved WHERE lacks_session) AS without_session,
            ARRAY(SELECT ordinality FROM resolved WHERE is_too_far_ahead) AS too_far_ahead
     """
-    return Statement(f"behavioral_events.{operation}", sql)
+    return Statement("behavioral_events.record_batch", sql)
 
 
-CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions("record_batch", FROM_DOCUMENT)
-CREATE_SESSIONS_FROM_STAGING = _create_sessions("ingest", FROM_STAGING)
-INSERT_FROM_DOCUMENT = _insert_events("record_batch", FROM_DOCUMENT)
-INSERT_FROM_STAGING = _insert_events("ingest", FROM_STAGING)
+def _find_references() -> Statement:
+    """Return the statement that locks what events refer to, and finds the stored events.
 
-REASONS = {
-    "without_content": "content_id: the content does not exist",
-    "without_session": "session_id: the session does not exist",
-    "too_far_ahead": f"timestamp: {TOO_FAR_AHEAD}",
-}
-"""Reason for each array of ordinalities that the insert returns, the first one that applies."""
-
-
-class ParsedBatch(NamedTuple):
-    """Validated events of a batch, and the failures of validation."""
-
-    rows: list[tuple[Any, ...]]
-    """Statement parameters of the valid events, in the order of :data:`COLUMNS`."""
-    indexes: list[int]
-    """Index of each valid event in the caller's input."""
-    failed: list[EventFailure]
-
-    def document(self) -> str:
-        """Return the valid events as a JSON array."""
-        return msgspec.json.encode(list(map(_json_object, self.rows))).decode()
-
-    def result(self, outcome: Any) -> BatchResult:
-        """Return the result of the batch, given the record that the insert statement returned."""
-        reasons: dict[int, str] = {}
-        for name, reason in REASONS.items():
-            for ordinality in outcome[name]:
-                reasons.setdefault(ordinality - 1, reason)
-        rejected = [
-            EventFailure(self.indexes[number], self.rows[number][0], reason)
-            for number, reason in reasons.items()
-        ]
-        duplicates = len(self.rows) - len(rejected) - outcome["recorded"]
-        failed = sorted(self.failed + rejected, key=lambda failure: failure.index)
-        return BatchResult(outcome["recorded"], duplicates, failed)
+    Parameters: arrays of the ids of content, sessions and events, and whether the characteristics
+    are needed, whose computation takes longer than the lock.
+    """
+    characteristics = f"CASE WHEN $4::boolean THEN {CHARACTERISTICS}::text END"
+    sql = f"""
+    WITH {_locked_references("$1::text[]", "$2::text[]", characteristics)}
+    SELECT {NOW} AS now, {MAX_TIMESTAMP} AS max_timestamp,
+           ARRAY(SELECT id FROM content_items) AS content_ids,
+           ARRAY(SELECT characteristics FROM content_items) AS characteristics,
+           ARRAY(SELECT id FROM locked_sessions) AS session_ids,
+           ARRAY(SELECT {e.id} FROM {e} WHERE {e.id} = ANY($3::text[])) AS stored_ids
+    WHERE {_is_planned_each_time("$5")}
+    """
+    return Statement("behavioral_events.find_references", sql)
 
 
-def _json_object(row: tuple[Any, ...]) -> dict[str, Any]:
-    fields = dict(zip(COLUMNS, row, strict=True))
+CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions(
+    FROM_DOCUMENT, "ARRAY(SELECT DISTINCT content_id FROM incoming)"
+)
+CREATE_SESSIONS_FROM_ARRAYS = _create_sessions(
+    FROM_ARRAYS, "$1::text[]", _is_planned_each_time("$4")
+)
+INSERT_FROM_DOCUMENT = _insert_from_document()
+FIND_REFERENCES = _find_references()
+INSERT_UNLESS_STORED = Statement(
+    "behavioral_events.insert",
+    f"{INSERT_INTO} VALUES ({', '.join(f'${number + 1}' for number in range(len(COLUMNS)))}) "
+    f"ON CONFLICT ({e.unqualified.id}) DO NOTHING RETURNING 1",
+)
+
+NO_CONTENT = "content_id: the content does not exist"
+NO_SESSION = "session_id: the session does not exist"
+TOO_LATE = f"timestamp: {TOO_FAR_AHEAD}"
+
+
+async def insert_batch(
+    engine: DatabaseEngine, batch: ParsedBatch, *, ensure_sessions: bool
+) -> BatchResult:
+    """Store a batch in one statement or one transaction, which is retried where that is possible.
+
+    If the answer to COMMIT is lost, the engine looks up whether the transaction was committed.
+    """
+    events = batch.events
+    if not events:
+        return batch.result(0, {})
+    if len(events) <= MAX_DOCUMENT_EVENTS:
+        return batch.result(*await _insert_document(engine, events, ensure_sessions))
+    store = partial(_store, engine, events, ensure_sessions)
+    try:
+        outcome = await engine.run_transaction(partial(store, _copy), track_commit=True)
+    except (Conflict, StatementRefused):
+        # Another transaction has inserted one of the events after the check, or COPY is not
+        # supported, as with row-level security.
+        outcome = await engine.run_transaction(partial(store, _insert), track_commit=True)
+    return batch.result(*outcome)
+
+
+async def _insert_document(
+    engine: DatabaseEngine, events: Sequence[EventParams], ensure_sessions: bool
+) -> tuple[int, Rejected]:
+    """Store events that are sent as a JSON document, and return how many, and the rejected ones.
+
+    Without ``ensure_sessions`` it is a single statement, which the engine may execute again after a
+    lost connection, because it inserts no event twice.
+    """
+    document = msgspec.json.encode(list(map(_json_object, events))).decode()
+
+    async def insert_with_sessions() -> Any:
+        await CREATE_SESSIONS_FROM_DOCUMENT.execute(engine, document)
+        outcome: Any = await INSERT_FROM_DOCUMENT.fetchrow(engine, document)
+        # No session was created for events that are rejected for another reason.
+        rejected = {*outcome["without_content"], *outcome["too_far_ahead"]}
+        if not rejected.issuperset(outcome["without_session"]):
+            raise _deleted_session()
+        return outcome
+
+    outcome: Any
+    if ensure_sessions:
+        outcome = await engine.run_transaction(insert_with_sessions)
+    else:
+        outcome = await INSERT_FROM_DOCUMENT.fetchrow(engine, document, idempotent=True)
+    rejected: Rejected = {}
+    for name, reason in (
+        ("without_content", NO_CONTENT),
+        ("without_session", NO_SESSION),
+        ("too_far_ahead", TOO_LATE),
+    ):
+        for ordinality in outcome[name]:
+            rejected.setdefault(ordinality - 1, reason)
+    return outcome["recorded"], rejected
+
+
+def _json_object(event: EventParams) -> dict[str, Any]:
+    fields: dict[str, Any] = event._asdict()
     for name in JSON_COLUMNS:
         if fields[name] is not None:
             fields[name] = msgspec.Raw(fields[name])
     return fields
 
 
-async def parse_batch(
-    events: Sequence[EventInput], to_params: ToParams, *, first_index: int = 0
-) -> ParsedBatch:
-    """Validate events, yielding to the event loop at regular intervals.
+class References:
+    """Locked rows to which the events of a batch refer, and the ids of stored events."""
 
-    Args:
-        events: the batch, or a chunk of a stream.
-        to_params: conversion of field values to statement parameters.
-        first_index: index of the first event in the stream.
-    """
-    batch = ParsedBatch([], [], [])
-    loop = asyncio.get_running_loop()
-    next_yield = loop.time()
-    for index, event in enumerate(events, first_index):
-        if loop.time() >= next_yield:
-            await asyncio.sleep(0)
-            next_yield = loop.time() + YIELD_EVERY_SECONDS
-        try:
-            row = in_column_order(to_params(vars(_validate(event))))
-        except InvalidValue as error:
-            reason = str(error).removeprefix("behavioral_events: ")
-            batch.failed.append(EventFailure(index, _id_of(event), reason))
-        else:
-            batch.rows.append(row)
-            batch.indexes.append(index)
-    return batch
-
-
-def _validate(event: Any) -> BehavioralEventCreate:
-    if isinstance(event, BehavioralEventCreate):
-        return event
-    if not isinstance(event, Mapping):
-        raise InvalidValue("must be a BehavioralEventCreate or a mapping")
-    return BehavioralEventCreate.model_validate(dict(event))
-
-
-def _id_of(event: Any) -> str | None:
-    event_id = event.get("id") if isinstance(event, Mapping) else None
-    return event_id[:MAX_KEY_LENGTH] if isinstance(event_id, str) else None
-
-
-async def insert_batch(
-    engine: DatabaseEngine, batch: ParsedBatch, *, ensure_sessions: bool
-) -> BatchResult:
-    """Store a batch that is sent as a JSON document.
-
-    Without ``ensure_sessions`` it is a single statement, which the engine may execute again after a
-    lost connection, because it inserts no event twice.
-    """
-    if not batch.rows:
-        return BatchResult(0, 0, batch.failed)
-    document = batch.document()
-    if not ensure_sessions:
-        outcome = await INSERT_FROM_DOCUMENT.fetchrow(engine, document, idempotent=True)
-        return batch.result(outcome)
-    outcome = await engine.run_transaction(
-        lambda: _insert_with_sessions(
-            engine, CREATE_SESSIONS_FROM_DOCUMENT, INSERT_FROM_DOCUMENT, document
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        """
+        Args:
+            found: record of :data:`FIND_REFERENCES`.
+        """
+        self._now: datetime = found["now"]
+        self._max_timestamp: datetime = found["max_timestamp"]
+        self._characteristics: dict[str, str] = dict(
+            zip(found["content_ids"], found["characteristics"], strict=True)
         )
-    )
-    return batch.result(outcome)
+        self._session_ids = set(found["session_ids"])
+        self.stored_ids = set(found["stored_ids"])
+
+    @classmethod
+    async def find(
+        cls, engine: DatabaseEngine, events: Sequence[EventParams], ids: Sequence[str]
+    ) -> Self:
+        """Lock what the events refer to, and find which of the ids are stored."""
+        content_ids = {event.content_id for event in events}
+        session_ids = {event.session_id for event in events}
+        lacks_characteristics = any(event.content_characteristics is None for event in events)
+        record: Any = await FIND_REFERENCES.fetchrow(
+            engine, list(content_ids), list(session_ids), ids, lacks_characteristics, False
+        )
+        return cls(record)
+
+    def is_too_far_ahead(self, event: EventParams) -> bool:
+        return event.timestamp is not None and event.timestamp > self._max_timestamp
+
+    def reason(self, event: EventParams) -> str | None:
+        """Return the reason why the event cannot be stored, None if it can."""
+        if event.content_id not in self._characteristics:
+            return NO_CONTENT
+        if event.session_id not in self._session_ids:
+            return NO_SESSION
+        return TOO_LATE if self.is_too_far_ahead(event) else None
+
+    def completed(self, event: EventParams, place: int) -> EventParams:
+        """Return the event with a timestamp and characteristics.
+
+        Events without a timestamp are one microsecond apart, as in the statement for a document.
+        """
+        if event.timestamp is not None and event.content_characteristics is not None:
+            return event
+        return event._replace(
+            timestamp=event.timestamp or self._now + timedelta(microseconds=place + 1),
+            content_characteristics=event.content_characteristics
+            or self._characteristics.get(event.content_id, "{}"),
+        )
 
 
-async def _insert_with_sessions(
-    engine: DatabaseEngine, create_sessions: Statement, insert_events: Statement, *args: Any
-) -> Any:
-    """Create missing sessions, insert the events and return the record of the insert.
+async def insert_all(engine: DatabaseEngine, events: Sequence[EventParams]) -> None:
+    """Copy all events into the table, inside a transaction.
 
     Raises:
-        SerializationFailure: another transaction deleted a session after the first statement. The
-            whole transaction has to be retried: creating the session now would lock it after other
-            sessions, not in the order of the ids.
+        Conflict: an event with one of the ids exists.
+        MissingReference: the content or the session of an event does not exist.
+        InvalidValue: a timestamp is more than a day ahead of the database's clock.
     """
-    await create_sessions.execute(engine, *args)
-    outcome: Any = await insert_events.fetchrow(engine, *args)
-    # No session was created for events that are rejected for another reason.
-    rejected = {*outcome["without_content"], *outcome["too_far_ahead"]}
-    if not rejected.issuperset(outcome["without_session"]):
-        raise SerializationFailure(
-            "a session was deleted while its events were recorded: retry the transaction"
-        )
-    return outcome
+    references = await References.find(engine, events, [])
+    if any(map(references.is_too_far_ahead, events)):
+        raise invalid_field(BehavioralEventTable, "timestamp", TOO_FAR_AHEAD)
+    await _copy(engine, list(map(references.completed, events, range(len(events)))))
 
 
-async def copy_batch(
-    engine: DatabaseEngine, batch: ParsedBatch, *, ensure_sessions: bool
-) -> BatchResult:
-    """Store a batch that is sent by COPY into the staging table."""
-    if not batch.rows:
-        return BatchResult(0, 0, batch.failed)
-    records = [(*row, ordinality) for ordinality, row in enumerate(batch.rows, 1)]
-    columns = [*COLUMNS, "ordinality"]
+async def _store(
+    engine: DatabaseEngine, events: Sequence[EventParams], ensure_sessions: bool, write: Write
+) -> tuple[int, Rejected]:
+    """Store new events, and return how many, and the rejected ones."""
+    if ensure_sessions:
+        needed = [(event.content_id, event.session_id, event.timestamp) for event in events]
+        arrays = map(list, zip(*needed, strict=True))
+        await CREATE_SESSIONS_FROM_ARRAYS.execute(engine, *arrays, False)
+    references = await References.find(engine, events, [event.id for event in events])
+    rejected: Rejected = {}
+    new: dict[str, EventParams] = {}
+    for place, event in enumerate(events):
+        reason = references.reason(event)
+        if reason is not None:
+            rejected[place] = reason
+            # no session was created for events that are rejected for another reason
+            if ensure_sessions and reason is NO_SESSION and not references.is_too_far_ahead(event):
+                raise _deleted_session()
+        elif event.id not in references.stored_ids:
+            new.setdefault(event.id, references.completed(event, place))
+    return await write(engine, list(new.values())) if new else 0, rejected
 
-    async def unit() -> Any:
-        await engine.execute(CREATE_STAGING, name="behavioral_events.create_staging")
-        # Inside the caller's transaction, the table still contains the previous chunk.
-        await engine.execute(TRUNCATE_STAGING, name="behavioral_events.truncate_staging")
-        await engine.perform(
-            lambda connection: connection.copy_records_to_table(
-                STAGING, records=records, columns=columns
-            ),
-            "COPY",
-            name="behavioral_events.copy",
-        )
-        if ensure_sessions:
-            return await _insert_with_sessions(
-                engine, CREATE_SESSIONS_FROM_STAGING, INSERT_FROM_STAGING
-            )
-        return await INSERT_FROM_STAGING.fetchrow(engine)
 
-    return batch.result(await engine.run_transaction(unit))
+async def _copy(engine: DatabaseEngine, events: list[EventParams]) -> int:
+    status: str = await engine.perform(
+        lambda connection: connection.copy_records_to_table(
+            BehavioralEventTable._meta.tablename, records=_in_order(events), columns=[*COLUMNS]
+        ),
+        "COPY",
+        name="behavioral_events.copy",
+    )
+    return int(status.removeprefix("COPY "))
+
+
+async def _insert(engine: DatabaseEngine, events: list[EventParams]) -> int:
+    return len(await INSERT_UNLESS_STORED.fetchmany(engine, _in_order(events)))
+
+
+def _in_order(events: list[EventParams]) -> list[EventParams]:
+    """Return events in the order of their ids, as the statement for a document inserts them.
+
+    Batches with common events then wait for each other in one direction only. Strings are compared
+    by code points, which is the order of their bytes in UTF-8.
+    """
+    return sorted(events, key=itemgetter(0))
+
+
+def _deleted_session() -> SerializationFailure:
+    """Return the error for a session that was deleted after it had been created or found.
+
+    The whole transaction has to be retried: creating the session now would lock it after other
+    sessions, not in the order of the ids.
+    """
+    return SerializationFailure(
+        "a session was deleted while its events were recorded: retry the transaction"
+    )

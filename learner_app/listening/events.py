@@ -11,15 +11,16 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from piccolo.query.functions.aggregate import Count
 from piccolo.querystring import QueryString
 
-from learner_app.errors import InvalidValue
-from learner_app.listening.batch_insert import EventInput, copy_batch, insert_batch, parse_batch
+from learner_app.errors import InvalidValue, StatementRefused
+from learner_app.listening.batch_insert import MAX_DOCUMENT_EVENTS, insert_all, insert_batch
+from learner_app.listening.batch_parsing import EventInput, input_params, parse_batch
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import (
     DIMENSION,
@@ -37,6 +38,7 @@ from learner_app.listening.event_scans import (
     select_popular,
     unless_popular,
 )
+from learner_app.listening.ingest import ingest_stream
 from learner_app.listening.rows import (
     BatchResult,
     BehavioralEvent,
@@ -45,14 +47,13 @@ from learner_app.listening.rows import (
     BehavioralEventUpdate,
     Dimension,
     Engagement,
-    EventFailure,
     IngestResult,
 )
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import lock_oldest_keys_sql
 from learner_app.repository.filters import Condition, Filters, at_least, before, one_of
-from learner_app.repository.inputs import invalid_field, require_list, validate
+from learner_app.repository.inputs import invalid_field, require_instance, require_list, validate
 from learner_app.repository.json_values import json_text
 from learner_app.repository.paging import (
     DEFAULT_LIMIT,
@@ -73,16 +74,11 @@ from learner_app.repository.values import (
     UTC_DATETIME,
 )
 
-T = TypeVar("T")
-
 Sink = Callable[[list[BehavioralEvent]], Awaitable[None]]
 """Function that stores archived events elsewhere, or raises if it did not store them all."""
 
 MAX_EVENTS = 5000
 """Maximum size of a batch, and size of the chunks of a stream."""
-
-MAX_FAILURES = 1000
-"""Maximum number of failures that the result of a stream describes."""
 
 NOT_NULL_VIOLATION = "23502"
 
@@ -231,8 +227,11 @@ class BehavioralEventRepository(
             MissingReference: the content or the session of an event does not exist.
             InvalidValue: a timestamp is more than a day ahead of the database's clock.
         """
+        events = require_list(new, "new", self.table)
+        if len(events) > MAX_DOCUMENT_EVENTS:
+            with suppress(StatementRefused):  # COPY is not supported, as with row-level security
+                return await self._copy_many(events)
         with _timestamp_errors():
-            events = require_list(new, "new", self.table)
             return await super().add_many(await self._with_timestamps(events))
 
     async def upsert(
@@ -293,18 +292,13 @@ class BehavioralEventRepository(
         if not isinstance(events, AsyncIterable):
             raise invalid_field(self.table, "events", "must be an async iterable")
         validate(STRICT_BOOL, ensure_sessions, "ensure_sessions", self.table)
-        recorded = duplicates = failed = received = 0
-        failures: list[EventFailure] = []
-        async with aclosing(_chunks(events, MAX_EVENTS)) as chunks:
-            async for chunk in chunks:
-                batch = await parse_batch(chunk, self.mapper.to_params, first_index=received)
-                result = await copy_batch(self.engine, batch, ensure_sessions=ensure_sessions)
-                received += len(chunk)
-                recorded += result.recorded
-                duplicates += result.duplicates
-                failed += len(result.failed)
-                failures += result.failed[: MAX_FAILURES - len(failures)]
-        return IngestResult(recorded, duplicates, failed, failures)
+        return await ingest_stream(
+            self.engine,
+            events,
+            self.mapper.to_params,
+            size=MAX_EVENTS,
+            ensure_sessions=ensure_sessions,
+        )
 
     async def list_for_session(
         self,
@@ -473,6 +467,20 @@ class BehavioralEventRepository(
             raise invalid_field(self.table, "session_id", "pass session_id, since or until")
         return self.stream_rows(filters, operation="export")
 
+    async def _copy_many(
+        self, events: builtins.list[BehavioralEventCreate]
+    ) -> builtins.list[BehavioralEvent]:
+        params = [
+            input_params(
+                require_instance(BehavioralEventCreate, event, "new", self.table),
+                self.mapper.to_params,
+            )
+            for event in events
+        ]
+        async with self.engine.transaction():
+            await insert_all(self.engine, params)
+            return await self.get_many([event.id for event in params])
+
     async def _rows_after(
         self,
         order: Order,
@@ -552,14 +560,3 @@ def _timestamp_errors() -> Iterator[None]:
         if error.sqlstate != NOT_NULL_VIOLATION or error.fields != ("timestamp",):
             raise
         raise invalid_field(BehavioralEventTable, "timestamp", TOO_FAR_AHEAD) from error.__cause__
-
-
-async def _chunks(items: AsyncIterable[T], size: int) -> AsyncGenerator[list[T], None]:
-    chunk: list[T] = []
-    async for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from learner_app.admin.desk import STYLE_SHEET, Desk
+from learner_app.admin.app import STYLE_SHEET, Desk
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
 from learner_app.schema.pending import declared_migrations
@@ -36,17 +36,17 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
     also starts without a database: ``/health/db`` reports the outage, and requests succeed once the
     database answers.
     """
-    desk = Desk(engine)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(declared_migrations)  # imports all migrations, for the health check
-        desk.build()
-        gc.collect()
-        # Objects created so far live as long as the process. freeze() excludes them from later full
-        # collections, which would block the event loop.
-        gc.freeze()
+        # The health check needs all migrations. They are imported while the pool connects.
+        imports = asyncio.create_task(asyncio.to_thread(declared_migrations))
         async with engine.running():
+            await imports
+            gc.collect()
+            # Objects created so far live as long as the process. freeze() excludes them from later
+            # full collections, which would block the event loop.
+            gc.freeze()
             yield
 
     app = Starlette(
@@ -56,7 +56,7 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
             Route("/health/db", health.DatabaseRoute(engine), methods=["GET"]),
             Route("/desk.css", desk_style),
             Route("/admin", to_admin),
-            Mount("/admin/", desk),
+            Mount("/admin/", Desk(engine)),
         ],
         middleware=[
             Middleware(StartupCheck, engine=engine),

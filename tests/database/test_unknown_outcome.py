@@ -120,6 +120,20 @@ async def test_events_that_may_be_stored_are_never_reported_as_not_stored(
     assert await direct.fetchval(COUNT) == 1
 
 
+@pytest.mark.parametrize("cut", ["cut_before_commit", "cut_after_commit"])
+async def test_a_batch_whose_commit_has_no_answer_reports_its_exact_result(
+    clone: DatabaseEngine, proxy: TcpProxy, cut: str
+):
+    """The server is asked whether the transaction of a large batch was committed."""
+    await add_contents("c1")
+    await add("s1")
+    batch = [new_event(f"e{number}") for number in range(150)]
+    getattr(proxy, cut)()
+    result = await events.record_batch([*batch, batch[0]])
+    assert (result.recorded, result.duplicates, result.failed) == (150, 1, [])
+    assert await events.count() == 150
+
+
 INSERT = "INSERT INTO sessions (id) VALUES ('x') ON CONFLICT DO NOTHING"
 
 

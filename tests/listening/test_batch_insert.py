@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -9,16 +10,36 @@ from typing import Any
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import InvalidValue
+from learner_app.errors import Conflict, DatabaseError, InvalidValue, MissingReference
+from learner_app.listening import batch_insert
 from learner_app.listening.repositories import BehavioralEventRepository
-from learner_app.listening.rows import BehavioralEventCreate
+from learner_app.listening.rows import BatchResult, BehavioralEventCreate
 from tests.content.factories import add_contents
-from tests.listening.factories import TRAITS, event, minute, new_event
+from tests.listening.factories import TRAITS, ensure_sessions, event, minute, new_event
+from tests.listening.waiting import lock_wait
 
 events = BehavioralEventRepository()
 
+REFUSE_COPY = """
+    ALTER TABLE behavioral_events ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE behavioral_events FORCE ROW LEVEL SECURITY;
+    CREATE POLICY everything ON behavioral_events USING (true);
+"""
+"""Row-level security, with which PostgreSQL does not support COPY."""
 
-async def test_a_batch_stores_valid_events_and_reports_the_others(references: None):
+
+@pytest.fixture(params=["document", "copy", "row by row"])
+async def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The three ways of an insert, which the size of the batch and COPY's failure select."""
+    if request.param != "document":
+        monkeypatch.setattr(batch_insert, "MAX_DOCUMENT_EVENTS", 0)
+    if request.param == "row by row":
+        db: DatabaseEngine = request.getfixturevalue("db")
+        await db.execute(REFUSE_COPY)
+    return str(request.param)
+
+
+async def test_a_batch_stores_valid_events_and_reports_the_others(references: None, way: str):
     await events.record(new_event("old"))
     batch: list[Any] = [
         event("e1"),
@@ -63,8 +84,9 @@ async def test_a_batch_stores_valid_events_and_reports_the_others(references: No
     assert await events.count() == 4
 
 
-async def test_record_batch_and_stream_store_the_same_values(references: None, db: DatabaseEngine):
-    """A single event is sent as parameters, a batch as a JSON document, a stream by COPY."""
+async def test_record_batch_and_stream_store_the_same_values(
+    references: None, db: DatabaseEngine, way: str
+):
     await db.execute("SET LOCAL datestyle = 'SQL, DMY'")
     text = '"a" \\u0000 \\\\ \t\n\x01 \u2028 ü 🎧 {} $1'
     deep: Any = []
@@ -120,7 +142,9 @@ async def test_batch_of_5000_with_duplicates_and_bad_rows(references: None):
     assert await events.count() == result.recorded
 
 
-async def test_a_batch_creates_sessions_only_for_valid_events(references: None, db: DatabaseEngine):
+async def test_a_batch_creates_sessions_only_for_valid_events(
+    references: None, db: DatabaseEngine, way: str
+):
     batch = [
         event("e1", session_id="new"),
         event("e2", session_id="none", content_id="nothing"),
@@ -148,6 +172,48 @@ async def test_concurrent_overlapping_batches_store_each_event_once(clone: Datab
     assert sum(recorded) == await events.count()
     again = await asyncio.gather(*(send(worker) for worker in range(0, 20, 2)))
     assert sum(again) + sum(recorded) == await events.count() == 600
+
+
+async def test_statements_with_arrays_are_planned_for_each_batch(
+    references: None, db: DatabaseEngine
+):
+    """A generic plan, made for an empty table, would compare each row with each id."""
+    for first in range(0, 1200, 120):
+        batch = [event(f"e{first + n}", session_id=f"s{first}") for n in range(120)]
+        assert (await events.record_batch(batch, ensure_sessions=True)).recorded == 120
+    plans = await db.fetch(
+        "SELECT custom_plans, generic_plans FROM pg_prepared_statements "
+        "WHERE statement LIKE '%generate_series(%' AND statement NOT LIKE '%pg_prepared%'"
+    )
+    assert [row["generic_plans"] for row in plans] == [0, 0]
+    assert all(row["custom_plans"] >= 10 for row in plans)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_events_that_another_transaction_commits_meanwhile_are_duplicates(
+    clone: DatabaseEngine, direct: Any, in_transaction: bool
+):
+    """COPY then fails, after the check for stored events."""
+    await add_contents("c1")
+    await ensure_sessions("s1")
+    await events.record(new_event("template"))
+    fields = "content_id, event_type, playback_position, session_id, content_characteristics"
+
+    async def send() -> BatchResult:
+        async with clone.transaction() if in_transaction else nullcontext():
+            await events.record(new_event("first"))
+            return await events.record_batch([event(f"e{number}") for number in range(200)])
+
+    async with direct.transaction():
+        await direct.execute(
+            f"INSERT INTO behavioral_events (id, {fields}) "
+            f"SELECT 'e100', {fields} FROM behavioral_events"
+        )
+        sending = asyncio.create_task(send())
+        await lock_wait(direct)
+    result = await sending
+    assert (result.recorded, result.duplicates, result.failed) == (199, 1, [])
+    assert await events.count() == 202
 
 
 @pytest.mark.slow
@@ -191,7 +257,7 @@ async def test_ingest_keeps_the_chunks_before_an_error(clone: DatabaseEngine):
     assert await events.count() == 5000
 
 
-async def test_an_event_whose_id_is_null_is_invalid(references: None):
+async def test_an_event_whose_id_is_null_is_invalid(references: None, way: str):
     """Only an omitted id is generated."""
     null = {**event(), "id": None}
 
@@ -251,7 +317,9 @@ async def test_a_stream_is_listed_in_its_order(references: None):
     assert await ids_in_time() == names
 
 
-async def test_events_of_a_transaction_are_listed_in_the_order_of_recording(references: None):
+async def test_events_of_a_transaction_are_listed_in_the_order_of_recording(
+    references: None, way: str
+):
     """The whole test is one transaction, in which ``now()`` is constant."""
     names = iter(all_names := backwards(700))
 
@@ -287,7 +355,7 @@ async def test_batches_of_one_caller_are_listed_in_the_order_of_recording(clone:
     assert await ids_in_time() == names
 
 
-async def test_given_timestamps_are_kept_in_a_batch_with_missing_ones(references: None):
+async def test_given_timestamps_are_kept_in_a_batch_with_missing_ones(references: None, way: str):
     names = backwards(10)
     times = [minute(number) if number % 2 else None for number in range(10)]
     for add in (events.record_batch, events.add_many):
@@ -311,3 +379,32 @@ async def test_events_of_one_time_without_ids_are_listed_in_the_order_of_recordi
     await events.record_batch([event(timestamp=minute(0), playback_position=n) for n in places])
     rows = await events.list_for_session("s1", limit=1000)
     assert [int(row.playback_position) for row in rows] == places
+
+
+async def test_add_many_of_many_events_stores_all_or_none(
+    references: None, db: DatabaseEngine, way: str
+):
+    """More than a hundred events are copied, unless COPY is not supported."""
+    count = 20 if way == "document" else 150
+    new = [new_event(name, context={"at": name}) for name in backwards(count)]
+    rows = await events.add_many(new)
+    assert [(row.id, row.context) for row in rows] == [(one.id, one.context) for one in new]
+    assert rows == await events.get_many([one.id for one in new])
+    assert rows[0].content_characteristics == TRAITS
+    assert await ids_in_time() == [one.id for one in new]
+    bad: list[tuple[type[DatabaseError], str, dict[str, Any]]] = [
+        (Conflict, "id", {"event_id": new[3].id}),
+        (Conflict, "id", {"event_id": "more00001"}),
+        (MissingReference, "content_id", {"content_id": "nothing"}),
+        (MissingReference, "session_id", {"session_id": "nobody"}),
+        (InvalidValue, "timestamp", {"timestamp": datetime.now(UTC) + timedelta(days=2)}),
+    ]
+    for error, field, fields in bad:
+        wrong = new_event(**{"event_id": "wrong", **fields})
+        with pytest.raises(error) as caught:
+            async with db.transaction():
+                await events.add_many([*map(new_event, backwards(count, "more")), wrong])
+        assert caught.value.fields == (field,)
+    with pytest.raises(InvalidValue, match="must be a BehavioralEventCreate"):
+        await events.add_many([*new, event()])  # type: ignore[list-item]
+    assert await events.count() == count

@@ -161,7 +161,7 @@ def test_the_check_is_unchanged_at_its_limits(value: Any):
     assert outcome(storable_json, value) == outcome(careful_check, value)
 
 
-@pytest.mark.parametrize("value", OTHER_TYPES, ids=repr)
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=lambda value: type(value).__name__)
 def test_the_check_is_unchanged_for_other_types(value: Any):
     for whole in ({"a": value}, {"a": [1, {"b": value}]}, value):
         assert outcome(storable_json, whole) == outcome(careful_check, whole)

@@ -3,20 +3,29 @@
 import random
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import HttpUrl, TypeAdapter, ValidationError, WrapValidator
 
 from learner_app.content.repositories import ContentRepository
 from learner_app.content.rows import ContentUpdate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import InvalidValue
+from learner_app.learner.rows import Adjustment, Speed
 from learner_app.listening.rows import BehavioralEventCreate, ListeningSessionCreate
 from learner_app.repository.inputs import Input
 from learner_app.repository.json_values import MAX_JSON_BYTES, MAX_JSON_DEPTH
-from learner_app.repository.values import new_key
+from learner_app.repository.values import (
+    _URL,
+    Percent,
+    Seconds,
+    UnitInterval,
+    UtcDatetime,
+    new_key,
+)
 from tests.content.factories import new_content
 from tests.examples import examples
 
@@ -287,3 +296,93 @@ def test_urls_other_than_http_and_https_are_rejected(url: Any):
 )
 async def test_http_urls_are_stored_unchanged(db: DatabaseEngine, url: str):
     assert (await content.add(new_content(audio_url=url))).audio_url == url
+
+
+def outcome(adapter: TypeAdapter[Any], value: Any) -> str:
+    """Return the result with its type and digits, or what is wrong."""
+    try:
+        return repr(adapter.validate_python(value))
+    except ValidationError as error:
+        return repr(error.errors(include_input=False, include_url=False, include_context=False))
+
+
+def without_shortcut(kind: Any) -> Any:
+    """Return the type without the validator that returns usual values at once."""
+    plain, *metadata = get_args(kind)
+    careful = [item for item in metadata if not isinstance(item, WrapValidator)]
+    assert len(careful) == len(metadata) - 1
+    return Annotated[plain, *careful]
+
+
+NUMBER_TYPES = {
+    "unit": UnitInterval,
+    "percent": Percent,
+    "seconds": Seconds,
+    "adjustment": Adjustment,
+    "speed": Speed,
+}
+near_limits = st.sampled_from([0, 1, 4, 100, 999, 1000, 10**7, 10**8, Decimal("0.25")]).flatmap(
+    lambda limit: st.decimals(
+        limit - Decimal("0.02"), limit + Decimal("0.02"), places=4, allow_nan=False
+    )
+)
+numbers = (
+    near_limits
+    | near_limits.map(float)
+    | near_limits.map(lambda number: -number)
+    | st.decimals()
+    | st.floats()
+    | st.integers(-1100, 1100)
+    | st.integers()
+    | st.sampled_from([True, None, "1", Decimal("sNaN"), Decimal("1E+1000000"), Decimal("-0.000")])
+)
+
+
+@pytest.mark.parametrize("kind", NUMBER_TYPES.values(), ids=NUMBER_TYPES)
+def test_usual_numbers_are_validated_as_all_others_are(kind: Any):
+    usual, careful = TypeAdapter(kind), TypeAdapter(without_shortcut(kind))
+
+    @given(numbers)
+    def check(value: Any) -> None:
+        assert outcome(usual, value) == outcome(careful, value)
+
+    check()
+
+
+zones = st.sampled_from([UTC, EASTERN, WESTERN, None, timezone(timedelta(0), "GMT")])
+times = st.datetimes(timezones=zones)
+days = st.from_regex(r"\d{4}-[01]\d-[0-3]\d", fullmatch=True)
+clock_times = st.from_regex(r"[0-2]\d:[0-6]\d:[0-6]\d(\.\d{1,9})?", fullmatch=True)
+suffixes = st.sampled_from(["Z", "z", "+00:00", "-00:00", "+0000", "+00", "+01:00", "", " Z"])
+iso_times = st.builds(
+    "{}{}{}{}".format, days, st.sampled_from("Tt _"), clock_times, suffixes
+) | times.map(datetime.isoformat)
+
+
+@given(times | iso_times | st.text() | st.integers() | st.dates() | st.none())
+def test_usual_times_are_validated_as_all_others_are(value: Any):
+    usual, careful = TypeAdapter(UtcDatetime), TypeAdapter(without_shortcut(UtcDatetime))
+    assert outcome(usual, value) == outcome(careful, value)
+
+
+urls = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["http://", "https://", "HTTPS://", "ftp://", "//", "https:/", "http:"]),
+    st.text(st.sampled_from("aZ0.-:@[]%é_ 1"), max_size=12) | st.text(max_size=5),
+    st.sampled_from(["", "/", "/a b", "?q=1", ":80", ":99999", "/\\", "/%zz", "/" + "x" * 2090]),
+    st.text(max_size=3),
+)
+
+
+@given(urls)
+def test_the_validator_of_urls_is_that_of_pydantic(url: str):
+    accepted = {"HttpUrl": True, "ours": True}
+    try:
+        TypeAdapter(HttpUrl).validate_python(url)
+    except ValidationError:
+        accepted["HttpUrl"] = False
+    try:
+        _URL.validate_python(url)
+    except ValidationError:
+        accepted["ours"] = False
+    assert accepted["HttpUrl"] == accepted["ours"]
