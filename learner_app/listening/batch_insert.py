@@ -147,7 +147,7 @@ def _create_sessions(source: str, content_ids: str, condition: str = "true") -> 
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
     ON CONFLICT ({unqualified.id}) DO NOTHING
     """
-    return Statement("sessions.record_batch", sql)
+    return Statement(f"sessions.{operation}", sql)
 
 
 def _insert_from_document() -> Statement:
