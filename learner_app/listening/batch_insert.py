@@ -121,7 +121,9 @@ def _locked_references(content_ids: str, session_ids: str, characteristics: str)
     """
 
 
-def _create_sessions(source: str, content_ids: str, condition: str = "true") -> Statement:
+def _create_sessions(
+    operation: str, source: str, content_ids: str, condition: str = "true"
+) -> Statement:
     """Return the statement that inserts the missing sessions of all events that can be stored.
 
     It locks the content first, which is the lock order of the package. The sessions are inserted in
@@ -218,10 +220,10 @@ def _find_references() -> Statement:
 
 
 CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions(
-    FROM_DOCUMENT, "ARRAY(SELECT DISTINCT content_id FROM incoming)"
+    "create_for_document", FROM_DOCUMENT, "ARRAY(SELECT DISTINCT content_id FROM incoming)"
 )
 CREATE_SESSIONS_FROM_ARRAYS = _create_sessions(
-    FROM_ARRAYS, "$1::text[]", _is_planned_each_time("$4")
+    "create_for_events", FROM_ARRAYS, "$1::text[]", _is_planned_each_time("$4")
 )
 INSERT_FROM_DOCUMENT = _insert_from_document()
 FIND_REFERENCES = _find_references()
