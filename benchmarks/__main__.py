@@ -28,8 +28,6 @@ STARTUP, HEALTH, MEMORY = "startup", "health", "memory"
 ALL = (*WORKLOADS, MEMORY, STARTUP, HEALTH)
 CONTESTANTS = (*NAMES, pgbench.NAME)
 
-QUICK = (*WORKLOADS,)
-QUICK_SIZES = Sizes(events=20_000)
 QUICK_SCALE = 0.2
 QUICK_ROUNDS = 5
 QUICK_CONTESTANTS = (BASELINE, COPY, OURS)
@@ -41,7 +39,7 @@ class Run:
     def __init__(self, arguments: argparse.Namespace, server: Server, stack: ExitStack) -> None:
         self._arguments = arguments
         self._server = server
-        self._sizes = QUICK_SIZES if arguments.quick else Sizes()
+        self._sizes = Sizes(arguments.scale)
         self._measured: list[Measured] = []
         self._others: dict[str, Any] = {}
         self._processes: list[Process] = []
@@ -49,14 +47,13 @@ class Run:
         self._start(stack)
 
     def _start(self, stack: ExitStack) -> None:
-        scale = QUICK_SCALE if self._arguments.quick else 1.0
         for number, name in enumerate(self._arguments.contestants):
             try:
                 if name == pgbench.NAME:
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                     self._limits.append(PgBench(self._server, self._sizes, folder))
                 else:
-                    process = Process(name, number, self._server.address, self._sizes, scale)
+                    process = Process(name, number, self._server.address, self._sizes)
                     stack.callback(process.stop)
                     self._processes.append(process)
             except NotInstalled as error:
@@ -84,7 +81,7 @@ class Run:
         turn_takers: Sequence[TurnTaker] = [*self._processes, *self._limits]
         rounds = self._arguments.rounds or workload.rounds
         for tasks in workload.tasks:
-            if self._arguments.tasks in (None, tasks):
+            if self._arguments.tasks in (None, tasks) or len(workload.tasks) == 1:
                 measured = measure(workload, tasks, rounds, turn_takers, self._server)
                 print_measured(measured)
                 self._measured.append(measured)
@@ -107,12 +104,11 @@ class Run:
 def main() -> None:
     arguments = _parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # run the clean-up
-    sizes = QUICK_SIZES if arguments.quick else Sizes()
     server = running_server(
         programs(arguments.server),
         unix_socket=arguments.unix_socket,
         fsync=not arguments.no_fsync,
-        sizes=sizes,
+        sizes=Sizes(arguments.scale),
     )
     with server as running, ExitStack() as stack:
         run = Run(arguments, running, stack)
@@ -132,9 +128,14 @@ def _parse() -> argparse.Namespace:
     add = parser.add_argument
     add("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(ALL))
     add("--contestants", metavar="A,B", help=f"of {', '.join(CONTESTANTS)}, ours@FOLDER")
-    add("--tasks", type=int, help="measure only with this number of concurrent tasks, 1 or 20")
+    add("--tasks", type=int, help="only sequential (1) or only with concurrent tasks (20)")
     add("--rounds", type=int, help="rounds of each workload")
-    add("--quick", action="store_true", help="asyncpg and ours, fewer rows, under a minute")
+    add("--scale", type=float, help="factor of the numbers of events")
+    add(
+        "--quick",
+        action="store_true",
+        help=f"asyncpg and ours, {QUICK_ROUNDS} rounds, scale {QUICK_SCALE}",
+    )
     add("--server", help="Debian's version, `embedded`, or a folder with PostgreSQL's bin")
     add("--unix-socket", action="store_true", help="connect by a unix socket instead of TCP")
     add("--no-fsync", action="store_true", help="do not wait for the disk")
@@ -155,7 +156,9 @@ def _set_defaults(arguments: argparse.Namespace) -> None:
     else:
         arguments.contestants = QUICK_CONTESTANTS if arguments.quick else CONTESTANTS
     if not arguments.workloads:
-        arguments.workloads = QUICK if arguments.quick else ALL
+        arguments.workloads = tuple(WORKLOADS) if arguments.quick else ALL
+    if not arguments.scale:
+        arguments.scale = QUICK_SCALE if arguments.quick else 1.0
     if arguments.quick and not arguments.rounds:
         arguments.rounds = QUICK_ROUNDS
 

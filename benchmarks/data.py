@@ -21,18 +21,27 @@ DUPLICATE = "-again"
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of rows. Each of the first sessions has 1,000 events and a learner state."""
+    """Numbers of rows. Each of the first sessions has 1,000 events."""
 
+    scale: float = 1.0
+    """Factor of the number of events, in the database and of bulk inserts."""
     contents: int = 1000
     sessions: int = 2000
-    events: int = 200_000
+
+    @property
+    def events(self) -> int:
+        return self.scaled(200_000)
+
+    def scaled(self, events: int) -> int:
+        """Return a number of events in these sizes."""
+        return int(events * self.scale)
 
     @property
     def sessions_with_events(self) -> int:
-        return self.events // EVENTS_PER_SESSION
+        return max(1, self.events // EVENTS_PER_SESSION)
 
 
-FILL = (
+_FILL = (
     """
     INSERT INTO content (id, title, description, text_content, audio_url, audio_bitrate, audio_size,
         format, genre, topic, template_id, difficulty, difficulty_score, duration, word_count,
@@ -80,7 +89,12 @@ FILL = (
     FROM generate_series(1, {sessions}) AS n
     """,
 )
-"""Statements that insert the rows, with the fields of :class:`Sizes` as placeholders."""
+
+
+def fill(sizes: Sizes) -> list[str]:
+    """Return the statements that insert the rows."""
+    numbers = {"contents": sizes.contents, "sessions": sizes.sessions, "events": sizes.events}
+    return [statement.format(**numbers) for statement in _FILL]
 
 
 def characteristics(content: int) -> dict[str, Any]:

@@ -45,14 +45,11 @@ class Process:
         number: its number, so that no two contestants write the same rows.
         address: the database.
         sizes: numbers of its rows.
-        scale: factor of the number of events of bulk inserts.
     """
 
-    def __init__(
-        self, name: str, number: int, address: Address, sizes: Sizes, scale: float
-    ) -> None:
+    def __init__(self, name: str, number: int, address: Address, sizes: Sizes) -> None:
         self.name = name
-        config = json.dumps([name, number, asdict(address), asdict(sizes), scale])
+        config = json.dumps([name, number, asdict(address), asdict(sizes)])
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", config],
             stdin=subprocess.PIPE,

@@ -50,7 +50,7 @@ def check_equal(workload: Workload, processes: Sequence[Process], server: Server
             expected = (process.name, result)
         elif result != expected[1]:
             raise RuntimeError(
-                f"{workload.name}: {process.name} returns {_difference(result, expected[1])} "
+                f"{workload.name}: {process.name} returns {difference(result, expected[1])} "
                 f"of {expected[0]}"
             )
 
@@ -95,15 +95,15 @@ def measure_memory(processes: Sequence[Process], server: Server) -> dict[str, di
     return found
 
 
-def _difference(result: object, expected: object) -> str:
+def difference(result: object, expected: object) -> str:
     """Return the first values that differ."""
     if isinstance(result, dict) and isinstance(expected, dict):
         for name in {**result, **expected}:
             if result.get(name) != expected.get(name):
-                inner = _difference(result.get(name), expected.get(name))
+                inner = difference(result.get(name), expected.get(name))
                 return f"in the column {name} {inner}"
     if isinstance(result, list) and isinstance(expected, list) and len(result) == len(expected):
         for one, other in zip(result, expected, strict=True):
             if one != other:
-                return _difference(one, other)
+                return difference(one, other)
     return f"{result!r} instead of {expected!r}"

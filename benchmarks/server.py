@@ -8,14 +8,13 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from benchmarks.address import Address
-from benchmarks.data import FILL, Sizes
+from benchmarks.data import Sizes, fill
 from learner_app.conf import DB
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer, embedded_binaries
 from learner_app.operations.migrate import apply_migrations
@@ -49,7 +48,8 @@ class Server:
         self, folder: Path, programs: Path, *, unix_socket: bool, fsync: bool, sizes: Sizes
     ) -> None:
         port = free_port()
-        options = {"port": str(port), "fsync": "on" if fsync else "off"}
+        # The pools of all contestants are open at the same time.
+        options = {"port": str(port), "fsync": "on" if fsync else "off", "max_connections": "200"}
         if not unix_socket:
             options["listen_addresses"] = LOCALHOST
         self.programs = programs
@@ -85,7 +85,7 @@ class Server:
         DB.url = self.address.url
         async with DB.running():
             await apply_migrations(DB)
-        await self._execute(*(text.format(**asdict(sizes)) for text in FILL), "VACUUM ANALYZE")
+        await self._execute(*fill(sizes), "VACUUM ANALYZE")
 
     async def _fetch_value(self, statement: str, *args: Any) -> Any:
         connection = await asyncpg.connect(self._admin_url)

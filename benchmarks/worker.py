@@ -24,26 +24,24 @@ from benchmarks.workloads import TASKS, WORKLOADS, Values, Workload
 VOLATILE = frozenset({"created_at", "updated_at", "last_updated", "liked_at"})
 """Columns with the time of the write."""
 
-WARM_UP_SECONDS = 0.3
+WARM_UP_SECONDS = 0.1
 CALLS_PER_CONTESTANT = 10_000_000
 
 
 class Worker:
     """Commands of the coordinator for one contestant."""
 
-    def __init__(
-        self, name: str, number: int, contestant: Contestant, sizes: Sizes, scale: float
-    ) -> None:
+    def __init__(self, name: str, number: int, contestant: Contestant, sizes: Sizes) -> None:
         self._contestant = contestant
         self._prefix = f"{NEW}{name}-"
         first = (1 + number) * CALLS_PER_CONTESTANT
-        self._values = Values(self._prefix, sizes, first=first, scale=scale)
-        self._sizes, self._scale = sizes, scale
+        self._values = Values(self._prefix, sizes, first=first)
+        self._sizes = sizes
 
     async def check(self, workload: str) -> Any:
         """Return the result of one operation in a form that is equal for all contestants."""
         it = WORKLOADS[workload]
-        values = Values(f"{self._prefix}check-", self._sizes, first=0, scale=self._scale)
+        values = Values(f"{self._prefix}check-", self._sizes, first=0)
         async with self._contestant.task():
             result = await self._operation(it)(*it.arguments(values))
         return self._comparable(result)
@@ -52,8 +50,9 @@ class Worker:
         """Repeat the operation until all its statements are prepared on all connections."""
         until = time.perf_counter() + WARM_UP_SECONDS
         it = WORKLOADS[workload]
+        calls = min(it.operations, TASKS)
         while True:
-            await self._run(it, tasks, [it.arguments(self._values) for _ in range(TASKS)])
+            await self._run(it, tasks, [it.arguments(self._values) for _ in range(calls)])
             if time.perf_counter() > until:
                 return
 
@@ -126,7 +125,7 @@ class Worker:
         return value.removeprefix(self._prefix) if isinstance(value, str) else value
 
 
-async def _serve(name: str, number: int, address: Address, sizes: Sizes, scale: float) -> None:
+async def _serve(name: str, number: int, address: Address, sizes: Sizes) -> None:
     reader, write = await _connect()
     try:
         contestant = contestant_class(name)()
@@ -134,7 +133,7 @@ async def _serve(name: str, number: int, address: Address, sizes: Sizes, scale: 
         write({"missing": error.name})
         return
     await contestant.start(address)
-    worker = Worker(name, number, contestant, sizes, scale)
+    worker = Worker(name, number, contestant, sizes)
     packages = {package: version(package) for package in contestant.packages}
     write({"packages": packages, "workloads": worker.operations(), "title": contestant.title})
     while line := await reader.readline():
@@ -157,11 +156,11 @@ async def _connect() -> tuple[asyncio.StreamReader, Any]:
 
 
 def main() -> None:
-    name, number, address, sizes, scale = json.loads(sys.argv[1])
+    name, number, address, sizes = json.loads(sys.argv[1])
     if checkout := name.partition("@")[2]:
         # The package `benchmarks` is imported already, so only `learner_app` comes from there.
         sys.path.insert(0, checkout)
-    asyncio.run(_serve(name, number, Address(**address), Sizes(**sizes), scale))
+    asyncio.run(_serve(name, number, Address(**address), Sizes(**sizes)))
 
 
 if __name__ == "__main__":

@@ -31,13 +31,11 @@ class Values:
         prefix: beginning of the ids of new events.
         sizes: numbers of the rows in the database.
         first: number of the first call. Each contestant has a range of its own.
-        scale: factor of the number of events of bulk inserts.
     """
 
-    def __init__(self, prefix: str, sizes: Sizes, *, first: int, scale: float = 1) -> None:
+    def __init__(self, prefix: str, sizes: Sizes, *, first: int) -> None:
         self.prefix = prefix
         self.sizes = sizes
-        self.scale = scale
         self._numbers = count(first)
 
     def content(self) -> tuple[Any, ...]:
@@ -87,7 +85,7 @@ class Values:
         return new_event(f"{self.prefix}{number}", number, self.sizes)
 
     def _events(self, size: int, *, duplicates: bool) -> list[dict[str, Any]]:
-        events = [self._event(next(self._numbers)) for _ in range(int(size * self.scale))]
+        events = [self._event(next(self._numbers)) for _ in range(self.sizes.scaled(size))]
         if duplicates:
             for index in duplicate_indexes(len(events)):
                 events[index] = dict(events[index - 5])

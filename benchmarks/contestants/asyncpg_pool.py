@@ -129,8 +129,10 @@ class AsyncpgPool(_Pool):
     async def stream(self) -> int:
         rows = 0
         async with self._pool.acquire() as connection, connection.transaction():
-            async for _row in connection.cursor(STREAM, prefetch=STREAM_BATCH):
-                rows += 1
+            cursor = await connection.cursor(STREAM)
+            while batch := await cursor.fetch(STREAM_BATCH):  # faster than row by row
+                for _row in batch:
+                    rows += 1
         return rows
 
 

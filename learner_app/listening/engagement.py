@@ -35,16 +35,16 @@ DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension, config=DEFERRED)
 MAX_GROUPS = 1000
 """Maximum number of values of a characteristic that a query returns."""
 
-EVENTS_WITH_DURATION = f"""
-{e} CROSS JOIN LATERAL (
+DURATION_OF = f"""
+LATERAL (
     SELECT {c.duration}::numeric AS duration, 2 * {c.duration}::numeric AS max_position
-    FROM {c} WHERE {c.id} = {e.content_id} OFFSET 0
+    FROM {c} WHERE {c.id} = {{}} OFFSET 0
 ) AS content
 """
-"""Events with the duration of their content.
+"""Duration of the content whose id replaces the placeholder ``{}``.
 
 ``OFFSET 0`` prevents the planner from turning the subquery into a join, which would read the whole
-content table. The subquery is an index lookup per event instead, and its results are memoized.
+content table. The subquery is an index lookup per id instead, and its results are memoized.
 """
 
 FURTHEST_POSITION = f"""
@@ -82,8 +82,9 @@ ENGAGEMENT_FOR_CONTENTS = Statement(
     SELECT requested.id AS content_id, {AGGREGATES_OVER_SESSIONS},
            (SELECT count(*) FROM {k} WHERE {k.content_id} = requested.id AND {k.liked}) AS likes
     FROM unnest($1::text[]) AS requested (id)
+    LEFT JOIN {DURATION_OF.format("requested.id")} ON true
     LEFT JOIN LATERAL (
-        SELECT {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
+        SELECT {AGGREGATES_PER_SESSION} FROM {e}
         WHERE {e.content_id} = requested.id GROUP BY {e.session_id}
     ) AS per_session ON true
     GROUP BY requested.id
@@ -91,34 +92,16 @@ ENGAGEMENT_FOR_CONTENTS = Statement(
 )
 """Parameter: content ids."""
 
-LIKED_CONTENT = f"""
-liked (id) AS (
-    (SELECT {k.content_id} FROM {k} ORDER BY {k.content_id} LIMIT 1)
-    UNION ALL
-    SELECT (SELECT {k.content_id} FROM {k} WHERE {k.content_id} > liked.id
-            ORDER BY {k.content_id} LIMIT 1)
-    FROM liked WHERE liked.id IS NOT NULL
-)
-"""
-"""Recursive CTE of the ids of liked content items, by a skip scan of the primary key.
-
-The likes of each item are then counted by index. There is no index on the time of likes, and none
-on a single characteristic.
-"""
-
 IS_LIKED_SINCE = f"""
 {k.liked} AND ($1::timestamptz IS NULL OR {k.liked_at} >= $1)
 """
+"""Condition on active likes. It has no index, so that the statements below read all likes."""
 
 TOP_CONTENT = Statement(
     "like_engagement.top_content",
     f"""
-    WITH RECURSIVE {LIKED_CONTENT}
-    SELECT liked.id, counted.likes
-    FROM liked CROSS JOIN LATERAL (
-        SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_LIKED_SINCE}
-    ) AS counted
-    WHERE counted.likes > 0 ORDER BY counted.likes DESC, liked.id LIMIT $2
+    SELECT {k.content_id}, count(*) AS likes FROM {k} WHERE {IS_LIKED_SINCE}
+    GROUP BY {k.content_id} ORDER BY likes DESC, {k.content_id} LIMIT $2
     """,
 )
 """Parameters: minimum of ``liked_at`` or NULL, and the limit."""
@@ -142,15 +125,9 @@ def likes_by(dimension: Dimension) -> Statement:
 def _likes_by(dimension: Dimension) -> str:
     value = f"{k.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
     return f"""
-    WITH RECURSIVE {LIKED_CONTENT}
-    SELECT counted.value, sum(counted.likes)::bigint AS likes
-    FROM liked CROSS JOIN LATERAL (
-        SELECT {value} AS value, count(*) AS likes FROM {k}
-        WHERE {k.content_id} = liked.id AND {IS_LIKED_SINCE}
-          AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
-        GROUP BY value
-    ) AS counted
-    GROUP BY counted.value ORDER BY likes DESC, counted.value
+    SELECT {value} AS value, count(*) AS likes FROM {k}
+    WHERE {IS_LIKED_SINCE} AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
+    GROUP BY value ORDER BY likes DESC, value
     """
 
 
@@ -167,7 +144,8 @@ def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> 
     sql = f"""
     WITH events AS (
         SELECT per_session.value, {AGGREGATES_OVER_SESSIONS} FROM (
-            SELECT {value} AS value, {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
+            SELECT {value} AS value, {AGGREGATES_PER_SESSION}
+            FROM {e} CROSS JOIN {DURATION_OF.format(e.content_id)}
             WHERE {" AND ".join(bounds) or "true"}
             GROUP BY value, {e.content_id}, {e.session_id}
         ) AS per_session GROUP BY per_session.value
