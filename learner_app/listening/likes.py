@@ -32,9 +32,9 @@ from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.queries import Expression
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
-from learner_app.repository.values import OPTIONAL_UTC_DATETIME
+from learner_app.repository.values import DEFERRED, OPTIONAL_UTC_DATETIME
 
-REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
+REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None, config=DEFERRED)
 
 k = SqlNames(LikeEngagementTable, "k")
 unqualified = k.unqualified
