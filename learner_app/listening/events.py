@@ -64,7 +64,7 @@ from learner_app.repository.paging import (
     check_limit,
     rounded_limit,
 )
-from learner_app.repository.queries import Expression
+from learner_app.repository.queries import Expression, IfNone
 from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import (
@@ -144,7 +144,7 @@ class BehavioralEventRepository(
     }
     stored_as: ClassVar[Mapping[str, Expression]] = {
         "timestamp": _timestamp_or_now,
-        "content_characteristics": characteristics_or_stored,
+        "content_characteristics": IfNone(characteristics_or_stored),
     }
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
