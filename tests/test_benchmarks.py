@@ -23,6 +23,7 @@ RUN = {
     "server": "PostgreSQL 15.20",
     "connection": "TCP",
     "fsync": True,
+    "event_loop": "asyncio",
     "packages": {"asyncpg": "0.32.0"},
     "titles": {"asyncpg": "asyncpg", "ours": "learner_app", "core": "SQLAlchemy <Core>"},
     "workloads": {
