@@ -9,7 +9,7 @@ from learner_app.admin.staff import add_staff, has_staff
 from learner_app.database.engine import DatabaseEngine
 from learner_app.operations.development import development_database
 from learner_app.operations.migrate import apply_migrations
-from learner_app.operations.seed.insert import insert_seed, is_empty
+from learner_app.operations.seed.state import is_empty
 from learner_app.settings import Settings
 from learner_app.web.app import create_app
 from learner_app.web.server import open_socket, raise_if_stopped, serve
@@ -79,11 +79,15 @@ async def prepare(
         staff: create the staff account ``admin`` if no staff account exists.
     """
     migrations = await apply_migrations(engine)
-    seeded = await insert_seed(engine) if seed or (seed_if_empty and await is_empty(engine)) else {}
+    rows = 0
+    if seed or (seed_if_empty and await is_empty(engine)):
+        from learner_app.operations.seed.insert import insert_seed  # imports all domains
+
+        rows = sum(counts.created for counts in (await insert_seed(engine)).values())
     password = None
     if staff and not await has_staff(engine):
         password = await add_staff(FIRST_STAFF_NAME, engine)
-    return Prepared(migrations, sum(counts.created for counts in seeded.values()), password)
+    return Prepared(migrations, rows, password)
 
 
 def _address(host: str, port: int) -> str:

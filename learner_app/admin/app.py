@@ -29,7 +29,9 @@ class Desk:
         """Makes concurrent first requests build one desk."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app or await asyncio.to_thread(self._build)
+        app = self._app
+        if app is None:
+            app = await asyncio.to_thread(self._build)
         await app(scope, receive, send)
 
     def _build(self) -> ASGIApp:

@@ -348,10 +348,8 @@ class StatementExecutor:
         try:
             yield lease
             _require_committed(connection)
-        except DatabaseError:
-            raise
         except DRIVER_ERRORS as error:
-            if not lease.has_raised(error):
+            if not lease.is_to_be_translated(error):
                 raise
             failure = self._connections.handle_error(error, "", connection)
             raise (_lost_write(error) if error is lease.lost_write else failure) from error

@@ -24,7 +24,7 @@ from learner_app.database.error_mapping import (
 )
 from learner_app.database.sql_inspection import controls_transaction
 from learner_app.database.sql_inspection import is_read as is_read_statement
-from learner_app.errors import ConnectionLost, LeaseEnded
+from learner_app.errors import ConnectionLost, DatabaseError, LeaseEnded
 
 T = TypeVar("T")
 
@@ -111,12 +111,12 @@ class Lease(_Proxy):  # type: ignore[misc]  # see above
         if outer is None:
             self._connection.remove_callbacks()
 
-    def has_raised(self, error: BaseException) -> bool:
-        """Return True if the driver raised the error, False if the block's own code did."""
-        return (
-            isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
-            or error is self.last_error
-        )
+    def is_to_be_translated(self, error: BaseException) -> bool:
+        """Return True for an error of the driver, False for one of the block's own code."""
+        if isinstance(error, DatabaseError):  # it may be an instance of asyncpg's class as well
+            return False
+        is_of_driver = isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+        return is_of_driver or error is self.last_error
 
     def is_closed(self) -> bool:
         return not self._is_usable() or bool(self._connection.is_closed())

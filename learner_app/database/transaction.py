@@ -218,32 +218,15 @@ class Transaction(PostgresTransaction):
         try:
             self._parts.current.reset(self.context)
         except ValueError:
-            self._reset_in_owner()
-        failure = self._failure_of_lease(exception)
+            owner = self._owner() if self._owner else None
+            _set_in_task(owner, self._parts.current, self._parent)
+        lease, failure = self._lease, None
+        if exception is not None and lease is not None and lease.is_to_be_translated(exception):
+            failure = self._failure_of(exception)
         await finish(self._close(failure or exception))
         if failure is not None:
             raise failure from exception
         return False
-
-    def _failure_of_lease(self, error: BaseException | None) -> DatabaseError | None:
-        """Return the package's error if the driver raised the error on :attr:`connection`."""
-        is_of_driver = isinstance(error, DRIVER_ERRORS) and not isinstance(error, DatabaseError)
-        if error is None or not is_of_driver or self._lease is None:
-            return None
-        if not self._lease.has_raised(error):
-            return None
-        failure = self._parts.connections.handle_error(
-            error, "", self._connection, read_only=self._root.is_read_only
-        )
-        self._record_failure(failure)
-        return failure
-
-    def _reset_in_owner(self) -> None:
-        """Reset the variable of the task that entered the block, see :attr:`is_abandoned`."""
-        owner = self._owner() if self._owner else None
-        if owner is not None and hasattr(owner, "get_context"):  # Python 3.12 and newer
-            with suppress(RuntimeError):  # the context is in use, and its task checks is_abandoned
-                owner.get_context().run(self._parts.current.set, self._parent)
 
     def after_commit(self, callback: Callback) -> None:
         """Register a function or async function to be called after the outermost commit.
@@ -267,11 +250,7 @@ class Transaction(PostgresTransaction):
         except DRIVER_ERRORS as error:
             if is_error_of_caller(error, is_closed=connection.is_closed()):
                 raise
-            failure = self._parts.connections.handle_error(
-                error, statement, connection, read_only=self._root.is_read_only
-            )
-            self._record_failure(failure)
-            raise failure from error
+            raise self._failure_of(error, statement) from error
         finally:
             self._release_lock()
 
@@ -286,14 +265,10 @@ class Transaction(PostgresTransaction):
                 yield lease
             finally:
                 lease.end()
-        except DatabaseError:
-            raise
         except DRIVER_ERRORS as error:
-            if not lease.has_raised(error):
+            if not lease.is_to_be_translated(error):
                 raise
-            failure = self._parts.connections.handle_error(error, "", self._connection)
-            self._record_failure(failure)
-            raise failure from error
+            raise self._failure_of(error) from error
         finally:
             self._release_lock()
 
@@ -372,10 +347,17 @@ class Transaction(PostgresTransaction):
         if not self.is_open:
             raise TransactionFinished(TRANSACTION_CLOSED)
 
-    def _record_failure(self, failure: DatabaseError) -> None:
-        """Record the cause of a rollback, unless it is TransactionAborted, a mere consequence."""
+    def _failure_of(self, error: BaseException, statement: str = "") -> DatabaseError:
+        """Return the package's error for one of the driver, and record it as cause of a rollback.
+
+        TransactionAborted is not recorded, as it is a mere consequence.
+        """
+        failure = self._parts.connections.handle_error(
+            error, statement, self._connection, read_only=self._root.is_read_only
+        )
         if not isinstance(failure, TransactionAborted):
             self._failure = self._root._failure = failure
+        return failure
 
     async def _begin(self) -> None:
         """Send BEGIN, and once more on another connection if the first one was lost."""
@@ -582,23 +564,30 @@ class Transaction(PostgresTransaction):
             connection.terminate()
 
     def _notify_end(self, error: BaseException | None) -> None:
-        observers = self._parts.observers
-        if not observers.registered:
-            return
-        observers.notify(
-            TransactionEvent(
-                replica=self._parts.connections.replica_name,
-                seconds=time.perf_counter() - self._began_at,
-                outcome=_outcome(error, is_committed=self._committed),
-                error=None if error is None else type(error),
-                sqlstate=sqlstate_of(error),
+        if self._parts.observers.registered:
+            self._parts.observers.notify(
+                TransactionEvent(
+                    replica=self._parts.connections.replica_name,
+                    seconds=time.perf_counter() - self._began_at,
+                    outcome=_outcome(error, is_committed=self._committed),
+                    error=None if error is None else type(error),
+                    sqlstate=sqlstate_of(error),
+                )
             )
-        )
 
     def notify_error(self, error: DatabaseError, *, is_retried: bool) -> None:
         """Report an error of BEGIN, COMMIT or the unit to the observers."""
         parts = self._parts
         parts.observers.notify_error(error, parts.connections.replica_name, is_retried=is_retried)
+
+
+def _set_in_task(
+    task: asyncio.Task[Any] | None, variable: CurrentTransaction, value: Transaction | None
+) -> None:
+    """Set the variable in the context of a task, see :attr:`Transaction.is_abandoned`."""
+    if task is not None and hasattr(task, "get_context"):  # Python 3.12 and newer
+        with suppress(RuntimeError):  # the context is in use, and its task checks is_abandoned
+            task.get_context().run(variable.set, value)
 
 
 def _outcome(error: BaseException | None, *, is_committed: bool) -> Outcome:

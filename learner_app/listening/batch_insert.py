@@ -79,6 +79,20 @@ AS event (content_id, session_id, timestamp)
 """Query for what decides which sessions a batch needs."""
 
 
+def _is_planned_each_time(parameter: str) -> str:
+    """Return a condition that is true, and makes PostgreSQL plan a statement for its arrays.
+
+    After five executions PostgreSQL would use a generic plan, made for arrays of ten ids and for
+    the size that the tables had then. Such a plan reads a small table completely, and compares each
+    row with each id. The cost of the generic plan contains that of the series here, so that it is
+    never chosen; a plan for the value false does not contain the series.
+
+    Args:
+        parameter: bind parameter, for which False has to be passed.
+    """
+    return f"(SELECT count(*) FROM generate_series(1, 1000000000) WHERE {parameter}::boolean) = 0"
+
+
 def _locked_references(content_ids: str, session_ids: str, characteristics: str) -> str:
     """Return CTEs that lock the existing content and sessions to which events refer.
 
@@ -105,20 +119,24 @@ def _locked_references(content_ids: str, session_ids: str, characteristics: str)
     """
 
 
-def _create_sessions(source: str) -> Statement:
+def _create_sessions(source: str, content_ids: str, condition: str = "true") -> Statement:
     """Return the statement that inserts the missing sessions of all events that can be stored.
 
     It locks the content first, which is the lock order of the package. The sessions are inserted in
     the order of their ids, so that two overlapping batches wait for each other's rows in the same
     order and do not deadlock.
+
+    Args:
+        source: query for the events.
+        content_ids: SQL for an array of ids.
+        condition: SQL condition on the content.
     """
     sql = f"""
     WITH incoming AS MATERIALIZED (
         SELECT content_id, session_id FROM ({source}) AS incoming
         WHERE ({IS_TOO_FAR_AHEAD}) IS NOT TRUE
     ), content_items AS MATERIALIZED (
-        SELECT {c.id} AS id FROM {c}
-        WHERE {c.id} = ANY(ARRAY(SELECT DISTINCT content_id FROM incoming))
+        SELECT {c.id} AS id FROM {c} WHERE {c.id} = ANY({content_ids}) AND {condition}
         ORDER BY {c.id} FOR KEY SHARE
     )
     INSERT INTO {s} ({unqualified.id})
@@ -192,12 +210,17 @@ def _find_references() -> Statement:
            ARRAY(SELECT characteristics FROM content_items) AS characteristics,
            ARRAY(SELECT id FROM locked_sessions) AS session_ids,
            ARRAY(SELECT {e.id} FROM {e} WHERE {e.id} = ANY($3::text[])) AS stored_ids
+    WHERE {_is_planned_each_time("$5")}
     """
     return Statement("behavioral_events.find_references", sql)
 
 
-CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions(FROM_DOCUMENT)
-CREATE_SESSIONS_FROM_ARRAYS = _create_sessions(FROM_ARRAYS)
+CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions(
+    FROM_DOCUMENT, "ARRAY(SELECT DISTINCT content_id FROM incoming)"
+)
+CREATE_SESSIONS_FROM_ARRAYS = _create_sessions(
+    FROM_ARRAYS, "$1::text[]", _is_planned_each_time("$4")
+)
 INSERT_FROM_DOCUMENT = _insert_from_document()
 FIND_REFERENCES = _find_references()
 INSERT_UNLESS_STORED = Statement(
@@ -301,7 +324,7 @@ class References:
         session_ids = {event.session_id for event in events}
         lacks_characteristics = any(event.content_characteristics is None for event in events)
         record: Any = await FIND_REFERENCES.fetchrow(
-            engine, list(content_ids), list(session_ids), ids, lacks_characteristics
+            engine, list(content_ids), list(session_ids), ids, lacks_characteristics, False
         )
         return cls(record)
 
@@ -350,7 +373,8 @@ async def _store(
     """Store new events, and return how many, and the rejected ones."""
     if ensure_sessions:
         needed = [(event.content_id, event.session_id, event.timestamp) for event in events]
-        await CREATE_SESSIONS_FROM_ARRAYS.execute(engine, *map(list, zip(*needed, strict=True)))
+        arrays = map(list, zip(*needed, strict=True))
+        await CREATE_SESSIONS_FROM_ARRAYS.execute(engine, *arrays, False)
     references = await References.find(engine, events, [event.id for event in events])
     rejected: Rejected = {}
     new: dict[str, EventParams] = {}

@@ -90,34 +90,16 @@ ENGAGEMENT_FOR_CONTENTS = Statement(
 )
 """Parameter: content ids."""
 
-LIKED_CONTENT = f"""
-liked (id) AS (
-    (SELECT {k.content_id} FROM {k} ORDER BY {k.content_id} LIMIT 1)
-    UNION ALL
-    SELECT (SELECT {k.content_id} FROM {k} WHERE {k.content_id} > liked.id
-            ORDER BY {k.content_id} LIMIT 1)
-    FROM liked WHERE liked.id IS NOT NULL
-)
-"""
-"""Recursive CTE of the ids of liked content items, by a skip scan of the primary key.
-
-The likes of each item are then counted by index. There is no index on the time of likes, and none
-on a single characteristic.
-"""
-
 IS_LIKED_SINCE = f"""
 {k.liked} AND ($1::timestamptz IS NULL OR {k.liked_at} >= $1)
 """
+"""Condition on active likes. It has no index, so that the statements below read all likes."""
 
 TOP_CONTENT = Statement(
     "like_engagement.top_content",
     f"""
-    WITH RECURSIVE {LIKED_CONTENT}
-    SELECT liked.id, counted.likes
-    FROM liked CROSS JOIN LATERAL (
-        SELECT count(*) AS likes FROM {k} WHERE {k.content_id} = liked.id AND {IS_LIKED_SINCE}
-    ) AS counted
-    WHERE counted.likes > 0 ORDER BY counted.likes DESC, liked.id LIMIT $2
+    SELECT {k.content_id}, count(*) AS likes FROM {k} WHERE {IS_LIKED_SINCE}
+    GROUP BY {k.content_id} ORDER BY likes DESC, {k.content_id} LIMIT $2
     """,
 )
 """Parameters: minimum of ``liked_at`` or NULL, and the limit."""
@@ -141,15 +123,9 @@ def likes_by(dimension: Dimension) -> Statement:
 def _likes_by(dimension: Dimension) -> str:
     value = f"{k.content_characteristics} ->> '{CHARACTERISTIC_KEYS[dimension]}'"
     return f"""
-    WITH RECURSIVE {LIKED_CONTENT}
-    SELECT counted.value, sum(counted.likes)::bigint AS likes
-    FROM liked CROSS JOIN LATERAL (
-        SELECT {value} AS value, count(*) AS likes FROM {k}
-        WHERE {k.content_id} = liked.id AND {IS_LIKED_SINCE}
-          AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
-        GROUP BY value
-    ) AS counted
-    GROUP BY counted.value ORDER BY likes DESC, counted.value
+    SELECT {value} AS value, count(*) AS likes FROM {k}
+    WHERE {IS_LIKED_SINCE} AND ($2::timestamptz IS NULL OR {k.liked_at} < $2)
+    GROUP BY value ORDER BY likes DESC, value
     """
 
 

@@ -6,13 +6,13 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
+    Collection,
     Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from piccolo.query.functions.aggregate import Count
@@ -30,6 +30,14 @@ from learner_app.listening.engagement import (
     engagement_by,
     to_engagement,
 )
+from learner_app.listening.event_scans import (
+    SCANS,
+    is_likely_sufficient,
+    scan_by_characteristics,
+    select_by_characteristics,
+    select_popular,
+    unless_popular,
+)
 from learner_app.listening.ingest import ingest_stream
 from learner_app.listening.rows import (
     BatchResult,
@@ -44,7 +52,7 @@ from learner_app.listening.rows import (
 from learner_app.listening.tables import BehavioralEventTable
 from learner_app.repository.base import DeletingRepository
 from learner_app.repository.batches import lock_oldest_keys_sql
-from learner_app.repository.filters import Filters, at_least, before, one_of
+from learner_app.repository.filters import Condition, Filters, at_least, before, one_of
 from learner_app.repository.inputs import invalid_field, require_instance, require_list, validate
 from learner_app.repository.json_values import json_text
 from learner_app.repository.paging import (
@@ -82,31 +90,30 @@ Because of the limit, the planner might otherwise scan the index on the timestam
 For new sessions and content it would read all older events of the table before the first match.
 """
 
+CONDITIONS: dict[str, Condition] = {
+    "types": one_of(BehavioralEventTable.event_type),
+    "since": at_least(BehavioralEventTable.timestamp),
+    "until": before(BehavioralEventTable.timestamp),
+}
+UNLESS_POPULAR = {
+    name: Filters(
+        BehavioralEventTable,
+        BehavioralEventFilters,
+        CONDITIONS | {name: unless_popular(getattr(BehavioralEventTable, name))},
+    )
+    for name in SELECTIVE
+}
+"""Filters by which lists select no events if the session or content item is popular."""
+
+MAX_SEARCHED_OF_SESSION = 201
+"""Maximum limit up to which popular sessions are searched: a page of 200 events and one more."""
+
 e = SqlNames(BehavioralEventTable, "e")
 DELETE_BY_IDS = Statement(
     "behavioral_events.archive_before",
     f"DELETE FROM {SqlNames(BehavioralEventTable)} WHERE {e.unqualified.id} = ANY($1::text[])",
 )
 SELECT_NOW = Statement("behavioral_events.now", f"SELECT {NOW}")
-
-
-@cache
-def _select_by_characteristics(limit: int) -> Statement:
-    """Return the statement for events whose characteristics contain a JSON object, by time.
-
-    Parameter: the JSON object. ``OFFSET 0`` makes the planner use the GIN index on the
-    characteristics. Because of the limit it might otherwise scan the index on the timestamp, and
-    for a rare characteristic read the whole table.
-    """
-    sql = f"""
-    SELECT {e.fields(BehavioralEvent)} FROM {e} WHERE {e.id} IN (
-        SELECT id FROM (
-            SELECT {e.id} AS id, {e.timestamp} AS at FROM {e}
-            WHERE {e.content_characteristics} @> $1::jsonb OFFSET 0
-        ) AS matching ORDER BY at, id LIMIT {limit:d}
-    ) ORDER BY {e.timestamp}, {e.id}
-    """
-    return Statement("behavioral_events.find_by_characteristics", sql)
 
 
 def _timestamp_or_now(value: Param) -> QueryString:
@@ -130,15 +137,7 @@ class BehavioralEventRepository(
 
     table = BehavioralEventTable
     row = BehavioralEvent
-    filters = Filters(
-        BehavioralEventTable,
-        BehavioralEventFilters,
-        {
-            "types": one_of(BehavioralEventTable.event_type),
-            "since": at_least(BehavioralEventTable.timestamp),
-            "until": before(BehavioralEventTable.timestamp),
-        },
-    )
+    filters = Filters(BehavioralEventTable, BehavioralEventFilters, CONDITIONS)
     orders = {  # noqa: RUF012  # typed in the base class
         "time": Order(*TIME_AND_ID, sorts=SELECTIVE),
         "newest": Order(*TIME_AND_ID, descending=True, sorts=SELECTIVE),
@@ -363,8 +362,14 @@ class BehavioralEventRepository(
         subset = validate(JSON_OBJECT, subset, "subset", self.table)
         if not subset:
             return await self.list_rows({}, limit, operation="find_by_characteristics")
-        statement = _select_by_characteristics(rounded_limit(check_limit(limit, self.table)))
-        return (await self.fetch_rows(statement, json_text(subset)))[:limit]
+        size, params = rounded_limit(check_limit(limit, self.table)), json_text(subset)
+        for events in SCANS:
+            rows = await self.fetch_rows(scan_by_characteristics(events, size), params)
+            if len(rows) == size:
+                return rows[:limit]
+            if not is_likely_sufficient(len(rows), size):
+                break
+        return (await self.fetch_rows(select_by_characteristics(size), params))[:limit]
 
     async def engagement_for_content(self, content_id: str) -> Engagement:
         """Return the engagement with a content item, all zero if it has no events."""
@@ -476,6 +481,36 @@ class BehavioralEventRepository(
             await insert_all(self.engine, params)
             return await self.get_many([event.id for event in params])
 
+    async def _rows_after(
+        self,
+        order: Order,
+        values: Mapping[str, Any],
+        position: Mapping[str, Any],
+        limit: int,
+        operation: str,
+    ) -> builtins.list[BehavioralEvent]:
+        """Return the rows after a position, without reading all events of a popular session."""
+        searched = _searched_filter(values, limit)
+        if searched is None or order.columns != TIME_AND_ID:
+            return await super()._rows_after(order, values, position, limit, operation)
+        params, after = {**values, **position}, bool(position)
+        page = self.statements.page(
+            UNLESS_POPULAR[searched], values, order, limit, after=after, operation=operation
+        )
+        if rows := await self.fetch_rows(page, *page.args(params)):
+            return rows
+        popular = select_popular(
+            self.statements,
+            self.filters,
+            values,
+            searched,
+            order,
+            limit,
+            after=after,
+            operation=operation,
+        )
+        return await self.fetch_rows(popular, *popular.args(params))
+
     async def _with_timestamps(
         self, events: builtins.list[BehavioralEventCreate]
     ) -> builtins.list[BehavioralEventCreate]:
@@ -496,6 +531,16 @@ class BehavioralEventRepository(
         query = self.table.select(event_type, Count(alias="events")).group_by(event_type)
         condition = self.filters.conditions[filter_name](Param(filter_name))
         return self.statements.compile("count_by_type", query.where(condition))
+
+
+def _searched_filter(filters: Collection[str], limit: int) -> str | None:
+    """Return the filter whose value may be popular, None if it makes no difference.
+
+    A session rarely has so many of all events that a scan along the timestamp finds a long list.
+    """
+    if "session_id" in filters:
+        return "session_id" if limit <= MAX_SEARCHED_OF_SESSION else None
+    return "content_id" if "content_id" in filters else None
 
 
 def _not_none(**values: Any) -> dict[str, Any]:

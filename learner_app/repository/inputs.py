@@ -136,7 +136,7 @@ def validate(adapter: TypeAdapter[T], value: Any, field: str, table: type[Table]
         InvalidValue: the value is not valid for the field.
     """
     try:
-        valid = adapter.validate_python(value)
+        valid: T = adapter.validator.validate_python(value)
     except ValidationError as error:
         mistakes = error.errors(include_input=False, include_url=False)
         raise invalid_field(table, field, "; ".join(map(_reason, mistakes))) from None
@@ -163,7 +163,7 @@ def _expected_type(value: Any, valid: Any) -> str | None:
     if isinstance(valid, list):
         return next(filter(None, map(_expected_type, value, valid)), None)
     kind = type(valid)
-    if kind not in ACCEPTED_TYPES:
+    if kind is type(value) or kind not in ACCEPTED_TYPES:
         return None
     accepted, description = ACCEPTED_TYPES[kind]
     is_same = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)

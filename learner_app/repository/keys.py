@@ -44,7 +44,10 @@ class TableKey:
         """Return the value of each key column, None if the key is malformed."""
         if self._normalise is not None:
             key = self._normalise(key)
-        values = key if self._is_composite and isinstance(key, tuple) else (key,)
+        if not self._is_composite:
+            param = self._converters[0](key)
+            return None if param is None else (param,)
+        values = key if isinstance(key, tuple) else (key,)
         if len(values) != len(self._converters):
             return None
         params = tuple(

@@ -66,7 +66,7 @@ class Order:
     ) -> None:
         self.columns = columns
         self.descending = descending
-        self.sorts = sorts
+        self.sorts = sorts if isinstance(sorts, bool) else frozenset(sorts)
         self.names = tuple(column._meta.name for column in columns)
         table = columns[0]._meta.table._meta.tablename
         self.tag = f"{table} {'-' if descending else ''}{','.join(self.names)}"
@@ -76,7 +76,7 @@ class Order:
         """Return whether PostgreSQL must sort the rows that these filters select."""
         if isinstance(self.sorts, bool):
             return self.sorts
-        return any(name in self.sorts for name in filters)
+        return not self.sorts.isdisjoint(filters)
 
     def along_index(self) -> Order:
         """Return the order without a sort, for streams, which read all matching rows anyway."""

@@ -238,7 +238,7 @@ class ReadOnlyRepository(Generic[R, K]):
     ) -> builtins.list[R]:
         """Return the rows of a statement that returns the columns of the row type."""
         records = await statement.fetch(self.engine, *args, idempotent=idempotent)
-        return list(map(self.mapper.to_row, records))
+        return list(map(self.mapper.constructor_for(records), records))
 
     async def fetch_records(
         self, statement: Statement, *args: Any, idempotent: bool = False
@@ -324,9 +324,9 @@ class ReadOnlyRepository(Generic[R, K]):
         order = self._resolve_order(order).along_index()
         values = self.filters.validate(filters)
         position: Mapping[str, Any] = {}
-        to_row = self.mapper.to_row
         while values is not None:
             records = await self._records_after(order, values, position, MAX_LIMIT, operation)
+            to_row = self.mapper.constructor_for(records)
             # Each row is made when it is needed. Making a whole page first would take a tenth
             # longer, most of it for garbage collections, and more memory.
             for record in records:
@@ -409,7 +409,7 @@ class ReadOnlyRepository(Generic[R, K]):
     ) -> builtins.list[R]:
         """Return the rows after a position, at most ``limit``."""
         records = await self._records_after(order, values, position, limit, operation)
-        return list(map(self.mapper.to_row, records))
+        return list(map(self.mapper.constructor_for(records), records))
 
     async def _records_after(
         self,

@@ -47,7 +47,7 @@ class Statement:
 
     def args(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the values of the bind parameters in order."""
-        return [values[name] for name in self.params]
+        return list(map(values.__getitem__, self.params))
 
     def fetch(
         self, engine: DatabaseEngine, *args: Any, idempotent: bool = False

@@ -108,9 +108,10 @@ def _table_engine(meta: TableMeta) -> Engine[Any]:
     Inside a block, Piccolo's own property is not called, because it caches the engine permanently.
     """
     route = _route.get()
-    if route is None:
-        return cast("Engine[Any]", _piccolo_table_engine.__get__(meta))
     named = meta._db
+    if route is None:
+        engine: Engine[Any] = named or _piccolo_table_engine.__get__(meta)
+        return engine
     return route.used if named is None or named is route.configured else named
 
 

@@ -39,12 +39,14 @@ def create_app(engine: DatabaseEngine = DB) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(declared_migrations)  # imports all migrations, for the health check
-        gc.collect()
-        # Objects created so far live as long as the process. freeze() excludes them from later full
-        # collections, which would block the event loop.
-        gc.freeze()
+        # The health check needs all migrations. They are imported while the pool connects.
+        imports = asyncio.create_task(asyncio.to_thread(declared_migrations))
         async with engine.running():
+            await imports
+            gc.collect()
+            # Objects created so far live as long as the process. freeze() excludes them from later
+            # full collections, which would block the event loop.
+            gc.freeze()
             yield
 
     app = Starlette(

@@ -253,6 +253,27 @@ async def test_a_long_checkout_by_a_repository_is_logged_with_its_caller(
     assert "test_pool.py:" in record.message
 
 
+async def test_a_long_statement_is_logged_with_the_line_that_waits_for_it(
+    clone: DatabaseEngine, caplog
+):
+    async def report(engine: DatabaseEngine) -> None:
+        await engine.fetchval("SELECT 1")  # a statement that is prepared takes another path
+        await engine.fetchval("SELECT pg_sleep(0)")
+        await engine.fetchval("SELECT pg_sleep(30)")
+
+    await reopen(clone, db_checkout_warning=0.2, db_pool_max=1)
+    waiting = asyncio.create_task(report(clone))
+    async with asyncio.timeout(10):
+        while "checked out for" not in caplog.text:
+            await asyncio.sleep(0.05)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    (record,) = [record for record in caplog.records if "checked out for" in record.message]
+    code = report.__code__
+    assert f"test_pool.py:{code.co_firstlineno + 3} in " in record.message
+    assert code.co_qualname in record.message
+
+
 async def test_a_statement_is_cancelled_at_its_timeout(clone: DatabaseEngine):
     from learner_app.errors import LockTimeout, StatementTimeout
 

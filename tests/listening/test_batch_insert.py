@@ -174,6 +174,21 @@ async def test_concurrent_overlapping_batches_store_each_event_once(clone: Datab
     assert sum(again) + sum(recorded) == await events.count() == 600
 
 
+async def test_statements_with_arrays_are_planned_for_each_batch(
+    references: None, db: DatabaseEngine
+):
+    """A generic plan, made for an empty table, would compare each row with each id."""
+    for first in range(0, 1200, 120):
+        batch = [event(f"e{first + n}", session_id=f"s{first}") for n in range(120)]
+        assert (await events.record_batch(batch, ensure_sessions=True)).recorded == 120
+    plans = await db.fetch(
+        "SELECT custom_plans, generic_plans FROM pg_prepared_statements "
+        "WHERE statement LIKE '%generate_series(%' AND statement NOT LIKE '%pg_prepared%'"
+    )
+    assert [row["generic_plans"] for row in plans] == [0, 0]
+    assert all(row["custom_plans"] >= 10 for row in plans)
+
+
 @pytest.mark.parametrize("in_transaction", [False, True])
 async def test_events_that_another_transaction_commits_meanwhile_are_duplicates(
     clone: DatabaseEngine, direct: Any, in_transaction: bool

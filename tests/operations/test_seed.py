@@ -28,7 +28,8 @@ from learner_app.listening.tables import (
 )
 from learner_app.operations.seed.bulk import insert_bulk_events
 from learner_app.operations.seed.data import CONSTANTS, load_contents, simulate_sessions
-from learner_app.operations.seed.insert import insert_seed, is_empty
+from learner_app.operations.seed.insert import insert_seed
+from learner_app.operations.seed.state import is_empty
 from learner_app.testing.servers import TestServer
 
 TABLES = (

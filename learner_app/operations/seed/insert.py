@@ -43,12 +43,6 @@ class SeedCounts(NamedTuple):
     found: int
 
 
-async def is_empty(engine: DatabaseEngine) -> bool:
-    """Return True if the database has neither users nor content."""
-    users = await UserRepository(engine).list(limit=1)
-    return not (users or await ContentRepository(engine).list(limit=1))
-
-
 async def insert_seed(engine: DatabaseEngine) -> dict[str, SeedCounts]:
     """Insert the missing rows of the example data without changing existing rows.
 
