@@ -107,6 +107,7 @@ class Run:
 
 def main() -> None:
     arguments = _parse()
+    earlier = json.loads(arguments.compare.read_text()) if arguments.compare else None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # run the clean-up
     server = running_server(
         programs(arguments.server),
@@ -120,8 +121,8 @@ def main() -> None:
         results = run.results()
     if arguments.json:
         write_json(arguments.json, results)
-    if arguments.compare:
-        found = list(regressions(results, json.loads(arguments.compare.read_text())))
+    if earlier:
+        found = list(regressions(results, earlier))
         for message in found:
             print(f"warning: {message}")
         print(f"{len(found)} ratios are worse than in {arguments.compare}")
