@@ -17,7 +17,7 @@ import msgspec
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict, SerializationFailure, StatementRefused
-from learner_app.listening.batch_parsing import JSON_PLACES, EventParams, ParsedBatch
+from learner_app.listening.batch_parsing import EventParams, ParsedBatch
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult
@@ -46,7 +46,9 @@ COLUMNS = {
     "network_type": "text",
     "context": "jsonb",
 }
-"""Columns that an event sets, each with its SQL type in the document, as in EventParams."""
+"""Columns that an event sets, in the order of EventParams, each with its SQL type."""
+
+JSON_COLUMNS = [name for name, sql_type in COLUMNS.items() if sql_type == "jsonb"]
 
 Rejected: TypeAlias = dict[int, str]
 """Reasons why events cannot be stored, by their place in the list of valid events."""
@@ -292,11 +294,11 @@ async def _insert_document(
 
 
 def _json_object(event: EventParams) -> dict[str, Any]:
-    values: list[Any] = list(event)
-    for place in JSON_PLACES:
-        if values[place] is not None:
-            values[place] = msgspec.Raw(values[place])
-    return dict(zip(COLUMNS, values, strict=True))
+    fields: dict[str, Any] = event._asdict()
+    for name in JSON_COLUMNS:
+        if fields[name] is not None:
+            fields[name] = msgspec.Raw(fields[name])
+    return fields
 
 
 class References:

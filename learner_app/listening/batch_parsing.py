@@ -1,8 +1,8 @@
-"""Validation of the events of a batch, with a fast path for events that are obviously valid.
+"""Validation of the events of a batch, with a fast path for mappings that are obviously valid.
 
-Pydantic takes 40 µs per event, mainly in calls of Python validators. The functions of the fast path
-take 8 µs. They decide nothing that the input model would decide differently: whatever they do not
-recognise as valid is left to the model, which also words the reason of a failure.
+The fast path takes half the time of the input model, in which Pydantic calls Python validators. It
+decides nothing that the model would decide differently: whatever it does not recognise as valid is
+left to the model, which also words the reason of a failure.
 """
 
 import asyncio
@@ -49,6 +49,9 @@ class EventParams(NamedTuple):
     device_info: str | None
     network_type: str | None
     context: str | None
+
+
+_in_order = itemgetter(*EventParams._fields)
 
 
 class ParsedBatch(NamedTuple):
@@ -110,7 +113,7 @@ def input_params(event: BehavioralEventCreate, to_params: ToParams) -> EventPara
     Raises:
         InvalidValue: its JSON was changed after the validation and is invalid.
     """
-    return plain_params(event) or EventParams(**to_params(vars(event)))
+    return EventParams._make(_in_order(to_params(vars(event))))
 
 
 def _validated(event: Any) -> BehavioralEventCreate:
@@ -142,31 +145,19 @@ class NotPlain(ValueError):
 
 
 def plain_params(event: Any) -> EventParams | None:
-    """Return the parameters of an obviously valid event, None if the model has to decide."""
+    """Return the parameters of an obviously valid mapping, None if the model has to decide."""
+    if type(event) is not dict:
+        return None
+    params: dict[str, Any] = dict.fromkeys(PLAIN_FIELDS)
     try:
-        if isinstance(event, BehavioralEventCreate):
-            return _params_of_input(event)
-        return _params_of_mapping(event) if type(event) is dict else None
+        for name, value in event.items():
+            check = PLAIN_FIELDS[name]
+            if value is not None or name in NOT_NULL:
+                params[name] = check(value)
     except (ArithmeticError, KeyError, ValueError):
         return None
-
-
-def _params_of_input(event: BehavioralEventCreate) -> EventParams:
-    params: list[Any] = list(_in_order(vars(event)))
-    for place in JSON_PLACES:  # the values were validated, but dicts can be changed after that
-        if params[place] is not None:
-            params[place] = _json(params[place])
-    return EventParams._make(params)
-
-
-def _params_of_mapping(event: dict[Any, Any]) -> EventParams:
-    params: dict[str, Any] = dict.fromkeys(PLAIN_FIELDS)
-    for name, value in event.items():
-        check = PLAIN_FIELDS[name]
-        if value is not None or name in NOT_NULL:
-            params[name] = check(value)
     if not event.keys() >= REQUIRED:
-        raise NotPlain
+        return None
     if params["id"] is None:
         params["id"] = new_key()
     return EventParams._make(params.values())
@@ -235,5 +226,3 @@ PLAIN_FIELDS: dict[str, Callable[[Any], Any]] = {
 
 REQUIRED = frozenset({"content_id", "event_type", "playback_position", "session_id"})
 NOT_NULL = REQUIRED | {"id"}
-JSON_PLACES = [place for place, check in enumerate(PLAIN_FIELDS.values()) if check is _json]
-_in_order = itemgetter(*PLAIN_FIELDS)

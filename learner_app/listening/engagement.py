@@ -34,16 +34,16 @@ DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
 MAX_GROUPS = 1000
 """Maximum number of values of a characteristic that a query returns."""
 
-EVENTS_WITH_DURATION = f"""
-{e} CROSS JOIN LATERAL (
+DURATION_OF = f"""
+LATERAL (
     SELECT {c.duration}::numeric AS duration, 2 * {c.duration}::numeric AS max_position
-    FROM {c} WHERE {c.id} = {e.content_id} OFFSET 0
+    FROM {c} WHERE {c.id} = {{}} OFFSET 0
 ) AS content
 """
-"""Events with the duration of their content.
+"""Duration of the content whose id replaces the placeholder ``{}``.
 
 ``OFFSET 0`` prevents the planner from turning the subquery into a join, which would read the whole
-content table. The subquery is an index lookup per event instead, and its results are memoized.
+content table. The subquery is an index lookup per id instead, and its results are memoized.
 """
 
 FURTHEST_POSITION = f"""
@@ -81,8 +81,9 @@ ENGAGEMENT_FOR_CONTENTS = Statement(
     SELECT requested.id AS content_id, {AGGREGATES_OVER_SESSIONS},
            (SELECT count(*) FROM {k} WHERE {k.content_id} = requested.id AND {k.liked}) AS likes
     FROM unnest($1::text[]) AS requested (id)
+    LEFT JOIN {DURATION_OF.format("requested.id")} ON true
     LEFT JOIN LATERAL (
-        SELECT {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
+        SELECT {AGGREGATES_PER_SESSION} FROM {e}
         WHERE {e.content_id} = requested.id GROUP BY {e.session_id}
     ) AS per_session ON true
     GROUP BY requested.id
@@ -142,7 +143,8 @@ def engagement_by(dimension: Dimension, *, has_since: bool, has_until: bool) -> 
     sql = f"""
     WITH events AS (
         SELECT per_session.value, {AGGREGATES_OVER_SESSIONS} FROM (
-            SELECT {value} AS value, {AGGREGATES_PER_SESSION} FROM {EVENTS_WITH_DURATION}
+            SELECT {value} AS value, {AGGREGATES_PER_SESSION}
+            FROM {e} CROSS JOIN {DURATION_OF.format(e.content_id)}
             WHERE {" AND ".join(bounds) or "true"}
             GROUP BY value, {e.content_id}, {e.session_id}
         ) AS per_session GROUP BY per_session.value

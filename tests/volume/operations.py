@@ -279,3 +279,9 @@ EXEMPT = {
     (states, "update_where"): NO_INDEX,
     (states, "delete_where"): NO_INDEX,
 }
+READ_WHOLE: dict[tuple[AnyRepository, str], set[str]] = {
+    (likes, "count_by"): {"like_engagement"},
+    (likes, "top_content"): {"like_engagement"},
+    (events, "engagement_by"): {"like_engagement"},
+}
+"""Tables that operations read from end to end: every like counts, and their time has no index."""
