@@ -7,6 +7,7 @@ events refer to.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
 from operator import itemgetter
@@ -17,7 +18,7 @@ import msgspec
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict, SerializationFailure, StatementRefused
-from learner_app.listening.batch_parsing import EventParams, ParsedBatch
+from learner_app.listening.batch_parsing import EventParams, ParsedBatch, in_turns
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult
@@ -395,13 +396,14 @@ async def _store(
 
 
 async def _copy(engine: DatabaseEngine, events: list[EventParams]) -> int:
-    status: str = await engine.perform(
-        lambda connection: connection.copy_records_to_table(
-            BehavioralEventTable._meta.tablename, records=_in_order(events), columns=[*COLUMNS]
-        ),
-        "COPY",
-        name="behavioral_events.copy",
-    )
+    async with aclosing(in_turns(_in_order(events))) as records:
+        status: str = await engine.perform(
+            lambda connection: connection.copy_records_to_table(
+                BehavioralEventTable._meta.tablename, records=records, columns=[*COLUMNS]
+            ),
+            "COPY",
+            name="behavioral_events.copy",
+        )
     return int(status.removeprefix("COPY "))
 
 

@@ -286,8 +286,9 @@ class BehavioralEventRepository(
     ) -> IngestResult:
         """Store a stream of events in constant memory, otherwise as :meth:`record_batch`.
 
-        Outside a transaction each chunk of 5,000 events is committed on its own. After an error the
-        previous chunks remain, and a repetition of the stream stores the rest.
+        Outside a transaction each chunk of 5,000 events is committed on its own, while the next one
+        is read. After an error the previous chunks remain, and a repetition of the stream stores
+        the rest.
         """
         if not isinstance(events, AsyncIterable):
             raise invalid_field(self.table, "events", "must be an async iterable")
