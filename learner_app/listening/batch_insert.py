@@ -132,6 +132,7 @@ def _create_sessions(
     order and do not deadlock.
 
     Args:
+        operation: second part of the statement's name.
         source: query for the events.
         content_ids: SQL for an array of ids.
         condition: SQL condition on the content.
