@@ -18,7 +18,7 @@ from benchmarks.contestants import BASELINE, COPY, NAMES, OURS
 from benchmarks.data import Sizes
 from benchmarks.pgbench import PgBench
 from benchmarks.process import NotInstalled, Process, TurnTaker
-from benchmarks.report import as_json, print_measured, print_numbers, write_json
+from benchmarks.report import as_json, print_measured, print_memory, print_numbers, write_json
 from benchmarks.rounds import Measured, check_equal, measure, measure_memory
 from benchmarks.server import Server, programs, running_server
 from benchmarks.startup import measure_health, measure_startup
@@ -28,7 +28,7 @@ STARTUP, HEALTH, MEMORY = "startup", "health", "memory"
 ALL = (*WORKLOADS, MEMORY, STARTUP, HEALTH)
 CONTESTANTS = (*NAMES, pgbench.NAME)
 
-QUICK_SCALE = 0.2
+QUICK_SCALE = 0.1
 QUICK_ROUNDS = 5
 QUICK_CONTESTANTS = (BASELINE, COPY, OURS)
 
@@ -47,31 +47,34 @@ class Run:
         self._start(stack)
 
     def _start(self, stack: ExitStack) -> None:
-        for number, name in enumerate(self._arguments.contestants):
+        for number, name in enumerate(self._arguments.contestants, 1):
             try:
                 if name == pgbench.NAME:
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                     self._limits.append(PgBench(self._server, self._sizes, folder))
                 else:
-                    process = Process(name, number, self._server.address, self._sizes)
+                    process = self._process(name, number)
                     stack.callback(process.stop)
                     self._processes.append(process)
             except NotInstalled as error:
                 print(f"{name}: skipped, {error} is not installed")
+
+    def _process(self, name: str, number: int) -> Process:
+        uvloop = self._arguments.uvloop
+        return Process(name, number, self._server.address, self._sizes, uvloop=uvloop)
 
     def execute(self) -> None:
         """Measure what was selected and print it."""
         for name in self._arguments.workloads:
             if name == STARTUP:
                 self._others[name] = measure_startup(self._server.address.url)
-                print_numbers("start-up", self._others[name], "seconds", digits=2)
+                print_numbers("start-up, seconds", self._others[name], digits=2)
             elif name == HEALTH:
                 self._others[name] = measure_health(self._server.address.url)
-                print_numbers("health routes", self._others[name], "requests per second", digits=0)
+                print_numbers("health routes, requests per second", self._others[name])
             elif name == MEMORY:
                 self._others[name] = measure_memory(self._processes, self._server)
-                for title, numbers in self._others[name].items():
-                    print_numbers(title, numbers, "bytes", digits=0)
+                print_memory(self._others[name], [it.name for it in self._processes])
             else:
                 self._measure(name)
 
@@ -95,6 +98,7 @@ class Run:
             server=f"PostgreSQL {version.split()[0]}",
             connection="unix socket" if self._arguments.unix_socket else "TCP",
             fsync=not self._arguments.no_fsync,
+            event_loop="uvloop" if self._arguments.uvloop else "asyncio",
             packages=dict(sorted(packages)),
             titles={it.name: it.title for it in self._processes},
             **self._others,
@@ -103,6 +107,7 @@ class Run:
 
 def main() -> None:
     arguments = _parse()
+    earlier = json.loads(arguments.compare.read_text()) if arguments.compare else None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # run the clean-up
     server = running_server(
         programs(arguments.server),
@@ -116,8 +121,8 @@ def main() -> None:
         results = run.results()
     if arguments.json:
         write_json(arguments.json, results)
-    if arguments.compare:
-        found = list(regressions(results, json.loads(arguments.compare.read_text())))
+    if earlier:
+        found = list(regressions(results, earlier))
         for message in found:
             print(f"warning: {message}")
         print(f"{len(found)} ratios are worse than in {arguments.compare}")
@@ -139,6 +144,7 @@ def _parse() -> argparse.Namespace:
     add("--server", help="Debian's version, `embedded`, or a folder with PostgreSQL's bin")
     add("--unix-socket", action="store_true", help="connect by a unix socket instead of TCP")
     add("--no-fsync", action="store_true", help="do not wait for the disk")
+    add("--uvloop", action="store_true", help="run all contestants on uvloop")
     add("--json", type=Path, metavar="FILE", help="also write the results to a file")
     add("--compare", type=Path, metavar="FILE", help="warn of ratios that are worse than there")
     arguments = parser.parse_args()

@@ -88,6 +88,13 @@ _FILL = (
         '{{"mystery": 0.7, "science": 0.2}}', 0
     FROM generate_series(1, {sessions}) AS n
     """,
+    """
+    INSERT INTO like_engagement (content_id, session_id, liked, liked_at, reaction_type,
+        content_characteristics)
+    SELECT 'content-' || (1 + n % {contents}), 'session-' || n, true, now(), 'like',
+        '{{"format": "podcast", "genre": "mystery", "difficulty": "lexical-heavy"}}'
+    FROM generate_series(1, {sessions}) AS n
+    """,
 )
 
 

@@ -1,16 +1,31 @@
-"""Memory of a process as the Linux kernel counts it."""
+"""Memory of rows as Python allocates it, and of the process as the Linux kernel counts it."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 KERNEL = Path("/proc/self")
 
 
-def is_measurable() -> bool:
-    return (KERNEL / "clear_refs").exists()
+@contextmanager
+def traced() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the bytes allocated in the block and still in use."""
+    gc.collect()
+    tracemalloc.start()
+
+    def size() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    try:
+        yield size
+    finally:
+        tracemalloc.stop()
 
 
 def start() -> int:
@@ -20,17 +35,17 @@ def start() -> int:
     if trim is not None:
         trim(0)
     (KERNEL / "clear_refs").write_text("5")  # 5 resets the peak
-    return resident()
-
-
-def resident() -> int:
-    """Return the resident bytes of this process."""
     return _read("VmRSS")
 
 
 def peak() -> int:
     """Return the highest number of resident bytes since :func:`start`."""
     return _read("VmHWM")
+
+
+def is_measurable() -> bool:
+    """Return True if the kernel reports the peak."""
+    return (KERNEL / "clear_refs").exists()
 
 
 def _read(field: str) -> int:

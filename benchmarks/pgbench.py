@@ -13,7 +13,7 @@ from benchmarks.process import NotInstalled
 from benchmarks.server import Server
 
 NAME = "pgbench"
-MIN_TRANSACTIONS = 50
+MIN_TRANSACTIONS = 10
 """Per client and slice, so that the first one, which prepares the statements, counts little."""
 
 TRANSACTIONS_PER_SECOND = re.compile(r"^tps = ([0-9.]+) \(without initial", re.MULTILINE)

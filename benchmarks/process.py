@@ -42,14 +42,17 @@ class Process:
 
     Args:
         name: the contestant.
-        number: its number, so that no two contestants write the same rows.
+        number: its number from 1, so that no two contestants write the same rows.
         address: the database.
         sizes: numbers of its rows.
+        uvloop: True to run on uvloop instead of asyncio's event loop.
     """
 
-    def __init__(self, name: str, number: int, address: Address, sizes: Sizes) -> None:
+    def __init__(
+        self, name: str, number: int, address: Address, sizes: Sizes, *, uvloop: bool
+    ) -> None:
         self.name = name
-        config = json.dumps([name, number, asdict(address), asdict(sizes)])
+        config = json.dumps([name, number, asdict(address), asdict(sizes), uvloop])
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", config],
             stdin=subprocess.PIPE,

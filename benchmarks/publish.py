@@ -40,7 +40,7 @@ def section(results: Mapping[str, Any]) -> Iterator[str]:
     yield "## Results\n"
     yield (
         f"Python {results['python']}, {results['processors']} processors, {results['server']}, "
-        f"{results['connection']}, fsync {fsync}; {packages}.\n"
+        f"{results['connection']}, fsync {fsync}, {results['event_loop']}; {packages}.\n"
     )
     yield "![Times relative to asyncpg](benchmarks.svg)\n"
     yield "Time relative to the baseline in the same round, median and quartiles:\n"

@@ -37,14 +37,27 @@ def print_measured(measured: Measured) -> None:
     Console(width=100).print(table)
 
 
-def print_numbers(title: str, numbers: Mapping[str, float], unit: str, *, digits: int) -> None:
+def print_numbers(title: str, numbers: Mapping[str, float], *, digits: int = 0) -> None:
     """Print a table with one number per line."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column(unit, justify="right")
+    table = Table(title=title, title_justify="left", min_width=40, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
     for name, number in numbers.items():
         table.add_row(name, f"{number:,.{digits}f}")
     Console(width=100).print(table)
+
+
+def print_memory(memory: Mapping[str, Mapping[str, float]], contestants: Sequence[str]) -> None:
+    """Print the bytes of the contestants, one line for each kind of memory."""
+    table = Table(title="memory in bytes", title_justify="left")
+    table.add_column("")
+    for name in contestants:
+        table.add_column(name, justify="right")
+    for title, numbers in memory.items():
+        table.add_row(
+            title, *(f"{numbers[it]:,.0f}" if it in numbers else "" for it in contestants)
+        )
+    Console(width=140).print(table)
 
 
 def _cells(result: Result) -> Sequence[str]:

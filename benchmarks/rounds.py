@@ -6,17 +6,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks import memory
 from benchmarks.data import DUPLICATE, NEW
 from benchmarks.process import Process, TurnTaker
 from benchmarks.server import Server
 from benchmarks.summary import Result, Samples, summarise
-from benchmarks.workloads import MEASURED_MEMORY, WORKLOADS, Workload
+from benchmarks.workloads import DELETE_NEW_EVENTS, KEPT, STREAMS, WORKLOADS, Workload
 
-DELETE_NEW = f"DELETE FROM behavioral_events WHERE id LIKE '{NEW}%'"
 COUNT_CHECKED = f"""
 SELECT count(*) FROM behavioral_events WHERE id LIKE $1 AND id NOT LIKE '%{DUPLICATE}'
 """
-VACUUM = "VACUUM (ANALYZE) behavioral_events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,7 @@ def measure(
             if "cpu" in took:
                 own.cpu.append(took["cpu"] / operations)
         turns.rotate(-1)
-    if workload.writes_events:
-        server.execute(DELETE_NEW, VACUUM)
+    server.execute(*workload.after)
     results = summarise(samples, workload.baseline)
     return Measured(workload, tasks, rounds, operations, results)
 
@@ -82,16 +80,20 @@ def measure(
 def measure_memory(processes: Sequence[Process], server: Server) -> dict[str, dict[str, float]]:
     """Return bytes per row that is kept, and bytes above the start at the peak of streams."""
     found = {}
-    for name in MEASURED_MEMORY:
-        workload = WORKLOADS[name]
-        title = f"{workload.title}, {'bytes per row' if workload.kept_results else 'peak'}"
+    for name in KEPT:
+        title = f"{WORKLOADS[name].title}, bytes per row"
         found[title] = {
-            process.name: process.ask("memory", workload=name)["bytes"]
-            for process in processes
-            if name in process.workloads
+            it.name: it.ask("row_memory", workload=name) for it in processes if name in it.workloads
         }
-        if workload.writes_events:
-            server.execute(DELETE_NEW, VACUUM)
+    for process in processes:
+        for name, size in process.ask("type_memory").items():
+            found[f"{name}, bytes per row"] = {process.name: size}
+    for name in STREAMS if memory.is_measurable() else ():
+        title = f"{WORKLOADS[name].title}, peak in bytes"
+        found[title] = {
+            it.name: it.ask("peak", workload=name) for it in processes if name in it.workloads
+        }
+    server.execute(*DELETE_NEW_EVENTS)
     return found
 
 

@@ -25,7 +25,6 @@ VOLATILE = frozenset({"created_at", "updated_at", "last_updated", "liked_at"})
 """Columns with the time of the write."""
 
 WARM_UP_SECONDS = 0.1
-CALLS_PER_CONTESTANT = 10_000_000
 
 
 class Worker:
@@ -34,25 +33,23 @@ class Worker:
     def __init__(self, name: str, number: int, contestant: Contestant, sizes: Sizes) -> None:
         self._contestant = contestant
         self._prefix = f"{NEW}{name}-"
-        first = (1 + number) * CALLS_PER_CONTESTANT
-        self._values = Values(self._prefix, sizes, first=first)
+        self._values = Values(self._prefix, sizes, number)
         self._sizes = sizes
 
     async def check(self, workload: str) -> Any:
         """Return the result of one operation in a form that is equal for all contestants."""
         it = WORKLOADS[workload]
-        values = Values(f"{self._prefix}check-", self._sizes, first=0)
+        values = Values(f"{self._prefix}check-", self._sizes, 0)
         async with self._contestant.task():
             result = await self._operation(it)(*it.arguments(values))
         return self._comparable(result)
 
     async def warm_up(self, workload: str, tasks: int) -> None:
-        """Repeat the operation until all its statements are prepared on all connections."""
+        """Repeat a short operation until all its statements are prepared on all connections."""
         until = time.perf_counter() + WARM_UP_SECONDS
         it = WORKLOADS[workload]
-        calls = min(it.operations, TASKS)
-        while True:
-            await self._run(it, tasks, [it.arguments(self._values) for _ in range(calls)])
+        while it.is_short:
+            await self._run(it, tasks, [it.arguments(self._values) for _ in range(TASKS)])
             if time.perf_counter() > until:
                 return
 
@@ -60,32 +57,43 @@ class Worker:
         """Repeat the operation and return seconds and CPU seconds of this process."""
         it = WORKLOADS[workload]
         arguments = [it.arguments(self._values) for _ in range(operations)]
-        if it.operations > 1:  # the others take long enough to not notice idle connections
+        if it.is_short:  # the caches of the processor have the data of the contestant before
             await self._run(it, tasks, [it.arguments(self._values) for _ in range(tasks)])
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
         await self._run(it, tasks, arguments)
         return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
-    async def memory(self, workload: str) -> dict[str, float]:
-        """Return the bytes per row of rows that are kept, or the peak of an operation in bytes.
-
-        The first call loads what later calls need.
-        """
+    async def row_memory(self, workload: str) -> float:
+        """Return the bytes per row of results that are kept."""
         it = WORKLOADS[workload]
         operation = self._operation(it)
-        kept: list[Any] = []
+        async with self._contestant.task():
+            await operation(*it.arguments(self._values))  # loads what later calls need
+            arguments = [it.arguments(self._values) for _ in range(it.kept_results)]
+            with memory.traced() as size:
+                results = [await operation(*values) for values in arguments]
+                return size() / sum(map(len, results))
+
+    async def type_memory(self) -> dict[str, float]:
+        """Return the bytes per row of all rows of the contestant's tables."""
+        found = {}
+        for name, stream in self._contestant.streams().items():
+            with memory.traced() as size:
+                rows = [row async for row in stream]
+                found[name] = size() / len(rows)
+        return found
+
+    async def peak(self, workload: str) -> float:
+        """Return the bytes above the start at the peak of an operation."""
+        it = WORKLOADS[workload]
+        operation = self._operation(it)
         async with self._contestant.task():
             await operation(*it.arguments(self._values))
-            arguments = [it.arguments(self._values) for _ in range(it.kept_results or 1)]
+            arguments = it.arguments(self._values)
             before = memory.start()
-            for values in arguments:
-                result = await operation(*values)
-                if it.kept_results:
-                    kept.append(result)
-            after = memory.resident() if it.kept_results else memory.peak()
-        rows = sum(map(len, kept)) or 1
-        return {"bytes": (after - before) / rows}
+            await operation(*arguments)
+            return memory.peak() - before
 
     def operations(self) -> list[str]:
         """Return the names of the workloads in which the contestant takes part."""
@@ -129,7 +137,7 @@ async def _serve(name: str, number: int, address: Address, sizes: Sizes) -> None
     reader, write = await _connect()
     try:
         contestant = contestant_class(name)()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         write({"missing": error.name})
         return
     await contestant.start(address)
@@ -156,11 +164,17 @@ async def _connect() -> tuple[asyncio.StreamReader, Any]:
 
 
 def main() -> None:
-    name, number, address, sizes = json.loads(sys.argv[1])
+    name, number, address, sizes, uses_uvloop = json.loads(sys.argv[1])
     if checkout := name.partition("@")[2]:
         # The package `benchmarks` is imported already, so only `learner_app` comes from there.
         sys.path.insert(0, checkout)
-    asyncio.run(_serve(name, number, Address(**address), Sizes(**sizes)))
+    loop_factory = None
+    if uses_uvloop:
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(name, number, Address(**address), Sizes(**sizes)))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from benchmarks.contestants import BASELINE, COPY
 from benchmarks.data import (
     FORMATS,
+    NEW,
     Sizes,
     characteristics,
     duplicate_indexes,
@@ -23,6 +24,9 @@ TASKS = 20
 BULK = 10_000
 BATCH = 5000
 
+MAX_LIKES = 100_000
+"""Likes of a contestant before it likes what another one has liked."""
+
 
 class Values:
     """Arguments of the operations of one contestant, different for each call.
@@ -30,13 +34,14 @@ class Values:
     Args:
         prefix: beginning of the ids of new events.
         sizes: numbers of the rows in the database.
-        first: number of the first call. Each contestant has a range of its own.
+        contestant: number of the contestant, from 1. 0 gives the same values to all.
     """
 
-    def __init__(self, prefix: str, sizes: Sizes, *, first: int) -> None:
+    def __init__(self, prefix: str, sizes: Sizes, contestant: int) -> None:
         self.prefix = prefix
         self.sizes = sizes
-        self._numbers = count(first)
+        self._numbers = count(contestant * 1009)
+        self._likes = count(contestant * MAX_LIKES)
 
     def content(self) -> tuple[Any, ...]:
         return (f"content-{self._scattered(self.sizes.contents)}",)
@@ -54,7 +59,7 @@ class Values:
         return (*self.state(), new_state(next(self._numbers) % 1000))
 
     def like(self) -> tuple[Any, ...]:
-        number = next(self._numbers)
+        number = next(self._likes)
         content = 1 + number % self.sizes.contents
         session = 1 + number // self.sizes.contents % self.sizes.sessions
         return f"content-{content}", f"session-{session}", characteristics(content)
@@ -92,7 +97,7 @@ class Values:
         return events
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One line of the results, for each number of concurrent tasks."""
 
@@ -101,52 +106,123 @@ class Workload:
     operation: str
     """Method of the contestants."""
     arguments: Callable[[Values], tuple[Any, ...]]
-    operations: int
+    operations: int = 60
     """Operations of a slice."""
-    rounds: int
+    rounds: int = 9
     tasks: tuple[int, ...] = (1, TASKS)
     baseline: str = BASELINE
-    writes_events: bool = False
+    is_short: bool = True
+    """True if an operation takes milliseconds, so that it is repeated before it is measured."""
     is_bulk: bool = False
     """True if the operation returns nothing, so that the stored events are counted."""
     kept_results: int = 0
-    """Number of results that are kept to measure their memory. If it is 0, the peak is measured."""
+    """Number of results that are kept to measure their memory."""
     before_check: str = ""
     """Statement after which the operation has the same result for each contestant."""
+    after: tuple[str, ...] = ()
+    """Statements that undo what a measurement wrote."""
 
 
 RESET_STATE = "UPDATE learner_model_state SET data_points = 1 WHERE session_id = 'session-1'"
 RESET_CONTENT = "UPDATE content SET duration = 300 WHERE id = 'content-1'"
+DELETE_NEW_EVENTS = (
+    f"DELETE FROM behavioral_events WHERE id LIKE '{NEW}%'",
+    "VACUUM (ANALYZE) behavioral_events",
+)
 
-MEASURED_MEMORY = ("list", "events", "stream", "ingest")
+KEPT = ("list", "events")
+"""Workloads whose rows are kept to measure their memory."""
+
+STREAMS = ("stream", "ingest")
+"""Workloads that should need constant memory."""
 
 
 def _bulk(name: str, title: str, operation: str, arguments: Any, baseline: str = COPY) -> Workload:
-    return Workload(name, title, operation, arguments, 1, 5, (1,), baseline, True, True)
+    return Workload(
+        name=name,
+        title=title,
+        operation=operation,
+        arguments=arguments,
+        operations=1,
+        rounds=5,
+        tasks=(1,),
+        baseline=baseline,
+        is_short=False,
+        is_bulk=True,
+        after=DELETE_NEW_EVENTS,
+    )
 
-
-_get = Workload("get", "content item by key", "get", Values.content, 100, 15)
-_list = Workload("list", "50 content items by format", "list_content", Values.format, 20, 15)
-_events = Workload("events", "1,000 events of a session", "list_events", Values.session, 20, 5)
-_insert = Workload("insert", "new event", "insert", Values.event, 60, 9, writes_events=True)
-_update = Workload("update", "changed learner state", "update", Values.changes, 60, 9)
-_fold = Workload("fold", "learner state under a row lock", "fold", Values.state, 40, 9)
-_like = Workload("like", "like", "like", Values.like, 60, 9)
-_transaction = Workload("transaction", "read, change, commit", "transaction", Values.content, 40, 9)
-_stream = Workload("stream", "stream of all events", "stream", Values.nothing, 1, 3, (1,))
 
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        _get,
-        replace(_list, kept_results=400),
-        replace(_events, kept_results=50),
-        _insert,
-        _update,
-        replace(_fold, before_check=RESET_STATE),
-        _like,
-        replace(_transaction, before_check=RESET_CONTENT),
-        _stream,
+        Workload(
+            name="get",
+            title="content item by key",
+            operation="get",
+            arguments=Values.content,
+            operations=100,
+            rounds=15,
+        ),
+        Workload(
+            name="list",
+            title="50 content items by format",
+            operation="list_content",
+            arguments=Values.format,
+            operations=20,
+            rounds=15,
+            kept_results=20,
+        ),
+        Workload(
+            name="events",
+            title="1,000 events of a session",
+            operation="list_events",
+            arguments=Values.session,
+            operations=20,
+            rounds=5,
+            is_short=False,
+            kept_results=5,
+        ),
+        Workload(
+            name="insert",
+            title="new event",
+            operation="insert",
+            arguments=Values.event,
+            after=DELETE_NEW_EVENTS,
+        ),
+        Workload(
+            name="update",
+            title="changed learner state",
+            operation="update",
+            arguments=Values.changes,
+        ),
+        Workload(
+            name="fold",
+            title="learner state under a row lock",
+            operation="fold",
+            arguments=Values.state,
+            operations=40,
+            before_check=RESET_STATE,
+        ),
+        Workload(name="like", title="like", operation="like", arguments=Values.like),
+        Workload(
+            name="transaction",
+            title="read, change, commit",
+            operation="transaction",
+            arguments=Values.content,
+            operations=40,
+            before_check=RESET_CONTENT,
+        ),
+        Workload(
+            name="stream",
+            title="stream of all events",
+            operation="stream",
+            arguments=Values.nothing,
+            operations=1,
+            rounds=3,
+            tasks=(1,),
+            is_short=False,
+        ),
         _bulk("bulk", "10,000 events", "insert_many", Values.bulk),
         _bulk("bulk_new", "10,000 events, duplicates", "insert_new", Values.bulk_duplicates),
         _bulk("record_batch", "5,000 events, duplicates", "record_batch", Values.batch),

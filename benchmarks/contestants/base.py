@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
@@ -93,6 +94,10 @@ class Contestant:
     async def stream(self) -> int:
         """Read all events by time in constant memory and return their number."""
         raise NotImplementedError
+
+    def streams(self) -> dict[str, AsyncIterator[Any]]:
+        """Return streams of all rows of the tables whose memory is measured."""
+        return {}
 
     def can(self, operation: str) -> bool:
         """Return True if the contestant implements the operation."""

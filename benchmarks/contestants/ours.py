@@ -14,7 +14,11 @@ from learner_app.content.rows import ContentUpdate
 from learner_app.database.engine import DatabaseEngine
 from learner_app.learner.repositories import LearnerModelStateRepository
 from learner_app.learner.rows import LearnerModelStateUpdate
-from learner_app.listening.repositories import BehavioralEventRepository, LikeRepository
+from learner_app.listening.repositories import (
+    BehavioralEventRepository,
+    LikeRepository,
+    ListeningSessionRepository,
+)
 from learner_app.listening.rows import BehavioralEventCreate, LikeKey
 from learner_app.settings import Settings
 
@@ -86,6 +90,14 @@ class Ours(Contestant):
         async for _row in self._events.stream():
             rows += 1
         return rows
+
+    def streams(self) -> dict[str, AsyncIterator[Any]]:
+        sessions = ListeningSessionRepository(self._engine)
+        return {
+            "sessions": sessions.stream(),
+            "learner states": self._states.stream(),
+            "likes": self._likes.stream(),
+        }
 
 
 async def _stream(items: Iterable[T]) -> AsyncIterator[T]:
