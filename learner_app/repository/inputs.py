@@ -66,6 +66,14 @@ class Input(BaseModel):
         if table is not None:
             cls.table = table
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if "table" in vars(cls):
+            # The class is deferred by now. FastAPI would copy the option to its adapters, whose
+            # build at the first request then logs warnings that FastAPI suppresses otherwise.
+            cls.model_config["defer_build"] = False
+
     @model_validator(mode="wrap")
     @classmethod
     def _raise_invalid_value(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

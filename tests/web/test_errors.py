@@ -87,6 +87,7 @@ async def test_admin_without_a_database_is_503(staff: httpx.AsyncClient, clone: 
     assert (await staff.get("/admin/api/tables/content/")).status_code == 200
 
 
+@pytest.mark.filterwarnings("error")  # a deferred build would warn at the first request
 async def test_inputs_of_repositories_as_bodies():
     """FastAPI refuses an invalid body before the endpoint runs, and names the fields."""
     api = FastAPI()
