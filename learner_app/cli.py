@@ -141,9 +141,11 @@ def _engine() -> DatabaseEngine:
     A command sends few statements and opens a connection for each of them, without a pool.
     """
     from learner_app.conf import DB
+    from learner_app.schema.piccolo_hooks import require_app_registry
     from learner_app.settings import require_piccolo_conf
 
     require_piccolo_conf()
+    require_app_registry()
     DB.needs_pool = False
     return DB
 
@@ -392,11 +394,10 @@ def restore(
 
     One transaction drops the tables and restores the others.
     """
+    from learner_app.operations.backup import require_archive, tables_to_replace
     from learner_app.operations.backup import restore as load
-    from learner_app.operations.backup import tables_to_replace
 
-    if not file.exists():
-        _fail(f"{file}: no such file")
+    require_archive(file)
     engine = _engine()
     with engine.as_owner():
         names = _run(tables_to_replace(engine))

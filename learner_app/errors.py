@@ -11,6 +11,7 @@ from asyncpg import ForeignKeyViolationError, InterfaceError, UniqueViolationErr
 
 __all__ = [
     "AccessDenied",
+    "AddressUnavailable",
     "BackupError",
     "CommitUnknown",
     "Conflict",
@@ -21,6 +22,7 @@ __all__ = [
     "DatabaseRefused",
     "DatabaseUnavailable",
     "DeadlockDetected",
+    "EmbeddedServerError",
     "InvalidTransition",
     "InvalidValue",
     "LearnerError",
@@ -38,7 +40,6 @@ __all__ = [
     "SchemaError",
     "ScopeError",
     "SerializationFailure",
-    "ServerError",
     "SessionStateRefused",
     "SettingsError",
     "StaffError",
@@ -348,8 +349,12 @@ class BackupError(LearnerError):
     """
 
 
-class ServerError(LearnerError):
+class EmbeddedServerError(LearnerError):
     """The embedded PostgreSQL could not be prepared, started or stopped."""
+
+
+class AddressUnavailable(LearnerError):
+    """The web server cannot listen on the address."""
 
 
 class StaffError(LearnerError):

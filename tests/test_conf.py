@@ -190,3 +190,15 @@ async def test_statement_of_a_script_without_a_pool_is_an_error(main_server: Tes
     done = python("-c", script, DATABASE_URL=main_server.url("postgres"))
     assert done.returncode == 1
     assert "PoolNotStarted" in done.stderr
+
+
+@pytest.mark.slow
+def test_project_without_apps_is_one_line_everywhere(tmp_path: Path):
+    (tmp_path / "piccolo_conf.py").write_text("from learner_app.conf import DB\n")
+    url = "postgresql://nobody@127.0.0.1:1/nothing"
+    serve = ("uvicorn", "learner_app.web.app:app", "--port", "0")
+    for command in (("learner_app", "status"), ("learner_app", "migrate"), serve):
+        done = python("-m", *command, folder=tmp_path, DATABASE_URL=url)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+        assert "piccolo_conf defines no APP_REGISTRY: add `from learner_app.conf" in done.stderr

@@ -12,6 +12,7 @@ from learner_app.accounts.emails import normalise_email
 from learner_app.accounts.passwords import policy_violation
 from learner_app.repository.values import (
     DAY,
+    DEFERRED,
     FIRST_YEAR,
     LAST_YEAR,
     NOT_STORABLE,
@@ -81,8 +82,8 @@ NetworkAddress = Annotated[
     str, Field(strict=True, max_length=100), AfterValidator(_canonical_address)
 ]
 
-EMAIL: TypeAdapter[str] = TypeAdapter(Email)
-LIFETIME: TypeAdapter[timedelta] = TypeAdapter(Lifetime)
-NETWORK_ADDRESS: TypeAdapter[str] = TypeAdapter(NetworkAddress)
-PROVIDER: TypeAdapter[str] = TypeAdapter(Provider)
-IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
+EMAIL: TypeAdapter[str] = TypeAdapter(Email, config=DEFERRED)
+LIFETIME: TypeAdapter[timedelta] = TypeAdapter(Lifetime, config=DEFERRED)
+NETWORK_ADDRESS: TypeAdapter[str] = TypeAdapter(NetworkAddress, config=DEFERRED)
+PROVIDER: TypeAdapter[str] = TypeAdapter(Provider, config=DEFERRED)
+IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier, config=DEFERRED)

@@ -26,7 +26,7 @@ from learner_app.repository.locks import advisory_xact_lock
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total
 from learner_app.repository.rows import StoredRow, to_json
 from learner_app.repository.sql import SqlNames, Statement
-from learner_app.repository.values import JSON_OBJECT, UnitInterval
+from learner_app.repository.values import DEFERRED, JSON_OBJECT, UnitInterval
 
 __all__ = ["ContentRepository"]
 
@@ -45,7 +45,7 @@ MERGE_METADATA = Statement(
 )
 IS_SAME_JSON = Statement("content.is_same_json", "SELECT $1::jsonb = $2::jsonb")
 
-SCORE: TypeAdapter[Decimal] = TypeAdapter(UnitInterval)
+SCORE: TypeAdapter[Decimal] = TypeAdapter(UnitInterval, config=DEFERRED)
 
 
 class ContentRepository(Repository[Content, str, ContentCreate, ContentUpdate]):

@@ -31,15 +31,15 @@ from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper, StoredRow
 from learner_app.repository.sql import Param
-from learner_app.repository.values import UTC_DATETIME, Text
+from learner_app.repository.values import DEFERRED, UTC_DATETIME, Text
 
 __all__ = [
     "GenerationRepository",
 ]
 
 CONTENT = RowMapper(ContentTable, Content)
-AGE = TypeAdapter(Age)
-TEXT = TypeAdapter(Text)
+AGE = TypeAdapter(Age, config=DEFERRED)
+TEXT = TypeAdapter(Text, config=DEFERRED)
 WIDTH = len(Generation.__struct_fields__)
 """Number of the columns of the job in a record that also has those of the content."""
 

@@ -27,11 +27,11 @@ from learner_app.repository.keys import TableKey
 from learner_app.repository.paging import Page, Total
 from learner_app.repository.queries import DEFAULT
 from learner_app.repository.sql import Param, SqlNames, Statement
-from learner_app.repository.values import Key, NonNegativeInt
+from learner_app.repository.values import DEFERRED, Key, NonNegativeInt
 
 t = UserPreferencesTable
-KEY = TypeAdapter(Key)
-VERSION = TypeAdapter(NonNegativeInt)
+KEY = TypeAdapter(Key, config=DEFERRED)
+VERSION = TypeAdapter(NonNegativeInt, config=DEFERRED)
 
 FIRST_VERSION = 1
 """Version of the first save, and of the default preferences while nothing is stored."""

@@ -7,6 +7,7 @@ events refer to.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
 from operator import itemgetter
@@ -17,7 +18,7 @@ import msgspec
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
 from learner_app.errors import Conflict, SerializationFailure, StatementRefused
-from learner_app.listening.batch_parsing import EventParams, ParsedBatch
+from learner_app.listening.batch_parsing import EventParams, ParsedBatch, in_turns
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import CHARACTERISTICS
 from learner_app.listening.rows import BatchResult
@@ -121,7 +122,9 @@ def _locked_references(content_ids: str, session_ids: str, characteristics: str)
     """
 
 
-def _create_sessions(source: str, content_ids: str, condition: str = "true") -> Statement:
+def _create_sessions(
+    operation: str, source: str, content_ids: str, condition: str = "true"
+) -> Statement:
     """Return the statement that inserts the missing sessions of all events that can be stored.
 
     It locks the content first, which is the lock order of the package. The sessions are inserted in
@@ -129,6 +132,7 @@ def _create_sessions(source: str, content_ids: str, condition: str = "true") -> 
     order and do not deadlock.
 
     Args:
+        operation: second part of the statement's name.
         source: query for the events.
         content_ids: SQL for an array of ids.
         condition: SQL condition on the content.
@@ -147,7 +151,7 @@ def _create_sessions(source: str, content_ids: str, condition: str = "true") -> 
     GROUP BY incoming.session_id ORDER BY incoming.session_id COLLATE "C"
     ON CONFLICT ({unqualified.id}) DO NOTHING
     """
-    return Statement("sessions.record_batch", sql)
+    return Statement(f"sessions.{operation}", sql)
 
 
 def _insert_from_document() -> Statement:
@@ -218,10 +222,10 @@ def _find_references() -> Statement:
 
 
 CREATE_SESSIONS_FROM_DOCUMENT = _create_sessions(
-    FROM_DOCUMENT, "ARRAY(SELECT DISTINCT content_id FROM incoming)"
+    "create_for_document", FROM_DOCUMENT, "ARRAY(SELECT DISTINCT content_id FROM incoming)"
 )
 CREATE_SESSIONS_FROM_ARRAYS = _create_sessions(
-    FROM_ARRAYS, "$1::text[]", _is_planned_each_time("$4")
+    "create_for_events", FROM_ARRAYS, "$1::text[]", _is_planned_each_time("$4")
 )
 INSERT_FROM_DOCUMENT = _insert_from_document()
 FIND_REFERENCES = _find_references()
@@ -393,13 +397,14 @@ async def _store(
 
 
 async def _copy(engine: DatabaseEngine, events: list[EventParams]) -> int:
-    status: str = await engine.perform(
-        lambda connection: connection.copy_records_to_table(
-            BehavioralEventTable._meta.tablename, records=_in_order(events), columns=[*COLUMNS]
-        ),
-        "COPY",
-        name="behavioral_events.copy",
-    )
+    async with aclosing(in_turns(_in_order(events))) as records:
+        status: str = await engine.perform(
+            lambda connection: connection.copy_records_to_table(
+                BehavioralEventTable._meta.tablename, records=records, columns=[*COLUMNS]
+            ),
+            "COPY",
+            name="behavioral_events.copy",
+        )
     return int(status.removeprefix("COPY "))
 
 

@@ -7,11 +7,11 @@ left to the model, which also words the reason of a failure.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timezone
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from learner_app.errors import InvalidValue
 from learner_app.listening.rows import BatchResult, BehavioralEventCreate, EventFailure
@@ -24,14 +24,16 @@ from learner_app.repository.values import (
     new_key,
 )
 
+T = TypeVar("T")
+
 EventInput: TypeAlias = BehavioralEventCreate | Mapping[str, Any]
 """Validated event, or the mapping of a client's JSON."""
 
 ToParams: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Conversion of field values to statement parameters."""
 
-YIELD_EVERY_SECONDS = 0.005
-"""Time of validation after which other tasks of the event loop run, since JSON may be large."""
+TURN_SECONDS = 0.005
+"""Time of work after which other tasks of the event loop run, since JSON may be large."""
 
 
 class EventParams(NamedTuple):
@@ -90,12 +92,7 @@ async def parse_batch(
         first_index: index of the first event in the stream.
     """
     batch = ParsedBatch([], [], [])
-    loop = asyncio.get_running_loop()
-    next_yield = loop.time()
-    for index, event in enumerate(events, first_index):
-        if loop.time() >= next_yield:
-            await asyncio.sleep(0)
-            next_yield = loop.time() + YIELD_EVERY_SECONDS
+    async for index, event in in_turns(enumerate(events, first_index)):
         try:
             params = plain_params(event) or input_params(_validated(event), to_params)
         except InvalidValue as error:
@@ -105,6 +102,17 @@ async def parse_batch(
             batch.events.append(params)
             batch.indexes.append(index)
     return batch
+
+
+async def in_turns(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Yield the items, with turns of other tasks of the event loop at regular intervals."""
+    loop = asyncio.get_running_loop()
+    next_turn = loop.time()
+    for item in items:
+        if loop.time() >= next_turn:
+            await asyncio.sleep(0)
+            next_turn = loop.time() + TURN_SECONDS
+        yield item
 
 
 def input_params(event: BehavioralEventCreate, to_params: ToParams) -> EventParams:
@@ -136,7 +144,7 @@ MAX_SECONDS = Decimal("99999999.99")
 MAX_PERCENT = Decimal(100)
 
 _ISO_TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6}|\.\d{3})?(Z|[+-]\d\d:\d\d)", re.ASCII
+    r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d(\.\d{6}|\.\d{3})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
 
 

@@ -10,6 +10,7 @@ from learner_app.content.tables import ContentTable
 from learner_app.listening.rows import Dimension, Engagement
 from learner_app.listening.tables import BehavioralEventTable, LikeEngagementTable
 from learner_app.repository.sql import Param, SqlNames, Statement
+from learner_app.repository.values import DEFERRED
 
 e = SqlNames(BehavioralEventTable, "e")
 k = SqlNames(LikeEngagementTable, "k")
@@ -29,7 +30,7 @@ CHARACTERISTIC_KEYS: dict[Dimension, str] = {
     "template": "template_id",
 }
 
-DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension)
+DIMENSION: TypeAdapter[Dimension] = TypeAdapter(Dimension, config=DEFERRED)
 
 MAX_GROUPS = 1000
 """Maximum number of values of a characteristic that a query returns."""

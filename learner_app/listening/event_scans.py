@@ -36,6 +36,12 @@ The second one takes about 10 ms. It finds 100 events with a value of one event 
 POPULAR = 5_000
 """Number of events from which on a session or content item is popular: it is searched by time."""
 
+SHARE = 150
+"""A popular value is searched by time if at least one of so many events has it.
+
+Of fewer events the scan would not find 100. It would then have been in vain.
+"""
+
 TIME_RANGE = {"since", "until"}
 
 
@@ -144,7 +150,10 @@ def select_popular(
         sql = f"""
         WITH popular (yes) AS (
             SELECT EXISTS (
-                SELECT FROM {b} WHERE {getattr(b, searched)} = {{}} OFFSET {POPULAR - 1}
+                SELECT FROM {b} WHERE {getattr(b, searched)} = {{}} OFFSET (
+                    SELECT GREATEST({POPULAR - 1}, reltuples / {SHARE})::bigint
+                    FROM pg_class WHERE oid = '{b}'::regclass
+                )
             )
         ), scanned AS (
             SELECT * FROM ({{}} ORDER BY {by_time} LIMIT {SCANS[-1]}) AS {b}

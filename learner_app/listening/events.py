@@ -64,7 +64,7 @@ from learner_app.repository.paging import (
     check_limit,
     rounded_limit,
 )
-from learner_app.repository.queries import Expression
+from learner_app.repository.queries import Expression, IfNone
 from learner_app.repository.rows import StoredRow
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
 from learner_app.repository.values import (
@@ -144,7 +144,7 @@ class BehavioralEventRepository(
     }
     stored_as: ClassVar[Mapping[str, Expression]] = {
         "timestamp": _timestamp_or_now,
-        "content_characteristics": characteristics_or_stored,
+        "content_characteristics": IfNone(characteristics_or_stored),
     }
 
     # typed methods: written by `python -m learner_app.repository.typed_methods`
@@ -286,8 +286,9 @@ class BehavioralEventRepository(
     ) -> IngestResult:
         """Store a stream of events in constant memory, otherwise as :meth:`record_batch`.
 
-        Outside a transaction each chunk of 5,000 events is committed on its own. After an error the
-        previous chunks remain, and a repetition of the stream stores the rest.
+        Outside a transaction each chunk of 5,000 events is committed on its own, while the next one
+        is read. After an error the previous chunks remain, and a repetition of the stream stores
+        the rest.
         """
         if not isinstance(events, AsyncIterable):
             raise invalid_field(self.table, "events", "must be an async iterable")

@@ -30,11 +30,11 @@ from learner_app.repository.base import MAX_ROUNDS, DeletingRepository
 from learner_app.repository.filters import Filters
 from learner_app.repository.inputs import invalid_field, require_list, validate
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
-from learner_app.repository.queries import Expression
+from learner_app.repository.queries import Expression, IfNone
 from learner_app.repository.sql import NOW, Param, SqlNames, Statement
-from learner_app.repository.values import OPTIONAL_UTC_DATETIME
+from learner_app.repository.values import DEFERRED, OPTIONAL_UTC_DATETIME
 
-REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None)
+REACTION: TypeAdapter[Reaction | None] = TypeAdapter(Reaction | None, config=DEFERRED)
 
 k = SqlNames(LikeEngagementTable, "k")
 unqualified = k.unqualified
@@ -122,7 +122,7 @@ class LikeRepository(DeletingRepository[Like, LikeKey, LikeCreate, LikeUpdate]):
     row = Like
     filters = Filters(LikeEngagementTable, LikeFilters)
     stored_as: ClassVar[Mapping[str, Expression]] = {
-        "content_characteristics": characteristics_or_stored,
+        "content_characteristics": IfNone(characteristics_or_stored),
         "liked_at": lambda value: QueryString(
             f"COALESCE({{}}, CASE WHEN {{}} THEN {NOW} END)", value, Param("liked")
         ),

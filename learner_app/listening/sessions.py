@@ -30,7 +30,7 @@ from learner_app.repository.locks import require_read_committed_level
 from learner_app.repository.paging import DEFAULT_LIMIT, Order, Page, Total, check_limit
 from learner_app.repository.rows import RowMapper, StoredRow
 from learner_app.repository.sql import NOW, SqlNames, Statement
-from learner_app.repository.values import NUMBER, STRICT_BOOL, UTC_DATETIME
+from learner_app.repository.values import DEFERRED, NUMBER, STRICT_BOOL, UTC_DATETIME
 
 MAX_LISTENING_TIME = 2**31 - 1
 """Maximum of the INTEGER column, in seconds."""
@@ -46,7 +46,8 @@ def _require_whole(seconds: Decimal) -> Decimal:
 
 
 WHOLE_SECONDS = TypeAdapter(
-    Annotated[Decimal, Field(ge=0, le=1800), NUMBER, AfterValidator(_require_whole)]
+    Annotated[Decimal, Field(ge=0, le=1800), NUMBER, AfterValidator(_require_whole)],
+    config=DEFERRED,
 )
 
 s = SqlNames(ListeningSessionTable)

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from learner_app.database.dsn import DatabaseUrl
 from learner_app.database.engine import DatabaseEngine
 from learner_app.database.libpq import libpq_environment
-from learner_app.errors import BackupError, ServerError
+from learner_app.errors import BackupError, EmbeddedServerError
 from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.preconditions import refuse_in_production
 from learner_app.operations.reset import HISTORY_EXISTS, abbreviated, find_tables
@@ -33,6 +33,15 @@ INSTALLATION_FOLDERS = (
     "/usr/local/opt/postgresql@*/bin",
 )
 VERSION_SECONDS = 10
+
+SIGNATURE = b"PGDMP"
+"""First bytes of an archive of pg_dump, or of its table of contents."""
+
+CONTENTS = "toc.dat"
+"""Name of the table of contents in the directory format, and of the first file of a tar archive."""
+
+TAR_BLOCK = 512
+"""Bytes of the header before a file in a tar archive."""
 
 _HIDDEN = """
     SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -136,7 +145,7 @@ def _candidates() -> list[Path]:
     folders = [Path(folder) for folder in os.get_exec_path() if folder]
     for pattern in INSTALLATION_FOLDERS:
         folders += sorted(Path("/").glob(pattern.removeprefix("/")))
-    with suppress(ServerError):
+    with suppress(EmbeddedServerError):
         folders.append(embedded_binaries() / "bin")
     return [folder for folder in folders if (folder / "pg_dump").is_file()]
 
@@ -154,6 +163,28 @@ def _major_of(folder: Path) -> int:
         return int(text.split()[2].partition(".")[0])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return 0
+
+
+def require_archive(path: Path) -> None:
+    """Raise BackupError if a file or folder is no archive of pg_dump, without starting a program.
+
+    The custom format begins with a signature. The tar format and the directory format contain it at
+    the beginning of their table of contents.
+    """
+    if not path.exists():
+        raise BackupError(f"{path}: no such file")
+    file = path / CONTENTS if path.is_dir() else path
+    try:
+        with file.open("rb") as archive:
+            begin = archive.read(TAR_BLOCK + len(SIGNATURE))
+    except FileNotFoundError:
+        begin = b""
+    is_tar = begin.startswith(CONTENTS.encode() + b"\0")
+    if not begin[TAR_BLOCK if is_tar else 0 :].startswith(SIGNATURE):
+        raise BackupError(
+            f"{path} is no backup: name a file of `learner backup`, or of pg_dump with the option "
+            "-Fc, -Ft or -Fd"
+        )
 
 
 async def tables_to_replace(engine: DatabaseEngine) -> list[str]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from learner_app.database.dsn import parse_url
-from learner_app.errors import ServerError
+from learner_app.errors import EmbeddedServerError
 from learner_app.operations.embedded import (
     SUPERUSER,
     EmbeddedServer,
@@ -41,7 +41,7 @@ def development_database(settings: Settings) -> Iterator[Path]:
     The first start creates the folder.
 
     Raises:
-        ServerError: the server does not start, or another ``learner up`` uses the folder.
+        EmbeddedServerError: the server does not start, or another ``learner up`` uses the folder.
     """
     programs = embedded_binaries()
     folder = settings.data_folder.absolute()
@@ -63,15 +63,15 @@ def development_database(settings: Settings) -> Iterator[Path]:
 
 
 def _refuse_other_version(data: Path) -> None:
-    """Raise ServerError if a data folder of another major version exists."""
+    """Raise EmbeddedServerError if a data folder of another major version exists."""
     version = data / "PG_VERSION"
     if version.exists() and version.read_text().strip() != data.name.partition("-")[2]:
-        raise ServerError(
+        raise EmbeddedServerError(
             f"{data} was created by PostgreSQL {version.read_text().strip()}: move it away"
         )
     found = [path for path in data.parent.glob("postgres-*") if path.name.split("-")[1].isdigit()]
     if found and data not in found:
-        raise ServerError(
+        raise EmbeddedServerError(
             f"{found[0]} belongs to another major version than {data.name}, nothing was changed: "
             "dump it with that version and restore it here, or move it away to start empty"
         )
@@ -81,7 +81,7 @@ def _refuse_other_version(data: Path) -> None:
 def _restart_on_exit(server: EmbeddedServer) -> Iterator[None]:
     """Restart the server when it exits unexpectedly, or end the program if that fails."""
     stopping = threading.Event()
-    failures: list[ServerError] = []
+    failures: list[EmbeddedServerError] = []
 
     def supervise() -> None:
         while True:
@@ -91,7 +91,7 @@ def _restart_on_exit(server: EmbeddedServer) -> Iterator[None]:
             print("PostgreSQL exited unexpectedly, restarting it.", file=sys.stderr, flush=True)
             try:
                 server.restart()
-            except ServerError as error:
+            except EmbeddedServerError as error:
                 failures.append(error)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -126,7 +126,7 @@ def _exclusive_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ServerError(
+            raise EmbeddedServerError(
                 f"another `learner up` runs on {folder}: use that one or stop it first"
             ) from None
         yield

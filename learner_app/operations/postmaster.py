@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from learner_app.errors import ServerError
+from learner_app.errors import EmbeddedServerError
 
 STOP_SECONDS = 20.0
 
@@ -62,7 +62,7 @@ def stop_leftover(place: Path) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while leftover_pid(place) == pid:
         if time.monotonic() > deadline:
-            raise ServerError(
+            raise EmbeddedServerError(
                 f"process {pid}, an earlier server with the data folder {place}, does not stop: "
                 f"end it with `kill -QUIT {pid}`"
             )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from learner_app.errors import ServerError
+from learner_app.errors import EmbeddedServerError
 
 SHARED_FOLDER = Path("/var/lib/learner_app")
 
@@ -34,14 +34,14 @@ class ServerAccount:
         """Return the account that the server can run as.
 
         Raises:
-            ServerError: the process runs as root and there is no account ``nobody``.
+            EmbeddedServerError: the process runs as root and there is no account ``nobody``.
         """
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid(), is_current=True)
         try:
             nobody = pwd.getpwnam("nobody")
         except KeyError:
-            raise ServerError(
+            raise EmbeddedServerError(
                 "PostgreSQL does not run as root and there is no account `nobody`: "
                 "run this command as another user"
             ) from None

@@ -70,7 +70,7 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
             Conflict: another row has the same key, or the same value of a unique field.
             MissingReference: a row that a foreign key refers to does not exist.
         """
-        statement = self.statements.insert(self.create_type)
+        statement = self.statements.insert(self.create_type, self.statements.computed([new]))
         return self.require_row(await self.fetch_row(statement, *self._insert_args(statement, new)))
 
     async def add_many(self, new: Sequence[C]) -> builtins.list[R]:
@@ -81,7 +81,7 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
         """
         if not require_list(new, "new", self.table):
             return []
-        statement = self.statements.insert(self.create_type)
+        statement = self.statements.insert(self.create_type, self.statements.computed(new))
         args_in_order = [self._insert_args(statement, one) for one in new]
         # Inserts run in key order. Otherwise two calls with the same keys in different orders could
         # each wait for a row that the other call has inserted: a deadlock.
@@ -134,7 +134,8 @@ class KeyedRepository(ReadOnlyRepository[R, K], Generic[R, K, C, U]):
         return self.error(Conflict, message, *self.key.names)
 
     async def _get_or_create(self, new: C, target: ConflictTarget) -> StoredRow[R]:
-        insert = insert_if_absent(self.statements, self.create_type, target)
+        computed = self.statements.computed([new])
+        insert = insert_if_absent(self.statements, self.create_type, target, computed)
         args = self._insert_args(insert, new)
         values = {name: getattr(new, name) for name in target.names}
         find = find_conflicting(self.statements, target, values)
@@ -247,7 +248,8 @@ class Repository(KeyedRepository[R, K, C, U]):
         names = [name for name in self.update_type.model_fields if name in passed - fixed]
         if not names:
             return await self._get_or_create(new, target)
-        statement = insert_or_update(self.statements, self.create_type, target, names)
+        computed = self.statements.computed([new])
+        statement = insert_or_update(self.statements, self.create_type, target, names, computed)
         record = await statement.fetchrow(self.engine, *self._insert_args(statement, new))
         if record is None:
             raise self.invisible_conflict()

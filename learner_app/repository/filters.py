@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from learner_app.repository.inputs import invalid_field, validate
 from learner_app.repository.sql import Param
-from learner_app.repository.values import is_storable
+from learner_app.repository.values import DEFERRED, is_storable
 
 __all__ = ["Combinable", "Condition", "Filters", "at_least", "before", "equals", "one_of"]
 
@@ -78,7 +78,7 @@ class Filters:
             if name not in special
         } | dict(special)
         self._table = table
-        self._adapters = {name: TypeAdapter(kind) for name, kind in types.items()}
+        self._adapters = {name: TypeAdapter(kind, config=DEFERRED) for name, kind in types.items()}
 
     def validate(self, filters: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the values for the driver, None if no row can match.

@@ -54,7 +54,10 @@ class Input(BaseModel):
         InvalidValue: a field is invalid. The error names all invalid fields, without their values.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+    # defer_build: the first input of a class builds its validator, not the import of its module
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, frozen=True, defer_build=True
+    )
 
     table: ClassVar[type[Table]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import and_
 from typing import Any, NamedTuple, TypeAlias
@@ -20,10 +20,25 @@ from learner_app.repository.sql import Param, Statement, compile_query
 from learner_app.schema.columns import Now
 from learner_app.schema.schema_object import quoted
 
-__all__ = ["DEFAULT", "Expression", "StatementCache"]
+__all__ = ["DEFAULT", "Expression", "IfNone", "StatementCache"]
 
 Expression: TypeAlias = Callable[[Param], QueryString]
 """Function from the parameter of a field to the SQL expression that ``add`` stores."""
+
+
+class IfNone:
+    """Expression for a field that is None.
+
+    A field with another value is stored as passed, by a statement without the expression: a
+    subquery costs time even where COALESCE does not evaluate it.
+    """
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+
+    def __call__(self, value: Param) -> QueryString:
+        return self._expression(value)
+
 
 DEFAULT = QueryString("DEFAULT")
 
@@ -58,6 +73,9 @@ class StatementCache:
         self.key = key
         self.stored_as = stored_as
         self.on_update = on_update
+        self._if_none = tuple(
+            name for name, expression in stored_as.items() if isinstance(expression, IfNone)
+        )
         self._statements: dict[Hashable, Statement] = {}
 
     def cached(self, shape: Hashable, make: Callable[[], Statement]) -> Statement:
@@ -146,12 +164,24 @@ class StatementCache:
             "delete", lambda: self.compile("delete", self.table.delete().where(self.key.equals()))
         )
 
-    def insert(self, new: type[Input]) -> Statement:
+    def insert(self, new: type[Input], computed: tuple[str, ...] | None = None) -> Statement:
         """Return the statement that inserts one row.
 
         Parameters: the fields of the input.
+
+        Args:
+            new: the input.
+            computed: result of :meth:`computed`; None for a statement that suits any values.
         """
-        return self.cached(("insert", new), lambda: self._insert(new))
+        return self.cached(("insert", new, computed), lambda: self._insert(new, computed))
+
+    def computed(self, rows: Iterable[Any]) -> tuple[str, ...]:
+        """Return the fields with an :class:`IfNone` that are None in at least one of the rows."""
+        if not self._if_none:
+            return ()
+        return tuple(
+            name for name in self._if_none if any(getattr(row, name, None) is None for row in rows)
+        )
 
     def update(self, names: Sequence[str], only: Combinable | None = None) -> Statement:
         """Return the statement that updates one row.
@@ -218,9 +248,12 @@ class StatementCache:
 
         return self.cached((operation, wanted, order.tag, sort, limit, after), make)
 
-    def stored_values(self, new: type[Input]) -> QueryString:
-        """Return the VALUES list of an insert, with the fields of the input as parameters."""
-        values = [self._stored_value(column, new) for column in self.table._meta.columns]
+    def stored_values(
+        self, new: type[Input], computed: tuple[str, ...] | None = None
+    ) -> QueryString:
+        """Return the VALUES list of :meth:`insert`."""
+        passed = set() if computed is None else {*self._if_none} - {*computed}
+        values = [self._stored_value(column, new, passed) for column in self.table._meta.columns]
         return QueryString(f"({', '.join('{}' for _ in values)})", *values)
 
     def _by_key(self, lock: str | None) -> Statement:
@@ -234,15 +267,15 @@ class StatementCache:
             )
         return self.compile("get", query)
 
-    def _insert(self, new: type[Input]) -> Statement:
+    def _insert(self, new: type[Input], computed: tuple[str, ...] | None) -> Statement:
         query = self.table.insert().returning(*self.columns)
         # Not as a row of the table: Piccolo would encode an expression for a JSON column as JSON.
-        query.add_delegate._add.append(_Values(self.stored_values(new)))  # type: ignore[arg-type]
+        query.add_delegate._add.append(_Values(self.stored_values(new, computed)))  # type: ignore[arg-type]
         return self.compile("add", query)
 
-    def _stored_value(self, column: Column, new: type[Input]) -> Any:
+    def _stored_value(self, column: Column, new: type[Input], passed: Container[str]) -> Any:
         name = column._meta.name
-        if name in self.stored_as:
+        if name in self.stored_as and name not in passed:
             return self.stored_as[name](Param(name))
         if name not in new.model_fields:
             return DEFAULT

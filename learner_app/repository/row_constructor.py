@@ -7,8 +7,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-__all__ = ["Conversion", "RowConstructor", "decode_json"]
-
 R = TypeVar("R")
 
 Conversion: TypeAlias = Callable[[Any], Any]

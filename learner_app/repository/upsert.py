@@ -19,10 +19,15 @@ from learner_app.schema.schema_object import quoted
 
 
 def insert_or_update(
-    statements: StatementCache, new: type[Input], target: ConflictTarget, names: Sequence[str]
+    statements: StatementCache,
+    new: type[Input],
+    target: ConflictTarget,
+    names: Sequence[str],
+    computed: tuple[str, ...],
 ) -> Statement:
     """Return the statement that inserts a row, or updates these fields of the existing row.
 
+    ``computed`` is that of :meth:`StatementCache.insert`.
     Parameters: the fields of the input. The last column of the record, after those of the row, is
     true if the row was inserted.
     """
@@ -34,28 +39,32 @@ def insert_or_update(
             "upsert",
             QueryString(
                 f"{{}} DO UPDATE SET {{}} RETURNING {_columns(statements)}, (xmax = 0)",
-                _insert(statements, new, target),
+                _insert(statements, new, target, computed),
                 _assignments(statements, names),
             ),
         )
 
-    return statements.cached(("upsert", new, target, tuple(names)), make)
+    return statements.cached(("upsert", new, target, tuple(names), computed), make)
 
 
 def insert_if_absent(
-    statements: StatementCache, new: type[Input], target: ConflictTarget
+    statements: StatementCache,
+    new: type[Input],
+    target: ConflictTarget,
+    computed: tuple[str, ...],
 ) -> Statement:
     """Return the statement that inserts a row, or returns no record if a conflicting row exists.
 
+    ``computed`` is that of :meth:`StatementCache.insert`.
     Parameters: the fields of the input.
     """
 
     def make() -> Statement:
-        insert = _insert(statements, new, target)
+        insert = _insert(statements, new, target, computed)
         query = QueryString(f"{{}} DO NOTHING RETURNING {_columns(statements)}", insert)
         return statements.compile("add_if_absent", query)
 
-    return statements.cached(("add_if_absent", new, target), make)
+    return statements.cached(("add_if_absent", new, target, computed), make)
 
 
 def find_conflicting(
@@ -76,7 +85,12 @@ def find_conflicting(
     return statements.cached(("find_conflicting", target, nulls), make)
 
 
-def _insert(statements: StatementCache, new: type[Input], target: ConflictTarget) -> QueryString:
+def _insert(
+    statements: StatementCache,
+    new: type[Input],
+    target: ConflictTarget,
+    computed: tuple[str, ...],
+) -> QueryString:
     """Return the INSERT up to the conflict target."""
     table = statements.table
     predicate = f" WHERE {_escaped(target.predicate)}" if target.predicate else ""
@@ -84,7 +98,7 @@ def _insert(statements: StatementCache, new: type[Input], target: ConflictTarget
     return QueryString(
         f"INSERT INTO {table._meta.get_formatted_tablename()} ({columns}) VALUES {{}} "
         f"ON CONFLICT ({_quoted(statements, target.names)}){predicate}",
-        statements.stored_values(new),
+        statements.stored_values(new, computed),
     )
 
 

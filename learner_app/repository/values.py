@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     TypeAdapter,
@@ -29,6 +30,7 @@ from learner_app.repository.json_values import storable_json
 __all__ = [
     "AS_NUMBER",
     "DAY",
+    "DEFERRED",
     "HTTP_URL",
     "JSON_OBJECT",
     "MAX_KEY_LENGTH",
@@ -310,7 +312,12 @@ Seconds = Annotated[
 
 StrictBool = Annotated[bool, Field(strict=True)]
 
-STRICT_BOOL: TypeAdapter[bool] = TypeAdapter(StrictBool)
-UTC_DATETIME: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
-OPTIONAL_UTC_DATETIME: TypeAdapter[datetime | None] = TypeAdapter(UtcDatetime | None)
-JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)
+DEFERRED = ConfigDict(defer_build=True)
+"""Configuration of a TypeAdapter that is built by its first validation, not by the import."""
+
+STRICT_BOOL: TypeAdapter[bool] = TypeAdapter(StrictBool, config=DEFERRED)
+UTC_DATETIME: TypeAdapter[datetime] = TypeAdapter(UtcDatetime, config=DEFERRED)
+OPTIONAL_UTC_DATETIME: TypeAdapter[datetime | None] = TypeAdapter(
+    UtcDatetime | None, config=DEFERRED
+)
+JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject, config=DEFERRED)

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
-from piccolo.conf.apps import AppConfig, Command, Finder, PiccoloConfModule
+from piccolo.conf.apps import AppConfig, AppRegistry, Command, Finder, PiccoloConfModule
 from piccolo.engine import engine_finder
 from piccolo.engine.base import Engine
 from piccolo.table import TableMeta
 
+from learner_app.errors import SettingsError
 from learner_app.settings import piccolo_conf_module
 
 DATABASE_COMMANDS = {"migrations", "user", "fixtures", "sql_shell"}
@@ -94,6 +95,20 @@ def current_engine() -> Engine[Any]:
             "piccolo_conf.py defines no engine: add `from learner_app.conf import DB`"
         )
     return engine
+
+
+def require_app_registry() -> None:
+    """Raise SettingsError if the configuration module lists no apps.
+
+    Piccolo would raise an AttributeError that names neither the reason nor the remedy.
+    """
+    module = Finder().get_piccolo_conf_module()
+    if not isinstance(getattr(module, "APP_REGISTRY", None), AppRegistry):
+        name = getattr(module, "__name__", "piccolo_conf")
+        raise SettingsError(
+            f"{name} defines no APP_REGISTRY: "
+            "add `from learner_app.conf import APP_REGISTRY, DB`, or a registry of your own"
+        )
 
 
 def configured_engine() -> Engine[Any]:

@@ -11,11 +11,12 @@ from pydantic import TypeAdapter
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.repository.inputs import validate
+from learner_app.repository.values import DEFERRED
 from learner_app.tenancy.tables import TenantTable
 
 __all__ = ["tenant_context"]
 
-TENANT_ID: TypeAdapter[UUID] = TypeAdapter(UUID)
+TENANT_ID: TypeAdapter[UUID] = TypeAdapter(UUID, config=DEFERRED)
 
 
 @contextmanager

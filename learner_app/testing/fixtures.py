@@ -10,7 +10,7 @@ from piccolo.engine.finder import engine_finder
 
 from learner_app.conf import DB
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import LearnerError, ServerError
+from learner_app.errors import EmbeddedServerError, LearnerError
 from learner_app.operations.embedded import embedded_binaries
 from learner_app.operations.migrate import apply_migrations
 from learner_app.settings import connection_variables
@@ -36,11 +36,11 @@ def learner_server(pytestconfig: pytest.Config) -> Iterator[TestServer]:
         return
     try:
         embedded_binaries()
-    except ServerError:
+    except EmbeddedServerError:
         _end_run(pytestconfig, NO_SERVER)
     try:
         server = OwnServer()
-    except ServerError as error:
+    except EmbeddedServerError as error:
         _end_run(pytestconfig, str(error))
     yield server
     server.stop()

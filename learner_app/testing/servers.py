@@ -124,7 +124,7 @@ class OwnServer(TestServer):
         autostart: start the server immediately.
 
     Raises:
-        ServerError: the programs are missing, or the server does not start.
+        EmbeddedServerError: the programs are missing, or the server does not start.
     """
 
     # Copying files takes half the CPU time of the default, which writes each block to the WAL. The

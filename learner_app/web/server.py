@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from learner_app.errors import ServerError
+from learner_app.errors import AddressUnavailable
 
 BACKLOG = 128
 SHUTDOWN_SECONDS = 5
@@ -55,7 +55,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     """Return a listening socket, bound before any other part of the program starts.
 
     Raises:
-        ServerError: the address cannot be bound.
+        AddressUnavailable: the address cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where the protocol is explicit, and connections inherit it from
@@ -69,7 +69,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else "no such port"
-        raise ServerError(
+        raise AddressUnavailable(
             f"cannot serve on {host}:{port}: {reason}: choose another --host or --port"
         ) from None
     return listener

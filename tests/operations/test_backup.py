@@ -5,6 +5,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from learner_app.database.dsn import parse_url
 from learner_app.database.libpq import libpq_environment
 from learner_app.errors import BackupError
-from learner_app.operations.backup import find_programs
+from learner_app.operations.backup import find_programs, require_archive
 from learner_app.operations.embedded import SUPERUSER, embedded_binaries
 from learner_app.schema.pending import declared_migrations
 from learner_app.settings import Settings
@@ -278,9 +279,9 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
     before = await everything(filled)
     file = tmp_path / "learner.dump"
     write(file, b"no dump")
-    refused = run("restore", str(file), "--yes", **filled.environment)
-    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "pg_restore failed" in refused.stderr
+    refused = run("restore", str(file), answer="y\n", **filled.environment)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert refused.stderr.startswith(f"learner: {file} is no backup: ")
 
     file = tmp_path / "cut.dump"
     assert run("backup", str(file), **filled.environment).returncode == 0
@@ -383,3 +384,35 @@ def test_environment_of_the_programs_is_that_of_the_connection():
         assert libpq_environment(target, settings)["PGSSLMODE"] == wanted
     socket = parse_url("url", "postgresql://o@/d?host=/run")
     assert "PGSSLMODE" not in libpq_environment(socket, Settings(app_env="production"))
+
+
+def tar_of(folder: Path, *files: Path) -> Path:
+    with tarfile.open(folder / "files.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        for file in files:
+            archive.add(file, file.name)
+    return folder / "files.tar"
+
+
+def test_archives_of_every_format_of_pg_dump_are_accepted(tmp_path: Path):
+    contents = tmp_path / "toc.dat"
+    contents.write_bytes(b"PGDMP\x01\x0f\x00" + bytes(100))
+    for archive in (contents, tmp_path, tar_of(tmp_path, contents)):
+        require_archive(archive)
+
+
+def test_other_files_are_no_backup(tmp_path: Path):
+    other = tmp_path / "toc.dat"
+    for content in (b"", b"PGDM", b"-- PostgreSQL database dump", b"\x1f\x8b\x08"):
+        other.write_bytes(content)
+        for archive in (other, tmp_path, tar_of(tmp_path, other)):
+            with pytest.raises(BackupError, match="is no backup: name a file of `learner backup`"):
+                require_archive(archive)
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"PGDMP")
+    with pytest.raises(BackupError, match="is no backup"):
+        require_archive(tar_of(tmp_path, photo))
+    with pytest.raises(BackupError, match="no such file"):
+        require_archive(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BackupError, match="is no backup"):
+        require_archive(tmp_path / "empty")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from learner_app.errors import ServerError
+from learner_app.errors import EmbeddedServerError
 from learner_app.operations.embedded import EmbeddedServer, embedded_binaries
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_folder_with_other_files_is_not_changed(open_folder: Path):
     data = open_folder / "postgres-18"
     data.mkdir()
     (data / "letter.txt").write_text("mine")
-    with pytest.raises(ServerError, match="not empty and not a PostgreSQL data folder"):
+    with pytest.raises(EmbeddedServerError, match="not empty and not a PostgreSQL data folder"):
         EmbeddedServer(data).start()
     assert [path.name for path in data.iterdir()] == ["letter.txt"]
 

@@ -16,6 +16,7 @@ import pytest
 
 from learner_app.operations.embedded import SUPERUSER, EmbeddedServer
 from learner_app.schema.pending import declared_migrations
+from learner_app.up import _address
 from tests.product import Product
 
 
@@ -303,3 +304,19 @@ def test_password_appears_in_no_output(product: Product):
         if command[0] == "learner" and command[1] != "--help":
             assert done.returncode == 1
             assert "connection refused" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104  # compared, not bound
+        ("", "http://127.0.0.1:8000"),
+        ("localhost", "http://localhost:8000"),
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("fe80::2", "http://[fe80::2]:8000"),
+    ],
+)
+def test_printed_address_can_be_opened_on_this_machine(host: str, url: str):
+    assert _address(host, 8000) == url

@@ -1,5 +1,6 @@
 """Socket of ``learner up``: responses on a persistent connection are not delayed."""
 
+import asyncio
 import http.client
 import socket
 import statistics
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
-from learner_app.web.server import open_socket
+from learner_app.web.server import open_socket, serve
 from tests.product import Product
 
 HOSTS = ["127.0.0.1", "::1", "localhost"]
@@ -74,3 +75,19 @@ def test_pages_of_learner_up_do_not_wait_for_acknowledgements(product: Product):
     product.start()
     place = urlsplit(product.address)
     assert median_seconds(place.hostname, place.port, "/admin/public/login/") < DELAYED_ACK_SECONDS
+
+
+@pytest.mark.slow
+def test_installed_uvloop_is_the_event_loop_of_the_server():
+    """uvicorn chooses it; without it the loop of asyncio is used."""
+    pytest.importorskip("uvloop")
+    seen = []
+
+    async def app(scope: dict, receive: object, send: object) -> None:
+        seen.append(type(asyncio.get_running_loop()).__module__)
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "enough"})
+
+    with open_socket("127.0.0.1", 0) as listener, pytest.raises(SystemExit):
+        serve(app, listener, on_ready=lambda: None)
+    assert seen == ["uvloop"]
