@@ -2,7 +2,7 @@
 
 PostgreSQL can find the first events with a value in two ways. Along the index on the timestamp it
 reads events until enough of them have the value: fast for a common value, slow for a rare one. By
-the index on the value it reads all events that have it, then sorts them: the other way round. Its
+the index on the value it reads all events that have it and sorts them: fast for a rare one. Its
 choice depends on statistics that are wrong for new values and unknown in generic plans, and a wrong
 one reads millions of events for a hundred. The statements of this module read a limited number of
 events along the timestamp, and use the other index only if these did not suffice.
@@ -34,12 +34,12 @@ The second one takes about 10 ms. It finds 100 events with a value of one event 
 """
 
 POPULAR = 5_000
-"""Number of events from which on a session or content item is popular: it is searched by time."""
+"""Minimum number of events of a popular session or content item, which is searched by time."""
 
 SHARE = 150
-"""A popular value is searched by time if at least one of so many events has it.
+"""Number of events in the table per event of a popular value up to which it is searched by time.
 
-Of fewer events the scan would not find 100. It would then have been in vain.
+With a smaller share of the events, the scan would not find the usual 100 of them.
 """
 
 TIME_RANGE = {"since", "until"}
