@@ -204,7 +204,9 @@ WORKLOADS = {
             operations=40,
             before_check=RESET_STATE,
         ),
-        Workload(name="like", title="like", operation="like", arguments=Values.like),
+        Workload(
+            name="like", title="like of a content item", operation="like", arguments=Values.like
+        ),
         Workload(
             name="transaction",
             title="read, change, commit",
@@ -223,9 +225,9 @@ WORKLOADS = {
             tasks=(1,),
             is_short=False,
         ),
-        _bulk("bulk", "10,000 events", "insert_many", Values.bulk),
-        _bulk("bulk_new", "10,000 events, duplicates", "insert_new", Values.bulk_duplicates),
-        _bulk("record_batch", "5,000 events, duplicates", "record_batch", Values.batch),
-        _bulk("ingest", "50,000 events, duplicates", "ingest", Values.stream, BASELINE),
+        _bulk("bulk", "bulk insert of 10,000 events", "insert_many", Values.bulk),
+        _bulk("bulk_new", "the same, 10 % duplicates", "insert_new", Values.bulk_duplicates),
+        _bulk("record_batch", "batch of 5,000, 10 % duplicates", "record_batch", Values.batch),
+        _bulk("ingest", "stream of 50,000, 10 % duplicates", "ingest", Values.stream, BASELINE),
     )
 }
