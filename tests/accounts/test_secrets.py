@@ -106,23 +106,26 @@ async def test_results_show_no_secret_and_only_four_operations_read_one(
     }
     assert set(calls) == public
     read: list[str] = []
-    real = StatementExecutor.run
+    methods = {name: getattr(StatementExecutor, name) for name in ("fetch", "run")}
 
-    async def spied(self: StatementExecutor, *args: Any, **kwargs: Any) -> Any:
-        result = await real(self, *args, **kwargs)
-        read.append(repr(result))
-        return result
+    def spy_on(method: Any) -> Any:
+        async def spied(self: StatementExecutor, *args: Any, **kwargs: Any) -> Any:
+            result = await method(self, *args, **kwargs)
+            read.append(repr(result))
+            return result
 
-    monkeypatch.setattr(StatementExecutor, "run", spied)
+        return spied
+
+    for name, method in methods.items():
+        monkeypatch.setattr(StatementExecutor, name, spy_on(method))
     readers = set()
     for name, call in calls.items():
         read.clear()
         result = await outcome(call)
-        if world.seen_in("".join(read)):
+        results = "".join(read)
+        if world.seen_in(results):
             readers.add(name.partition(".")[2])
-        monkeypatch.setattr(StatementExecutor, "run", real)
         await world.note()
-        monkeypatch.setattr(StatementExecutor, "run", spied)
         assert world.seen_in(f"{result!r} {result} {pretty_repr(result)}") == [], name
         if name != "AccountRepository.tokens":
             with suppress(TypeError):  # not everything can be encoded
