@@ -78,14 +78,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _further_variants(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the items of tests marked ``variants`` except those of the first parameter set."""
+    """Return the items that repeat a test with other parameters.
+
+    They are those of tests marked ``variants`` except the first parameter set, and those of slow
+    tests on the embedded server that also run on PostgreSQL 15.
+    """
     seen: set[str] = set()
+    ids = {item.nodeid for item in items}
     further = []
     for item in items:
         test = item.nodeid.partition("[")[0]
-        if item.get_closest_marker("variants") and test in seen:
+        twin = item.nodeid.replace("[embedded", "[debian_15")
+        has_twin = twin != item.nodeid and twin in ids
+        if (item.get_closest_marker("variants") and test in seen) or (
+            item.get_closest_marker("slow") and has_twin
+        ):
             further.append(item)
-        seen.add(test)
+        else:
+            seen.add(test)
     return further
 
 

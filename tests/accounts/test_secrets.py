@@ -149,7 +149,7 @@ TABLES = ("users", "accounts", "auth_sessions", "verifications")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", HARM)
-@pytest.mark.variants
+@pytest.mark.long
 async def test_tracebacks_show_no_secret(world: World, harm: str, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     calls = operations(world)

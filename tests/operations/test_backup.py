@@ -274,7 +274,7 @@ async def test_backup_command_and_restore_on_every_server(filled: TwoRoles, tmp_
 
 @pytest.mark.slow
 @ON_EMBEDDED
-@pytest.mark.variants
+@pytest.mark.long
 async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
     before = await everything(filled)
     file = tmp_path / "learner.dump"
@@ -298,7 +298,7 @@ async def test_failed_restore_changes_nothing(filled: TwoRoles, tmp_path: Path):
 
 @pytest.mark.slow
 @ON_EMBEDDED
-@pytest.mark.variants
+@pytest.mark.long
 async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRoles, tmp_path: Path):
     missing = run("restore", str(tmp_path / "none"), answer="y\n", **filled.environment)
     assert (missing.returncode, missing.stdout) == (1, "")
@@ -307,7 +307,7 @@ async def test_restore_of_a_missing_file_fails_without_a_question(filled: TwoRol
 
 @pytest.mark.slow
 @ON_EMBEDDED
-@pytest.mark.variants
+@pytest.mark.long
 async def test_restore_names_the_view_that_blocks_it(filled: TwoRoles, tmp_path: Path):
     file = tmp_path / "learner.dump"
     assert run("backup", str(file), **filled.environment).returncode == 0

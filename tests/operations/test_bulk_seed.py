@@ -72,6 +72,7 @@ def recent(monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_events_stop_at_the_current_time(clone: DatabaseEngine, recent: datetime):
     reported: list[int] = []
     report: Callable[[int], None] = reported.append

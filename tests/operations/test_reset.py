@@ -103,6 +103,7 @@ async def test_nothing_is_deleted_without_an_answer(marked: DatabaseEngine, comm
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_an_answer_from_a_pipe_counts(marked: DatabaseEngine):
     done = run("reset", url=marked.url, answer="y\n")
     assert done.returncode == 0, done.stderr
@@ -110,6 +111,7 @@ async def test_an_answer_from_a_pipe_counts(marked: DatabaseEngine):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_other_tables_are_refused_or_kept(marked: DatabaseEngine):
     await marked.run_ddl("CREATE TABLE customers (id int)")
     await marked.fetch("INSERT INTO customers VALUES (1)")

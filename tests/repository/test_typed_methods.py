@@ -102,6 +102,7 @@ def test_missing_imports_are_listed():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_command_reports_an_outdated_module(tmp_path: Path, checkout: Path):
     source = (checkout / "learner_app/content/repositories.py").read_text()
     (tmp_path / "outdated.py").write_text(

@@ -191,6 +191,7 @@ def last_line(output: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_page_as_it_stands_in_strict_mode(project: Project, page: dict[str, str]):
     assert sorted(page) == ["conftest.py", "piccolo_conf.py", "test_commits.py", "test_sessions.py"]
     project.write({name: page[name] for name in page if name.startswith("test_")})
@@ -277,6 +278,7 @@ async def test_given_database_is_not_the_configured_one(main_server: TestServer)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_given_server_is_used_by_workers_and_left_clean(
     project: Project, page: dict[str, str], main_server: TestServer
 ):

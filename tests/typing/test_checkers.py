@@ -65,6 +65,7 @@ def test_right_use_is_accepted(checker: Checker):
 
 
 @CHECKERS
+@pytest.mark.variants
 def test_wrong_use_is_rejected_on_its_line(checker: Checker):
     lines = REJECTS.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# error")}

@@ -41,6 +41,7 @@ DEAD_ROWS = 300
 
 SEARCHES = {
     "behavioral_events.find_by_characteristics",
+    "behavioral_events.list_for_content",
     "find_by_characteristics, none",
     "list_for_session, popular",
     "recent_for_session, popular",

@@ -84,6 +84,7 @@ async def test_admin_signs_in_and_lists_on_the_passed_database(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_two_admins_work_concurrently_each_on_its_database(
     clone: DatabaseEngine, other: DatabaseEngine
 ):
