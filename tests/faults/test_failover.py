@@ -87,7 +87,7 @@ def assert_all_there(replica: Cluster, acknowledged: Acknowledged) -> None:
 @pytest.mark.parametrize(
     "silence", [0.1, 3.0, *(pytest.param(one, marks=pytest.mark.long) for one in (1.0, 6.0))]
 )
-@pytest.mark.variants
+@pytest.mark.long
 async def test_writes_go_on_after_a_frozen_primary_was_replaced(
     replicated: Replicated, silence: float
 ) -> None:

@@ -27,7 +27,7 @@ OTHERS_SHARE = 0.3
 """How often a long soak puts a failover or PgBouncer between."""
 
 
-SHORT_FORM = (harm.KILLED, harm.LOST_HOLE, harm.EXHAUSTED, harm.CUT_AFTER, harm.BOUNCER_KILLED)
+SHORT_FORM = (harm.KILLED, harm.LOST_HOLE, harm.CUT_AFTER, harm.BOUNCER_KILLED)
 
 
 def form(faults: list[Fault]) -> list[Any]:

@@ -27,6 +27,7 @@ def engine_at(port: int, **settings: object) -> DatabaseEngine:
 
 
 @pytest.mark.parametrize("round_trip", [0.3, *LONG])
+@pytest.mark.long
 async def test_a_long_statement_survives_a_slow_network(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
 ) -> None:
@@ -77,7 +78,7 @@ async def test_a_lost_flow_is_cut_while_the_server_is_well(
 
 
 @pytest.mark.parametrize("round_trip", [0.0, 0.3])
-@pytest.mark.variants
+@pytest.mark.long
 async def test_statements_end_when_everything_is_silent(
     cluster: Cluster, proxy: TcpProxy, round_trip: float
 ) -> None:
