@@ -59,10 +59,19 @@ class RunningOperations:
             self._cancel(task, error())
 
     def cancel_limited(self) -> None:
-        """Cancel the statement with a time limit, whose task gets a TimeoutError."""
-        self._cancel(self.limited, TimeoutError())
+        """Cancel the statement with a time limit, whose task gets a TimeoutError.
+
+        A statement that is already answered or cancelled ends by itself: its task only has not
+        run since then, for instance because something has blocked the event loop.
+        """
+        waiter = _waiter_of(self.limited)
+        if waiter is not None and not waiter.done():
+            self._cancel(self.limited, TimeoutError())
 
     def _cancel(self, task: Task, error: Exception) -> None:
+        waiter = _waiter_of(task)
+        if waiter is not None and waiter.cancelled():
+            return  # the caller has cancelled the task just before: that must not be withdrawn
         if task is not None and task not in self._cancelled:
             self._cancelled[task] = task.cancelling(), error
             task.cancel()
@@ -78,3 +87,12 @@ class RunningOperations:
             earlier, error = self._cancelled.pop(task)
             if task.uncancel() <= earlier:
                 raise error from None
+
+
+def _waiter_of(task: Task) -> asyncio.Future[Any] | None:
+    """Return the future for which the task waits, None if the task is about to run.
+
+    asyncio has no public attribute for it; anyio uses the same one.
+    """
+    waiter: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    return waiter

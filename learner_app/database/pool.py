@@ -22,16 +22,26 @@ requests does not.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from learner_app.database.checkout import Checkout, locate_caller
 from learner_app.database.connection import Connection
+from learner_app.database.error_mapping import DRIVER_ERRORS
 from learner_app.database.reconnect import ReconnectLoop, copy_exception
 from learner_app.database.shared_timer import SharedTimer
-from learner_app.errors import DatabaseUnavailable, LearnerError, PoolExhausted, PoolNotStarted
+from learner_app.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    LearnerError,
+    PoolExhausted,
+    PoolNotStarted,
+)
 from learner_app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 PING_AFTER_SECONDS = 5
 """Idle time after which a connection is pinged before it is checked out."""
@@ -319,8 +329,10 @@ class Pool:
     async def _validate(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception:  # noqa: BLE001  # after any error the connection is not used again
+        except Exception as error:
             connection.is_invalidated = True
+            if not isinstance(error, (DatabaseError, *DRIVER_ERRORS)):
+                log.exception("a connection could not be reset because of a defect")
         finally:
             self._validating.pop(connection, None)
         if connection.is_invalidated or connection.is_closed() or self.is_closing:
@@ -433,5 +445,5 @@ class Pool:
 
 async def _reset_when_idle(connection: Connection) -> None:
     async with asyncio.timeout(CANCEL_SECONDS):
-        await connection.wait_until_idle()
+        await connection.operations.wait_until_idle()
     await connection.reset()

@@ -46,6 +46,9 @@ _WRITES = re.compile(
     r"\b(?:insert|update|delete|merge|into|call|truncate|share)\b|;\s*\S",
     re.IGNORECASE,
 )
+_ALIAS = re.compile(r"\bas\s+\w+\s*(?=\()", re.IGNORECASE)
+"""Alias before a list of columns, as in ``AS item (id)``, or a type: it is not a call."""
+
 _CALL = re.compile(r'(\.?\s*[\w"]+)\s*\(')
 _FUNCTIONS = """
     abs age all and any array array_agg array_append array_cat array_length array_position
@@ -104,7 +107,8 @@ def is_read(sql: str) -> bool:
     text = _strip_strings_and_comments(sql)
     if _AMBIGUOUS.search(sql) or not _READS.match(text) or _WRITES.search(text):
         return False
-    return all(name.strip().lower() in _SAFE_BEFORE_PARENTHESIS for name in _CALL.findall(text))
+    calls = _CALL.findall(_ALIAS.sub(",", text))
+    return all(name.strip().lower() in _SAFE_BEFORE_PARENTHESIS for name in calls)
 
 
 @lru_cache(CACHE_SIZE)

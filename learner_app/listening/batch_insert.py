@@ -17,7 +17,13 @@ import msgspec
 
 from learner_app.content.tables import ContentTable
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import Conflict, SerializationFailure, StatementRefused
+from learner_app.errors import (
+    CommitUnknown,
+    Conflict,
+    DatabaseError,
+    SerializationFailure,
+    StatementRefused,
+)
 from learner_app.listening.batch_parsing import EventParams, ParsedBatch, in_turns
 from learner_app.listening.clock import MAX_TIMESTAMP, TOO_FAR_AHEAD
 from learner_app.listening.engagement import CHARACTERISTICS
@@ -245,7 +251,8 @@ async def insert_batch(
 ) -> BatchResult:
     """Store a batch in one statement or one transaction, which is retried where that is possible.
 
-    If the answer to COMMIT is lost, the engine looks up whether the transaction was committed.
+    If the answer to COMMIT is lost, the engine looks up whether the transaction was committed. If
+    that is unknown, the batch is repeated, which inserts no event twice, as all have an id by now.
     """
     events = batch.events
     if not events:
@@ -259,6 +266,13 @@ async def insert_batch(
         # Another transaction has inserted one of the events after the check, or COPY is not
         # supported, as with row-level security.
         outcome = await engine.run_transaction(partial(store, _insert), track_commit=True)
+    except CommitUnknown as unknown:
+        if unknown.unconfirmed or engine.transaction_exists():
+            raise
+        try:
+            outcome = await engine.run_transaction(partial(store, _insert), track_commit=True)
+        except DatabaseError as error:
+            raise unknown from error
     return batch.result(*outcome)
 
 
@@ -392,7 +406,7 @@ async def _store(
             if ensure_sessions and reason is NO_SESSION and not references.is_too_far_ahead(event):
                 raise _deleted_session()
         elif event.id not in references.stored_ids:
-            new.setdefault(event.id, references.completed(event, place))
+            new.setdefault(event.id, references.completed(event, len(new)))
     return await write(engine, list(new.values())) if new else 0, rejected
 
 

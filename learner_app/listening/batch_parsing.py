@@ -144,7 +144,8 @@ MAX_SECONDS = Decimal("99999999.99")
 MAX_PERCENT = Decimal(100)
 
 _ISO_TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d(\.\d{6}|\.\d{3})?(Z|[+-]\d\d:\d\d)", re.ASCII
+    r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d(\.\d{6}|\.\d{3})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
 
 

@@ -148,19 +148,19 @@ def select_popular(
         direction = "DESC" if order.descending else "ASC"
         by_time = f"{b.timestamp} {direction}, {b.id} {direction}"
         sql = f"""
-        WITH popular (yes) AS (
+        WITH popular AS (
             SELECT EXISTS (
                 SELECT FROM {b} WHERE {getattr(b, searched)} = {{}} OFFSET (
                     SELECT GREATEST({POPULAR - 1}, reltuples / {SHARE})::bigint
                     FROM pg_class WHERE oid = '{b}'::regclass
                 )
-            )
+            ) AS yes
         ), scanned AS (
             SELECT * FROM ({{}} ORDER BY {by_time} LIMIT {SCANS[-1]}) AS {b}
             WHERE {{}} AND (SELECT yes FROM popular) ORDER BY {by_time} LIMIT {limit:d}
-        ), complete (yes) AS (
+        ), complete AS (
             SELECT (SELECT count(*) = {limit:d} FROM scanned)
-                OR (SELECT yes FROM popular) AND NOT EXISTS ({{}} OFFSET {SCANS[-1] - 1})
+                OR (SELECT yes FROM popular) AND NOT EXISTS ({{}} OFFSET {SCANS[-1] - 1}) AS yes
         )
         SELECT * FROM (
             SELECT * FROM scanned WHERE (SELECT yes FROM complete)

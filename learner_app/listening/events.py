@@ -492,7 +492,9 @@ class BehavioralEventRepository(
     ) -> builtins.list[BehavioralEvent]:
         """Return the rows after a position, without reading all events of a popular session."""
         searched = _searched_filter(values, limit)
-        if searched is None or order.columns != TIME_AND_ID:
+        is_by_time = order.names == ("timestamp", "id")
+        has_own_filters = self.filters is not BehavioralEventRepository.filters  # of a subclass
+        if searched is None or not is_by_time or has_own_filters:
             return await super()._rows_after(order, values, position, limit, operation)
         params, after = {**values, **position}, bool(position)
         page = self.statements.page(

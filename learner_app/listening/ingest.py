@@ -38,8 +38,7 @@ async def ingest_stream(
     """
     received = 0
     insert = partial(insert_batch, engine, ensure_sessions=ensure_sessions)
-    # Inside a transaction nothing overlaps, as the stream may read from the same connection.
-    storage = _Storage(overlaps=not engine.transaction_exists())
+    storage = _Storage(engine)
     async with aclosing(_chunks(events, size)) as chunks, storage:
         async for chunk in chunks:
             batch = await parse_batch(chunk, to_params, first_index=received)
@@ -55,12 +54,8 @@ class _Storage:
     caller is cancelled, so is the task.
     """
 
-    def __init__(self, *, overlaps: bool) -> None:
-        """
-        Args:
-            overlaps: True if the caller continues while a chunk is stored.
-        """
-        self._overlaps = overlaps
+    def __init__(self, engine: DatabaseEngine) -> None:
+        self._engine = engine
         self._task: asyncio.Task[BatchResult] | None = None
         self._recorded = self._duplicates = self._failed = 0
         self._failures: list[EventFailure] = []
@@ -86,11 +81,13 @@ class _Storage:
         Raises:
             DatabaseError: the chunk before could not be stored.
         """
-        if not self._overlaps:
-            self._count(await insert())
-            return
         await self._finish_chunk()
-        self._task = asyncio.create_task(insert())
+        # Inside a transaction nothing overlaps, as the stream may read from the same connection. An
+        # asynchronous generator may also have begun the transaction, between two of its items.
+        if self._engine.transaction_exists():
+            self._count(await insert())
+        else:
+            self._task = asyncio.create_task(insert())
 
     def result(self) -> IngestResult:
         """Return the sum of the results of all chunks."""

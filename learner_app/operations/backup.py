@@ -174,11 +174,10 @@ def require_archive(path: Path) -> None:
     if not path.exists():
         raise BackupError(f"{path}: no such file")
     file = path / CONTENTS if path.is_dir() else path
-    try:
+    begin = b""
+    if file.is_file():  # reading from a pipe would take its beginning from pg_restore
         with file.open("rb") as archive:
             begin = archive.read(TAR_BLOCK + len(SIGNATURE))
-    except FileNotFoundError:
-        begin = b""
     is_tar = begin.startswith(CONTENTS.encode() + b"\0")
     if not begin[TAR_BLOCK if is_tar else 0 :].startswith(SIGNATURE):
         raise BackupError(

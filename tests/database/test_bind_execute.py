@@ -1,6 +1,7 @@
 """Prepared statements on asyncpg's protocol: time limit, cancellation, changed tables, errors."""
 
 import asyncio
+import time
 from typing import Any
 
 import asyncpg
@@ -115,7 +116,10 @@ async def test_a_write_beyond_the_command_timeout_has_an_unknown_outcome(hasty: 
     assert await keys() == ["s1"]
 
 
-async def test_a_caller_that_is_cancelled_as_well_is_not_continued(hasty: DatabaseEngine):
+@pytest.mark.parametrize("first", ["timer", "caller"])
+async def test_a_caller_that_is_cancelled_as_well_is_not_continued(
+    hasty: DatabaseEngine, first: str
+):
     """The cancellation by the caller prevails over the one by the time limit."""
 
     async def sleep() -> None:
@@ -128,11 +132,21 @@ async def test_a_caller_that_is_cancelled_as_well_is_not_continued(hasty: Databa
     await asyncio.sleep(0.2)
     assert hasty.pool is not None
     (connection,) = hasty.pool.in_use
-    connection.operations.cancel_limited()  # what the timer does
-    task.cancel()
+    cancellations = [connection.operations.cancel_limited, task.cancel]  # the first: by the timer
+    for cancel in cancellations if first == "timer" else reversed(cancellations):
+        cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await hasty.fetchval("SELECT 1") == 1
+
+
+async def test_an_answer_that_arrived_in_a_blocked_event_loop_counts(hasty: DatabaseEngine):
+    pid = await hasty.fetchval("SELECT pg_backend_pid()")
+    statement = asyncio.create_task(hasty.fetchval("SELECT pg_backend_pid()"))
+    await asyncio.sleep(0)  # it is sent
+    time.sleep(COMMAND_SECONDS + 0.3)  # noqa: ASYNC251  # blocks the event loop
+    assert await statement == pid
+    assert await hasty.fetchval("SELECT pg_backend_pid()") == pid
 
 
 async def test_a_cancelled_statement_does_not_disturb_the_next_one(hasty: DatabaseEngine):

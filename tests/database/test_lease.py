@@ -68,6 +68,21 @@ async def test_calls_after_a_failed_gather_get_an_idle_connection(
     assert await keys() == []
 
 
+async def test_a_statement_left_running_is_cancelled_and_its_connection_is_used_again(
+    clone: DatabaseEngine,
+):
+    engine = await reopen(clone, db_pool_max=1)
+    pid = await engine.fetchval("SELECT pg_backend_pid()")
+    async with engine.connection() as connection:
+        left = asyncio.create_task(connection.fetch("SELECT pg_sleep(30)"))
+        await asyncio.sleep(0.1)
+    with pytest.raises(LeaseEnded):
+        await left
+    assert await engine.fetchval("SELECT pg_backend_pid()") == pid
+    assert engine.pool is not None
+    assert engine.pool.orphans == {}
+
+
 @pytest.mark.parametrize("operation", ["copy", "cursor", "prepared"])
 async def test_other_operations_left_running_do_not_reach_the_next_caller(
     small_pool: DatabaseEngine, operation: str

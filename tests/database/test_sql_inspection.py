@@ -17,6 +17,8 @@ from learner_app.database.sql_inspection import controls_transaction, is_read, l
         ("SELECT * FROM a FOR UPDATE", False, False, False),
         ("SELECT pg_sleep(1), version(), random()", True, False, False),
         ("SELECT * FROM generate_series(1, 3)", True, False, False),
+        ("SELECT i FROM unnest($1::int[]) WITH ORDINALITY AS item (i, n)", True, False, False),
+        ("WITH touch AS (SELECT 1) SELECT touch() AS item", False, False, False),
         ("SELECT pg_notify('a', 'b')", False, False, False),
         ("SELECT pg_terminate_backend(1)", False, False, False),
         ("SELECT pg_advisory_xact_lock(1)", False, False, False),

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from learner_app.listening.batch_parsing import EventParams, parse_batch, plain_params
@@ -70,7 +70,9 @@ iso_texts = st.builds(
     st.sampled_from(["T", "t", " ", ""]),
     st.sampled_from(["00:00:00", "23:59:59", "24:00:00", "23:59:60", "10:00", "10", "1:2:3"]),
     st.sampled_from(["", ".1", ".123", ".123456", ".1234567", ",123", "."]),
-    st.sampled_from(["Z", "z", "+00:00", "-00:00", "+23:59", "+24:00", "-0130", "+01", ""]),
+    st.sampled_from(
+        ["Z", "z", "+00:00", "-00:00", "+23:59", "+24:00", "-0130", "+01", "", "+05:60", "-18:75"]
+    ),
 )
 times = st.one_of(
     st.datetimes(timezones=zones),
@@ -137,6 +139,7 @@ def decoded(params: EventParams) -> dict[str, str]:
 
 
 @settings(max_examples=examples(1000))
+@example([("timestamp", "2026-01-01T00:00:00+05:60")])
 @given(changes)
 def test_fast_path_decides_as_the_model(changed: list[tuple[str, Any]]):
     fields = dict(FULL)

@@ -122,3 +122,19 @@ async def test_a_stream_can_read_from_the_transaction_that_stores_it(stored: Dat
         result = await events.ingest(copies(connection))
     assert result.recorded == 2 * SIZE
     assert await events.count() == 4 * SIZE
+
+
+@pytest.mark.parametrize("isolation", [None, "repeatable read"])
+async def test_a_source_that_reads_in_a_transaction_of_its_own_is_stored_in_it(
+    stored: DatabaseEngine, isolation: str | None
+):
+    options = {"isolation": isolation} if isolation else {}
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        async with stored.transaction(**options), stored.connection() as connection:
+            async for record in connection.cursor(f"SELECT generate_series(1, {3 * SIZE}) AS n"):
+                yield event(f"e{record['n']:05}")
+
+    async with asyncio.timeout(20):
+        result = await events.ingest(source())
+    assert (result.recorded, await events.count()) == (3 * SIZE, 3 * SIZE)

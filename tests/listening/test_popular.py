@@ -7,7 +7,12 @@ import pytest
 
 from learner_app.database.engine import DatabaseEngine
 from learner_app.listening.event_scans import POPULAR, SCANS
+from learner_app.listening.events import CONDITIONS
 from learner_app.listening.repositories import BehavioralEventRepository
+from learner_app.listening.rows import BehavioralEventFilters
+from learner_app.listening.tables import BehavioralEventTable
+from learner_app.repository.filters import Filters
+from learner_app.repository.paging import Order
 from tests.content.factories import add_contents
 from tests.listening.factories import ensure_sessions
 
@@ -118,3 +123,19 @@ async def test_common_and_rare_characteristics_are_found_in_order(many: Database
             found = await events.find_by_characteristics(subset, limit=limit)
             wanted = await expected(many, "content_id", content_id, limit=limit)
             assert [row.id for row in found] == wanted, (subset, limit)
+
+
+async def test_a_repository_with_another_order_or_further_filters_lists_popular_rows(
+    many: DatabaseEngine,
+):
+    class NetworkFilters(BehavioralEventFilters, total=False):
+        network_type: str
+
+    class Events(BehavioralEventRepository):
+        filters = Filters(BehavioralEventTable, NetworkFilters, CONDITIONS)
+
+    assert await Events().list_rows({"session_id": "often", "network_type": "wifi"}, 10) == []
+    by_creation = Order(BehavioralEventTable.created_at, BehavioralEventTable.id, descending=True)
+    found = await events.list_rows({"session_id": "often"}, 10, by_creation)
+    ids = await many.fetch("SELECT id FROM behavioral_events WHERE session_id = 'often'")
+    assert [row.id for row in found] == sorted((row["id"] for row in ids), reverse=True)[:10]
