@@ -117,10 +117,12 @@ def main() -> None:
     )
     with server as running, ExitStack() as stack:
         run = Run(arguments, running, stack)
-        run.execute()
-        results = run.results()
-    if arguments.json:
-        write_json(arguments.json, results)
+        try:
+            run.execute()
+        finally:  # what was measured until an error or Ctrl-C is kept
+            results = run.results()
+            if arguments.json:
+                write_json(arguments.json, results)
     if earlier:
         found = list(regressions(results, earlier))
         for message in found:

@@ -32,6 +32,9 @@ class Like(LikeEngagementTable, tablename="like_engagement"):
     pass
 
 
+MAX_ROWS = 2500
+"""Rows of one INSERT: asyncpg accepts up to 32,767 parameters, and an event has 12 or more."""
+
 TABLES = (Content, Event, State, Like)
 
 
@@ -80,11 +83,15 @@ class Piccolo(Contestant):
         return _decoded(Event, await query)
 
     async def insert_many(self, events: list[Fields]) -> None:
-        await Event.insert(*(Event(**event) for event in events))
+        async with self._engine.transaction():
+            for first in range(0, len(events), MAX_ROWS):
+                await Event.insert(*(Event(**it) for it in events[first : first + MAX_ROWS]))
 
     async def insert_new(self, events: list[Fields]) -> None:
-        rows = (Event(**event) for event in events)
-        await Event.insert(*rows).on_conflict(action="DO NOTHING")
+        async with self._engine.transaction():
+            for first in range(0, len(events), MAX_ROWS):
+                rows = (Event(**it) for it in events[first : first + MAX_ROWS])
+                await Event.insert(*rows).on_conflict(action="DO NOTHING")
 
     async def record_batch(self, events: list[Fields]) -> None:
         await self.insert_new(events)
