@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.contestants import BASELINE, COPY, OURS
 from benchmarks.pgbench import NAME as PGBENCH
 
-WIDTH, LINE, TOP, BOTTOM = 860, 26, 84, 44
-LEFT, RIGHT = 250, 24
+WIDTH, LINE, TOP, BOTTOM = 900, 26, 84, 44
+LEFT, RIGHT = 290, 24
 MIN_RATIO, MAX_RATIO = 1 / 4, 8
 TICKS = (0.25, 0.5, 1, 2, 4, 8)
 OURS_COLOUR = "#0b6e4f"
