@@ -168,6 +168,7 @@ async def test_reset_connections_are_replaced_within_the_same_check(proxied):
     assert (await checked(engine)).status == "ok"
 
 
+@pytest.mark.slow
 async def test_network_that_drops_packets(proxied):
     proxy, engine = proxied
     proxy.black_hole()

@@ -83,6 +83,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 async def test_lists_of_popular_rows_are_complete_and_in_order(many: DatabaseEngine):
     for column in ("content_id", "session_id"):
         popular = await many.fetchval(
@@ -96,6 +97,7 @@ async def test_lists_of_popular_rows_are_complete_and_in_order(many: DatabaseEng
                 assert found == await expected(many, column, value, **options), (value, options)
 
 
+@pytest.mark.slow
 async def test_pages_of_popular_rows_are_the_whole_list(many: DatabaseEngine):
     until = MIDDLE + timedelta(seconds=200)
     for column in ("content_id", "session_id"):
@@ -111,6 +113,7 @@ async def test_pages_of_popular_rows_are_the_whole_list(many: DatabaseEngine):
             assert found == await expected(many, column, "late", limit=10_000, **wanted)
 
 
+@pytest.mark.slow
 async def test_common_and_rare_characteristics_are_found_in_order(many: DatabaseEngine):
     subsets = {
         "often": {"name": "often"},
@@ -125,6 +128,7 @@ async def test_common_and_rare_characteristics_are_found_in_order(many: Database
             assert [row.id for row in found] == wanted, (subset, limit)
 
 
+@pytest.mark.slow
 async def test_a_repository_with_another_order_or_further_filters_lists_popular_rows(
     many: DatabaseEngine,
 ):

@@ -41,6 +41,7 @@ columns = st.lists(st.none() | documents.map(json.dumps), min_size=1, max_size=5
 
 
 @given(columns, columns)
+@pytest.mark.slow
 def test_rows_of_many_records_are_equal_to_rows_of_single_records(devices: Any, contexts: Any):
     records = [(n, *pair) for n, pair in enumerate(zip(devices, contexts, strict=True))]
     given_records = [(n, device, "a", context) for n, device, context in records]
