@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from learner_app.database.engine import DatabaseEngine
-from learner_app.errors import LockTimeout
+from learner_app.errors import CommitUnknown, LockTimeout
 from learner_app.listening import events as events_module
 from learner_app.listening.repositories import BehavioralEventRepository
 from tests.content.factories import add_contents
@@ -138,3 +138,25 @@ async def test_a_source_that_reads_in_a_transaction_of_its_own_is_stored_in_it(
     async with asyncio.timeout(20):
         result = await events.ingest(source())
     assert (result.recorded, await events.count()) == (3 * SIZE, 3 * SIZE)
+
+
+async def test_a_batch_whose_commit_is_unknown_is_repeated_and_stored_once(
+    stored: DatabaseEngine, monkeypatch: pytest.MonkeyPatch
+):
+    """As after a failover, when the answer to COMMIT is lost and its status cannot be looked up."""
+    run, calls = DatabaseEngine.run_transaction, []
+
+    async def lose_first_answer(self: DatabaseEngine, *args: Any, **kwargs: Any) -> Any:
+        result = await run(self, *args, **kwargs)
+        calls.append(result)
+        if len(calls) == 1:
+            raise CommitUnknown("the answer to COMMIT was lost")
+        return result
+
+    monkeypatch.setattr(DatabaseEngine, "run_transaction", lose_first_answer)
+    without_ids = [event("x") for _ in range(SIZE)]
+    for one in without_ids:
+        del one["id"]
+    result = await events.record_batch(without_ids)
+    assert (result.duplicates, len(result.failed), len(calls)) == (SIZE, 0, 2)
+    assert await events.count() == SIZE
