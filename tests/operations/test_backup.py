@@ -416,3 +416,10 @@ def test_other_files_are_no_backup(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BackupError, match="is no backup"):
         require_archive(tmp_path / "empty")
+
+
+def test_a_pipe_is_refused_and_not_read(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BackupError, match="is no backup"):
+        require_archive(pipe)
